@@ -1,0 +1,129 @@
+"""`corolla check`: read every byte of a data folder, decode every JPEG, name every fault."""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from corolla.data.decode import decode_jpeg
+from corolla.data.index import Index, Split, scan
+from corolla.data.tfrecord import RecordFault, map_file
+
+SAMPLE_SUBMISSION = "sample_submission.csv"
+BATCH = 256  # JPEGs handed to the threads at a time, which bounds what waits in the queue
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What a data folder holds, and what is wrong with it."""
+
+    folder: Path
+    size: int  # pixels a side
+    num_classes: int
+    counts: dict[str, int]  # records that can be read in each split
+    num_bytes: int
+    seconds: float
+    faults: tuple[RecordFault, ...]  # in split, file and record order, sample_submission.csv's last
+    notes: tuple[str, ...]  # what could not be checked
+
+
+def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult:
+    """Find every fault: those of the index, JPEGs that don't decode or have another size, ids that aren't asked for.
+
+    str() of a fault is its line, `PATH:OFFSET record N: reason`.
+
+    Raises UserError where there are no files to check, or several sizes and `size` is None.
+    """
+    start = time.perf_counter()
+    index, faults = scan(data, size, progress=progress)
+    faults += _image_faults(index, progress=progress)
+    id_faults, notes = _id_faults(index, complete=not any(fault.path.parent.name == "test" for fault in faults))
+    files = [data / file for split in index.splits.values() for file in split.files]
+    order = {path: number for number, path in enumerate([*files, data / SAMPLE_SUBMISSION])}
+    return CheckResult(
+        folder=data,
+        size=index.size,
+        num_classes=len(index.class_names),
+        counts={name: len(split) for name, split in index.splits.items()},
+        num_bytes=sum(path.stat().st_size for path in files),
+        seconds=time.perf_counter() - start,
+        faults=tuple(sorted(faults + id_faults, key=lambda fault: (order[fault.path], fault.record))),
+        notes=tuple(notes),
+    )
+
+
+def _image_faults(index: Index, *, progress: bool) -> list[RecordFault]:
+    """Decode every JPEG, on all cores: simplejpeg works without the GIL."""
+    faults: list[RecordFault] = []
+    total = sum(map(len, index.splits.values()))
+    hidden = None if progress else True  # None: hidden where stderr is no terminal
+    with (
+        ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool,
+        tqdm(total=total, desc="decode", unit=" images", leave=False, disable=hidden) as bar,
+    ):
+        for split in index.splits.values():
+            for path, rows in _batches(index.folder, split):
+                view = memoryview(map_file(path))
+                jpegs = [view[split.offset[i] : split.offset[i] + split.length[i]] for i in rows]
+                for i, reason in zip(rows, pool.map(partial(_image_fault, index.size), jpegs), strict=True):
+                    if reason:
+                        faults.append(RecordFault(path, int(split.start[i]), int(split.record[i]), reason))
+                bar.update(len(rows))
+    return faults
+
+
+def _batches(folder: Path, split: Split) -> Iterator[tuple[Path, NDArray[np.int64]]]:
+    """Each file of a split with some of its rows at a time."""
+    for number, file in enumerate(split.files):
+        rows = np.flatnonzero(split.file == number)
+        for first in range(0, len(rows), BATCH):
+            yield folder / file, rows[first : first + BATCH]
+
+
+def _image_fault(size: int, jpeg: memoryview) -> str | None:
+    try:
+        height, width, _ = decode_jpeg(jpeg).shape
+    except ValueError as error:
+        return f"JPEG does not decode: {error}"
+    return None if height == width == size else f"JPEG is {width}x{height} pixels instead of {size}x{size}"
+
+
+def _id_faults(index: Index, *, complete: bool) -> tuple[list[RecordFault], list[str]]:
+    """Where the ids of test and of sample_submission.csv differ, and what could not be compared.
+
+    Unless test is `complete`, an id that only the CSV has may be that of a record which can't be read.
+    """
+    path, test = index.folder / SAMPLE_SUBMISSION, index.splits.get("test")
+    if test is None or not path.exists():
+        return [], [f"{path if test else 'test split'} not found: test ids are not compared with those asked for"]
+    faults: list[RecordFault] = []
+    known, asked = set(test.id.tolist()), set[str]()
+    for number, (offset, identity) in enumerate(_submission_ids(path)):
+        if identity in asked:
+            faults.append(RecordFault(path, offset, number, f"id {identity!r} stands there twice"))
+        elif complete and identity not in known:
+            faults.append(RecordFault(path, offset, number, f"id {identity!r} is in no test record"))
+        asked.add(identity)
+    for i in np.flatnonzero([identity not in asked for identity in test.id.tolist()]):
+        reason = f"id {str(test.id[i])!r} is not in {SAMPLE_SUBMISSION}"
+        faults.append(
+            RecordFault(index.folder / test.files[test.file[i]], int(test.start[i]), int(test.record[i]), reason)
+        )
+    note = f"test has faults: ids that only {SAMPLE_SUBMISSION} has are not counted among them"
+    return faults, [] if complete else [note]
+
+
+def _submission_ids(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each row's byte offset and id, the header passed over."""
+    offset = 0
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True)):
+        if number and line.strip():
+            yield offset, line.split(b",")[0].strip(b' "\r\n').decode(errors="replace")
+        offset += len(line)

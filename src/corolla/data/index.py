@@ -1,0 +1,268 @@
+"""Where every flower of a data folder stands: found in one pass over the mapped files, then kept in a cache.
+
+The folder holds `tfrecords-jpeg-SxS/{train,val,test}/*.tfrec` and optionally `classes.txt`.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from corolla.data.flowers104 import CLASS_NAMES
+from corolla.data.tfrecord import Example, Record, RecordFault, map_file, parse_example, read_records
+from corolla.errors import UserError
+from corolla.files import replacing
+
+SPLITS = ("train", "val", "test")
+FORMAT = 1  # of the cache; counted up when what it holds changes, so that older ones are made again
+COLUMNS: dict[str, Any] = dict.fromkeys(("file", "offset", "length", "label", "id", "crc", "record", "start"), np.int64)
+COLUMNS |= {"id": np.str_, "crc": np.uint32}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split's records in file and record order; all arrays have one entry a record."""
+
+    name: str
+    files: tuple[str, ...]  # POSIX paths relative to the data folder, sorted
+    file: NDArray[np.int64]  # which of `files`
+    offset: NDArray[np.int64]  # of the JPEG, in bytes from the file's start
+    length: NDArray[np.int64]  # of the JPEG, in bytes
+    label: NDArray[np.int64]  # -1 where there is none
+    id: NDArray[np.str_]
+    crc: NDArray[np.uint32]  # masked CRC32C of each record's data, as stored
+    record: NDArray[np.int64]  # 0-based number in its file
+    start: NDArray[np.int64]  # of the record, in bytes from the file's start
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the records' CRCs: equal where the data are."""
+        return hashlib.sha256(self.crc.astype("<u4").tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Index:
+    """The flowers of one size in a data folder; `splits` has those of train, val and test that are there."""
+
+    folder: Path
+    size: int  # pixels a side
+    class_names: tuple[str, ...]
+    splits: dict[str, Split]
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """The data fingerprint of each split."""
+        return {name: split.fingerprint for name, split in self.splits.items()}
+
+
+def load_index(data: Path, size: int | None, cache: Path | None = None) -> Index:
+    """Index the data folder, or take the index from the cache if names and sizes of its files are still the same.
+
+    `size` None is the only size there. The cache is the folder `cache`, or else the user's own.
+
+    Raises UserError where there are no such files or several sizes, RecordFault for the first fault in them.
+    """
+    found = _find(data, size)
+    kept = _cache_path(found, cache)
+    index = _read_cache(kept, found)
+    if index is None:
+        index, faults = _scan(found, progress=True)
+        if faults:
+            raise faults[0]
+        _write_cache(kept, index, found.manifest)
+    return index
+
+
+def scan(data: Path, size: int | None, *, progress: bool = False) -> tuple[Index, list[RecordFault]]:
+    """Read every byte of the folder: its index, cache aside, and all faults in file and record order.
+
+    A record that can't be read is missing from the index; one whose label or id is at fault is there.
+
+    Raises UserError where there are no such files or several sizes.
+    """
+    return _scan(_find(data, size), progress=progress)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What an index is made from; the cache holds as long as it's the same."""
+
+    folder: Path
+    size: int
+    class_names: tuple[str, ...]
+    files: dict[str, dict[str, int]]  # split → relative path → bytes
+
+    @property
+    def manifest(self) -> str:
+        return json.dumps(asdict(self) | {"folder": None, "format": FORMAT})
+
+
+def _find(data: Path, size: int | None) -> _Found:
+    sizes: dict[int, dict[str, dict[str, int]]] = {}
+    for folder in data.glob("tfrecords-jpeg-*"):
+        if match := re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", folder.name):
+            files = {split: _sizes(data, folder / split) for split in SPLITS}
+            if any(files.values()):
+                sizes[int(match[1])] = {split: names for split, names in files.items() if names}
+    present = ", ".join(map(str, sorted(sizes)))
+    if not sizes or (size is not None and size not in sizes):
+        wanted = f"tfrecords-jpeg-{size or 'S'}x{size or 'S'}/{{train,val,test}}/*.tfrec"
+        hint = f"; the sizes there are {present} (--size)" if sizes else ""
+        raise UserError(f"no TFRecords in {data}: looked for {wanted}{hint}")
+    if size is None and len(sizes) > 1:
+        raise UserError(f"{data} holds the sizes {present}: choose one with --size")
+    size = size or next(iter(sizes))
+    return _Found(data, size, _class_names(data / "classes.txt"), sizes[size])
+
+
+def _sizes(data: Path, folder: Path) -> dict[str, int]:
+    # macOS leaves ._name beside files on foreign disks
+    return {path.relative_to(data).as_posix(): path.stat().st_size for path in sorted(folder.glob("[!.]*.tfrec"))}
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    if not path.exists():
+        return CLASS_NAMES
+    try:
+        names = tuple(line.strip() for line in path.read_text("utf-8-sig").rstrip().splitlines())
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text") from None
+    if not all(names) or not names:
+        raise UserError(f"{path}: line {names.index('') + 1 if names else 1} is blank, where a class name should be")
+    return names
+
+
+def _scan(found: _Found, *, progress: bool) -> tuple[Index, list[RecordFault]]:
+    scanner = _Scanner(found)
+    total = sum(sum(files.values()) for files in found.files.values())
+    hidden = None if progress else True  # None: hidden where stderr is no terminal
+    with tqdm(total=total, desc="index", unit="B", unit_scale=True, leave=False, disable=hidden) as bar:
+        splits = {split: scanner.split(split, bar) for split in found.files}
+    return Index(found.folder, found.size, found.class_names, splits), scanner.faults
+
+
+@dataclass
+class _Scanner:
+    """One pass over the splits of a folder; `split` is to be called in their order."""
+
+    found: _Found
+    faults: list[RecordFault] = field(default_factory=list)
+    seen: dict[str, tuple[str, int]] = field(default_factory=dict)  # id → file and record where it stood first
+
+    def split(self, name: str, bar: tqdm) -> Split:
+        rows: list[tuple[int | str, ...]] = []  # in the order of COLUMNS
+        files = self.found.files[name]
+        for number, (file, file_id) in enumerate(zip(files, _file_ids(files), strict=True)):
+            for record, example in self.readable(file):
+                label = -1 if example.label is None else example.label
+                identity = f"{name}/{file_id}/{record.number}" if example.id is None else example.id
+                for reason in self.mistakes(name, file, record.number, example.label, identity):
+                    self.fault(file, record.offset, record.number, reason)
+                image = example.image_offset, example.image_length
+                rows.append((number, *image, label, identity, record.crc, record.number, record.offset))
+            bar.update(files[file])
+        columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
+        arrays = {key: np.array(column, COLUMNS[key]) for key, column in zip(COLUMNS, columns, strict=True)}
+        return Split(name, tuple(files), **arrays)
+
+    def readable(self, file: str) -> Iterator[tuple[Record, Example]]:
+        """Yield the records that can be read; the faults of the others, and of their number, are noted."""
+        path = self.found.folder / file
+        count = 0
+        try:
+            buffer = map_file(path)
+            for record in read_records(path, buffer):
+                count += 1
+                try:
+                    if not record.intact:
+                        raise ValueError("data CRC differs")
+                    example = parse_example(buffer, record.start, record.end)
+                except ValueError as error:
+                    self.fault(file, record.offset, record.number, str(error))
+                else:
+                    yield record, example
+        except RecordFault as fault:
+            self.faults.append(fault)
+            return
+        except OSError as error:
+            self.fault(file, 0, 0, f"can't be read: {error.strerror}")
+            return
+        numbers = re.findall(r"\d+", path.stem)
+        if numbers and int(numbers[-1]) != count:
+            self.fault(file, len(buffer), count, f"the file holds {count} records, its name says {int(numbers[-1])}")
+        elif not numbers and not count:
+            self.fault(file, 0, 0, "the file is empty")
+
+    def mistakes(self, split: str, file: str, record: int, label: int | None, identity: str) -> Iterator[str]:
+        """What is wrong with a record that can be read."""
+        num_classes = len(self.found.class_names)
+        if label is None and split != "test":
+            yield "no class"
+        elif label is not None and not 0 <= label < num_classes:
+            yield f"class {label} is outside 0..{num_classes - 1}"
+        first = self.seen.setdefault(identity, (file, record))
+        if first != (file, record):
+            yield f"id {identity!r} is that of {first[0]} record {first[1]} too"
+
+    def fault(self, file: str, offset: int, record: int, reason: str) -> None:
+        self.faults.append(RecordFault(self.found.folder / file, offset, record, reason))
+
+
+def _file_ids(files: Iterable[str]) -> list[str]:
+    """What tells a split's files apart whatever their size: the leading number of each name, else its position."""
+    leading = [match[0] for file in files if (match := re.match(r"\d+", Path(file).name))]
+    names = list(files)
+    return leading if len(set(leading)) == len(names) else [str(position) for position in range(len(names))]
+
+
+def cache_folder(cache: Path | None) -> Path:
+    """Where what is made from the data is kept: the folder asked for, else the user's own cache."""
+    return cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "corolla" / "index"
+
+
+def _cache_path(found: _Found, cache: Path | None) -> Path:
+    folder = found.folder.resolve()
+    # the user's cache tells folders of one name apart; an index that was asked for still holds where its folder moved
+    suffix = "" if cache else "-" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return cache_folder(cache) / f"{folder.name}-{found.size}{suffix}.npz"
+
+
+def _read_cache(path: Path, found: _Found) -> Index | None:
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["manifest"]) != found.manifest:
+                return None
+            splits = {
+                split: Split(split, tuple(files), **{column: kept[f"{split}.{column}"] for column in COLUMNS})
+                for split, files in found.files.items()
+            }
+    except Exception:  # not there, cut, overwritten, no zip: whatever it is, the index is made again
+        return None
+    return Index(found.folder, found.size, found.class_names, splits)
+
+
+def _write_cache(path: Path, index: Index, manifest: str) -> None:
+    columns = {f"{name}.{key}": getattr(split, key) for name, split in index.splits.items() for key in COLUMNS}
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, manifest=np.array(manifest), **columns)
+    except OSError as error:
+        _warn_once(f"corolla: the index is not kept, {path.parent} can't be written: {error.strerror}")
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,262 @@
+"""TFRecord files and the tf.train.Example inside, read in place and written, without TensorFlow.
+
+A record is uint64 length, uint32 masked CRC32C of those 8 bytes, the data, uint32 masked CRC32C of the data, all
+little-endian (tensorflow/core/lib/io/record_writer.h). The data is a protobuf message (tensorflow/core/example):
+
+    Example { Features features = 1 }    Features { map<string, Feature> feature = 1 }
+    Feature { oneof: BytesList bytes_list = 1, FloatList float_list = 2, Int64List int64_list = 3 }
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import google_crc32c
+import numpy as np
+
+from corolla.errors import UserError
+from corolla.files import replacing
+
+Buffer = bytes | mmap.mmap
+Span = tuple[int, int]  # [start, end) in the buffer
+T = TypeVar("T")
+
+BYTES_LIST, INT64_LIST = 1, 3
+VARINT, FIXED64, DELIMITED, GROUP_START, GROUP_END, FIXED32 = range(6)  # protobuf wire types
+
+
+class RecordFault(UserError):
+    """A fault in a data file; str() is `PATH:OFFSET record N: reason` on one line.
+
+    `offset` is the byte at which the record starts, `record` its 0-based number in that file. A fault of the file as a
+    whole stands where it was noticed: a cut file at the record that is cut, a wrong count at the file's end.
+    """
+
+    def __init__(self, path: Path, offset: int, record: int, reason: str) -> None:
+        self.path, self.offset, self.record, self.reason = path, offset, record, " ".join(reason.split())
+        super().__init__(f"{path}:{offset} record {record}: {self.reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where a record stands in its file, in bytes: it starts at `offset`, its data is [start, end)."""
+
+    number: int
+    offset: int
+    start: int
+    end: int
+    crc: int  # masked CRC32C of the data, as stored
+    intact: bool  # whether the data agrees with it
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What an Example holds; the image is named by its place in the parsed buffer, never copied."""
+
+    image_offset: int
+    image_length: int
+    label: int | None
+    id: str | None
+
+
+def map_file(path: Path) -> Buffer:
+    """Map a file read-only: its pages belong to the page cache and are shared by all processes that map it."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return b""  # mmap refuses an empty file
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def read_records(path: Path, buffer: Buffer) -> Iterator[Record]:
+    """Yield the records of a mapped file, both CRCs of each computed.
+
+    Raises RecordFault where the file is cut or a length's CRC is bad: what follows can't be found then. Bad data leaves
+    the next record's place known, so it is only marked (`intact` is false).
+    """
+    view = np.frombuffer(buffer, np.uint8)  # google_crc32c takes its slices without a copy, but not those of a mmap
+    number = offset = 0
+    while offset < len(buffer):
+        left = len(buffer) - offset
+        if left < 12:
+            raise RecordFault(path, offset, number, f"truncated: {left} bytes of the record's 12-byte header")
+        length, length_crc = struct.unpack_from("<QI", buffer, offset)
+        if masked_crc32c(buffer[offset : offset + 8]) != length_crc:
+            raise RecordFault(path, offset, number, "length CRC differs; the rest of the file can't be read")
+        if left < 16 + length:
+            raise RecordFault(path, offset, number, f"truncated: {left} bytes of the record's {16 + length}")
+        start, end = offset + 12, offset + 12 + length
+        (crc,) = struct.unpack_from("<I", buffer, end)
+        yield Record(number, offset, start, end, crc, intact=masked_crc32c(view[start:end]) == crc)
+        number, offset = number + 1, end + 4
+
+
+def write_tfrecord(path: Path, examples: Iterable[bytes]) -> None:
+    """Write serialized examples, one a record; the file appears under its name only when it is whole."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for data in examples:
+            length = struct.pack("<Q", len(data))
+            file.write(length + struct.pack("<I", masked_crc32c(length)))
+            file.write(data)
+            file.write(struct.pack("<I", masked_crc32c(data)))
+
+
+def encode_example(*, image: bytes, label: int | None, id: str | None) -> bytes:
+    """Serialize one flower as TensorFlow does, features by name, so that equal arguments give equal bytes.
+
+    `image` is a JPEG, `label` an int64; a label or id that is None is left out.
+    """
+    features = {"image": _field(BYTES_LIST, _field(1, image))}
+    if label is not None:
+        assert -(1 << 63) <= label < 1 << 63
+        features["class"] = _field(INT64_LIST, _field(1, _encode_varint(label % (1 << 64))))
+    if id is not None:
+        features["id"] = _field(BYTES_LIST, _field(1, id.encode()))
+    entries = (_field(1, _field(1, name.encode()) + _field(2, features[name])) for name in sorted(features))
+    return _field(1, b"".join(entries))
+
+
+def masked_crc32c(data: bytes | np.ndarray) -> int:
+    """CRC32C as TFRecord stores it, masked so that the CRC of data that holds CRCs stays a good one."""
+    crc = google_crc32c.value(data)  # pyright: ignore[reportArgumentType]: any read-only buffer will do
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def parse_example(buffer: Buffer, start: int, end: int) -> Example:
+    """Find `image`, `class` and `id` in the Example that buffer[start:end] holds.
+
+    Fields may come in any order, int64 packed or not; unknown features and fields are passed over; of entries with one
+    name the last counts, as in protobuf.
+
+    Raises ValueError, with the reason, where the message is malformed, holds no image, or holds several values where
+    the competition has one.
+    """
+    features: dict[bytes, list[Span]] = {}
+    for message in _messages(buffer, [(start, end)], 1):
+        for entry in _messages(buffer, [message], 1):
+            name, value = _map_entry(buffer, entry)
+            features[name] = value
+    image = _only("image", _messages(buffer, _lists(buffer, features.get(b"image", []), BYTES_LIST), 1))
+    if image is None or image[0] == image[1]:
+        raise ValueError("no image")
+    name = _only("id", _messages(buffer, _lists(buffer, features.get(b"id", []), BYTES_LIST), 1))
+    label = _only("class", _int64s(buffer, _lists(buffer, features.get(b"class", []), INT64_LIST)))
+    return Example(image[0], image[1] - image[0], label, None if name is None else _text(buffer[name[0] : name[1]]))
+
+
+def _map_entry(buffer: Buffer, entry: Span) -> tuple[bytes, list[Span]]:
+    """A map entry's key and the parts of its value, which protobuf merges."""
+    key, value = b"", []
+    for number, wire, start, end in _fields(buffer, *entry):
+        if wire == DELIMITED and number == 1:
+            key = buffer[start:end]
+        elif wire == DELIMITED and number == 2:
+            value.append((start, end))
+    return key, value
+
+
+def _lists(buffer: Buffer, feature: list[Span], kind: int) -> list[Span]:
+    """The parts of a Feature's list if it is of that kind; in a oneof the member that came last counts."""
+    parts: list[Span] = []
+    for span in feature:
+        for number, wire, start, end in _fields(buffer, *span):
+            if wire == DELIMITED and number in (1, 2, 3):
+                parts = [*parts, (start, end)] if number == kind else []
+    return parts
+
+
+def _messages(buffer: Buffer, spans: list[Span], number: int) -> list[Span]:
+    """The length-delimited fields with that number."""
+    return [
+        (start, end)
+        for span in spans
+        for field, wire, start, end in _fields(buffer, *span)
+        if field == number and wire == DELIMITED
+    ]
+
+
+def _int64s(buffer: Buffer, spans: list[Span]) -> list[int]:
+    """The values of an Int64List, packed or not."""
+    values: list[int] = []
+    for span in spans:
+        for number, wire, start, end in _fields(buffer, *span):
+            if number == 1 and wire in (VARINT, DELIMITED):
+                while start < end:
+                    value, start = _varint(buffer, start, end)
+                    values.append(value - (value >> 63 << 64))
+    return values
+
+
+def _only(name: str, values: list[T]) -> T | None:
+    if len(values) > 1:
+        raise ValueError(f"feature '{name}' holds {len(values)} values instead of one")
+    return values[0] if values else None
+
+
+def _text(data: bytes) -> str:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise ValueError("id is not UTF-8") from None
+    if not text or not text.isprintable():  # it becomes a cell of a CSV file, and numpy drops trailing NULs
+        raise ValueError(f"id {text!r} is not printable text")
+    return text
+
+
+def _fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield number, wire type and payload span of a message's fields, but for those inside groups, long obsolete."""
+    groups: list[int] = []
+    while start < end:
+        tag, start = _varint(buffer, start, end)
+        number, wire = tag >> 3, tag & 7
+        if not 0 < number < 1 << 29:
+            raise ValueError(f"malformed protobuf: field number {number}")
+        payload = start
+        if wire == VARINT:
+            start = _varint(buffer, start, end)[1]
+        elif wire == DELIMITED:
+            length, payload = _varint(buffer, start, end)
+            start = payload + length
+        elif wire in (FIXED64, FIXED32):
+            start += 8 if wire == FIXED64 else 4
+        elif wire == GROUP_START:
+            groups.append(number)
+        elif wire != GROUP_END or not groups or groups.pop() != number:
+            raise ValueError(f"malformed protobuf: wire type {wire} in field {number}")
+        if start > end:
+            raise ValueError(f"malformed protobuf: field {number} runs past its message's end")
+        if not groups and wire != GROUP_END:
+            yield number, wire, payload, start
+    if groups:
+        raise ValueError(f"malformed protobuf: group {groups[-1]} has no end")
+
+
+def _varint(buffer: Buffer, start: int, end: int) -> tuple[int, int]:
+    """The unsigned 64-bit varint at `start`, and where it ends."""
+    if start < end and (byte := buffer[start]) < 0x80:
+        return byte, start + 1  # most are this short
+    value = 0
+    for shift in range(0, min(10, end - start) * 7, 7):
+        byte = buffer[start]
+        start += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, start
+    raise ValueError("malformed protobuf: a varint without an end")
+
+
+def _encode_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """A length-delimited field."""
+    return _encode_varint(number << 3 | DELIMITED) + _encode_varint(len(payload)) + payload
