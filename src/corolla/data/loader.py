@@ -1,0 +1,94 @@
+"""Batches for training and evaluation, prefetched by worker processes.
+
+The workers are torch's; what they decode is decided here, in the main process: each batch is a list of (epoch, index)
+keys, so neither the number of workers nor the step at which a run resumes changes what is in it.
+"""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from corolla.data.flowers import Batch, Flowers, Key, epoch_order
+from corolla.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainBatches(Sampler[list[Key]]):
+    """The batches of steps [start, stop), each epoch in its own order; the incomplete last batch of an epoch is left
+    out (another order next epoch brings its images back), unless it is the only one."""
+
+    num_samples: int
+    batch_size: int
+    seed: int
+    start: int
+    stop: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, self.num_samples // self.batch_size)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch, order = -1, epoch_order(0, 0, 0)
+        for step in range(self.start, self.stop):
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                order = epoch_order(self.num_samples, self.seed, epoch)
+            first = step % self.steps_per_epoch * self.batch_size
+            yield [(epoch, int(i)) for i in order[first : first + self.batch_size]]
+
+
+@dataclass(frozen=True)
+class EvalBatches(Sampler[list[Key]]):
+    """Every sample exactly once, in order; the last batch may be short."""
+
+    num_samples: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-self.num_samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for first in range(0, self.num_samples, self.batch_size):
+            yield [(0, i) for i in range(first, min(first + self.batch_size, self.num_samples))]
+
+
+def load_batches(
+    dataset: Flowers, batches: TrainBatches | EvalBatches, *, workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """Each `Batch`, in the order of `batches`, decoded ahead by `workers` processes (0: none).
+
+    Raises:
+        UserError: an image does not decode (unless the data set puts grey ones in their place).
+    """
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_start_worker,
+        # The epochs follow each other without a pause: a few batches ahead are enough.
+        prefetch_factor=4 if workers else None,
+    )
+    try:
+        yield from loader
+    except UserError as error:
+        # torch wraps a worker's exception in its traceback; the user needs its last line alone.
+        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ", 1)[-1]) from None
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _start_worker(_: int) -> None:
+    """A worker has one core, and leaves Ctrl-C and SIGTERM to the main process, which stops it when it is done."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,121 @@
+"""`corolla stats`: exact colour statistics of the pixels, images per class, image sizes."""
+
+import contextlib
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from corolla.data.decode import Image
+from corolla.data.flowers import Flowers
+from corolla.data.index import Index, cache_folder, load_index
+from corolla.device import num_cores
+from corolla.files import write_atomically
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ColorStatistics:
+    """Of all pixels of a set of photos, RGB in [0, 1]; every photo counts by its number of pixels."""
+
+    mean: Triple
+    std: Triple
+    eigenvalues: Triple
+    """Of the RGB covariance, largest first."""
+    eigenvectors: tuple[Triple, Triple, Triple]
+    """3 x 3, a column per eigenvalue; the sign is such that each column's sum is not negative."""
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "ColorStatistics":
+        a, b, c = (tuple(row) for row in values["eigenvectors"])
+        return ColorStatistics(tuple(values["mean"]), tuple(values["std"]), tuple(values["eigenvalues"]), (a, b, c))
+
+
+@dataclass(frozen=True)
+class DataStatistics:
+    """What `corolla stats` prints."""
+
+    size: int
+    splits: tuple[str, ...]
+    """The splits whose pixels were counted."""
+    color: ColorStatistics
+    image_sizes: dict[str, int]
+    """`WIDTHxHEIGHT` to the number of images."""
+    class_names: tuple[str, ...]
+    class_counts: dict[str, list[int]]
+    """Split to images per class, for every labelled split."""
+
+
+def stats(
+    data: Path, *, size: int | None = None, splits: tuple[str, ...] = ("train",), index: Path | None = None
+) -> DataStatistics:
+    """Decode every image of `splits` once and sum exactly (integers), so the result depends on no order.
+
+    The result is cached by the data's fingerprint.
+
+    Raises:
+        UserError: no such data, or an image that does not decode.
+    """
+    return data_statistics(load_index(data, size, index), splits, cache=index)
+
+
+def data_statistics(loaded: Index, splits: tuple[str, ...], *, cache: Path | None = None) -> DataStatistics:
+    """`stats` of an index that is loaded already."""
+    fingerprint = "-".join(loaded.splits[name].fingerprint[:16] for name in splits if name in loaded.splits)
+    cached = cache_folder(cache) / f"statistics-{loaded.size}-{fingerprint}.json"
+    try:
+        values = json.loads(cached.read_text(encoding="utf-8"))
+        color, sizes = ColorStatistics.from_dict(values["color"]), dict(values["image_sizes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        color, sizes = _pixel_statistics(loaded, splits)
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            write_atomically(cached, json.dumps({"color": asdict(color), "image_sizes": sizes}).encode())
+    num_classes = len(loaded.class_names)
+    counts = {
+        name: np.bincount(split.label, minlength=num_classes).tolist()
+        for name, split in loaded.splits.items()
+        if (split.label >= 0).all()
+    }
+    return DataStatistics(loaded.size, splits, color, sizes, loaded.class_names, counts)
+
+
+def _pixel_statistics(loaded: Index, splits: tuple[str, ...]) -> tuple[ColorStatistics, dict[str, int]]:
+    total, products, num_pixels, sizes = np.zeros(3, np.int64), np.zeros((3, 3), np.int64), 0, Counter[str]()
+    for name in splits:
+        photos = Flowers(loaded, name)
+        with ThreadPoolExecutor(num_cores()) as pool:
+            moments = pool.map(lambda i, photos=photos: _moments(photos.image(i)), range(len(photos)))
+            for first, second, (height, width) in tqdm(
+                moments, total=len(photos), desc=f"statistics of {name}", unit="img", disable=None, leave=False
+            ):
+                total += first
+                products += second
+                num_pixels += height * width
+                sizes[f"{width}x{height}"] += 1
+    mean = total / num_pixels
+    covariance = products / num_pixels - np.outer(mean, mean)
+    values, vectors = np.linalg.eigh(covariance / 255**2)
+    vectors = vectors[:, ::-1] * np.where(vectors[:, ::-1].sum(0) < 0, -1.0, 1.0)
+    return ColorStatistics(
+        mean=_triple(mean / 255),
+        std=_triple(np.sqrt(np.diag(covariance)) / 255),
+        eigenvalues=_triple(np.maximum(values[::-1], 0.0)),
+        eigenvectors=(_triple(vectors[0]), _triple(vectors[1]), _triple(vectors[2])),
+    ), dict(sizes.most_common())
+
+
+def _moments(image: Image) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Sum and sum of outer products of the pixels, exact: float64 holds integers up to 2^53."""
+    pixels = image.reshape(-1, 3).astype(np.float64)
+    return pixels.sum(0).astype(np.int64), (pixels.T @ pixels).astype(np.int64), (image.shape[0], image.shape[1])
+
+
+def _triple(values: np.ndarray) -> Triple:
+    a, b, c = (float(v) for v in values)
+    return a, b, c

@@ -1,0 +1,146 @@
+"""What happens between the decoded photo and the network: one function for training, one for evaluation.
+
+Both take and give uint8 RGB; normalising is done on the device. Every random choice comes from the generator that is
+handed in, which is a function of (seed, epoch, sample).
+"""
+
+import math
+import threading
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from corolla.config import AugmentConfig
+from corolla.data.decode import Image, resize
+from corolla.data.stats import ColorStatistics
+
+TTA = Literal["none", "flip", "ten-crop"]
+
+Box = tuple[int, int, int, int]
+"""left, top, width, height in pixels."""
+
+
+def resnet_box(width: int, height: int, *, sides: tuple[int, int], size: int, rng: np.random.Generator) -> Box:
+    """The crop of the ResNet paper (He et al. 2015, section 3.4), in the photo's own pixels.
+
+    The paper resizes the shorter side to a length drawn from [256, 480] and takes a 224 crop at a random place. The
+    same pixels come from cutting that crop out first and resizing only it, which costs a fraction.
+    """
+    low, high = (round(side * size / 224) for side in sides)
+    shorter = max(size, int(rng.integers(low, high, endpoint=True)))
+    side = min(width, height, round(size * min(width, height) / shorter))
+    return (*(int(rng.integers(0, room, endpoint=True)) for room in (width - side, height - side)), side, side)  # pyright: ignore[reportReturnType]
+
+
+def random_resized_box(
+    width: int, height: int, *, area: tuple[float, float], aspect: tuple[float, float], rng: np.random.Generator
+) -> Box:
+    """A box of random area and aspect (Szegedy et al. 2015, section 6), drawn as torchvision draws it.
+
+    Ten tries; where none fits, the largest central box of an allowed aspect.
+    """
+    low, high = math.log(aspect[0]), math.log(aspect[1])
+    for _ in range(10):
+        target = width * height * rng.uniform(*area)
+        ratio = math.exp(rng.uniform(low, high))
+        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = rng.integers(0, width - w, endpoint=True), rng.integers(0, height - h, endpoint=True)
+            return int(left), int(top), w, h
+    ratio = min(max(width / height, aspect[0]), aspect[1])
+    w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+class TrainTransform:
+    """Random crop to `size` x `size`, mirror, and the colour changes that the config switches on."""
+
+    def __init__(
+        self,
+        config: AugmentConfig,
+        size: int,
+        *,
+        statistics: ColorStatistics | None = None,
+        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+    ) -> None:
+        """`statistics` are those of the training images; PCA noise alone needs them."""
+        assert statistics is not None or not config.pca_noise
+        self.config = config
+        self.size = size
+        self.statistics = statistics
+        self.interpolation: Literal["bilinear", "bicubic"] = interpolation
+        self._local = threading.local()
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """`image` H x W x 3 -> size x size x 3."""
+        left, top, width, height = self.box(image.shape[1], image.shape[0], rng)
+        crop = image[top : top + height, left : left + width]
+        crop = resize(crop, self.size, self.size, self.interpolation)
+        if self.config.flip and rng.random() < 0.5:
+            crop = np.asarray(cv2.flip(crop, 1), dtype=np.uint8)
+        if self.config.color or self.config.pca_noise:
+            compose = self._compose()
+            compose.set_random_seed(int(rng.integers(2**32)))
+            crop = compose(image=crop)["image"]
+        return np.ascontiguousarray(crop)
+
+    def box(self, width: int, height: int, rng: np.random.Generator) -> Box:
+        """Where to crop a photo of `width` x `height`."""
+        config = self.config
+        if config.crop == "resnet":
+            return resnet_box(width, height, sides=config.shorter_side, size=self.size, rng=rng)
+        return random_resized_box(width, height, area=config.area, aspect=config.aspect, rng=rng)
+
+    def _compose(self) -> Any:
+        # albumentations' Compose keeps its generator inside, so each thread has one of its own.
+        if not hasattr(self._local, "compose"):
+            from corolla.data.color import color_compose
+
+            self._local.compose = color_compose(self.config, self.statistics)
+        return self._local.compose
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_local": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _local=threading.local())
+
+
+class EvalTransform:
+    """Resize the shorter side to size / crop fraction, **then** crop: the views that `tta` names.
+
+    none: the centre. flip: that and its mirror. ten-crop: four corners and the centre, each with its mirror
+    (Krizhevsky et al. 2012, section 4.1). The views' probabilities are averaged in evaluation/tta.py.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        crop_fraction: float,
+        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+        tta: TTA = "none",
+    ) -> None:
+        self.size = size
+        self.resized = max(size, round(size / crop_fraction))
+        self.interpolation: Literal["bilinear", "bicubic"] = interpolation
+        self.tta: TTA = tta
+
+    @property
+    def num_views(self) -> int:
+        return {"none": 1, "flip": 2, "ten-crop": 10}[self.tta]
+
+    def __call__(self, image: Image, rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
+        """`image` H x W x 3 -> views x size x size x 3; nothing is random, so `rng` is left alone."""
+        height, width = image.shape[:2]
+        scale = self.resized / min(width, height)
+        width, height = max(self.resized, round(width * scale)), max(self.resized, round(height * scale))
+        image = resize(image, width, height, self.interpolation)
+        right, bottom = width - self.size, height - self.size
+        corners = [(round(bottom / 2), round(right / 2))]
+        if self.tta == "ten-crop":
+            corners += [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+        crops = np.stack([image[top : top + self.size, left : left + self.size] for top, left in corners])
+        return crops if self.tta == "none" else np.concatenate([crops, crops[:, :, ::-1]])

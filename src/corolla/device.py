@@ -1,0 +1,78 @@
+"""Which device computes, in which precision, with how many workers beside it."""
+
+import os
+from typing import Literal
+
+import torch
+
+from corolla.errors import UserError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is the first CUDA device, else Apple's, else the CPU.
+
+    Raises:
+        UserError: a device that this machine does not have.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator if accelerator is not None and accelerator.type in ("cuda", "mps") else torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"--device {name}: this machine has no such device; try auto or cpu") from None
+    return device
+
+
+def choose_precision(requested: str, device: torch.device) -> Precision:
+    """bf16 where it is native, fp16 on older GPUs, else fp32; what emulation offers does not count."""
+    if requested in ("fp32", "bf16", "fp16"):
+        if requested == "fp16" and device.type == "cpu":
+            raise UserError("--train.precision fp16 needs a GPU; use auto, bf16 or fp32 on a CPU")
+        return requested
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+    return "fp32"
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Reduced precision for the matrix products; a no-op in fp32."""
+    return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")
+
+
+def num_cores() -> int:
+    """Cores this process may use (a container's share, not the machine's)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_workers(requested: int | None, device: torch.device) -> int:
+    """Decoding processes: all cores beside a GPU; half of them where the CPU trains as well."""
+    if requested is not None:
+        return requested
+    return num_cores() if device.type != "cpu" else max(1, num_cores() // 2)
+
+
+def describe(device: torch.device) -> str:
+    """`cuda (Tesla T4)`, `cpu (2 cores)`."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({num_cores()} cores)"
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Peak memory so far: allocated on a CUDA device, else resident in this process, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

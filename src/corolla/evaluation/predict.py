@@ -1,0 +1,157 @@
+"""`corolla predict`: a run's checkpoint and a split to a file of ids and probabilities."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from corolla.data.flowers import Flowers
+from corolla.data.index import load_index
+from corolla.data.loader import EvalBatches, load_batches
+from corolla.data.transforms import TTA, EvalTransform
+from corolla.device import autocast, choose_device, choose_precision, num_workers
+from corolla.errors import UserError
+from corolla.evaluation.tta import average_views
+from corolla.files import replacing, sha256
+from corolla.models.normalise import Normalise
+from corolla.training.checkpoint import Description, load_checkpoint, rebuild_model
+from corolla.training.run import Run, open_run
+
+SplitName = Literal["train", "val", "test"]
+CheckpointName = Literal["best", "last"]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Of one checkpoint on one split; rows are told apart by id, never by their order."""
+
+    ids: NDArray[np.str_]
+    probabilities: NDArray[np.float32]
+    """N x classes, each row sums to 1."""
+    labels: NDArray[np.int64] | None
+    """N, where the split is labelled."""
+    checkpoint: str
+    """SHA-256 of the checkpoint that made them."""
+
+    def save(self, path: Path) -> None:
+        labels = {} if self.labels is None else {"labels": self.labels}
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            checkpoint = np.array(self.checkpoint)
+            np.savez(file, ids=self.ids, probabilities=self.probabilities, checkpoint=checkpoint, **labels)
+
+    @staticmethod
+    def load(path: Path) -> "Predictions":
+        """
+        Raises:
+            UserError: the file is damaged or not one of predictions.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return Predictions(
+                    ids=file["ids"],
+                    probabilities=file["probabilities"],
+                    labels=file.get("labels"),
+                    checkpoint=str(file["checkpoint"]),
+                )
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise UserError(f"{path}: not a readable file of predictions ({error})") from None
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What `predict` did."""
+
+    path: Path
+    predictions: Predictions
+    made: bool
+    """False: the file was there already, made by the same checkpoint."""
+
+
+def predict(
+    folder: Path,
+    *,
+    split: SplitName = "test",
+    tta: TTA = "none",
+    checkpoint: CheckpointName = "best",
+    data: Path | None = None,
+    index: Path | None = None,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    bad_images: Literal["stop", "grey"] = "stop",
+) -> PredictResult:
+    """Predict `split` with the run in `folder`, unless it was done already with the checkpoint as it is now.
+
+    Args:
+        data: the data folder; default: where the run was trained.
+
+    Raises:
+        UserError: no such run, checkpoint, data or split, or an image that does not decode.
+    """
+    run = open_run(folder)
+    source = run.best if checkpoint == "best" else run.last
+    if not source.exists():
+        raise UserError(f"{source}: there is no such checkpoint yet; train the run's first epoch to its end")
+    path, digest = run.predictions(split, tta, checkpoint), sha256(source)
+    if path.exists() and (there := Predictions.load(path)).checkpoint == digest:
+        return PredictResult(path, there, made=False)
+
+    chosen = choose_device(device)
+    model, description = rebuild_model(load_checkpoint(source))
+    loaded = load_index(data or data_of(run), description.config.size, index)
+    if loaded.class_names != description.class_names:
+        raise UserError(f"{loaded.folder}: its classes are not those that {source} was trained for")
+    preprocessing = description.preprocessing
+    transform = EvalTransform(
+        description.input_size,
+        crop_fraction=preprocessing.crop_fraction,
+        interpolation=preprocessing.interpolation,
+        tta=tta,
+    )
+    photos = Flowers(loaded, split, transform, bad_images=bad_images)
+    probabilities = _probabilities(
+        model, description, photos, device=chosen, batch_size=batch_size, workers=num_workers(workers, chosen)
+    )
+    labels = photos.split.label if (photos.split.label >= 0).all() else None
+    predictions = Predictions(photos.split.id, probabilities, labels, digest)
+    predictions.save(path)
+    return PredictResult(path, predictions, made=True)
+
+
+def data_of(run: Run) -> Path:
+    """The data folder a run was trained with."""
+    return Path(run.environment.get("data", "data"))
+
+
+@torch.inference_mode()
+def _probabilities(
+    model: torch.nn.Module,
+    description: Description,
+    photos: Flowers,
+    *,
+    device: torch.device,
+    batch_size: int,
+    workers: int,
+) -> NDArray[np.float32]:
+    """N x classes. Each photo is decoded once, whatever the number of its views."""
+    train = description.config.train
+    precision = choose_precision(train.precision if train.precision != "fp16" else "auto", device)
+    memory_format = torch.channels_last if train.channels_last else torch.contiguous_format
+    model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - missing overload
+    normalise = Normalise(description.preprocessing, channels_last=train.channels_last).to(device)
+    rows = []
+    with tqdm(total=len(photos), unit="img", desc=f"predict {photos.split.name}", disable=None, leave=False) as bar:
+        for batch in load_batches(photos, EvalBatches(len(photos), batch_size), workers=workers, device=device):
+            num_photos, num_views = batch.images.shape[:2]
+            images = batch.images.flatten(0, 1)
+            with autocast(device, precision):
+                logits = [
+                    model(normalise(part.to(device, non_blocking=True))).float() for part in images.split(batch_size)
+                ]
+            rows.append(average_views(torch.cat(logits).unflatten(0, (num_photos, num_views))).cpu())
+            bar.update(num_photos)
+    return torch.cat(rows).numpy()

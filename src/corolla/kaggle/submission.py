@@ -1,0 +1,144 @@
+"""The submission CSV: checked before it is written, with a JSON beside it that says what made it; and its score."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from corolla.config import to_dict
+from corolla.errors import UserError
+from corolla.evaluation.ensemble import Ensemble
+from corolla.evaluation.metrics import class_f1, macro_f1
+from corolla.files import write_atomically
+from corolla.training.run import Run, git_commit
+
+NUM_SHOWN = 3
+
+
+def check_submission(table: pd.DataFrame, sample: pd.DataFrame, num_classes: int, *, source: str) -> None:
+    """Refuse what Kaggle would refuse, or score wrongly.
+
+    Args:
+        table: columns id (str) and label (int), as `read_labels` gives them.
+        sample: the competition's sample_submission.csv, whose ids must all be there exactly once.
+
+    Raises:
+        UserError: ids missing, unknown or doubled, or labels out of range; the first few are named.
+    """
+    ids, wanted = table["id"], sample["id"]
+    doubled = ids[ids.duplicated()].unique()
+    faults = {
+        "doubled ids": list(doubled),
+        "ids that sample_submission.csv has and this has not": sorted(set(wanted) - set(ids)),
+        "ids that sample_submission.csv does not have": sorted(set(ids) - set(wanted)),
+        f"labels outside 0..{num_classes - 1}": [
+            f"{label} ({name})" for name, label in zip(ids, table["label"], strict=True) if not 0 <= label < num_classes
+        ],
+    }
+    for what, those in faults.items():
+        if those:
+            more = ", ..." if len(those) > NUM_SHOWN else ""
+            raise UserError(f"{source}: {len(those)} {what}: {', '.join(map(str, those[:NUM_SHOWN]))}{more}")
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """A CSV with the columns id (str) and label (int).
+
+    Raises:
+        UserError: no such file, other columns, a blank id, or a label that is not a whole number (its line is named).
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a CSV ({error})") from None
+    if list(table.columns) != ["id", "label"]:
+        raise UserError(f"{path}: the columns are {','.join(map(str, table.columns))}, not id,label")
+    bad = ~table["label"].str.fullmatch(r"-?\d{1,9}") | (table["id"] == "")
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise UserError(f"{path}: line {row + 2}: {','.join(table.iloc[row])}: an id and a whole number are expected")
+    return table.astype({"label": "int64"})
+
+
+def write_submission(
+    path: Path, combined: Ensemble, sample_path: Path, num_classes: int, provenance: dict[str, Any]
+) -> Path:
+    """`id,label` in the order of the sample submission, and PATH with .json in place of .csv beside it.
+
+    Raises:
+        UserError: the ids are not exactly those of `sample_path`, or that file is not there; nothing is written.
+    """
+    sample = read_labels(sample_path)
+    table = pd.DataFrame({"id": combined.ids.astype(str), "label": combined.predicted})
+    check_submission(table, sample, num_classes, source=f"the predictions for {path}")
+    table = table.set_index("id").loc[sample["id"]].reset_index()
+    content = table.to_csv(index=False, lineterminator="\n").encode()
+    # The JSON goes first: a CSV that nothing explains is the one thing that must not be left behind by a crash.
+    provenance = {**provenance, "csv_sha256": hashlib.sha256(content).hexdigest()}
+    write_atomically(path.with_suffix(".json"), (json.dumps(provenance, indent=2) + "\n").encode())
+    write_atomically(path, content)
+    return path
+
+
+def describe_runs(runs: Sequence[Run], checkpoints: Sequence[str], **how: Any) -> dict[str, Any]:
+    """What made a submission: runs with their checkpoints, config hashes, commits, epochs and seconds; and `how`."""
+    members = []
+    for run, digest in zip(runs, checkpoints, strict=True):
+        config = to_dict(run.config, with_operational=False)
+        timing = (run.folder / "timing.jsonl").read_text().splitlines() if run.metrics else []
+        members.append(
+            {
+                "run": run.name,
+                "experiment": run.environment.get("experiment"),
+                "checkpoint_sha256": digest,
+                "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+                "git_commit": run.environment.get("git_commit"),
+                "seed": config["train"]["seed"],
+                "epochs": len(run.metrics),
+                "seconds": json.loads(timing[-1])["total_seconds"] if timing else None,
+            }
+        )
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    return {**how, "runs": members, "git_commit": git_commit(), "made": made}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A submission against the truth."""
+
+    macro_f1: float
+    accuracy: float
+    num_images: int
+    class_f1: dict[int, float]
+    """Of every class present in the truth."""
+
+    def worst(self, count: int = 10) -> list[tuple[int, float]]:
+        """(class, F1) of the classes with the lowest F1."""
+        return sorted(self.class_f1.items(), key=lambda item: item[1])[:count]
+
+
+def score(csv: Path, labels: Path) -> Score:
+    """Macro F1 and accuracy of a submission, joined with the true labels by id.
+
+    Raises:
+        UserError: the two files do not hold the same ids, each once.
+    """
+    submitted, truth = read_labels(csv), read_labels(labels)
+    num_classes = int(max(submitted["label"].max(), truth["label"].max())) + 1
+    check_submission(submitted, truth, num_classes, source=f"{csv} against {labels}")
+    joined = truth.merge(submitted, on="id", suffixes=("_true", "_submitted"), validate="one_to_one")
+    true, predicted = joined["label_true"].to_numpy(), joined["label_submitted"].to_numpy()
+    return Score(
+        macro_f1=macro_f1(true, predicted),
+        accuracy=float((true == predicted).mean()),
+        num_images=len(true),
+        class_f1=class_f1(true, predicted),
+    )

@@ -1,0 +1,231 @@
+"""What training changes: the network, its average, the optimizer and how far they are; new or from a checkpoint."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timm.utils.model_ema import ModelEmaV3
+from torch import nn
+from torch.nn import functional as F
+
+from corolla.config import Config
+from corolla.data.flowers import Batch
+from corolla.data.index import Index
+from corolla.data.loader import TrainBatches
+from corolla.data.stats import ColorStatistics
+from corolla.device import Precision, autocast, choose_precision
+from corolla.errors import UserError
+from corolla.models.factory import build_model
+from corolla.models.normalise import Normalise
+from corolla.models.weights import Preprocessing, load_weights
+from corolla.training.checkpoint import (
+    Description,
+    Progress,
+    describe_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from corolla.training.optim import make_optimizer
+
+
+class NotFinite(RuntimeError):
+    """The loss of a step is not finite; nothing was updated with it."""
+
+
+@dataclass(kw_only=True)
+class Learner:
+    """The state of a training run."""
+
+    description: Description
+    progress: Progress
+    device: torch.device
+    precision: Precision
+    model: nn.Module
+    ema: ModelEmaV3 | None
+    normalise: Normalise
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The weights that count: the moving average where it is on."""
+        return self.ema.module if self.ema is not None else self.model
+
+    def update(self, batch: Batch, lr: float) -> torch.Tensor:
+        """One step on one batch; its mean loss.
+
+        Raises:
+            NotFinite: before anything is updated.
+        """
+        config = self.description.config
+        torch.manual_seed(_step_seed(config.train.seed, self.progress.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        images = batch.images.to(self.device, non_blocking=True)
+        labels = batch.labels.to(self.device, non_blocking=True)
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=self.device)
+        parts = min(config.train.accumulate, len(labels))
+        for part, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
+            with autocast(self.device, self.precision):
+                logits = self.model(self.normalise(part))
+            summed = F.cross_entropy(
+                logits.float(), truth, reduction="sum", label_smoothing=config.train.label_smoothing
+            )
+            self.scaler.scale(summed / len(labels)).backward()
+            loss += summed.detach() / len(labels)
+        if not torch.isfinite(loss):
+            raise NotFinite(f"the loss is {loss.item()}")
+        if config.optim.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.progress.step += 1
+        if self.ema is not None:
+            self.ema.update(self.model, step=self.progress.step)
+        return loss
+
+    def save(self, path: Path, *copies: Path) -> None:
+        """A checkpoint at `path`, and the same one at `copies`."""
+        save_checkpoint(
+            path,
+            self.description,
+            self.progress,
+            model=self.model,
+            ema=self.ema.module if self.ema is not None else None,
+            optimizer=self.optimizer,
+            scaler=self.scaler,
+            copies=copies,
+        )
+
+
+def _step_seed(seed: int, step: int) -> int:
+    """torch is seeded per (seed, step), so dropout and stochastic depth do not depend on where a run was resumed."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def new_learner(config: Config, index: Index, device: torch.device, statistics: ColorStatistics) -> Learner:
+    """A network with random weights, or those that `config.model.weights` names."""
+    torch.manual_seed(config.train.seed)
+    assert config.input_size is not None
+    num_classes = len(index.class_names)
+    model = build_model(config.model, num_classes, config.input_size)
+    preprocessing = load_weights(model, config.model, num_classes, config.input_size)
+    if preprocessing is None:
+        preprocessing = Preprocessing(
+            mean=statistics.mean, std=statistics.std, interpolation="bilinear", crop_fraction=0.875
+        )
+    if config.augment.crop_fraction is not None:
+        preprocessing = dataclasses.replace(preprocessing, crop_fraction=config.augment.crop_fraction)
+    description = Description(
+        config=config,
+        input_size=config.input_size,
+        class_names=index.class_names,
+        preprocessing=preprocessing,
+        fingerprint=_fingerprint(index),
+    )
+    return _assemble(description, Progress(), model, device)
+
+
+def resumed_learner(path: Path, index: Index, device: torch.device, config: Config) -> Learner:
+    """The learner exactly as it was saved in `path` by this very run."""
+    content = load_checkpoint(path)
+    _refuse_other_data(content, index, path)
+    description = dataclasses.replace(describe_checkpoint(content), config=config)
+    model = build_model(config.model, len(description.class_names), description.input_size)
+    model.load_state_dict(content["model"])
+    learner = _assemble(description, Progress(**content["progress"]), model, device)
+    if learner.ema is not None:
+        learner.ema.module.load_state_dict(content["ema"])
+    learner.optimizer.load_state_dict(content["optimizer"])
+    learner.scaler.load_state_dict(content["scaler"])
+    return learner
+
+
+def continued_learner(source: Path, config: Config, index: Index, device: torch.device) -> Learner:
+    """A new run that goes on from another run's checkpoint with other settings (--resume-from).
+
+    Weights, average, epochs and steps go on; the optimizer's state too, where the optimizer is the same kind.
+
+    Raises:
+        UserError: other data, another network, a checkpoint in mid-epoch where the epochs have another length now,
+            or a checkpoint that is already past the last epoch.
+    """
+    path = source / "last.pt" if source.is_dir() else source
+    content = load_checkpoint(path)
+    _refuse_other_data(content, index, path)
+    before = describe_checkpoint(content)
+    progress = Progress(**content["progress"])
+    _move_step(progress, before.config, config, len(index.splits["train"].label), path)
+    model = build_model(config.model, len(before.class_names), config.input_size or before.input_size)
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: its network is not {config.model.name} as configured: {reason}") from None
+    preprocessing = before.preprocessing
+    if config.augment.crop_fraction is not None:
+        preprocessing = dataclasses.replace(preprocessing, crop_fraction=config.augment.crop_fraction)
+    description = dataclasses.replace(
+        before, config=config, input_size=config.input_size or before.input_size, preprocessing=preprocessing
+    )
+    learner = _assemble(description, progress, model, device)
+    if learner.ema is not None and content["ema"] is not None:
+        learner.ema.module.load_state_dict(content["ema"])
+    if before.config.optim.name == config.optim.name:
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in learner.optimizer.param_groups]
+        learner.optimizer.load_state_dict(content["optimizer"])
+        for group, own in zip(learner.optimizer.param_groups, settings, strict=True):
+            group.update(own)  # the state is the checkpoint's, the settings are this run's
+    return learner
+
+
+def _move_step(progress: Progress, before: Config, now: Config, num_samples: int, path: Path) -> None:
+    """The checkpoint's step in epochs of another length, where the batch size has changed."""
+    lengths = [TrainBatches(num_samples, c.train.batch_size, 0, 0, 0).steps_per_epoch for c in (before, now)]
+    if progress.step >= now.train.epochs * lengths[0]:
+        raise UserError(f"{path}: has finished {len(progress.rows)} epochs; ask for more than that with --train.epochs")
+    if lengths[0] != lengths[1]:
+        if progress.step % lengths[0]:
+            raise UserError(
+                f"{path}: is in mid-epoch (step {progress.step}), so --train.batch-size must stay "
+                f"{before.train.batch_size}; or start from the checkpoint of an epoch's end"
+            )
+        progress.step = progress.step // lengths[0] * lengths[1]
+
+
+def _assemble(description: Description, progress: Progress, model: nn.Module, device: torch.device) -> Learner:
+    config = description.config
+    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
+    precision = choose_precision(config.train.precision, device)
+    return Learner(
+        description=description,
+        progress=progress,
+        device=device,
+        precision=precision,
+        model=model,
+        # The warm-up keeps the random first weights out of the average of a short run.
+        ema=ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None,
+        normalise=Normalise(description.preprocessing, channels_last=config.train.channels_last).to(device),
+        optimizer=make_optimizer(model, config.optim),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+    )
+
+
+def _fingerprint(index: Index) -> dict[str, str]:
+    return {name: split for name, split in index.fingerprint.items() if name in ("train", "val")}
+
+
+def _refuse_other_data(content: dict[str, Any], index: Index, path: Path) -> None:
+    for split, fingerprint in _fingerprint(index).items():
+        if content["fingerprint"].get(split) != fingerprint:
+            raise UserError(
+                f"{index.folder}: its {split} images are not those that {path} was trained with; give the same data "
+                "with --data, or start a new run from its weights with --model.weights"
+            )
