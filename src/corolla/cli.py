@@ -13,12 +13,12 @@ from typing import Annotated, Literal
 import tyro
 
 from corolla.errors import UserError
+from corolla.evaluation.predictions import TTA, CheckpointName, SplitName
 
 DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 75
 
 Folder = Annotated[Path, tyro.conf.Positional]
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional]
-TTAName = Literal["none", "flip", "ten-crop"]
 
 
 def synth(folder: Folder, /, size: int = 64, share: float = 1.0, seed: int = 0) -> int:
@@ -99,7 +99,7 @@ def show(
     folder: Folder,
     /,
     size: int | None = None,
-    split: Literal["train", "val", "test"] = "train",
+    split: SplitName = "train",
     per_class: int = 1,
     seed: int = 0,
     out: Path | None = None,
@@ -164,9 +164,9 @@ def _experiment_name(name: str) -> str:
 def predict(
     runs: Runs,
     /,
-    split: Literal["train", "val", "test"] = "test",
-    tta: TTAName = "none",
-    checkpoint: Literal["best", "last"] = "best",
+    split: SplitName = "test",
+    tta: TTA = "none",
+    checkpoint: CheckpointName = "best",
     data: Path | None = None,
     index: Path | None = None,
     device: str = "auto",
@@ -223,8 +223,8 @@ def ensemble(
     /,
     out: Path,
     method: Literal["vote", "mean"] = "vote",
-    tta: TTAName = "none",
-    checkpoint: Literal["best", "last"] = "best",
+    tta: TTA = "none",
+    checkpoint: CheckpointName = "best",
     data: Path | None = None,
 ) -> int:
     """Join the test predictions of one run or several into a checked submission CSV.
@@ -239,8 +239,8 @@ def ensemble(
     """
     from corolla.evaluation.ensemble import ensemble as combine_runs
     from corolla.evaluation.ensemble import val_macro_f1
-    from corolla.evaluation.predict import data_of
     from corolla.kaggle.submission import describe_runs, write_submission
+    from corolla.training.run import data_of
 
     if not runs:
         raise UserError("name at least one run's folder")

@@ -9,6 +9,7 @@ from typing import Any
 
 import albumentations as A
 import numpy as np
+from numpy.typing import NDArray
 
 from corolla.config import AugmentConfig
 from corolla.data.decode import Image
@@ -33,7 +34,8 @@ def color_compose(config: AugmentConfig, statistics: ColorStatistics | None) -> 
             )
         )
     if config.pca_noise and statistics is not None:
-        transforms.append(PCANoise(statistics, config.pca_noise))
+        axes = np.asarray(statistics.eigenvectors) * np.sqrt(np.asarray(statistics.eigenvalues))
+        transforms.append(PCANoise(axes * config.pca_noise))
     return A.Compose(transforms)  # pyright: ignore[reportArgumentType] - it takes any list of transforms
 
 
@@ -41,24 +43,22 @@ class PCANoise(A.ImageOnlyTransform):
     """AlexNet's colour noise (Krizhevsky et al. 2012, section 4.1), along the data set's own eigenvectors.
 
     Adds sum_k a_k * sqrt(l_k) * p_k with a_k ~ N(0, sd), where l_k, p_k are the eigenvalues and eigenvectors of the RGB
-    covariance over the training pixels. The paper writes l_k, whose unit depends on the pixels' scale; its authors'
-    code takes the standard deviations, as here. (albumentations' own FancyPCA takes the eigenvectors of each image.)
+    covariance over the training pixels; `axes` (3 x 3) holds sd * sqrt(l_k) * p_k as columns. The paper writes l_k,
+    whose unit depends on the pixels' scale; its authors' code takes the standard deviations, as here. (albumentations'
+    own FancyPCA takes the eigenvectors of each image.)
     """
 
     class InitSchema(A.ImageOnlyTransform.InitSchema):
         """The arguments are ours, checked where the config is read."""
 
-        statistics: Any
-        sd: float
+        axes: Any
 
-    def __init__(self, statistics: ColorStatistics, sd: float) -> None:
-        super().__init__(p=1.0)
-        self.statistics = statistics
-        self.sd = sd
-        self._axes = np.asarray(statistics.eigenvectors) * np.sqrt(np.asarray(statistics.eigenvalues))
+    def __init__(self, axes: NDArray[np.float64], p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self.axes = axes
 
     def get_params(self) -> dict[str, Any]:
-        return {"shift": self._axes @ self.random_generator.normal(0.0, self.sd, 3) * 255.0}
+        return {"shift": self.axes @ self.random_generator.normal(0.0, 1.0, 3) * 255.0}
 
     def apply(self, img: Image, *args: Any, **params: Any) -> Image:
         shifted = img.astype(np.float32) + params["shift"].astype(np.float32)

@@ -8,10 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.data.transforms import TTA
 from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1
-from corolla.evaluation.predict import CheckpointName, Predictions, SplitName
+from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
 from corolla.files import sha256
 from corolla.training.run import Run, open_run
 

@@ -12,53 +12,15 @@ from tqdm.auto import tqdm
 from corolla.data.flowers import Flowers
 from corolla.data.index import load_index
 from corolla.data.loader import EvalBatches, load_batches
-from corolla.data.transforms import TTA, EvalTransform
+from corolla.data.transforms import EvalTransform
 from corolla.device import autocast, choose_device, choose_precision, num_workers
 from corolla.errors import UserError
+from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
 from corolla.evaluation.tta import average_views
-from corolla.files import replacing, sha256
+from corolla.files import sha256
 from corolla.models.normalise import Normalise
 from corolla.training.checkpoint import Description, load_checkpoint, rebuild_model
-from corolla.training.run import Run, open_run
-
-SplitName = Literal["train", "val", "test"]
-CheckpointName = Literal["best", "last"]
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Of one checkpoint on one split; rows are told apart by id, never by their order."""
-
-    ids: NDArray[np.str_]
-    probabilities: NDArray[np.float32]
-    """N x classes, each row sums to 1."""
-    labels: NDArray[np.int64] | None
-    """N, where the split is labelled."""
-    checkpoint: str
-    """SHA-256 of the checkpoint that made them."""
-
-    def save(self, path: Path) -> None:
-        labels = {} if self.labels is None else {"labels": self.labels}
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            checkpoint = np.array(self.checkpoint)
-            np.savez(file, ids=self.ids, probabilities=self.probabilities, checkpoint=checkpoint, **labels)
-
-    @staticmethod
-    def load(path: Path) -> "Predictions":
-        """
-        Raises:
-            UserError: the file is damaged or not one of predictions.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return Predictions(
-                    ids=file["ids"],
-                    probabilities=file["probabilities"],
-                    labels=file.get("labels"),
-                    checkpoint=str(file["checkpoint"]),
-                )
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise UserError(f"{path}: not a readable file of predictions ({error})") from None
+from corolla.training.run import data_of, open_run
 
 
 @dataclass(frozen=True)
@@ -120,11 +82,6 @@ def predict(
     predictions = Predictions(photos.split.id, probabilities, labels, digest)
     predictions.save(path)
     return PredictResult(path, predictions, made=True)
-
-
-def data_of(run: Run) -> Path:
-    """The data folder a run was trained with."""
-    return Path(run.environment.get("data", "data"))
 
 
 @torch.inference_mode()

@@ -201,7 +201,7 @@ def evaluate(learner: Learner, dataset: Flowers, *, batch_size: int, workers: in
         with autocast(learner.device, learner.precision):
             logits.append(model(learner.normalise(images)).float())
         labels.append(batch.labels)
-    return classification_metrics(torch.cat(logits).cpu(), torch.cat(labels))
+    return classification_metrics(torch.cat(logits).cpu().numpy(), torch.cat(labels).numpy())
 
 
 def _row(learner: Learner, metrics: Metrics, loss_sum: float) -> dict[str, Any]:

@@ -77,6 +77,11 @@ def open_run(folder: Path) -> Run:
     raise UserError(f"{folder}: no run is in this folder; {there}")
 
 
+def data_of(run: Run) -> Path:
+    """The data folder a run was trained with."""
+    return Path(run.environment.get("data", "data"))
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Only one process trains into a folder.

@@ -1,0 +1,51 @@
+"""Files of predictions: ids and probabilities. What passes from `corolla predict` to whatever needs no network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corolla.errors import UserError
+from corolla.files import replacing
+
+SplitName = Literal["train", "val", "test"]
+CheckpointName = Literal["best", "last"]
+TTA = Literal["none", "flip", "ten-crop"]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Of one checkpoint on one split; rows are told apart by id, never by their order."""
+
+    ids: NDArray[np.str_]
+    probabilities: NDArray[np.float32]
+    """N x classes, each row sums to 1."""
+    labels: NDArray[np.int64] | None
+    """N, where the split is labelled."""
+    checkpoint: str
+    """SHA-256 of the checkpoint that made them."""
+
+    def save(self, path: Path) -> None:
+        labels = {} if self.labels is None else {"labels": self.labels}
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            checkpoint = np.array(self.checkpoint)
+            np.savez(file, ids=self.ids, probabilities=self.probabilities, checkpoint=checkpoint, **labels)
+
+    @staticmethod
+    def load(path: Path) -> "Predictions":
+        """
+        Raises:
+            UserError: the file is damaged or not one of predictions.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return Predictions(
+                    ids=file["ids"],
+                    probabilities=file["probabilities"],
+                    labels=file.get("labels"),
+                    checkpoint=str(file["checkpoint"]),
+                )
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise UserError(f"{path}: not a readable file of predictions ({error})") from None

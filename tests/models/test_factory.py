@@ -1,0 +1,106 @@
+import pytest
+import torch
+
+from corolla.config import ModelConfig
+from corolla.errors import UserError
+from corolla.models.factory import OWN_MODELS, build_model, classifier_names, multiply_adds, num_parameters
+
+
+@pytest.mark.parametrize("name", OWN_MODELS)
+def test_own_nets_give_logits(name: str) -> None:
+    with torch.device("meta"):
+        model = build_model(ModelConfig(name=name), 9, 32)
+        assert model(torch.randn(2, 3, 32, 32)).shape == (2, 9)
+    assert classifier_names(model) == ("fc",)
+
+
+@pytest.mark.parametrize(
+    ("config", "giga"),
+    [
+        (ModelConfig(name="plain18"), 1.8),
+        (ModelConfig(name="resnet18"), 1.8),
+        (ModelConfig(name="plain34"), 3.6),
+        (ModelConfig(name="resnet34", shortcut="A"), 3.6),
+        (ModelConfig(name="resnet34"), 3.6),
+        (ModelConfig(name="resnet50", stride_in_1x1=True), 3.8),
+        (ModelConfig(name="resnet50"), 4.1),
+        (ModelConfig(name="resnet101", stride_in_1x1=True), 7.6),
+        (ModelConfig(name="resnet152", stride_in_1x1=True), 11.3),
+    ],
+)
+def test_multiply_adds_are_the_papers(config: ModelConfig, giga: float) -> None:
+    """Table 1 of He et al. 2015, whose figures are partly cut and partly rounded; 4.1 is torchvision's."""
+    with torch.device("meta"):
+        model = build_model(config, 1000, 224)
+    assert multiply_adds(model, 224) / 1e9 == pytest.approx(giga, abs=0.07)
+
+
+def test_counting_leaves_the_model_alone() -> None:
+    model = build_model(ModelConfig(name="resnet18"), 5, 32)
+    assert multiply_adds(model, 64) < multiply_adds(model, 128)
+    assert model.training
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+    assert num_parameters(model) == 11_176_512 + 5 * 513  # torchvision's without its classifier
+
+
+def test_the_seed_is_the_callers() -> None:
+    weights = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        weights.append(build_model(ModelConfig(name="plain18"), 5, 32).get_submodule("fc").weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "classifiers"),
+    [
+        ("timm:tf_efficientnet_lite0", ("classifier",)),
+        ("timm:test_convnext", ("head.fc",)),
+        ("timm:test_vit", ("head",)),
+        ("timm:deit_tiny_distilled_patch16_224", ("head", "head_dist")),
+    ],
+)
+def test_timm_models_at_another_input_size(name: str, classifiers: tuple[str, ...]) -> None:
+    model = build_model(ModelConfig(name=name), 104, 96).eval()
+    assert model(torch.randn(1, 3, 96, 96)).shape == (1, 104)
+    assert classifier_names(model) == classifiers
+
+
+@pytest.mark.parametrize("name", ["timm:convnext_tiny", "timm:resnetv2_50x1_bit", "timm:vit_small_patch16_224"])
+def test_timm_models_of_the_documentation(name: str) -> None:
+    with torch.device("meta"):
+        model = build_model(ModelConfig(name=name), 104, 224)
+    assert num_parameters(model) > 20_000_000
+    assert multiply_adds(model, 224) > 4 * 10**9
+
+
+def test_dropout_and_stochastic_depth_reach_timm() -> None:
+    model = build_model(ModelConfig(name="timm:test_vit", dropout=0.3, drop_path=0.2), 10, 160)
+    text = str(model)
+    assert "Dropout(p=0.3" in text
+    assert "DropPath(drop_prob=0.200" in text
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ModelConfig(name="resnet35"), "no model is called 'resnet35': did you mean resnet"),
+        (ModelConfig(name="plain50"), "did you mean plain"),
+        (ModelConfig(name="convnext_tiny"), "did you mean timm:convnext_tiny"),
+        (ModelConfig(name="timm:convnxt_tiny"), "did you mean timm:convnext_tiny"),
+        (ModelConfig(name="timm:resnet50.a1_in1k"), "--model.name timm:resnet50 --model.pretrained-tag a1_in1k"),
+        (ModelConfig(name="§"), "choose plain18, "),
+        (ModelConfig(name="resnet18", dropout=0.1), "--model.dropout has no effect on resnet18"),
+        (ModelConfig(name="resnet50", drop_path=0.1), "--model.drop-path has no effect on resnet50"),
+        (ModelConfig(name="resnet34", stride_in_1x1=True), "--model.stride-in-1x1 has no effect on resnet34"),
+        (ModelConfig(name="plain34", shortcut="A"), "--model.shortcut has no effect on plain34"),
+        (ModelConfig(name="timm:resnet18", shortcut="C"), "--model.shortcut has no effect on timm:resnet18"),
+        (ModelConfig(name="timm:vgg11", drop_path=0.1), "timm:vgg11 has no option drop_path"),
+    ],
+)
+def test_a_users_mistake_is_one_line_that_helps(config: ModelConfig, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        build_model(config, 10, 64)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
