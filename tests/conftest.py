@@ -85,7 +85,7 @@ def tiny_config(tiny_data: Path, tmp_path: Path) -> Config:
         device="cpu",
         model=ModelConfig(name="resnet18"),
         augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),  # its place tells a disc's class
-        optim=OptimConfig(lr=0.02, schedule="constant"),
+        optim=OptimConfig(lr=0.005, schedule="constant"),
         train=TrainConfig(epochs=2, batch_size=8),
         pipeline=PipelineConfig(workers=0),
     )

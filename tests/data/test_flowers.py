@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests_support import break_first_jpeg
 
 from corolla.config import AugmentConfig
 from corolla.data.flowers import Batch, Flowers, epoch_order
@@ -14,7 +15,6 @@ from corolla.data.index import load_index
 from corolla.data.loader import EvalBatches, TrainBatches, load_batches
 from corolla.data.transforms import EvalTransform, TrainTransform
 from corolla.errors import UserError
-from tests_support import break_first_jpeg
 
 CPU = torch.device("cpu")
 AUGMENT = AugmentConfig(crop="random-resized", area=(0.3, 1.0), color=True)

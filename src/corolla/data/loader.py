@@ -7,6 +7,7 @@ keys, so neither the number of workers nor the step at which a run resumes chang
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -83,7 +84,7 @@ def load_batches(
         raise UserError(str(error).strip().splitlines()[-1].split("UserError: ", 1)[-1]) from None
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from corolla.config import AugmentConfig
 from corolla.data.decode import Image, resize
 from corolla.data.stats import ColorStatistics
-
-TTA = Literal["none", "flip", "ten-crop"]
+from corolla.evaluation.predictions import TTA
 
 Box = tuple[int, int, int, int]
 """left, top, width, height in pixels."""

@@ -28,10 +28,11 @@ class Predictions:
     """SHA-256 of the checkpoint that made them."""
 
     def save(self, path: Path) -> None:
-        labels = {} if self.labels is None else {"labels": self.labels}
+        columns = {"ids": self.ids, "probabilities": self.probabilities, "checkpoint": np.array(self.checkpoint)}
+        if self.labels is not None:
+            columns["labels"] = self.labels
         with replacing(path) as temporary, temporary.open("wb") as file:
-            checkpoint = np.array(self.checkpoint)
-            np.savez(file, ids=self.ids, probabilities=self.probabilities, checkpoint=checkpoint, **labels)
+            np.savez(file, allow_pickle=False, **columns)
 
     @staticmethod
     def load(path: Path) -> "Predictions":

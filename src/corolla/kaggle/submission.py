@@ -32,9 +32,9 @@ def check_submission(table: pd.DataFrame, sample: pd.DataFrame, num_classes: int
         UserError: ids missing, unknown or doubled, or labels out of range; the first few are named.
     """
     ids, wanted = table["id"], sample["id"]
-    doubled = ids[ids.duplicated()].unique()
+    doubled = set(ids[ids.duplicated()])
     faults = {
-        "doubled ids": list(doubled),
+        "doubled ids": sorted(doubled),
         "ids that sample_submission.csv has and this has not": sorted(set(wanted) - set(ids)),
         "ids that sample_submission.csv does not have": sorted(set(ids) - set(wanted)),
         f"labels outside 0..{num_classes - 1}": [
@@ -132,7 +132,7 @@ def score(csv: Path, labels: Path) -> Score:
         UserError: the two files do not hold the same ids, each once.
     """
     submitted, truth = read_labels(csv), read_labels(labels)
-    num_classes = int(max(submitted["label"].max(), truth["label"].max())) + 1
+    num_classes = int(np.concatenate([submitted["label"], truth["label"]]).max()) + 1
     check_submission(submitted, truth, num_classes, source=f"{csv} against {labels}")
     joined = truth.merge(submitted, on="id", suffixes=("_true", "_submitted"), validate="one_to_one")
     true, predicted = joined["label_true"].to_numpy(), joined["label_submitted"].to_numpy()
