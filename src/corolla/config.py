@@ -50,8 +50,8 @@ class ModelConfig(Section):
     name: str = "resnet34"
     """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, or timm:NAME for any model of timm."""
     weights: str = "none"
-    """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, without network), or
-    a file: a state dict, safetensors, or the checkpoint of another run."""
+    """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
+    file: a state dict, safetensors, or the checkpoint of another run."""
     pretrained_tag: str = ""
     """Which pretrained weights, as timm tags them (a1_in1k, ...); empty: the model's default."""
     shortcut: Literal["A", "B", "C"] = "B"

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# The comparison of the starting report: plain-34, ResNet-34 and ResNet-50 from scratch and ResNet-50 from ImageNet
+# weights, ten-crop, vote, table. Without the model hub EfficientNet-Lite0 from its pip package is the transfer side.
+# usage: scripts/reproduce_report.sh DATA SIZE [corolla train OPTIONS, such as --train.epochs 5]
+# Each run goes on where it stopped when the script is started again.
+set -euo pipefail
+if [ $# -lt 2 ]; then
+    sed -n '2,6s/^# //p' "$0" >&2
+    exit 2
+fi
+data=$(cd "$1" && pwd)
+size=$2
+shift 2
+cd "$(dirname "$0")/.."
+bash scripts/install.sh
+export PATH="$PWD/.venv/bin:$PATH"
+
+runs=()
+train() { # experiment, options
+    local experiment=$1
+    shift
+    corolla train "$experiment" --data "$data" --size "$size" --run-name "report-$experiment-$size" "$@" || return
+    runs+=("runs/report-$experiment-$size")
+}
+for experiment in plain34 resnet34 resnet50; do
+    train $experiment "$@"
+done
+# Exit status 2 is the user's mistake: here, that the hub cannot be reached. Anything else is passed on.
+status=0
+train resnet50_pretrained "$@" || status=$?
+if [ $status = 2 ]; then
+    echo "no weights from the hub: lite0_pretrained takes the place of resnet50_pretrained"
+    train lite0_pretrained "$@"
+elif [ $status != 0 ]; then
+    exit $status
+fi
+
+for split in val test; do
+    corolla predict "${runs[@]}" --data "$data" --split $split --tta ten-crop
+done
+csvs=()
+for run in "${runs[@]}"; do
+    csvs+=("submissions/$(basename "$run").csv")
+    corolla ensemble "$run" --tta ten-crop --data "$data" --out "${csvs[-1]}" | sed -n 3p
+done
+csvs+=("submissions/report-vote-$size.csv")
+corolla ensemble "${runs[@]}" --method vote --tta ten-crop --data "$data" --out "${csvs[-1]}"
+if [ -f "$data/test_labels.csv" ]; then
+    corolla score "${csvs[@]}" "$data/test_labels.csv"
+fi
