@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 import simplejpeg
 
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.data.tfrecord import encode_example, write_tfrecord
+
+# How long an example takes says nothing here: other test processes share the cores.
+hypothesis.settings.register_profile("corolla", deadline=None)
+hypothesis.settings.load_profile("corolla")
 
 REAL_PHOTOS = Path(__file__).parents[1].parent / "shared" / "flowers"
 NUM_CLASSES = 5

@@ -5,6 +5,7 @@ stages that need it, inside their functions.
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,12 @@ from corolla.evaluation.predictions import TTA, CheckpointName, SplitName
 DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 75
 
 Folder = Annotated[Path, tyro.conf.Positional]
-Runs = Annotated[tuple[Path, ...], tyro.conf.Positional]
+Paths = Annotated[tuple[Path, ...], tyro.conf.Positional]
+
+
+def _next(*words: object) -> str:
+    """The command to go on with, as a shell takes it."""
+    return f"next: corolla {shlex.join(map(str, words))}"
 
 
 def synth(folder: Folder, /, size: int = 64, share: float = 1.0, seed: int = 0) -> int:
@@ -35,7 +41,7 @@ def synth(folder: Folder, /, size: int = 64, share: float = 1.0, seed: int = 0) 
     made = synthesize(folder, size=size, share=share, seed=seed)
     counts = ", ".join(f"{name} {count}" for name, count in made.counts.items())
     print(f"{folder}: {'holds this set already' if made.reused else 'written'} ({counts} images at {size} px)")
-    print(f"next: corolla check {folder} --size {size}")
+    print(_next("check", folder, "--size", size))
     return DONE
 
 
@@ -58,7 +64,7 @@ def check(folder: Folder, /, size: int | None = None) -> int:
     if result.faults:
         print(f"{len(result.faults)} faults; replace the files named above", file=sys.stderr)
         return FAILED
-    print(f"no faults\nnext: corolla train resnet34 --data {folder} --size {result.size}", file=sys.stderr)
+    print("no faults", _next("train", "resnet34", "--data", folder, "--size", result.size), sep="\n", file=sys.stderr)
     return DONE
 
 
@@ -91,7 +97,7 @@ def stats(
     ):
         print(f"{title:18}" + "".join(f"{value:10.5f}" for value in values))
     print("image sizes       " + ", ".join(f"{size} ({count})" for size, count in found.image_sizes.items()))
-    print(f"next: corolla train resnet34 --data {folder} --size {found.size}")
+    print(_next("train", "resnet34", "--data", folder, "--size", found.size))
     return DONE
 
 
@@ -117,6 +123,7 @@ def show(
     from corolla.data.show import show as show_data
 
     print(f"wrote {show_data(folder, size=size, split=split, per_class=per_class, seed=seed, out=out)}")
+    print(_next("train", "resnet34", "--data", folder, *(["--size", size] if size else [])))
     return DONE
 
 
@@ -149,7 +156,7 @@ def train(arguments: Sequence[str]) -> int:
     if run.state != "done":
         return STOPPED
     print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: tensorboard --logdir {run.folder.parent}")
-    print(f"next: corolla predict {run.folder} --split test --tta ten-crop")
+    print(_next("predict", run.folder, "--split", "test", "--tta", "ten-crop"))
     return DONE
 
 
@@ -162,7 +169,7 @@ def _experiment_name(name: str) -> str:
 
 
 def predict(
-    runs: Runs,
+    runs: Paths,
     /,
     split: SplitName = "test",
     tta: TTA = "none",
@@ -212,14 +219,18 @@ def predict(
             predicted = result.predictions.probabilities.argmax(1)
             accuracy = (predicted == result.predictions.labels).mean()
             print(f"  {split}: macro F1 {macro_f1(result.predictions.labels, predicted):.4f}, accuracy {accuracy:.4f}")
-    names = " ".join(map(str, runs))
-    options = f"--tta {tta}" + (" --checkpoint last" if checkpoint == "last" else "")
-    print(f"next: corolla ensemble {names} {options} --out submissions/first.csv")
+    options: list[object] = [*runs, "--tta", tta]
+    options += ["--checkpoint", "last"] if checkpoint == "last" else []
+    options += ["--data", data] if data else []
+    if split == "test":
+        print(_next("ensemble", *options, "--out", "submissions/first.csv"))
+    else:
+        print(_next("predict", *options, "--split", "test"))
     return DONE
 
 
 def ensemble(
-    runs: Runs,
+    runs: Paths,
     /,
     out: Path,
     method: Literal["vote", "mean"] = "vote",
@@ -263,25 +274,36 @@ def ensemble(
     else:
         print(f"the same ensemble on val: macro F1 {on_val:.4f}")
     labels = sample.with_name("test_labels.csv")
-    print(f"next: corolla score {out} {labels}" if labels.exists() else f"next: submit {out} to the competition")
+    print(_next("score", out, labels) if labels.exists() else f"next: submit {out} to the competition")
     return DONE
 
 
-def score(csv: Folder, labels: Folder, /, worst: int = 10) -> int:
-    """Score a submission against the true labels: macro F1, accuracy, the worst classes.
+def score(files: Paths, /, worst: int = 10) -> int:
+    """Score submissions against the true labels: macro F1, accuracy, the worst classes; several as a table.
 
     Args:
-        csv: the submission.
-        labels: the truth, a CSV with the columns id and label.
-        worst: how many classes to list.
+        files: CSV... LABELS: one submission or several, and last the truth, a CSV with the columns id and label; a
+            classes.txt beside it names the classes.
+        worst: how many classes to list, for one submission.
     """
-    from corolla.data.flowers104 import CLASS_NAMES
+    from corolla.data.index import read_class_names
     from corolla.kaggle.submission import score as score_csv
 
-    result = score_csv(csv, labels)
-    print(f"{csv}: macro F1 {result.macro_f1:.4f}, accuracy {result.accuracy:.4f} ({result.num_images} images)")
+    if len(files) < 2:
+        raise UserError("name a submission and the file of true labels: corolla score CSV... LABELS.csv")
+    *submissions, labels = files
+    results = {path: score_csv(path, labels) for path in submissions}
+    if len(results) > 1:
+        width = max(len(str(path)) for path in submissions)
+        print(f"{'submission':{width}}  macro F1  accuracy")
+        for path, result in results.items():
+            print(f"{path!s:{width}}  {result.macro_f1:8.4f}  {result.accuracy:8.4f}")
+        return DONE
+    ((path, result),) = results.items()
+    names = read_class_names(labels.with_name("classes.txt"))
+    print(f"{path}: macro F1 {result.macro_f1:.4f}, accuracy {result.accuracy:.4f} ({result.num_images} images)")
     for number, value in result.worst(worst):
-        name = CLASS_NAMES[number] if number < len(CLASS_NAMES) else ""
+        name = names[number] if number < len(names) else ""
         print(f"  F1 {value:.3f}  class {number:3d}  {name}")
     return DONE
 
@@ -332,7 +354,9 @@ def run_command(arguments: Sequence[str]) -> int:
 def main() -> int:
     """The entry point; exit status 0 done, 2 the user's mistake, 75 stopped with a checkpoint, 1 anything else."""
     try:
-        return run_command(sys.argv[1:])
+        status = run_command(sys.argv[1:])
+        sys.stdout.flush()  # so that a pipe that was closed is found here
+        return status
     except UserError as error:
         print(error, file=sys.stderr)
         return USER_ERROR

@@ -156,7 +156,7 @@ class TrainConfig(Section):
     """Also keep the checkpoint of every N-th epoch, as epoch-NNN.pt; 0: none."""
     max_hours: Positive | None = operational(None)
     """Stop after so many hours with a checkpoint to resume from (exit status 75)."""
-    log_steps: Count = operational(20)
+    log_steps: Count = operational(10)
     """Steps between two points of the loss curve in TensorBoard."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests_support import corolla_process, same_content
+from tests_support import break_first_jpeg, corolla_process, same_content
 
 import corolla.training.log
 from corolla.config import Config, OptimConfig
@@ -212,6 +212,15 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     assert len(optimizer_steps) == 6
     assert not saved
     assert load_checkpoint(tiny_config.runs / "custom-seed0" / "last.pt")["progress"]["step"] == 5
+
+
+def test_a_bad_image_stops_the_run_or_is_grey(tiny_config: Config, tmp_path: Path) -> None:
+    data, line = break_first_jpeg(tmp_path / "broken")
+    config = dataclasses.replace(tiny_config, data=data)
+    with pytest.raises(UserError) as caught:
+        train(config)
+    assert str(caught.value).startswith(line)
+    assert train(changed(config, "pipeline", bad_images="grey"), experiment="grey").state == "done"
 
 
 def test_accumulation_is_one_update(tiny_config: Config) -> None:

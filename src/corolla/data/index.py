@@ -125,7 +125,7 @@ def _find(data: Path, size: int | None) -> _Found:
     if size is None and len(sizes) > 1:
         raise UserError(f"{data} holds the sizes {present}: choose one with --size")
     size = size or next(iter(sizes))
-    return _Found(data, size, _class_names(data / "classes.txt"), sizes[size])
+    return _Found(data, size, read_class_names(data / "classes.txt"), sizes[size])
 
 
 def _sizes(data: Path, folder: Path) -> dict[str, int]:
@@ -133,7 +133,11 @@ def _sizes(data: Path, folder: Path) -> dict[str, int]:
     return {path.relative_to(data).as_posix(): path.stat().st_size for path in sorted(folder.glob("[!.]*.tfrec"))}
 
 
-def _class_names(path: Path) -> tuple[str, ...]:
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """The classes that `classes.txt` names, a line each; the competition's where there is no such file.
+
+    Raises UserError where it is not text or a name is blank.
+    """
     if not path.exists():
         return CLASS_NAMES
     try:

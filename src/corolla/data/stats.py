@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -15,6 +15,7 @@ from corolla.data.decode import Image
 from corolla.data.flowers import Flowers
 from corolla.data.index import Index, cache_folder, load_index
 from corolla.device import num_cores
+from corolla.errors import UserError
 from corolla.files import write_atomically
 
 Triple = tuple[float, float, float]
@@ -60,20 +61,30 @@ def stats(
     The result is cached by the data's fingerprint.
 
     Raises:
-        UserError: no such data, or an image that does not decode.
+        UserError: no such data or split, or an image that does not decode.
     """
     return data_statistics(load_index(data, size, index), splits, cache=index)
 
 
-def data_statistics(loaded: Index, splits: tuple[str, ...], *, cache: Path | None = None) -> DataStatistics:
-    """`stats` of an index that is loaded already."""
-    fingerprint = "-".join(loaded.splits[name].fingerprint[:16] for name in splits if name in loaded.splits)
-    cached = cache_folder(cache) / f"statistics-{loaded.size}-{fingerprint}.json"
+def data_statistics(
+    loaded: Index,
+    splits: tuple[str, ...],
+    *,
+    cache: Path | None = None,
+    bad_images: Literal["stop", "grey"] = "stop",
+) -> DataStatistics:
+    """`stats` of an index that is loaded already; images that do not decode may count as grey."""
+    photos = [Flowers(loaded, name, bad_images=bad_images) for name in splits]
+    if not photos:
+        raise UserError("name at least one split whose pixels are to be counted")
+    fingerprint = "-".join(loaded.splits[name].fingerprint[:16] for name in splits)
+    grey = "-grey" if bad_images == "grey" else ""
+    cached = cache_folder(cache) / f"statistics-{loaded.size}-{fingerprint}{grey}.json"
     try:
         values = json.loads(cached.read_text(encoding="utf-8"))
         color, sizes = ColorStatistics.from_dict(values["color"]), dict(values["image_sizes"])
     except (OSError, ValueError, KeyError, TypeError):
-        color, sizes = _pixel_statistics(loaded, splits)
+        color, sizes = _pixel_statistics(photos)
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
             write_atomically(cached, json.dumps({"color": asdict(color), "image_sizes": sizes}).encode())
     num_classes = len(loaded.class_names)
@@ -85,14 +96,14 @@ def data_statistics(loaded: Index, splits: tuple[str, ...], *, cache: Path | Non
     return DataStatistics(loaded.size, splits, color, sizes, loaded.class_names, counts)
 
 
-def _pixel_statistics(loaded: Index, splits: tuple[str, ...]) -> tuple[ColorStatistics, dict[str, int]]:
+def _pixel_statistics(sets: list[Flowers]) -> tuple[ColorStatistics, dict[str, int]]:
     total, products, num_pixels, sizes = np.zeros(3, np.int64), np.zeros((3, 3), np.int64), 0, Counter[str]()
-    for name in splits:
-        photos = Flowers(loaded, name)
+    for photos in sets:
+        title = f"statistics of {photos.split.name}"
         with ThreadPoolExecutor(num_cores()) as pool:
             moments = pool.map(lambda i, photos=photos: _moments(photos.image(i)), range(len(photos)))
             for first, second, (height, width) in tqdm(
-                moments, total=len(photos), desc=f"statistics of {name}", unit="img", disable=None, leave=False
+                moments, total=len(photos), desc=title, unit="img", disable=None, leave=False
             ):
                 total += first
                 products += second

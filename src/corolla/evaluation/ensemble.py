@@ -85,7 +85,10 @@ def _current_predictions(run: Run, split: str, tta: str, checkpoint: CheckpointN
     command += " --checkpoint last" if checkpoint == "last" else ""
     if not path.exists():
         raise UserError(f"{path}: not predicted yet; run: {command}")
-    predictions = Predictions.load(path)
+    try:
+        predictions = Predictions.load(path)
+    except UserError as error:
+        raise UserError(f"{error}; run: {command}") from None
     source = run.best if checkpoint == "best" else run.last
     if source.exists() and sha256(source) != predictions.checkpoint:
         raise UserError(f"{path}: is older than {source}; run: {command}")

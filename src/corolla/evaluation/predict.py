@@ -48,6 +48,8 @@ def predict(
 ) -> PredictResult:
     """Predict `split` with the run in `folder`, unless it was done already with the checkpoint as it is now.
 
+    A file of predictions that is damaged, of another checkpoint or of other photos is made again.
+
     Args:
         data: the data folder; default: where the run was trained.
 
@@ -59,22 +61,23 @@ def predict(
     if not source.exists():
         raise UserError(f"{source}: there is no such checkpoint yet; train the run's first epoch to its end")
     path, digest = run.predictions(split, tta, checkpoint), sha256(source)
-    if path.exists() and (there := Predictions.load(path)).checkpoint == digest:
+    loaded = load_index(data or data_of(run), run.config.size, index)
+    photos = Flowers(loaded, split, bad_images=bad_images)
+    there = _current(path, digest, photos)
+    if there is not None:
         return PredictResult(path, there, made=False)
 
     chosen = choose_device(device)
     model, description = rebuild_model(load_checkpoint(source))
-    loaded = load_index(data or data_of(run), description.config.size, index)
     if loaded.class_names != description.class_names:
         raise UserError(f"{loaded.folder}: its classes are not those that {source} was trained for")
     preprocessing = description.preprocessing
-    transform = EvalTransform(
+    photos.transform = EvalTransform(
         description.input_size,
         crop_fraction=preprocessing.crop_fraction,
         interpolation=preprocessing.interpolation,
         tta=tta,
     )
-    photos = Flowers(loaded, split, transform, bad_images=bad_images)
     probabilities = _probabilities(
         model, description, photos, device=chosen, batch_size=batch_size, workers=num_workers(workers, chosen)
     )
@@ -82,6 +85,16 @@ def predict(
     predictions = Predictions(photos.split.id, probabilities, labels, digest)
     predictions.save(path)
     return PredictResult(path, predictions, made=True)
+
+
+def _current(path: Path, digest: str, photos: Flowers) -> Predictions | None:
+    """What `path` holds, if the checkpoint with this digest made it of these photos."""
+    try:
+        there = Predictions.load(path)
+    except UserError:  # not there, or damaged
+        return None
+    same = there.checkpoint == digest and np.array_equal(there.ids, photos.split.id)
+    return there if same else None
 
 
 @torch.inference_mode()

@@ -1,7 +1,9 @@
 """The submission CSV: checked before it is written, with a JSON beside it that says what made it; and its score."""
 
+import csv
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,8 +37,8 @@ def check_submission(table: pd.DataFrame, sample: pd.DataFrame, num_classes: int
     doubled = set(ids[ids.duplicated()])
     faults = {
         "doubled ids": sorted(doubled),
-        "ids that sample_submission.csv has and this has not": sorted(set(wanted) - set(ids)),
-        "ids that sample_submission.csv does not have": sorted(set(ids) - set(wanted)),
+        "missing ids": sorted(set(wanted) - set(ids)),
+        "unknown ids": sorted(set(ids) - set(wanted)),
         f"labels outside 0..{num_classes - 1}": [
             f"{label} ({name})" for name, label in zip(ids, table["label"], strict=True) if not 0 <= label < num_classes
         ],
@@ -53,19 +55,27 @@ def read_labels(path: Path) -> pd.DataFrame:
     Raises:
         UserError: no such file, other columns, a blank id, or a label that is not a whole number (its line is named).
     """
+    rows: list[tuple[str, int]] = []
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        # Not pandas' reader: it takes ids that look like numbers or missing values for such unless it is told not to,
+        # and where every line has a field too many, the first for an index.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            columns = next(lines, [])
+            if columns != ["id", "label"]:
+                raise UserError(f"{path}: the columns are {','.join(columns)}, not id,label")
+            for row in filter(None, lines):
+                if len(row) != 2 or not row[0] or not re.fullmatch(r"-?[0-9]{1,9}", row[1]):
+                    fault = f"line {lines.line_num}: {','.join(row)}: an id and a whole number are expected"
+                    raise UserError(f"{path}: {fault}")
+                rows.append((row[0], int(row[1])))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV ({error})") from None
-    if list(table.columns) != ["id", "label"]:
-        raise UserError(f"{path}: the columns are {','.join(map(str, table.columns))}, not id,label")
-    bad = ~table["label"].str.fullmatch(r"-?\d{1,9}") | (table["id"] == "")
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise UserError(f"{path}: line {row + 2}: {','.join(table.iloc[row])}: an id and a whole number are expected")
-    return table.astype({"label": "int64"})
+    if not rows:
+        raise UserError(f"{path}: there are no rows")
+    return pd.DataFrame(rows, columns=["id", "label"]).astype({"label": "int64"})
 
 
 def write_submission(

@@ -12,7 +12,7 @@ from corolla.config import Config, validate
 from corolla.data.flowers import Batch, Flowers
 from corolla.data.index import Index, load_index
 from corolla.data.loader import EvalBatches, TrainBatches, load_batches
-from corolla.data.stats import data_statistics
+from corolla.data.stats import ColorStatistics, data_statistics
 from corolla.data.transforms import EvalTransform, TrainTransform
 from corolla.device import autocast, choose_device, describe, num_workers, peak_memory_mib
 from corolla.evaluation.metrics import Metrics, classification_metrics
@@ -76,7 +76,7 @@ def _start(run: Run, config: Config, index: Index) -> Learner:
         learner = continued_learner(config.resume_from, config, index, device)
         print(f"going on from {config.resume_from}, step {learner.progress.step}, as {run.folder}")
     else:
-        learner = new_learner(config, index, device, data_statistics(index, ("train",), cache=config.index).color)
+        learner = new_learner(config, index, device, _color(config, index))
         print(f"training {config.model.name} (weights: {config.model.weights}) into {run.folder}")
     print(f"on {describe(device)} in {learner.precision}, {config.input_size} px")
     return learner
@@ -172,12 +172,16 @@ class _Clock:
         return timing
 
 
+def _color(config: Config, index: Index) -> ColorStatistics:
+    return data_statistics(index, ("train",), cache=config.index, bad_images=config.pipeline.bad_images).color
+
+
 def _data_sets(learner: Learner, config: Config, index: Index) -> tuple[Flowers, Flowers]:
     preprocessing, size = learner.description.preprocessing, learner.description.input_size
     train_transform = TrainTransform(
         config.augment,
         size,
-        statistics=data_statistics(index, ("train",), cache=config.index).color if config.augment.pca_noise else None,
+        statistics=_color(config, index) if config.augment.pca_noise else None,
         interpolation=preprocessing.interpolation,
     )
     val_transform = EvalTransform(

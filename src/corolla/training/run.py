@@ -95,6 +95,8 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{folder}: another process is training into this folder; wait for it or stop it") from None
+        for left_by_a_kill in folder.glob(".*.tmp"):  # half-written, and nobody else may be writing here
+            left_by_a_kill.unlink()
         yield
 
 

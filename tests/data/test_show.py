@@ -1,0 +1,78 @@
+"""Contact sheets: every class is there, named, legible in size, for labelled and unlabelled splits."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from corolla.data.show import contact_sheet, show
+from corolla.data.synthetic import synthesize
+from corolla.errors import UserError
+
+FLOWERS = Path(__file__).parents[2].parent / "shared" / "flowers"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize(tmp_path_factory.mktemp("show") / "flowers", size=32, share=0.001).folder
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_tiles_stand_in_rows_and_titles_below_them() -> None:
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    images = [np.full((20, 20, 3), colour, np.uint8) for colour in colours]
+    sheet = contact_sheet(
+        images, ["0 rose", "1 a name much too long for one line or even two of them", ""], columns=2, cell=96
+    )
+    assert sheet.dtype == np.uint8
+    tile = sheet.shape[1] // 2
+    assert sheet[50, 50].tolist() == [255, 0, 0]
+    assert sheet[50, tile + 50].tolist() == [0, 255, 0]
+    assert sheet[sheet.shape[0] // 2 + 50, 50].tolist() == [0, 0, 255]
+    titles = sheet[104 : sheet.shape[0] // 2]
+    assert (titles[:, :tile] < 128).all(2).any()
+    assert (titles[:, tile:] < 128).all(2).any()
+    assert (titles[:, -4:] == 255).all()  # a long name stays in its tile
+
+
+def test_photos_keep_their_shape() -> None:
+    sheet = contact_sheet([np.zeros((50, 100, 3), np.uint8)], [""], columns=4, cell=100)
+    dark = (sheet == 0).all(2)
+    assert np.flatnonzero(dark.any(0)).size == 100
+    assert np.flatnonzero(dark.any(1)).size == 50
+
+
+def test_a_tile_for_every_class(data: Path, tmp_path: Path) -> None:
+    out = show(data, size=32)
+    assert out == Path("contact-flowers-32x32-train.png")
+    one = Image.open(out)
+    three = Image.open(show(data, size=32, per_class=3, out=tmp_path / "new" / "three.png"))
+    assert one.width * one.height >= 104 * 128 * 128
+    assert three.width * three.height > 2.5 * one.width * one.height
+    again = show(data, size=32, out=tmp_path / "again.png")
+    other = show(data, size=32, seed=1, out=tmp_path / "other.png")
+    assert again.read_bytes() == out.read_bytes() != other.read_bytes()
+
+
+def test_unlabelled_photos_stand_under_their_ids(data: Path) -> None:
+    out = show(data, size=32, split="test")
+    assert Image.open(out).width > 1000
+
+
+def test_mistakes_are_named(data: Path) -> None:
+    with pytest.raises(UserError, match="no split 'testing'"):
+        show(data, size=32, split="testing")
+    with pytest.raises(UserError, match="per_class 0"):
+        show(data, size=32, per_class=0)
+
+
+@pytest.mark.skipif(not FLOWERS.exists(), reason="no real photos here")
+@pytest.mark.parametrize(("name", "size"), [("oxford102", 64), ("oxford17", 224)])
+def test_real_photos(name: str, size: int) -> None:
+    sheet = np.asarray(Image.open(show(FLOWERS / name, size=size, split="val")))
+    assert sheet.std() > 40

@@ -1,0 +1,201 @@
+"""Voting and averaging over files of predictions written by hand: no network is needed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corolla.config import Config, to_dict
+from corolla.errors import UserError
+from corolla.evaluation.ensemble import Method, combine, ensemble, val_macro_f1
+from corolla.evaluation.metrics import macro_f1
+from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
+from corolla.training.run import Run
+
+Rows = list[list[list[float]]]
+IDS = ("00000000a", "00000000b", "00000000c")
+
+
+def write_run(
+    folder: Path,
+    probabilities: Sequence[Sequence[float]],
+    *,
+    ids: Sequence[str] = IDS,
+    split: SplitName = "test",
+    tta: TTA = "none",
+    labels: Sequence[int] | None = None,
+    checkpoint: CheckpointName = "best",
+) -> Path:
+    """A run whose checkpoint is a few bytes, predicted already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(to_dict(Config(), with_operational=False)))
+    content = f"{checkpoint} checkpoint of {folder.name}".encode()
+    (folder / f"{checkpoint}.pt").write_bytes(content)
+    Predictions(
+        ids=np.array(ids),
+        probabilities=np.array(probabilities, np.float32),
+        labels=None if labels is None else np.array(labels),
+        checkpoint=hashlib.sha256(content).hexdigest(),
+    ).save(Run(folder).predictions(split, tta, checkpoint))
+    return folder
+
+
+def vote(*members: list[float]) -> int:
+    return int(combine([np.array([member], np.float32) for member in members], "vote")[0])
+
+
+def test_the_majority_wins_against_a_higher_sum() -> None:
+    members = [0.0, 0.4, 0.6], [0.45, 0.55, 0.0], [0.45, 0.55, 0.0], [1.0, 0.0, 0.0]
+    assert vote(*members) == 1
+    assert combine([np.array([member], np.float32) for member in members], "mean").tolist() == [0]
+
+
+def test_a_tie_goes_to_the_highest_sum_among_the_tied_alone() -> None:
+    """Classes 0 and 2 have two votes each and sums 1.1 and 1.3; class 1 has the highest sum, 1.7, and one vote."""
+    members = [0.5, 0.4, 0.1], [0.5, 0.4, 0.1], [0.05, 0.4, 0.55], [0.05, 0.4, 0.55], [0.45, 0.55, 0.0]
+    assert np.sum(members, axis=0).argmax() == 1
+    assert vote(*members) == 0
+    members = [0.45, 0.45, 0.1], [0.45, 0.4, 0.15], [0.1, 0.35, 0.55], [0.1, 0.35, 0.55], [0.0, 0.55, 0.45]
+    assert np.sum(members, axis=0).argmax() == 1
+    assert vote(*members) == 2
+
+
+def test_all_different_votes_are_a_tie_of_all() -> None:
+    assert vote([0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]) == 1
+
+
+@st.composite
+def member_rows(draw: st.DrawFn) -> Rows:
+    """Members x 3 rows x classes, in sixteenths: many ties, and sums that rounding leaves alone."""
+    num_classes = draw(st.integers(2, 5))
+    row = st.lists(st.integers(0, 16).map(lambda n: n / 16), min_size=num_classes, max_size=num_classes)
+    return draw(st.lists(st.lists(row, min_size=3, max_size=3), min_size=1, max_size=5))
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> tuple[Rows, list[int], list[list[int]]]:
+    """Members, another order of them, and an order of the rows for each."""
+    rows = draw(member_rows())
+    return rows, draw(st.permutations(range(len(rows)))), [draw(st.permutations(range(3))) for _ in rows]
+
+
+@settings(max_examples=50)
+@pytest.mark.parametrize("method", ["vote", "mean"])
+@given(drawn=orders())
+def test_neither_the_order_of_members_nor_that_of_rows_matters(
+    method: Method, drawn: tuple[Rows, list[int], list[list[int]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows, members, shuffles = drawn
+    folder = tmp_path_factory.mktemp("runs")
+    for number, (member, order) in enumerate(zip(rows, shuffles, strict=True)):
+        write_run(folder / str(number), [member[i] for i in order], ids=[IDS[i] for i in order])
+    combined = ensemble([folder / str(number) for number in members], method=method)
+    assert combined.ids.tolist() == list(IDS)
+    assert combined.predicted.tolist() == by_hand(rows, method)
+
+
+def by_hand(rows: Rows, method: Method) -> list[int]:
+    """For each photo the class with most votes and then the highest sum, or with the highest sum alone."""
+    chosen = []
+    for photo in range(len(IDS)):
+        scores = [member[photo] for member in rows]
+        sums = [sum(column) for column in zip(*scores, strict=True)]
+        voted = [score.index(max(score)) for score in scores]
+        votes = [voted.count(c) if method == "vote" else 0 for c in range(len(sums))]
+        keys = list(zip(votes, sums, strict=True))
+        chosen.append(keys.index(max(keys)))
+    return chosen
+
+
+def test_rows_are_joined_by_id(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "first", [[0.9, 0.1, 0], [0, 0.9, 0.1], [0, 0.2, 0.8]], labels=[0, 1, 2])
+    shuffled = ("00000000c", "00000000a", "00000000b")
+    second = write_run(tmp_path / "second", [[0, 0, 1], [1, 0, 0], [0, 1, 0]], ids=shuffled, labels=[2, 0, 1])
+    for folders in ([first, second], [second, first]):
+        combined = ensemble(folders, method="vote")
+        assert combined.ids.tolist() == list(IDS)
+        assert combined.predicted.tolist() == [0, 1, 2]
+        assert combined.labels is not None
+        assert combined.labels.tolist() == [0, 1, 2]
+        assert [run.folder for run in combined.runs] == folders
+        assert combined.checkpoints == tuple(
+            hashlib.sha256((folder / "best.pt").read_bytes()).hexdigest() for folder in folders
+        )
+        assert combined.num_classes == 3
+
+
+@pytest.mark.parametrize("method", ["vote", "mean"])
+def test_one_member_is_its_own_ensemble(method: Method, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "only", [[0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
+    assert ensemble([run], method=method).predicted.tolist() == [1, 0, 0]
+
+
+def test_the_checkpoint_and_the_views_are_those_asked_for(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [[1, 0]] * 3)
+    write_run(run, [[0, 1]] * 3, checkpoint="last", tta="flip")
+    assert ensemble([run]).predicted.tolist() == [0, 0, 0]
+    assert ensemble([run], tta="flip", checkpoint="last").predicted.tolist() == [1, 1, 1]
+
+
+def test_missing_predictions_name_the_command(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "first", [[1, 0]] * 3, tta="ten-crop", checkpoint="last")
+    second = write_run(tmp_path / "second", [[1, 0]] * 3)
+    command = f"corolla predict {second} --split test --tta ten-crop --checkpoint last"
+    with pytest.raises(UserError, match=rf"not predicted yet; run: {re.escape(command)}$"):
+        ensemble([first, second], tta="ten-crop", checkpoint="last")
+
+
+def test_predictions_of_an_older_checkpoint_name_the_command(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [[1, 0]] * 3)
+    (run / "best.pt").write_bytes(b"trained on")
+    command = f"corolla predict {run} --split test --tta none"
+    with pytest.raises(
+        UserError, match=rf"is older than {re.escape(str(run / 'best.pt'))}; run: {re.escape(command)}$"
+    ):
+        ensemble([run])
+
+
+def test_damaged_predictions_name_the_command(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [[1, 0]] * 3)
+    path = Run(run).predictions("test", "none")
+    path.write_bytes(path.read_bytes()[:200])
+    command = f"corolla predict {run} --split test --tta none"
+    with pytest.raises(UserError, match=rf"not a readable file of predictions.*run: {re.escape(command)}$"):
+        ensemble([run])
+
+
+def test_other_photos_are_refused(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "first", [[1, 0]] * 3)
+    second = write_run(tmp_path / "second", [[1, 0]] * 3, ids=(*IDS[:2], "00000000d"))
+    third = write_run(tmp_path / "third", [[1, 0]] * 2, ids=IDS[:2])
+    for other in (second, third):
+        with pytest.raises(UserError, match=rf"{other.name}: its test predictions are of other photos.*first$"):
+            ensemble([first, other])
+
+
+def test_other_classes_are_refused(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "first", [[1, 0]] * 3)
+    second = write_run(tmp_path / "second", [[1, 0, 0]] * 3)
+    with pytest.raises(UserError, match=r"second: was trained for other classes than .*first$"):
+        ensemble([first, second])
+
+
+def test_no_run_there_names_those_beside_it(tmp_path: Path) -> None:
+    write_run(tmp_path / "resnet34-seed0", [[1, 0]] * 3)
+    with pytest.raises(UserError, match=r"no run is in this folder; .* there are: resnet34-seed0"):
+        ensemble([tmp_path / "resnet34"])
+
+
+def test_the_same_ensemble_on_val(tmp_path: Path) -> None:
+    probabilities = [[1, 0], [1, 0], [0, 1]]
+    first = write_run(tmp_path / "first", probabilities, split="val", labels=[0, 1, 1])
+    second = write_run(tmp_path / "second", probabilities)
+    expected = macro_f1(np.array([0, 1, 1]), np.array([0, 0, 1]))
+    assert val_macro_f1([first], tta="none", method="vote", checkpoint="best") == expected
+    assert val_macro_f1([first, second], tta="none", method="vote", checkpoint="best") is None

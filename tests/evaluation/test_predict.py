@@ -1,0 +1,219 @@
+"""Prediction with a run that was trained once for all tests of this file."""
+
+import dataclasses
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_data
+from numpy.typing import NDArray
+from tests_support import break_first_jpeg
+
+import corolla.evaluation.predict
+from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
+from corolla.data.flowers import Flowers
+from corolla.data.index import load_index
+from corolla.data.transforms import EvalTransform
+from corolla.errors import UserError
+from corolla.evaluation.predict import PredictResult
+from corolla.evaluation.predictions import TTA, Predictions
+from corolla.models.factory import build_model
+from corolla.models.normalise import Normalise
+from corolla.training.checkpoint import load_checkpoint, rebuild_model
+from corolla.training.loop import train
+from corolla.training.run import Run
+
+TEST_IDS = [f"{2000 + i:09x}" for i in range(11)]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Ten steps in fp32, with a moving average; its input is smaller than the photos."""
+    config = Config(
+        data=tiny_data,
+        runs=tmp_path_factory.mktemp("trained") / "runs",
+        input_size=24,
+        device="cpu",
+        model=ModelConfig(name="timm:resnet10t"),
+        augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),
+        optim=OptimConfig(lr=0.05, schedule="constant"),
+        train=TrainConfig(epochs=2, batch_size=8, ema=0.9, precision="fp32"),
+        pipeline=PipelineConfig(workers=0),
+    )
+    return train(config, experiment="tiny")
+
+
+@pytest.fixture
+def run(trained: Run, tmp_path: Path) -> Run:
+    """A copy of its folder, not predicted yet."""
+    return Run(shutil.copytree(trained.folder, tmp_path / "runs" / trained.name))
+
+
+def predict(run: Run, **options: Any) -> PredictResult:
+    return corolla.evaluation.predict.predict(run.folder, **{"device": "cpu", "workers": 0, **options})
+
+
+@torch.inference_mode()
+def by_hand(run: Run, data: Path, tta: TTA) -> NDArray[np.float32]:
+    """The mean of the views' probabilities, photo by photo."""
+    model, description = rebuild_model(load_checkpoint(run.best))
+    preprocessing = description.preprocessing
+    views = EvalTransform(24, crop_fraction=preprocessing.crop_fraction, interpolation="bilinear", tta=tta)
+    normalise = Normalise(preprocessing, channels_last=False)
+    photos = Flowers(load_index(data, 32), "test")
+    rows = [
+        torch.stack([model(normalise(view[None]))[0].softmax(0) for view in torch.from_numpy(views(photos.image(i)))])
+        for i in range(len(photos))
+    ]
+    return torch.stack(rows).mean(1).numpy()
+
+
+@pytest.mark.parametrize(("tta", "num_views"), [("none", 1), ("flip", 2), ("ten-crop", 10)])
+def test_the_views_probabilities_are_averaged(tta: TTA, num_views: int, run: Run, tiny_data: Path) -> None:
+    expected = by_hand(run, tiny_data, tta)
+    result = predict(run, tta=tta)
+    assert result.predictions.probabilities == pytest.approx(expected, abs=1e-5)
+    if num_views > 1:
+        assert result.predictions.probabilities != pytest.approx(by_hand(run, tiny_data, "none"), abs=1e-3)
+
+
+def test_the_file_holds_what_the_design_says(run: Run) -> None:
+    on_test, on_val = predict(run), predict(run, split="val", tta="flip", checkpoint="last")
+    assert on_test.path == run.folder / "predictions" / "test-none.npz"
+    assert on_val.path == run.folder / "predictions" / "val-flip-last.npz"
+    with np.load(on_test.path) as file:
+        assert set(file) == {"ids", "probabilities", "checkpoint"}
+        assert file["ids"].tolist() == TEST_IDS
+        assert file["probabilities"].shape == (11, 5)
+        assert file["probabilities"].dtype == np.float32
+        assert file["probabilities"].sum(1) == pytest.approx(1, abs=1e-5)
+        assert str(file["checkpoint"]) == hashlib.sha256(run.best.read_bytes()).hexdigest()
+    with np.load(on_val.path) as file:
+        assert set(file) == {"ids", "probabilities", "checkpoint", "labels"}
+        assert file["labels"].tolist() == [i % 5 for i in range(16)]
+        assert str(file["checkpoint"]) == hashlib.sha256(run.last.read_bytes()).hexdigest()
+
+
+@torch.inference_mode()
+def test_the_moving_average_predicts(run: Run, tiny_data: Path) -> None:
+    content = load_checkpoint(run.best)
+    photos = Flowers(load_index(tiny_data, 32), "test")
+    _, description = rebuild_model(content)
+    view = EvalTransform(24, crop_fraction=description.preprocessing.crop_fraction)
+    images = torch.from_numpy(np.concatenate([view(photos.image(i)) for i in range(11)]))
+    pixels = Normalise(description.preprocessing, channels_last=False)(images)
+    of = {}
+    for weights in ("ema", "model"):
+        model = build_model(description.config.model, 5, 24)
+        model.load_state_dict(content[weights])
+        of[weights] = model.eval()(pixels).softmax(1).numpy()
+    probabilities = predict(run).predictions.probabilities
+    assert probabilities == pytest.approx(of["ema"], abs=1e-5)
+    assert probabilities != pytest.approx(of["model"], abs=1e-3)
+
+
+def test_neither_batch_size_nor_workers_matter(run: Run, tmp_path: Path) -> None:
+    other = Run(shutil.copytree(run.folder, tmp_path / "other"))
+    first = predict(run, split="val", tta="flip", batch_size=3)
+    second = predict(other, split="val", tta="flip", batch_size=16, workers=2)
+    assert first.predictions.ids.tolist() == second.predictions.ids.tolist()
+    assert first.predictions.probabilities == pytest.approx(second.predictions.probabilities, abs=1e-5)
+
+
+def test_predicted_once_is_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = predict(run)
+    before = first.path.read_bytes(), first.path.stat().st_mtime_ns
+    monkeypatch.setattr("corolla.evaluation.predict.rebuild_model", None)
+    second = predict(run)
+    assert (first.made, second.made) == (True, False)
+    assert (second.path.read_bytes(), second.path.stat().st_mtime_ns) == before
+    assert np.array_equal(second.predictions.probabilities, first.predictions.probabilities)
+
+
+def test_another_checkpoint_is_predicted_again(run: Run, tiny_data: Path, tmp_path: Path) -> None:
+    first = predict(run, checkpoint="last")
+    train_more = dataclasses.replace(run.config.train, epochs=3)
+    config = dataclasses.replace(run.config, data=tiny_data, runs=tmp_path / "runs", train=train_more, device="cpu")
+    longer = train(dataclasses.replace(config, resume_from=run.last, run_name="longer"))
+    shutil.copy(longer.last, run.last)
+    second = predict(run, checkpoint="last")
+    assert second.made
+    assert second.predictions.checkpoint != first.predictions.checkpoint
+    assert not np.allclose(second.predictions.probabilities, first.predictions.probabilities)
+    assert not predict(run, checkpoint="last").made
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "a bit", "text", "array", "other keys"])
+def test_a_damaged_file_is_made_again(damage: str, run: Run) -> None:
+    first = predict(run)
+    whole = first.path.read_bytes()
+    if damage == "array":
+        with first.path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    elif damage == "other keys":
+        np.savez(first.path, x=np.zeros(3))
+    else:
+        flipped = bytearray(whole)
+        flipped[len(whole) // 2] ^= 1
+        first.path.write_bytes({"empty": b"", "cut": whole[:-100], "a bit": bytes(flipped), "text": b"hello"}[damage])
+    with pytest.raises(UserError, match=r"test-none\.npz: not a readable file of predictions"):
+        Predictions.load(first.path)
+    assert predict(run).made
+    assert first.path.read_bytes() == whole
+
+
+def test_the_data_may_have_moved(run: Run, tiny_data: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(tiny_data, tmp_path / "moved")
+    environment = run.folder / "environment.json"
+    environment.write_text(environment.read_text().replace(str(tiny_data.resolve()), str(tmp_path / "gone")))
+    with pytest.raises(UserError, match="gone"):
+        predict(run)
+    assert predict(run, data=moved).predictions.ids.tolist() == TEST_IDS
+
+
+def test_other_photos_are_predicted_anew(run: Run, tmp_path: Path) -> None:
+    first = predict(run)
+    second = predict(run, data=write_data(tmp_path / "other", test=7))
+    assert second.made
+    assert second.predictions.ids.tolist() == TEST_IDS[:7]
+    assert second.predictions.probabilities == pytest.approx(first.predictions.probabilities[:7], abs=1e-5)
+
+
+def test_a_missing_run_names_those_beside_it(run: Run) -> None:
+    with pytest.raises(UserError, match=r"nothing: no run is in this folder; in .*runs there are: tiny-seed0$"):
+        predict(Run(run.folder.with_name("nothing")))
+
+
+def test_a_run_without_its_first_epoch_is_told(run: Run) -> None:
+    run.best.unlink()
+    with pytest.raises(UserError, match=r"best\.pt: there is no such checkpoint yet; train"):
+        predict(run)
+
+
+def test_other_classes_are_refused(run: Run, tmp_path: Path) -> None:
+    other = write_data(tmp_path / "other")
+    (other / "classes.txt").write_text("".join(f"weed {n}\n" for n in range(5)))
+    with pytest.raises(UserError, match=r"other: its classes are not those that .*best\.pt was trained for$"):
+        predict(run, data=other)
+    assert not (run.folder / "predictions").exists()
+
+
+def test_a_bad_jpeg_stops_or_is_grey(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data, line = break_first_jpeg(tmp_path / "data")
+    with pytest.raises(UserError) as caught:
+        predict(run, split="train", data=data)
+    assert str(caught.value).startswith(line)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (run.folder / "predictions").exists()
+    result = predict(run, split="train", data=data, bad_images="grey")
+    assert len(result.predictions.ids) == 40
+    assert line in capfd.readouterr().err
+
+
+def test_a_missing_device_is_told(run: Run) -> None:
+    with pytest.raises(UserError, match="--device cuda:99: this machine has no such device"):
+        predict(run, device="cuda:99")

@@ -1,0 +1,207 @@
+"""The submission CSV: what is refused, what stands beside it, and its score."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+from corolla.config import Config, to_dict
+from corolla.errors import UserError
+from corolla.evaluation.ensemble import Ensemble, ensemble
+from corolla.evaluation.predict import predict
+from corolla.kaggle.submission import check_submission, describe_runs, read_labels, score, write_submission
+from corolla.training.loop import train
+from corolla.training.run import git_commit
+
+IDS = ["000000123", "12345e678", "5cc0ffee5"]
+ODD_IDS = [*IDS, "123456789", "1e5000000", "NA", "null", "nan", "None", "0x1", "-1", "True", "1_000"]
+
+
+def table(ids: Sequence[str], labels: Sequence[int]) -> pd.DataFrame:
+    return pd.DataFrame({"id": pd.Series(ids, dtype=object), "label": list(labels)})
+
+
+def combined(ids: Sequence[str], labels: Sequence[int]) -> Ensemble:
+    return Ensemble(np.array(ids), np.array(labels), runs=(), checkpoints=(), num_classes=3, labels=None)
+
+
+def write_csv(path: Path, ids: Sequence[str], labels: Sequence[int]) -> Path:
+    rows = "".join(f"{name},{label}\n" for name, label in zip(ids, labels, strict=True))
+    path.write_text("id,label\n" + rows)
+    return path
+
+
+FAULTS = [
+    (IDS[:2], [0, 1], "1 missing ids: 5cc0ffee5"),
+    ([*IDS, "unknown"], [0, 1, 2, 0], "1 unknown ids: unknown"),
+    ([*IDS, IDS[1]], [0, 1, 2, 1], "1 doubled ids: 12345e678"),
+    ([*IDS[:2], IDS[1]], [0, 1, 1], "1 doubled ids: 12345e678"),
+    (IDS, [0, 3, 1], r"1 labels outside 0\.\.2: 3 \(12345e678\)"),
+    (IDS, [-1, 2, 1], r"1 labels outside 0\.\.2: -1 \(000000123\)"),
+    ([f"x{n}" for n in range(5)], [0] * 5, "3 missing ids: 000000123, 12345e678, 5cc0ffee5$"),
+    ([*IDS, *(f"x{n}" for n in range(5))], [0] * 8, r"5 unknown ids: x0, x1, x2, \.\.\.$"),
+]
+
+
+@pytest.mark.parametrize(("ids", "labels", "message"), FAULTS)
+def test_what_kaggle_would_refuse_is_refused(ids: list[str], labels: list[int], message: str) -> None:
+    with pytest.raises(UserError, match=f"^mine.csv: {message}"):
+        check_submission(table(ids, labels), table(IDS, [0, 0, 0]), 3, source="mine.csv")
+
+
+@pytest.mark.parametrize(("ids", "labels", "message"), FAULTS)
+def test_and_nothing_is_written(ids: list[str], labels: list[int], message: str, tmp_path: Path) -> None:
+    sample = write_csv(tmp_path / "sample_submission.csv", IDS, [0, 0, 0])
+    with pytest.raises(UserError, match=message):
+        write_submission(tmp_path / "out" / "first.csv", combined(ids, labels), sample, 3, {})
+    assert list(tmp_path.iterdir()) == [sample]
+
+
+def test_a_refused_submission_leaves_the_one_before_it(tmp_path: Path) -> None:
+    sample = write_csv(tmp_path / "sample_submission.csv", IDS, [0, 0, 0])
+    path = write_submission(tmp_path / "first.csv", combined(IDS, [0, 1, 2]), sample, 3, {})
+    before = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    with pytest.raises(UserError):
+        write_submission(path, combined(IDS, [0, 1, 3]), sample, 3, {})
+    assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
+
+
+def test_a_missing_sample_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"sample_submission\.csv: there is no such file"):
+        write_submission(tmp_path / "first.csv", combined(IDS, [0, 1, 2]), tmp_path / "sample_submission.csv", 3, {})
+
+
+def test_the_order_is_the_samples(tmp_path: Path) -> None:
+    sample = write_csv(tmp_path / "sample_submission.csv", [IDS[2], IDS[0], IDS[1]], [0, 0, 0])
+    path = write_submission(tmp_path / "first.csv", combined(IDS, [0, 1, 2]), sample, 3, {"method": "vote"})
+    assert path.read_bytes() == b"id,label\n5cc0ffee5,2\n000000123,0\n12345e678,1\n"
+    beside = json.loads(path.with_suffix(".json").read_text())
+    assert beside == {"method": "vote", "csv_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+@given(
+    rows=st.dictionaries(
+        st.text("0123456789abcdef", min_size=9, max_size=9) | st.sampled_from(ODD_IDS), st.integers(0, 103), min_size=1
+    ),
+    data=st.data(),
+)
+def test_what_is_written_is_read_back(
+    rows: dict[str, int], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("csv")
+    order = data.draw(st.permutations(list(rows)))
+    sample = write_csv(folder / "sample_submission.csv", order, [0] * len(rows))
+    path = write_submission(folder / "x.csv", combined(list(rows), list(rows.values())), sample, 104, {})
+    back = read_labels(path)
+    assert back["id"].tolist() == order
+    assert dict(zip(back["id"], back["label"], strict=True)) == rows
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_byte_order_marks_and_windows_line_ends_are_read(encoding: str, newline: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(newline.join(["id,label", *(f"{name},7" for name in ODD_IDS), ""]).encode(encoding))
+    assert read_labels(path)["id"].tolist() == ODD_IDS
+    assert set(read_labels(path)["label"]) == {7}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the columns are , not id,label"),
+        ("id,label\n", "there are no rows"),
+        ("id,class\na,1\n", "the columns are id,class, not id,label"),
+        ("label,id\n1,a\n", "the columns are label,id, not id,label"),
+        ("id,label,note\na,1,\n", "the columns are id,label,note, not id,label"),
+        ("id,label\na,1\n,2\n", "line 3: ,2: an id and a whole number are expected"),
+        ("id,label\na,1\nb,\n", "line 3: b,: an id"),
+        ("id,label\na,1\nb\n", "line 3: b: an id"),
+        ("id,label\na,1.0\n", r"line 2: a,1\.0: an id"),
+        ("id,label\na,1\n\nb,rose\n", "line 4: b,rose: an id"),
+        ("id,label\na,12345678901234567890\n", "line 2: a,12345678901234567890: an id"),
+        ("id,label\nx,a,1\ny,b,2\n", "line 2: x,a,1: an id"),
+        ('id,label\n"a,1\n', "not a CSV"),
+        ("id,label\n\udcff,1\n", "not a CSV"),
+    ],
+)
+def test_what_is_no_table_of_labels_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=rf"x\.csv: {message}") as caught:
+        read_labels(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_csv(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a CSV"):
+        read_labels(tmp_path)
+
+
+def test_the_score_is_sklearns_and_joined_by_id(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = [f"{n:09x}" for n in range(200)]
+    true, predicted = rng.integers(0, 20, 200), rng.integers(0, 25, 200)
+    predicted[:120] = true[:120]
+    truth = write_csv(tmp_path / "labels.csv", ids, true.tolist())
+    order = rng.permutation(200)
+    submitted = write_csv(tmp_path / "x.csv", [ids[i] for i in order], predicted[order].tolist())
+    result = score(submitted, truth)
+    each = np.asarray(precision_recall_fscore_support(true, predicted, labels=range(20))[2])
+    assert result.num_images == 200
+    assert result.accuracy == accuracy_score(true, predicted)
+    assert result.macro_f1 == pytest.approx(np.mean(each))
+    assert result.class_f1 == pytest.approx(dict(enumerate(each)))
+    assert [value for _, value in result.worst(4)] == pytest.approx(sorted(each)[:4])
+    assert result.worst(1)[0][0] == np.argmin(each)
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "message"),
+    [
+        (IDS[:2], [0, 1], "1 missing ids: 5cc0ffee5"),
+        ([*IDS, "x"], [0] * 4, "1 unknown ids: x"),
+        ([*IDS, IDS[0]], [0] * 4, "1 doubled ids: 000000123"),
+        (IDS, [0, 1, -2], r"1 labels outside 0\.\.2: -2 \(5cc0ffee5\)"),
+    ],
+)
+def test_only_the_whole_submission_is_scored(ids: list[str], labels: list[int], message: str, tmp_path: Path) -> None:
+    submitted = write_csv(tmp_path / "x.csv", ids, labels)
+    truth = write_csv(tmp_path / "labels.csv", IDS, [0, 1, 2])
+    with pytest.raises(UserError, match=rf"x\.csv against .*labels\.csv: {message}"):
+        score(submitted, truth)
+
+
+def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Path) -> None:
+    run = train(tiny_config, experiment="tiny")
+    predict(run.folder, tta="flip", device="cpu", workers=0)
+    votes = ensemble([run.folder, run.folder], tta="flip", method="vote")
+    provenance = describe_runs(votes.runs, votes.checkpoints, method="vote", tta="flip", checkpoint="best")
+    path = tmp_path / "first.csv"
+    write_submission(path, votes, tiny_config.data / "sample_submission.csv", votes.num_classes, provenance)
+    beside: dict[str, Any] = json.loads((tmp_path / "first.json").read_text())
+    assert (beside["method"], beside["tta"], beside["checkpoint"]) == ("vote", "flip", "best")
+    assert beside["csv_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert beside["git_commit"] == git_commit()
+    config = json.dumps(to_dict(run.config, with_operational=False), sort_keys=True)
+    timing = [json.loads(line) for line in (run.folder / "timing.jsonl").read_text().splitlines()]
+    assert beside["runs"] == [
+        {
+            "run": "tiny-seed0",
+            "experiment": "tiny",
+            "checkpoint_sha256": hashlib.sha256(run.best.read_bytes()).hexdigest(),
+            "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+            "git_commit": run.environment["git_commit"],
+            "seed": 0,
+            "epochs": 2,
+            "seconds": timing[-1]["total_seconds"],
+        }
+    ] * 2  # fmt: skip

@@ -1,0 +1,288 @@
+"""The command line as a user meets it: help, mistakes, exit statuses, and a whole session."""
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write_data
+from tests_support import break_first_jpeg
+
+from corolla import cli
+from corolla.config import keys
+from corolla.experiments import EXPERIMENTS
+
+STAGES = ["synth", "check", "stats", "show", "train", "predict", "ensemble", "score"]
+SETTINGS = """
+size = 32
+[model]
+name = "timm:test_resnet"
+[augment]
+crop = "random-resized"
+area = [0.8, 1.0]
+flip = false
+[optim]
+lr = 0.02
+schedule = "constant"
+[train]
+epochs = 2
+batch_size = 8
+[pipeline]
+workers = 0
+"""
+
+
+@pytest.fixture(autouse=True)
+def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defaults such as runs/ are relative; and help stands in one column."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def corolla(*words: object) -> int:
+    """The exit status of `corolla WORDS`, run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["corolla", *map(str, words)])
+        try:
+            return cli.main()
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 1
+
+
+def next_command(output: str) -> list[str]:
+    """The words after `next: corolla`."""
+    (line,) = [line for line in output.splitlines() if line.startswith("next: corolla ")]
+    return shlex.split(line.removeprefix("next: corolla "))
+
+
+def plain(text: str) -> str:
+    """Without the boxes and line breaks of the help."""
+    return " ".join(re.sub("[─-╿]", " ", text).split())
+
+
+def test_the_stages_are_listed_in_the_order_of_the_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = []
+    for words in ([], ["--help"], ["-h"]):
+        assert corolla(*words) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert re.findall(r"^  (\w+) +\S.{20}", outputs[0], re.MULTILINE) == STAGES
+
+
+def test_listing_them_does_not_wait_for_torch() -> None:
+    code = "import sys; from corolla.cli import run_command; run_command([]); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert corolla("--version") == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def options_of(stage: str) -> list[str]:
+    names = keys() if stage == "train" else list(inspect.signature(cli.COMMANDS[stage]).parameters)
+    return [name.replace("_", "-") for name in names]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_option_has_a_help_text(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corolla(stage, "--help") == 0
+    text = plain(capsys.readouterr().out)
+    for option in options_of(stage):
+        found = re.search(rf"--{option}\b(.*?)\((?:default|required)", text)
+        if found is None:  # positional
+            found = re.search(rf"\b(?:{option.upper()}|PATH|\[\[PATH \[PATH \.\.\.\]\]\])(.*)", text)
+        assert found, option
+        assert re.search(r"\b[a-z]{2,}\b", re.sub(r"--\S+|\{.*?\}", "", found[1])), found[0]  # not only FLOAT or {A,B}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiments_help_has_its_values(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corolla("train", name, "--help") == 0
+    text = plain(capsys.readouterr().out)
+    config = EXPERIMENTS[name]()
+    assert f"(default: {config.model.name})" in text
+    assert f"(default: {config.optim.lr})" in text
+    assert (EXPERIMENTS[name].__doc__ or "").splitlines()[0] in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "corolla has no stage trian; nearest: train; "),
+        (["train"], "corolla train EXPERIMENT --help lists"),
+        (["train", "resnet35"], "unknown experiment resnet35; nearest: resnet"),
+        (["train", "mine.toml"], "mine.toml: there is no such file"),
+        (["train", "resnet34", "--train.epoch", "3"], "Perhaps you meant: --train.epochs INT"),
+        (["train", "resnet34", "--train.epochs", "many"], "--train.epochs"),
+        (["train", "resnet34", "--train.epochs", "0"], "train.epochs = 0: input should be greater than or equal to 1"),
+        (["train", "resnet34"], "no TFRecords in data: looked for tfrecords-jpeg-SxS"),
+        (["check", "nowhere"], "no TFRecords in nowhere"),
+        (["stats", "nowhere"], "no TFRecords in nowhere"),
+        (["show", "nowhere"], "no TFRecords in nowhere"),
+        (["synth", "new", "--size", "8"], "32"),
+        (["predict"], "name at least one run's folder"),
+        (["predict", "runs/x"], "runs/x: no run is in this folder; train one with corolla train"),
+        (["predict", "runs/x", "--tta", "tencrop"], "'ten-crop'"),
+        (["ensemble", "--out", "x.csv"], "name at least one run's folder"),
+        (["ensemble", "runs/x"], "--out"),
+        (["ensemble", "runs/x", "--out", "x.csv"], "runs/x: no run is in this folder"),
+        (["score", "mine.csv", "labels.csv"], "mine.csv: there is no such file"),
+    ],
+)
+def test_a_mistake_is_told_in_short_and_exits_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert corolla(*words) == 2
+    told = capsys.readouterr().err
+    assert message in plain(told)
+    assert "Traceback" not in told
+    assert len(told.splitlines()) < 12
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_size_names_those_there(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["check", tiny_data], ["stats", tiny_data], ["train", "resnet18", "--data", tiny_data]):
+        assert corolla(*words, "--size", 224) == 2
+        assert capsys.readouterr().err.endswith("; the sizes there are 32 (--size)\n")
+
+
+def test_check_prints_every_fault_on_a_line_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, line = break_first_jpeg(tmp_path / "data")
+    (data / "tfrecords-jpeg-32x32" / "val" / "00-32x32-8.tfrec").rename(
+        data / "tfrecords-jpeg-32x32" / "val" / "00-32x32-9.tfrec"
+    )
+    assert corolla("check", data) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(line)
+    assert second.endswith("the file holds 8 records, its name says 9")
+
+
+def test_check_without_faults(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corolla("check", tiny_data) == 0
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert next_command(output.err) == ["train", "resnet34", "--data", str(tiny_data), "--size", "32"]
+
+
+def test_stats_prints_a_table(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corolla("stats", tiny_data, "--splits", "train", "val") == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^ +4  kind 4 +8 +3$", output, re.MULTILINE)
+    assert re.search(r"^ +all +40 +16$", output, re.MULTILINE)
+    assert re.search(r"^mean( +0\.\d{5}){3}$", output, re.MULTILINE)
+    assert "32x32 (56)" in output
+    assert next_command(output)[:2] == ["train", "resnet34"]
+
+
+def test_synth_and_what_it_says_next(capsys: pytest.CaptureFixture[str]) -> None:
+    words: list[object] = ["synth", "new data", "--size", 32, "--share", 0.001]
+    assert corolla(*words) == 0
+    first = capsys.readouterr().out
+    assert "train 312, val 104, test 104" in first
+    assert corolla(*words) == 0
+    assert "holds this set already" in capsys.readouterr().out
+    assert next_command(first)[0] == "check"
+    assert corolla(*next_command(first)) == 0
+
+
+@pytest.mark.parametrize("stage", ["stats", "check"])
+def test_a_pipe_that_is_closed_early_is_no_fault(stage: str, tiny_data: Path, tmp_path: Path) -> None:
+    data = tiny_data if stage == "stats" else break_first_jpeg(tmp_path / "data")[0]
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head -1` does
+    result = subprocess.run(
+        [sys.executable, "-m", "corolla", stage, data],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # buffered: the fault shows at the very end
+    )
+    os.close(writer)
+    assert "Traceback" not in result.stderr
+    assert "BrokenPipe" not in result.stderr
+    assert result.returncode == 1
+
+
+def test_a_whole_session(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command's "next:" is the next one to run."""
+    (tmp_path / "my net.toml").write_text(SETTINGS)
+    training = ["train", "my net.toml", "--data", tiny_data, "--device", "cpu"]
+    assert corolla(*training, "--train.max-hours", "1e-9") == 75
+    assert "stopped: the time budget (--train.max-hours) is used up; runs/my net-seed0/last.pt holds" in (
+        capsys.readouterr().out
+    )
+    assert corolla(*training) == 0
+    assert len((tmp_path / "runs" / "my net-seed0" / "metrics.jsonl").read_text().splitlines()) == 2
+    to_predict = next_command(capsys.readouterr().out)
+    assert to_predict == ["predict", "runs/my net-seed0", "--split", "test", "--tta", "ten-crop"]
+    assert corolla("predict", "runs/my net-seed0", "--split", "val", "--tta", "ten-crop") == 0
+    output = capsys.readouterr().out
+    assert re.search(r"val: macro F1 0\.\d{4}, accuracy 0\.\d{4}", output)
+    assert set(next_command(output)) == set(to_predict)
+
+    assert corolla(*next_command(output)) == 0
+    to_ensemble = next_command(capsys.readouterr().out)
+    assert corolla(*to_ensemble) == 0
+    output = capsys.readouterr().out
+    assert "the same ensemble on val: macro F1 " in output
+    csv = tmp_path / "submissions" / "first.csv"
+    assert csv.read_text().splitlines()[:1] == ["id,label"]
+    assert csv.with_suffix(".json").exists()
+
+    assert corolla(*next_command(output), "--worst", 2) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"first\.csv: macro F1 \d\.\d{4}, accuracy \d\.\d{4} \(11 images\)", output)
+    assert len(re.findall(r"^  F1 \d\.\d{3}  class +\d  kind \d$", output, re.MULTILINE)) == 2
+
+    assert corolla(*training) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert corolla(*training, "--optim.lr", "0.5") == 2
+    assert "optim.lr is 0.02, now 0.5" in capsys.readouterr().err
+    assert corolla(*to_predict) == 0
+    assert "holds already, by the same checkpoint: runs/my net-seed0" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_exits_1(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wild.toml").write_text(SETTINGS.replace("lr = 0.02", "lr = 1e30"))
+    words = ["train", "wild.toml", "--data", tiny_data, "--device", "cpu", "--train.epochs", 20]
+    assert corolla(*words) == 1
+    told = capsys.readouterr().err
+    assert "the loss is " in told
+    assert "Traceback" not in told
+
+
+def test_a_submission_that_kaggle_would_refuse_is_not_written(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.toml").write_text(SETTINGS)
+    data = write_data(tmp_path / "data", test=9)
+    sample = data / "sample_submission.csv"
+    sample.write_text(sample.read_text() + "123456789,0\n")
+    words = ["train", "net.toml", "--data", data, "--device", "cpu", "--train.epochs", 1]
+    assert corolla(*words) == 0
+    assert corolla(*next_command(capsys.readouterr().out)) == 0
+    assert corolla(*next_command(capsys.readouterr().out)) == 2
+    assert "1 missing ids: 123456789" in capsys.readouterr().err
+    assert not (tmp_path / "submissions").exists()
+
+
+@pytest.mark.parametrize(("names", "shown"), [("rose\ntulip\n", "tulip"), (None, "hard-leaved pocket orchid")])
+def test_score_names_classes_as_the_data_set_does(
+    names: str | None, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "labels.csv").write_text("id,label\na,0\nb,1\n")
+    if names:
+        (tmp_path / "data" / "classes.txt").write_text(names)
+    (tmp_path / "mine.csv").write_text("id,label\nb,0\na,0\n")
+    assert corolla("score", "mine.csv", "data/labels.csv", "--worst", 1) == 0
+    output = capsys.readouterr().out
+    assert output.splitlines() == [
+        "mine.csv: macro F1 0.3333, accuracy 0.5000 (2 images)",
+        f"  F1 0.000  class   1  {shown}",
+    ]

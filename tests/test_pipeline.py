@@ -1,0 +1,69 @@
+"""The pipeline as a user runs it, with real training: slow."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from corolla.cli import run_command
+from corolla.training.run import Run
+
+REPOSITORY = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.slow
+
+
+def quickstart() -> str:
+    script = REPOSITORY / "scripts" / "quickstart.sh"
+    return subprocess.run(["bash", script], check=True, stdout=subprocess.PIPE, text=True, timeout=900).stdout
+
+
+def macro_f1(output: str, name: str) -> float:
+    """From the table at the quickstart's end."""
+    found = re.search(rf"^submissions/{name}\.csv +([0-9.]+)", output, re.MULTILINE)
+    assert found, output
+    return float(found[1])
+
+
+def test_quickstart_ends_with_a_scored_submission_and_reuses_it() -> None:
+    first = quickstart()
+    scratch, transfer, vote = (
+        macro_f1(first, name) for name in ("quickstart-scratch", "quickstart-transfer", "quickstart")
+    )
+    assert transfer > scratch > 0.4
+    assert vote > scratch
+    submission = REPOSITORY / "submissions" / "quickstart.csv"
+    sample = pd.read_csv(REPOSITORY / "data" / "synthetic" / "sample_submission.csv")
+    table = pd.read_csv(submission)
+    assert table["id"].tolist() == sample["id"].tolist()
+    assert table["label"].between(0, 103).all()
+    run = Run(REPOSITORY / "runs" / "quickstart-scratch")
+    before = run.last.read_bytes()
+
+    second = quickstart()
+    assert "holds this set already" in second
+    assert second.count("this run is finished") == 2
+    assert second.count("holds already, by the same checkpoint") == 2
+    assert macro_f1(second, "quickstart") == vote
+    assert run.last.read_bytes() == before
+
+
+def test_transfer_on_real_photos(real_photos: Path, tmp_path: Path) -> None:
+    data = str(real_photos / "oxford17")
+    options = ["--data", data, "--size", "224", "--runs", str(tmp_path), "--run-name", "lite0"]
+    assert run_command(["train", "lite0_pretrained", *options, "--input-size", "128", "--train.epochs", "3"]) == 0
+    assert Run(tmp_path / "lite0").metrics[-1]["top1"] > 0.8
+    for tta in ("none", "flip", "ten-crop"):
+        assert run_command(["predict", str(tmp_path / "lite0"), "--split", "test", "--tta", tta]) == 0
+        out = tmp_path / f"{tta}.csv"
+        assert run_command(["ensemble", str(tmp_path / "lite0"), "--tta", tta, "--out", str(out)]) == 0
+        assert len(pd.read_csv(out)) == 340
+
+
+def test_scratch_on_real_photos(real_photos: Path, tmp_path: Path) -> None:
+    data = str(real_photos / "oxford102")
+    options = ["--data", data, "--runs", str(tmp_path), "--model.name", "resnet18", "--train.epochs", "4"]
+    assert run_command(["train", str(REPOSITORY / "configs" / "flowers64.toml"), *options]) == 0
+    assert Run(tmp_path / "flowers64-seed0").metrics[-1]["macro_f1"] > 0.1
