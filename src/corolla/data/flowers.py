@@ -111,7 +111,9 @@ class Flowers(Dataset[Sample]):
             path = self.folder / self.split.files[int(self.split.file[i])]
             fault = f"{path}:{self.split.start[i]} record {self.split.record[i]}: JPEG does not decode: {error}"
             if self.bad_images == "stop":
-                raise UserError(f"{fault}; replace the file, or go on with --pipeline.bad-images grey (predict: --bad-images grey)") from None
+                raise UserError(
+                    f"{fault}; replace the file, or go on with --pipeline.bad-images grey (predict: --bad-images grey)"
+                ) from None
             print(f"warning: {fault}; a grey image stands in for it", file=sys.stderr)
             return np.full((self.size, self.size, 3), 128, np.uint8)
 
