@@ -33,7 +33,8 @@ make_venv() {
 
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     rm -rf .venv
-    make_venv "$(find_python)"
+    python=$(find_python)
+    make_venv "$python"
 fi
 
 wanted=$(cat requirements.txt pyproject.toml scripts/install.sh | .venv/bin/python -c \

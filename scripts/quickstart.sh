@@ -17,7 +17,8 @@ step corolla synth $data --size 64 --share 0.2
 step corolla stats $data --size 64 | tail -12
 step corolla train configs/flowers64.toml --data $data --run-name quickstart-scratch \
     --model.name resnet18 --train.epochs 5
-step corolla train configs/transfer.toml --data $data --size 64 --input-size 96 --run-name quickstart-transfer
+step corolla train configs/transfer.toml --data $data --size 64 --input-size 96 --run-name quickstart-transfer \
+    --train.epochs 3
 for run in $scratch $transfer; do
     step corolla predict $run --data $data --split test --tta ten-crop
 done

@@ -38,13 +38,21 @@ fi
 for split in val test; do
     corolla predict "${runs[@]}" --data "$data" --split $split --tta ten-crop
 done
+table=$(printf '%-44s %s' submission 'val, ten-crop')
 csvs=()
+combine() { # NAME, runs
+    local csv=submissions/$1.csv
+    shift
+    local said
+    said=$(corolla ensemble "$@" --method vote --tta ten-crop --data "$data" --out "$csv")
+    csvs+=("$csv")
+    table+=$'\n'$(printf '%-44s %s' "$csv" "$(sed -n 's/^the same ensemble on val: //p' <<<"$said")")
+}
 for run in "${runs[@]}"; do
-    csvs+=("submissions/$(basename "$run").csv")
-    corolla ensemble "$run" --tta ten-crop --data "$data" --out "${csvs[-1]}" | sed -n 3p
+    combine "$(basename "$run")" "$run"
 done
-csvs+=("submissions/report-vote-$size.csv")
-corolla ensemble "${runs[@]}" --method vote --tta ten-crop --data "$data" --out "${csvs[-1]}"
+combine "report-vote-$size" "${runs[@]}"
+printf '\n%s\n' "$table"
 if [ -f "$data/test_labels.csv" ]; then
     corolla score "${csvs[@]}" "$data/test_labels.csv"
 fi

@@ -109,6 +109,7 @@ def show(
     per_class: int = 1,
     seed: int = 0,
     out: Path | None = None,
+    index: Path | None = None,
 ) -> int:
     """A contact sheet as PNG: photos of each class with its number and name.
 
@@ -119,10 +120,11 @@ def show(
         per_class: photos of each class.
         seed: another seed picks other photos.
         out: the PNG to write.
+        index: folder for the index; default: the user's cache.
     """
     from corolla.data.show import show as show_data
 
-    print(f"wrote {show_data(folder, size=size, split=split, per_class=per_class, seed=seed, out=out)}")
+    print(f"wrote {show_data(folder, size=size, split=split, per_class=per_class, seed=seed, out=out, cache=index)}")
     print(_next("train", "resnet34", "--data", folder, *(["--size", size] if size else [])))
     return DONE
 
@@ -200,6 +202,8 @@ def predict(
 
     if not runs:
         raise UserError("name at least one run's folder")
+    if batch_size < 1 or (workers is not None and workers < 0):
+        raise UserError("--batch-size must be at least 1, --workers at least 0")
     for folder in runs:
         result = predict_run(
             folder,
@@ -249,30 +253,37 @@ def ensemble(
         data: the data folder, for its sample_submission.csv; default: the one the first run was trained with.
     """
     from corolla.evaluation.ensemble import ensemble as combine_runs
-    from corolla.evaluation.ensemble import val_macro_f1
+    from corolla.evaluation.ensemble import ensemble_on_val
+    from corolla.evaluation.metrics import macro_f1
     from corolla.kaggle.submission import describe_runs, write_submission
     from corolla.training.run import data_of
 
     if not runs:
         raise UserError("name at least one run's folder")
+    if out.suffix != ".csv" or out.is_dir():
+        raise UserError(f"--out {out}: the name of a .csv file is expected; its JSON goes beside it")
     combined = combine_runs(runs, split="test", tta=tta, method=method, checkpoint=checkpoint)
-    on_val = val_macro_f1(runs, tta=tta, method=method, checkpoint=checkpoint)
+    on_val = ensemble_on_val(runs, tta=tta, method=method, checkpoint=checkpoint)
+    val_f1 = val_accuracy = None
+    if on_val is not None and on_val.labels is not None:
+        val_f1 = macro_f1(on_val.labels, on_val.predicted)
+        val_accuracy = float((on_val.predicted == on_val.labels).mean())
     provenance = describe_runs(
         combined.runs,
-        combined.checkpoints,
+        combined.members,
         method=method,
         tta=tta,
         checkpoint=checkpoint,
-        val_macro_f1=on_val,
-        fingerprint=combined.runs[0].environment.get("fingerprint"),
+        val_macro_f1=val_f1,
+        val_accuracy=val_accuracy,
     )
     sample = (data or data_of(combined.runs[0])) / "sample_submission.csv"
     write_submission(out, combined, sample, combined.num_classes, provenance)
     print(f"wrote {out} ({len(combined.ids)} rows, ids as in {sample}) and {out.with_suffix('.json')}")
-    if on_val is None:
+    if val_f1 is None:
         print("for its val macro F1, predict every run with --split val as well")
     else:
-        print(f"the same ensemble on val: macro F1 {on_val:.4f}")
+        print(f"the same ensemble on val: macro F1 {val_f1:.4f}, accuracy {val_accuracy:.4f}")
     labels = sample.with_name("test_labels.csv")
     print(_next("score", out, labels) if labels.exists() else f"next: submit {out} to the competition")
     return DONE
@@ -366,3 +377,8 @@ def main() -> int:
     except BrokenPipeError:  # `corolla stats | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:  # no such folder, not writable, disk full
+        if error.filename is None and error.errno is None:
+            raise
+        print(f"{error.filename or 'corolla'}: {error.strerror}", file=sys.stderr)
+        return USER_ERROR

@@ -260,15 +260,19 @@ def validate(config: Config) -> Config:
     return from_dict(to_dict(config), source="settings")
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:
     """A config from a TOML file (`base = "resnet34"` and the fields that differ) or a run's config.json."""
     from corolla.experiments import find_experiment
 
+    if path.resolve() in within:
+        raise UserError(f"{path}: is its own base")
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
     except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {error}") from None
     if not isinstance(values, dict):
@@ -276,4 +280,8 @@ def load_config(path: Path) -> Config:
     base = values.pop("base", None)
     if base is not None and not isinstance(base, str):
         raise UserError(f"{path}: base = {base!r}: the name of an experiment is expected")
-    return from_dict(values, base=find_experiment(base, near=path) if base else None, source=str(path))
+    return from_dict(
+        values,
+        base=find_experiment(base, near=path, within=(*within, path.resolve())) if base else None,
+        source=str(path),
+    )

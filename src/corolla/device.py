@@ -1,6 +1,7 @@
 """Which device computes, in which precision, with how many workers beside it."""
 
 import os
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -23,6 +24,8 @@ def choose_device(name: str = "auto") -> torch.device:
         return accelerator if accelerator is not None and accelerator.type in ("cuda", "mps") else torch.device("cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"--device {name}: this machine has no such device; try auto or cpu") from None
@@ -49,8 +52,13 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def num_cores() -> int:
-    """Cores this process may use (a container's share, not the machine's)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: a container's share, not the machine's."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:  # a container's quota (cgroup v2): microseconds of computing per period, or "max"
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cores
 
 
 def num_workers(requested: int | None, device: torch.device) -> int:

@@ -106,8 +106,10 @@ EXPERIMENTS: dict[str, Callable[[], Config]] = {
 }
 
 
-def find_experiment(name: str, *, near: Path | None = None) -> Config:
+def find_experiment(name: str, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
     """The config of a named experiment, or of a TOML or JSON file (relative to the file `near`, where given).
+
+    `within` are the files that are being read: one that has itself as its base is an error.
 
     Raises:
         UserError: neither is there; the nearest name is suggested.
@@ -116,6 +118,6 @@ def find_experiment(name: str, *, near: Path | None = None) -> Config:
         return EXPERIMENTS[name]()
     path = near.parent / name if near else Path(name)
     if path.suffix in (".toml", ".json"):
-        return load_config(path)
+        return load_config(path, within=within)
     nearest = difflib.get_close_matches(name, EXPERIMENTS, 1, 0.0)[0]
     raise UserError(f"unknown experiment {name}; nearest: {nearest}; there are: {', '.join(EXPERIMENTS)}")

@@ -12,7 +12,7 @@ from tests_support import break_first_jpeg
 from corolla.config import AugmentConfig
 from corolla.data.flowers import Batch, Flowers, epoch_order
 from corolla.data.index import load_index
-from corolla.data.loader import EvalBatches, TrainBatches, load_batches
+from corolla.data.loader import EvalBatches, TrainBatches, load_batches, steps_per_epoch
 from corolla.data.transforms import EvalTransform, TrainTransform
 from corolla.errors import UserError
 
@@ -51,10 +51,13 @@ def test_unlabelled_split_has_label_minus_one(tiny_data: Path) -> None:
     assert {sample.label for sample in (Flowers(load_index(tiny_data, None), "test")[i] for i in range(11))} == {-1}
 
 
-def test_random_split_works(tiny_data: Path) -> None:
+def test_torchs_own_loader_and_random_split_work(tiny_data: Path) -> None:
     parts = torch.utils.data.random_split(photos(tiny_data), [30, 10])
     assert [len(part) for part in parts] == [30, 10]
-    assert parts[1][0].image.shape == (24, 24, 3)
+    images, labels, ids = next(iter(torch.utils.data.DataLoader(parts[0], batch_size=4, shuffle=True, num_workers=1)))
+    assert images.shape == (4, 24, 24, 3)
+    assert labels.dtype == torch.int64
+    assert len(ids) == 4
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -97,10 +100,8 @@ def test_evaluation_sees_every_sample_once(tiny_data: Path) -> None:
 
 
 def test_the_incomplete_batch_is_left_out_unless_it_is_the_only_one() -> None:
-    assert TrainBatches(40, 16, 0, 0, 2).steps_per_epoch == 2
-    small = TrainBatches(10, 16, 0, 0, 2)
-    assert small.steps_per_epoch == 1
-    assert [len(batch) for batch in small] == [10, 10]
+    assert steps_per_epoch(40, 16) == 2
+    assert [len(batch) for batch in TrainBatches(10, 16, 0, 0, 2)] == [10, 10]
 
 
 def test_a_pickled_data_set_opens_its_files_again(tiny_data: Path) -> None:

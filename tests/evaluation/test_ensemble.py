@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from corolla.config import Config, to_dict
 from corolla.errors import UserError
-from corolla.evaluation.ensemble import Method, combine, ensemble, val_macro_f1
+from corolla.evaluation.ensemble import Method, combine, ensemble, ensemble_on_val
 from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
 from corolla.training.run import Run
@@ -124,7 +124,7 @@ def test_rows_are_joined_by_id(tmp_path: Path) -> None:
         assert combined.labels is not None
         assert combined.labels.tolist() == [0, 1, 2]
         assert [run.folder for run in combined.runs] == folders
-        assert combined.checkpoints == tuple(
+        assert tuple(member.checkpoint for member in combined.members) == tuple(
             hashlib.sha256((folder / "best.pt").read_bytes()).hexdigest() for folder in folders
         )
         assert combined.num_classes == 3
@@ -197,5 +197,14 @@ def test_the_same_ensemble_on_val(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first", probabilities, split="val", labels=[0, 1, 1])
     second = write_run(tmp_path / "second", probabilities)
     expected = macro_f1(np.array([0, 1, 1]), np.array([0, 0, 1]))
-    assert val_macro_f1([first], tta="none", method="vote", checkpoint="best") == expected
-    assert val_macro_f1([first, second], tta="none", method="vote", checkpoint="best") is None
+    on_val = ensemble_on_val([first], tta="none", method="vote", checkpoint="best")
+    assert on_val is not None
+    assert on_val.labels is not None
+    assert macro_f1(on_val.labels, on_val.predicted) == expected
+    assert ensemble_on_val([first, second], tta="none", method="vote", checkpoint="best") is None
+
+
+def test_a_run_has_one_vote(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "first", [[1, 0]])
+    with pytest.raises(UserError, match="is named twice"):
+        ensemble([first, tmp_path / "." / "first"])

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -160,8 +161,6 @@ def test_other_images_are_refused(tiny_config: Config, tmp_path: Path, monkeypat
 def test_a_moved_data_folder_is_the_same_data(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     with monkeypatch.context() as patch:
         stop_at(patch, 3)
         train(tiny_config)
@@ -189,7 +188,6 @@ def test_one_process_at_a_time(tiny_config: Config) -> None:
 def test_a_loss_that_is_not_finite_stops_before_the_update(
     tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved: dict[str, torch.Tensor] = {}
     cross_entropy = torch.nn.functional.cross_entropy
     calls = 0
 
@@ -205,12 +203,11 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     with pytest.raises(TrainingFailed) as caught:
         train(tiny_config)
     message = str(caught.value)
-    assert message.startswith("step 6: the loss is nan at lr 0.005; nothing was updated and ")
+    assert message.startswith("step 7: the loss is nan at lr 0.005; nothing was updated and ")
     ids = message.rsplit("Images of the step: ", 1)[1].split(", ")
     assert len(ids) == 8
     assert all(int(name, 16) < 40 for name in ids)
     assert len(optimizer_steps) == 6
-    assert not saved
     assert load_checkpoint(tiny_config.runs / "custom-seed0" / "last.pt")["progress"]["step"] == 5
 
 
@@ -270,6 +267,45 @@ def test_resume_from_with_the_same_settings_is_resuming(tiny_config: Config, mon
     copied = train(dataclasses.replace(config, resume_from=stopped.folder, run_name="copied"))
     assert copied.metrics == undisturbed.metrics
     assert same_content(copied.last, undisturbed.last)
+
+
+def test_resume_from_has_a_best_of_its_own(tiny_config: Config) -> None:
+    """However good the first run was: best.pt is chosen among the epochs of this one."""
+    first = train(changed(tiny_config, "train", epochs=6), experiment="first")
+    config = changed(changed(tiny_config, "train", epochs=7), "optim", lr=1.0)  # ruins it
+    second = train(dataclasses.replace(config, resume_from=first.folder, run_name="second"))
+    assert second.metrics[6]["macro_f1"] < max(row["macro_f1"] for row in second.metrics)
+    assert same_content(second.best, second.last)
+
+
+def test_resume_from_keeps_the_input_size(tiny_config: Config) -> None:
+    first = train(dataclasses.replace(tiny_config, input_size=24), experiment="first")
+    config = dataclasses.replace(changed(tiny_config, "train", epochs=3), resume_from=first.last, run_name="second")
+    assert train(config).config.input_size == 24
+
+
+def test_a_start_that_fails_does_not_take_the_name(tiny_config: Config) -> None:
+    with pytest.raises(UserError, match="no model is called"):
+        train(changed(tiny_config, "model", name="resnet43"))
+    assert train(tiny_config).state == "done"
+
+
+def test_other_class_names_are_refused(tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        train(tiny_config)
+    moved = Path(shutil.copytree(tiny_config.data, tmp_path / "moved"))
+    (moved / "classes.txt").write_text("".join(f"kind {n}\n" for n in (1, 0, 2, 3, 4)))
+    with pytest.raises(UserError, match=r"its classes \(classes\.txt\) are not those"):
+        train(dataclasses.replace(tiny_config, data=moved))
+
+
+def test_one_start_at_a_time_within_a_process(tiny_config: Config) -> None:
+    with (
+        locked(tiny_config.runs / "custom-seed0"),
+        pytest.raises(UserError, match="this process is training into this folder already"),
+    ):
+        train(tiny_config)
 
 
 def test_resume_from_with_another_batch_size_starts_at_an_epochs_end(

@@ -1,6 +1,5 @@
 """`corolla check`: read every byte of a data folder, decode every JPEG, name every fault."""
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from tqdm import tqdm
 from corolla.data.decode import decode_jpeg
 from corolla.data.index import Index, Split, scan
 from corolla.data.tfrecord import RecordFault, map_file
+from corolla.device import num_cores
 
 SAMPLE_SUBMISSION = "sample_submission.csv"
 BATCH = 256  # JPEGs handed to the threads at a time, which bounds what waits in the queue
@@ -65,7 +65,7 @@ def _image_faults(index: Index, *, progress: bool) -> list[RecordFault]:
     total = sum(map(len, index.splits.values()))
     hidden = None if progress else True  # None: hidden where stderr is no terminal
     with (
-        ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(max(2, num_cores())) as pool,
         tqdm(total=total, desc="decode", unit=" images", leave=False, disable=hidden) as bar,
     ):
         for split in index.splits.values():

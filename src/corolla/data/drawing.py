@@ -65,8 +65,9 @@ def _green(rng: np.random.Generator) -> Colour:
 
 def _fill(image: np.ndarray, polygons: Sequence[Points], colour: Colour) -> None:
     """Fill polygons, given in pixels, that don't overlap each other."""
-    fixed = [np.rint(polygon * (1 << SHIFT)).astype(np.int32) for polygon in polygons]
-    cv2.fillPoly(image, fixed, (*np.clip(colour, 0, 255).tolist(), 255), cv2.LINE_AA, SHIFT)
+    fixed = [(polygon * (1 << SHIFT)).astype(np.int32) for polygon in polygons]
+    red, green, blue = (min(max(value, 0), 255) for value in colour.tolist())
+    cv2.fillPoly(image, fixed, (red, green, blue, 255), cv2.LINE_AA, SHIFT)
 
 
 def _background(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -206,7 +207,7 @@ def _light(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     light = 1 + slope[0].astype(np.float32) * ramp[:, None] + slope[1].astype(np.float32) * ramp
     curves = (255 * (np.arange(256)[:, None] / 255) ** gamma * gains).astype(np.float32)
     lit = cv2.LUT(photo, curves[None]) * light[..., None]
-    lit = vivid * lit + (1 - vivid) * lit.mean(2, keepdims=True)
+    lit = cv2.transform(lit, vivid * np.eye(3, dtype=np.float32) + (1 - vivid) / 3)
     # Last, as a larger photo takes more draws.
     lit += rng.standard_normal(photo.shape, np.float32) * np.float32(sigma)
     return np.clip(lit, 0, 255).astype(np.uint8)

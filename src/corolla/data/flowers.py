@@ -82,8 +82,8 @@ class Flowers(Dataset[Sample]):
             image = self.transform(image, sample_generator(self.seed, epoch, i))
         return Sample(image, int(self.split.label[i]), str(self.split.id[i]))
 
-    def __getitems__(self, keys: list[Key]) -> Batch:
-        """A whole batch at once, written straight into its memory; what torch's DataLoader asks its workers for."""
+    def batch(self, keys: list[Key]) -> Batch:
+        """Several samples at once, written straight into the batch's memory."""
         images: torch.Tensor | None = None
         for row, (epoch, i) in enumerate(keys):
             image = self[epoch, i].image

@@ -5,15 +5,20 @@ keys, so neither the number of workers nor the step at which a run resumes chang
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from corolla.data.flowers import Batch, Flowers, Key, epoch_order
 from corolla.errors import UserError
+
+
+def steps_per_epoch(num_samples: int, batch_size: int) -> int:
+    """Updates in an epoch: the incomplete last batch is left out, unless it is the only one."""
+    return max(1, num_samples // batch_size)
 
 
 @dataclass(frozen=True)
@@ -27,20 +32,17 @@ class TrainBatches(Sampler[list[Key]]):
     start: int
     stop: int
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return max(1, self.num_samples // self.batch_size)
-
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[list[Key]]:
+        length = steps_per_epoch(self.num_samples, self.batch_size)
         epoch, order = -1, epoch_order(0, 0, 0)
         for step in range(self.start, self.stop):
-            if step // self.steps_per_epoch != epoch:
-                epoch = step // self.steps_per_epoch
+            if step // length != epoch:
+                epoch = step // length
                 order = epoch_order(self.num_samples, self.seed, epoch)
-            first = step % self.steps_per_epoch * self.batch_size
+            first = step % length * self.batch_size
             yield [(epoch, int(i)) for i in order[first : first + self.batch_size]]
 
 
@@ -61,27 +63,42 @@ class EvalBatches(Sampler[list[Key]]):
 
 def load_batches(
     dataset: Flowers, batches: TrainBatches | EvalBatches, *, workers: int, device: torch.device
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Each `Batch`, in the order of `batches`, decoded ahead by `workers` processes (0: none).
+
+    Close it (`contextlib.closing`) to end the workers.
 
     Raises:
         UserError: an image does not decode (unless the data set puts grey ones in their place).
     """
     loader = DataLoader(
-        dataset,
+        _BatchReader(dataset),
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=device.type == "cuda",
         worker_init_fn=_start_worker,
-        # The epochs follow each other without a pause: a few batches ahead are enough.
-        prefetch_factor=4 if workers else None,
+        # Two batches a worker: the epochs follow each other without a pause, and shared memory is scarce in containers.
+        prefetch_factor=2 if workers else None,
     )
     try:
         yield from loader
     except UserError as error:
         # torch wraps a worker's exception in its traceback; the user needs its last line alone.
         raise UserError(str(error).strip().splitlines()[-1].split("UserError: ", 1)[-1]) from None
+
+
+class _BatchReader(Dataset[Batch]):
+    """Has torch's workers read whole batches, straight into a batch's memory."""
+
+    def __init__(self, photos: Flowers) -> None:
+        self.photos = photos
+
+    def __getitems__(self, keys: list[Key]) -> Batch:
+        return self.photos.batch(keys)
+
+    def __getitem__(self, key: Key) -> Batch:
+        return self.photos.batch([key])
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -92,4 +109,4 @@ def _start_worker(_: int) -> None:
     """A worker has one core, and leaves Ctrl-C and SIGTERM to the main process, which stops it when it is done."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` and batch systems send it to the whole process group

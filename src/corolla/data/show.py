@@ -26,6 +26,7 @@ def show(
     per_class: int = 1,
     seed: int = 0,
     out: Path | None = None,
+    cache: Path | None = None,
 ) -> Path:
     """Write a contact sheet of a data folder: photos of each class, chosen by `seed`, under its index and name.
 
@@ -35,7 +36,9 @@ def show(
     """
     if per_class < 1:
         raise UserError(f"per_class {per_class}: must be at least 1")
-    index = load_index(data, size)
+    if seed < 0:
+        raise UserError(f"seed {seed}: must not be negative")
+    index = load_index(data, size, cache)
     if split not in index.splits:
         raise UserError(f"{data} has no split {split!r}; there are {', '.join(index.splits)}")
     rows = _choose(index, split, per_class, seed)

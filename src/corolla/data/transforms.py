@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.config import AugmentConfig
-from corolla.data.decode import Image, resize
+from corolla.data.decode import Image, resize, resize_antialiased
 from corolla.data.stats import ColorStatistics
 from corolla.evaluation.predictions import TTA
 
@@ -24,8 +24,8 @@ Box = tuple[int, int, int, int]
 def resnet_box(width: int, height: int, *, sides: tuple[int, int], size: int, rng: np.random.Generator) -> Box:
     """The crop of the ResNet paper (He et al. 2015, section 3.4), in the photo's own pixels.
 
-    The paper resizes the shorter side to a length drawn from [256, 480] and takes a 224 crop at a random place. The
-    same pixels come from cutting that crop out first and resizing only it, which costs a fraction.
+    The paper resizes the shorter side to a length drawn from [256, 480] and takes a 224 crop at a random place. Here
+    the crop is cut out first and only it is resized, which costs a fraction; its side is rounded to whole pixels.
     """
     low, high = (round(side * size / 224) for side in sides)
     shorter = max(size, int(rng.integers(low, high, endpoint=True)))
@@ -136,7 +136,7 @@ class EvalTransform:
         height, width = image.shape[:2]
         scale = self.resized / min(width, height)
         width, height = max(self.resized, round(width * scale)), max(self.resized, round(height * scale))
-        image = resize(image, width, height, self.interpolation)
+        image = resize_antialiased(image, width, height, self.interpolation)
         right, bottom = width - self.size, height - self.size
         corners = [(round(bottom / 2), round(right / 2))]
         if self.tta == "ten-crop":

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.errors import UserError
-from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
 from corolla.files import sha256
 from corolla.training.run import Run, open_run
@@ -25,8 +24,8 @@ class Ensemble:
     predicted: NDArray[np.int64]
     """N class indices, in the order of `ids`."""
     runs: tuple[Run, ...]
-    checkpoints: tuple[str, ...]
-    """SHA-256 of each run's checkpoint."""
+    members: tuple[Predictions, ...]
+    """What was combined, run by run."""
     num_classes: int
     labels: NDArray[np.int64] | None
 
@@ -58,6 +57,9 @@ def ensemble(
         UserError: predictions that are missing, older than their checkpoint, or of other photos or classes.
     """
     runs = tuple(open_run(folder) for folder in folders)
+    for position, run in enumerate(runs):
+        if run.folder.resolve() in {other.folder.resolve() for other in runs[:position]}:
+            raise UserError(f"{run.folder}: is named twice; every run has one vote")
     members = [_current_predictions(run, split, tta, checkpoint) for run in runs]
     ids = np.sort(members[0].ids)
     probabilities = []
@@ -73,7 +75,7 @@ def ensemble(
         ids=ids,
         predicted=combine(probabilities, method),
         runs=runs,
-        checkpoints=tuple(member.checkpoint for member in members),
+        members=tuple(members),
         num_classes=probabilities[0].shape[1],
         labels=labels[np.argsort(members[0].ids)] if labels is not None else None,
     )
@@ -95,10 +97,10 @@ def _current_predictions(run: Run, split: str, tta: str, checkpoint: CheckpointN
     return predictions
 
 
-def val_macro_f1(folders: Sequence[Path], *, tta: TTA, method: Method, checkpoint: CheckpointName) -> float | None:
-    """Macro F1 of the same ensemble on val, where all its members were predicted there."""
-    try:
-        on_val = ensemble(folders, split="val", tta=tta, method=method, checkpoint=checkpoint)
-    except UserError:
+def ensemble_on_val(
+    folders: Sequence[Path], *, tta: TTA, method: Method, checkpoint: CheckpointName
+) -> Ensemble | None:
+    """The same ensemble on val, where all its members were predicted there."""
+    if not all(open_run(folder).predictions("val", tta, checkpoint).exists() for folder in folders):
         return None
-    return macro_f1(on_val.labels, on_val.predicted) if on_val.labels is not None else None
+    return ensemble(folders, split="val", tta=tta, method=method, checkpoint=checkpoint)

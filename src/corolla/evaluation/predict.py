@@ -1,5 +1,6 @@
 """`corolla predict`: a run's checkpoint and a split to a file of ids and probabilities."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,7 +69,8 @@ def predict(
         return PredictResult(path, there, made=False)
 
     chosen = choose_device(device)
-    model, description = rebuild_model(load_checkpoint(source))
+    content = load_checkpoint(source)
+    model, description = rebuild_model(content)
     if loaded.class_names != description.class_names:
         raise UserError(f"{loaded.folder}: its classes are not those that {source} was trained for")
     preprocessing = description.preprocessing
@@ -82,7 +84,10 @@ def predict(
         model, description, photos, device=chosen, batch_size=batch_size, workers=num_workers(workers, chosen)
     )
     labels = photos.split.label if (photos.split.label >= 0).all() else None
-    predictions = Predictions(photos.split.id, probabilities, labels, digest)
+    progress = content["progress"]
+    predictions = Predictions(
+        photos.split.id, probabilities, labels, digest, epochs=len(progress["rows"]), seconds=progress["seconds"]
+    )
     predictions.save(path)
     return PredictResult(path, predictions, made=True)
 
@@ -113,9 +118,15 @@ def _probabilities(
     memory_format = torch.channels_last if train.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - missing overload
     normalise = Normalise(description.preprocessing, channels_last=train.channels_last).to(device)
+    num_views = photos.transform.num_views if isinstance(photos.transform, EvalTransform) else 1
+    photos_per_batch = max(1, batch_size // num_views)
     rows = []
-    with tqdm(total=len(photos), unit="img", desc=f"predict {photos.split.name}", disable=None, leave=False) as bar:
-        for batch in load_batches(photos, EvalBatches(len(photos), batch_size), workers=workers, device=device):
+    plan = EvalBatches(len(photos), photos_per_batch)
+    with (
+        closing(load_batches(photos, plan, workers=workers, device=device)) as batches,
+        tqdm(total=len(photos), unit="img", desc=f"predict {photos.split.name}", disable=None, leave=False) as bar,
+    ):
+        for batch in batches:
             num_photos, num_views = batch.images.shape[:2]
             images = batch.images.flatten(0, 1)
             with autocast(device, precision):

@@ -26,9 +26,14 @@ class Predictions:
     """N, where the split is labelled."""
     checkpoint: str
     """SHA-256 of the checkpoint that made them."""
+    epochs: int = 0
+    """How many epochs that checkpoint was trained."""
+    seconds: float = 0.0
+    """How long that took, in all."""
 
     def save(self, path: Path) -> None:
         columns = {"ids": self.ids, "probabilities": self.probabilities, "checkpoint": np.array(self.checkpoint)}
+        columns |= {"epochs": np.array(self.epochs), "seconds": np.array(self.seconds)}
         if self.labels is not None:
             columns["labels"] = self.labels
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -47,6 +52,8 @@ class Predictions:
                     probabilities=file["probabilities"],
                     labels=file.get("labels"),
                     checkpoint=str(file["checkpoint"]),
+                    epochs=int(file["epochs"]),
+                    seconds=float(file["seconds"]),
                 )
         except Exception as error:  # numpy and zipfile raise half a dozen types for a file that is cut or foreign
             raise UserError(f"{path}: not a readable file of predictions ({error})") from None

@@ -17,6 +17,7 @@ from corolla.config import to_dict
 from corolla.errors import UserError
 from corolla.evaluation.ensemble import Ensemble
 from corolla.evaluation.metrics import class_f1, macro_f1
+from corolla.evaluation.predictions import Predictions
 from corolla.files import write_atomically
 from corolla.training.run import Run, git_commit
 
@@ -98,26 +99,26 @@ def write_submission(
     return path
 
 
-def describe_runs(runs: Sequence[Run], checkpoints: Sequence[str], **how: Any) -> dict[str, Any]:
+def describe_runs(runs: Sequence[Run], members: Sequence[Predictions], **how: Any) -> dict[str, Any]:
     """What made a submission: runs with their checkpoints, config hashes, commits, epochs and seconds; and `how`."""
-    members = []
-    for run, digest in zip(runs, checkpoints, strict=True):
+    described = []
+    for run, member in zip(runs, members, strict=True):
         config = to_dict(run.config, with_operational=False)
-        timing = (run.folder / "timing.jsonl").read_text().splitlines() if run.metrics else []
-        members.append(
+        described.append(
             {
                 "run": run.name,
                 "experiment": run.environment.get("experiment"),
-                "checkpoint_sha256": digest,
+                "checkpoint_sha256": member.checkpoint,
                 "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
                 "git_commit": run.environment.get("git_commit"),
                 "seed": config["train"]["seed"],
-                "epochs": len(run.metrics),
-                "seconds": json.loads(timing[-1])["total_seconds"] if timing else None,
+                "epochs": member.epochs,
+                "seconds": member.seconds,
+                "fingerprint": run.environment.get("fingerprint"),
             }
         )
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return {**how, "runs": members, "git_commit": git_commit(), "made": made}
+    return {**how, "runs": described, "git_commit": git_commit(), "made": made}
 
 
 @dataclass(frozen=True)

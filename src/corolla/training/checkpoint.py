@@ -25,6 +25,8 @@ class Progress:
     """Updates done."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     """metrics.jsonl, a row per finished epoch: this is the truth, the file its copy."""
+    inherited: int = 0
+    """How many of them are another run's (--resume-from); this run's best.pt is chosen among the others."""
     loss_sum: float = 0.0
     """Sum of the training losses over the images of the epoch under way."""
     num_seen: int = 0

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from corolla.config import Config
 from corolla.data.flowers import Batch
 from corolla.data.index import Index
-from corolla.data.loader import TrainBatches
+from corolla.data.loader import steps_per_epoch
 from corolla.data.stats import ColorStatistics
 from corolla.device import Precision, autocast, choose_precision
 from corolla.errors import UserError
@@ -78,11 +78,14 @@ class Learner:
             )
             self.scaler.scale(summed / len(labels)).backward()
             loss += summed.detach() / len(labels)
+        # Waits for the device once a step: nothing may be updated with a loss that is not finite.
         if not torch.isfinite(loss):
             raise NotFinite(f"the loss is {loss.item()}")
         if config.optim.clip_norm:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm)
+            if not self.scaler.is_enabled() and not torch.isfinite(norm):  # in fp16 the scaler skips such a step
+                raise NotFinite(f"the gradient's norm is {norm.item()}")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.progress.step += 1
@@ -143,8 +146,14 @@ def resumed_learner(path: Path, index: Index, device: torch.device, config: Conf
     if learner.ema is not None:
         learner.ema.module.load_state_dict(content["ema"])
     learner.optimizer.load_state_dict(content["optimizer"])
-    learner.scaler.load_state_dict(content["scaler"])
+    _load_scaler(learner, content)
     return learner
+
+
+def _load_scaler(learner: Learner, content: dict[str, Any]) -> None:
+    """The scale of fp16; a checkpoint made in another precision has none, and the scaler starts anew."""
+    if content["scaler"] and learner.scaler.is_enabled():
+        learner.scaler.load_state_dict(content["scaler"])
 
 
 def continued_learner(source: Path, config: Config, index: Index, device: torch.device) -> Learner:
@@ -156,13 +165,15 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
         UserError: other data, another network, a checkpoint in mid-epoch where the epochs have another length now,
             or a checkpoint that is already past the last epoch.
     """
-    path = source / "last.pt" if source.is_dir() else source
+    path = _checkpoint_of(source)
     content = load_checkpoint(path)
     _refuse_other_data(content, index, path)
     before = describe_checkpoint(content)
     progress = Progress(**content["progress"])
+    progress.inherited = len(progress.rows)
     _move_step(progress, before.config, config, len(index.splits["train"].label), path)
-    model = build_model(config.model, len(before.class_names), config.input_size or before.input_size)
+    assert config.input_size is not None
+    model = build_model(config.model, len(before.class_names), config.input_size)
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:
@@ -171,9 +182,7 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     preprocessing = before.preprocessing
     if config.augment.crop_fraction is not None:
         preprocessing = dataclasses.replace(preprocessing, crop_fraction=config.augment.crop_fraction)
-    description = dataclasses.replace(
-        before, config=config, input_size=config.input_size or before.input_size, preprocessing=preprocessing
-    )
+    description = dataclasses.replace(before, config=config, input_size=config.input_size, preprocessing=preprocessing)
     learner = _assemble(description, progress, model, device)
     if learner.ema is not None and content["ema"] is not None:
         learner.ema.module.load_state_dict(content["ema"])
@@ -182,12 +191,22 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
         learner.optimizer.load_state_dict(content["optimizer"])
         for group, own in zip(learner.optimizer.param_groups, settings, strict=True):
             group.update(own)  # the state is the checkpoint's, the settings are this run's
+    _load_scaler(learner, content)
     return learner
+
+
+def input_size_of(source: Path) -> int:
+    """The input size of the checkpoint or run that --resume-from names."""
+    return int(load_checkpoint(_checkpoint_of(source))["input_size"])
+
+
+def _checkpoint_of(source: Path) -> Path:
+    return source / "last.pt" if source.is_dir() else source
 
 
 def _move_step(progress: Progress, before: Config, now: Config, num_samples: int, path: Path) -> None:
     """The checkpoint's step in epochs of another length, where the batch size has changed."""
-    lengths = [TrainBatches(num_samples, c.train.batch_size, 0, 0, 0).steps_per_epoch for c in (before, now)]
+    lengths = [steps_per_epoch(num_samples, c.train.batch_size) for c in (before, now)]
     if progress.step >= now.train.epochs * lengths[0]:
         raise UserError(f"{path}: has finished {len(progress.rows)} epochs; ask for more than that with --train.epochs")
     if lengths[0] != lengths[1]:
@@ -223,6 +242,8 @@ def _fingerprint(index: Index) -> dict[str, str]:
 
 
 def _refuse_other_data(content: dict[str, Any], index: Index, path: Path) -> None:
+    if tuple(content["class_names"]) != index.class_names:
+        raise UserError(f"{index.folder}: its classes (classes.txt) are not those that {path} was trained for")
     for split, fingerprint in _fingerprint(index).items():
         if content["fingerprint"].get(split) != fingerprint:
             raise UserError(

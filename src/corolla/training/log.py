@@ -1,12 +1,14 @@
 """What a run tells: lines on the screen, metrics.jsonl, timing.jsonl, TensorBoard."""
 
 import json
+import time
 from typing import Any
 
 import torch
 from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm.auto import tqdm
 
+from corolla.device import peak_memory_mib
 from corolla.files import write_atomically
 from corolla.training.run import Run
 
@@ -18,7 +20,7 @@ class RunLog:
         self.run = run
         self.write_metrics(rows)
         # purge_step hides what a killed start wrote beyond the checkpoint it is resumed from.
-        self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=step + 1)
         self._bar = tqdm(total=total, initial=done, unit="img", desc=run.name, disable=None, smoothing=0.05)
 
     def __enter__(self) -> "RunLog":
@@ -32,7 +34,7 @@ class RunLog:
         self._bar.update(num_images)
 
     def step(self, step: int, loss: torch.Tensor, lr: float) -> None:
-        """A point of the loss curve; the one place that waits for the device."""
+        """A point of the loss curve."""
         self._board.add_scalar("step/train_loss", loss.item(), step)
         self._board.add_scalar("step/lr", lr, step)
 
@@ -56,3 +58,36 @@ class RunLog:
             f"val loss {row['val_loss']:.4f}  top-1 {row['top1']:.4f}  top-5 {row['top5']:.4f}  "
             f"macro F1 {row['macro_f1']:.4f}  {timing['images_per_s']:.0f} img/s"
         )
+
+
+class Clock:
+    """Seconds of the run over all its starts, of the epoch, and since the last checkpoint."""
+
+    def __init__(self, seconds_before: float) -> None:
+        now = time.monotonic()
+        self._start, self._epoch, self._saved = now - seconds_before, now, now
+        self.images = 0
+
+    @property
+    def total(self) -> float:
+        return time.monotonic() - self._start
+
+    @property
+    def minutes_since_save(self) -> float:
+        return (time.monotonic() - self._saved) / 60
+
+    def saved(self) -> None:
+        self._saved = time.monotonic()
+
+    def epoch(self, device: torch.device) -> dict[str, float]:
+        """The line of timing.jsonl (this start's share of the epoch, with its evaluation), and on to the next one."""
+        seconds = time.monotonic() - self._epoch
+        timing = {
+            "seconds": round(seconds, 3),
+            "total_seconds": round(self.total, 3),
+            "images_per_s": round(self.images / seconds, 1),
+            "memory_mib": round(peak_memory_mib(device), 1),
+        }
+        self._epoch, self.images = time.monotonic(), 0
+        self.saved()
+        return timing

@@ -1,25 +1,36 @@
 """`corolla train`: from TFRecords to a run folder, top to bottom."""
 
 import dataclasses
+import math
 import os
-import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 
 from corolla.config import Config, validate
 from corolla.data.flowers import Batch, Flowers
 from corolla.data.index import Index, load_index
-from corolla.data.loader import EvalBatches, TrainBatches, load_batches
+from corolla.data.loader import EvalBatches, TrainBatches, load_batches, steps_per_epoch
 from corolla.data.stats import ColorStatistics, data_statistics
 from corolla.data.transforms import EvalTransform, TrainTransform
-from corolla.device import autocast, choose_device, describe, num_workers, peak_memory_mib
+from corolla.device import autocast, choose_device, describe, num_workers
+from corolla.errors import UserError
 from corolla.evaluation.metrics import Metrics, classification_metrics
-from corolla.training.learner import Learner, NotFinite, continued_learner, new_learner, resumed_learner
-from corolla.training.log import RunLog
+from corolla.training.checkpoint import Progress
+from corolla.training.learner import (
+    Learner,
+    NotFinite,
+    continued_learner,
+    input_size_of,
+    new_learner,
+    resumed_learner,
+)
+from corolla.training.log import Clock, RunLog
 from corolla.training.optim import learning_rate
-from corolla.training.run import Run, locked, write_config, write_environment
+from corolla.training.run import Run, locked, refuse_other_config, write_config, write_environment
 from corolla.training.stop import Stop, stopping
 
 
@@ -39,14 +50,16 @@ def train(config: Config, *, experiment: str = "custom") -> Run:
     """
     config = validate(config)
     index = load_index(config.data, config.size, config.index)
-    config = dataclasses.replace(config, size=index.size, input_size=config.input_size or index.size)
+    input_size = config.input_size or (input_size_of(config.resume_from) if config.resume_from else index.size)
+    config = dataclasses.replace(config, size=index.size, input_size=input_size)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     with locked(run.folder), stopping(config.train.max_hours) as stop:
-        write_config(run, config)
+        refuse_other_config(run, config)
         if run.state == "done":
             print(f"{run.folder}: this run is finished ({config.train.epochs} epochs); nothing to do")
             return run
         learner = _start(run, config, index)
+        write_config(run, config)  # not before: a start that fails must not take the run's name
         write_environment(
             run,
             experiment=experiment,
@@ -54,7 +67,8 @@ def train(config: Config, *, experiment: str = "custom") -> Run:
             precision=learner.precision,
             data=str(index.folder.resolve()),
             fingerprint=index.fingerprint,
-            resumed_from=str(config.resume_from) if config.resume_from else None,
+            resumed_from=run.environment.get("resumed_from")
+            or (str(config.resume_from) if config.resume_from else None),
         )
         _fit(learner, run, config, index, stop)
         if stop.reason and run.state != "done":
@@ -67,7 +81,7 @@ def _start(run: Run, config: Config, index: Index) -> Learner:
     device = choose_device(config.device)
     if config.train.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-        torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(config.train.deterministic)
     torch.backends.cudnn.benchmark = not config.train.deterministic
     if run.last.exists():
         learner = resumed_learner(run.last, index, device, config)
@@ -86,44 +100,46 @@ def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -
     """Train to the last epoch, or until `stop` says so."""
     seed, epochs, progress = config.train.seed, config.train.epochs, learner.progress
     train_set, val_set = _data_sets(learner, config, index)
-    plan = TrainBatches(len(train_set), config.train.batch_size, seed, start=progress.step, stop=0)
-    steps_per_epoch = plan.steps_per_epoch
-    plan = dataclasses.replace(plan, stop=epochs * steps_per_epoch)
+    length = steps_per_epoch(len(train_set), config.train.batch_size)
+    plan = TrainBatches(len(train_set), config.train.batch_size, seed, start=progress.step, stop=epochs * length)
     workers = num_workers(config.pipeline.workers, learner.device)
-    batches = load_batches(train_set, plan, workers=workers, device=learner.device)
-
     images_per_step = min(config.train.batch_size, len(train_set))
-    loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=learner.device)
-    clock = _Clock(progress.seconds)
-    with RunLog(
-        run,
-        rows=progress.rows,
-        step=progress.step,
-        total=plan.stop * images_per_step,
-        done=progress.step * images_per_step,
-    ) as log:
+    clock = Clock(progress.seconds)
+    with (
+        closing(load_batches(train_set, plan, workers=workers, device=learner.device)) as batches,
+        RunLog(
+            run,
+            rows=progress.rows,
+            step=progress.step,
+            total=plan.stop * images_per_step,
+            done=progress.step * images_per_step,
+        ) as log,
+    ):
         while True:
             stopped = stop.reason is not None  # asked once, so that a signal cannot fall between saving and leaving
-            if progress.step == (len(progress.rows) + 1) * steps_per_epoch:  # an epoch is over, and not evaluated yet
-                metrics = evaluate(learner, val_set, batch_size=config.train.batch_size, workers=workers)
-                progress.rows.append(_row(learner, metrics, float(loss_sum)))
-                progress.loss_sum, progress.num_seen = 0.0, 0
-                loss_sum.zero_()
+            if stopped or clock.minutes_since_save >= config.train.checkpoint_minutes:
                 progress.seconds = clock.total
-                learner.save(*_checkpoints(run, config, progress.rows))
-                log.epoch(progress.rows, epochs=epochs, timing=clock.epoch(learner.device))
-            elif stopped or clock.minutes_since_save >= config.train.checkpoint_minutes:
-                progress.loss_sum, progress.seconds = float(loss_sum), clock.total
                 learner.save(run.last)
                 clock.saved()
-            if stopped or progress.step == plan.stop:
+            if stopped:
+                return
+            if progress.step == (len(progress.rows) + 1) * length:  # an epoch is over, and not evaluated yet
+                metrics = evaluate(learner, val_set, batch_size=config.train.batch_size, workers=workers, stop=stop)
+                if metrics is None:
+                    continue  # to save and leave; the evaluation comes first when the run is resumed
+                progress.rows.append(_row(learner, metrics))
+                progress.loss_sum, progress.num_seen = 0.0, 0
+                progress.seconds = clock.total
+                learner.save(*_checkpoints(run, config, progress))
+                log.epoch(progress.rows, epochs=epochs, timing=clock.epoch(learner.device))
+            if progress.step == plan.stop:
                 return
 
             batch = next(batches)
             lr = learning_rate(
                 config.optim,
                 progress.step,
-                steps_per_epoch=steps_per_epoch,
+                steps_per_epoch=length,
                 epochs=epochs,
                 val_losses=[row["val_loss"] for row in progress.rows],
             )
@@ -131,45 +147,24 @@ def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -
                 loss = learner.update(batch, lr)
             except NotFinite as error:
                 raise TrainingFailed(_explain(error, run, learner, lr, batch, train_set)) from None
-            loss_sum += loss * len(batch.labels)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise UserError(
+                    "batch norm needs more than one value per channel: more images in each part of a batch "
+                    "(--train.batch-size, --train.accumulate), or a larger --input-size"
+                ) from None
+            except torch.OutOfMemoryError:
+                raise TrainingFailed(
+                    f"{describe(learner.device)} is out of memory: --train.accumulate 2 (or more) sends the batch "
+                    "through in parts; or a smaller --train.batch-size or --input-size"
+                ) from None
+            progress.loss_sum += loss.item() * len(batch.labels)
             progress.num_seen += len(batch.labels)
             clock.images += len(batch.labels)
             log.advance(len(batch.labels))
             if progress.step % config.train.log_steps == 0:
                 log.step(progress.step, loss, lr)
-
-
-class _Clock:
-    """Seconds of the run over all its starts, of the epoch, and since the last checkpoint."""
-
-    def __init__(self, seconds_before: float) -> None:
-        now = time.monotonic()
-        self._start, self._epoch, self._saved = now - seconds_before, now, now
-        self.images = 0
-
-    @property
-    def total(self) -> float:
-        return time.monotonic() - self._start
-
-    @property
-    def minutes_since_save(self) -> float:
-        return (time.monotonic() - self._saved) / 60
-
-    def saved(self) -> None:
-        self._saved = time.monotonic()
-
-    def epoch(self, device: torch.device) -> dict[str, float]:
-        """The line of timing.jsonl (this start's share of the epoch, with its evaluation), and on to the next one."""
-        seconds = time.monotonic() - self._epoch
-        timing = {
-            "seconds": round(seconds, 3),
-            "total_seconds": round(self.total, 3),
-            "images_per_s": round(self.images / seconds, 1),
-            "memory_mib": round(peak_memory_mib(device), 1),
-        }
-        self._epoch, self.images = time.monotonic(), 0
-        self.saved()
-        return timing
 
 
 def _color(config: Config, index: Index) -> ColorStatistics:
@@ -195,27 +190,34 @@ def _data_sets(learner: Learner, config: Config, index: Index) -> tuple[Flowers,
 
 
 @torch.inference_mode()
-def evaluate(learner: Learner, dataset: Flowers, *, batch_size: int, workers: int) -> Metrics:
-    """Every sample of `dataset` exactly once, centre crop, with the weights that count."""
+def evaluate(learner: Learner, dataset: Flowers, *, batch_size: int, workers: int, stop: Stop) -> Metrics | None:
+    """Every sample of `dataset` exactly once, centre crop, with the weights that count; None if `stop` came first."""
     model = learner.evaluated.eval()
     logits, labels = [], []
     batches = EvalBatches(len(dataset), batch_size)
-    for batch in load_batches(dataset, batches, workers=workers, device=learner.device):
-        images = batch.images.to(learner.device, non_blocking=True).flatten(0, 1)
-        with autocast(learner.device, learner.precision):
-            logits.append(model(learner.normalise(images)).float())
-        labels.append(batch.labels)
+    with (
+        closing(load_batches(dataset, batches, workers=workers, device=learner.device)) as loaded,
+        tqdm(total=len(dataset), unit="img", desc="evaluate", disable=None, leave=False) as bar,
+    ):
+        for batch in loaded:
+            if stop.reason:
+                return None
+            images = batch.images.to(learner.device, non_blocking=True).flatten(0, 1)
+            with autocast(learner.device, learner.precision):
+                logits.append(model(learner.normalise(images)).float())
+            labels.append(batch.labels)
+            bar.update(len(batch.labels))
     return classification_metrics(torch.cat(logits).cpu().numpy(), torch.cat(labels).numpy())
 
 
-def _row(learner: Learner, metrics: Metrics, loss_sum: float) -> dict[str, Any]:
+def _row(learner: Learner, metrics: Metrics) -> dict[str, Any]:
     """A line of metrics.jsonl: only what config and data decide."""
     progress = learner.progress
     return {
         "epoch": len(progress.rows) + 1,
         "step": progress.step,
         "lr": learner.optimizer.param_groups[0]["lr"],
-        "train_loss": loss_sum / progress.num_seen,
+        "train_loss": progress.loss_sum / progress.num_seen,
         "val_loss": metrics.loss,
         "top1": metrics.top1,
         "top5": metrics.top5,
@@ -225,15 +227,20 @@ def _row(learner: Learner, metrics: Metrics, loss_sum: float) -> dict[str, Any]:
 
 def best_row(rows: list[dict[str, Any]], select_by: str) -> dict[str, Any]:
     """The epoch that best.pt holds: the first with the highest macro F1, or the lowest val loss."""
-    return max(rows, key=lambda row: row["macro_f1"] if select_by == "macro_f1" else -row["val_loss"])
+
+    def quality(row: dict[str, Any]) -> float:
+        value = row["macro_f1"] if select_by == "macro_f1" else -row["val_loss"]
+        return -math.inf if math.isnan(value) else value
+
+    return max(rows, key=quality)
 
 
-def _checkpoints(run: Run, config: Config, rows: list[dict[str, Any]]) -> list[Path]:
+def _checkpoints(run: Run, config: Config, progress: Progress) -> list[Path]:
     """Where an epoch's end is saved. last.pt comes last: whatever a kill cuts off is then done again on resuming."""
-    paths = []
+    paths, rows = [], progress.rows
     if config.train.keep_every and len(rows) % config.train.keep_every == 0:
         paths.append(run.folder / f"epoch-{len(rows):03d}.pt")
-    if best_row(rows, config.train.select_by) is rows[-1]:
+    if best_row(rows[progress.inherited :], config.train.select_by) is rows[-1]:
         paths.append(run.best)
     return [*paths, run.last]
 
@@ -242,6 +249,6 @@ def _explain(error: NotFinite, run: Run, learner: Learner, lr: float, batch: Bat
     ids = ", ".join(photos.split.id[batch.indices.numpy()].tolist())
     kept = f"{run.last} holds the last checkpoint" if run.last.exists() else "there is no checkpoint yet"
     return (
-        f"step {learner.progress.step}: {error} at lr {lr:g}; nothing was updated and {kept}; try a lower --optim.lr, "
-        f"--optim.warmup-epochs or --optim.clip-norm under another --run-name. Images of the step: {ids}"
+        f"step {learner.progress.step + 1}: {error} at lr {lr:g}; nothing was updated and {kept}; try a lower "
+        f"--optim.lr, --optim.warmup-epochs or --optim.clip-norm under another --run-name. Images of the step: {ids}"
     )

@@ -1,5 +1,6 @@
 """A run's folder: what is in it, who may write to it, and how it is read."""
 
+import errno
 import fcntl
 import importlib.metadata
 import json
@@ -15,6 +16,8 @@ from typing import Any, Literal
 from corolla.config import Config, load_config, to_dict
 from corolla.errors import UserError
 from corolla.files import write_atomically
+
+_HELD: set[Path] = set()  # the folders this process trains into
 
 State = Literal["new", "stopped", "done"]
 
@@ -90,24 +93,35 @@ def locked(folder: Path) -> Iterator[None]:
     for a moment (a BSD lock would live on in them).
     """
     folder.mkdir(parents=True, exist_ok=True)
+    place = folder.resolve()
+    if place in _HELD:  # within one process the lock would be granted again
+        raise UserError(f"{folder}: this process is training into this folder already")
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{folder}: another process is training into this folder; wait for it or stop it") from None
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise UserError(
+                    f"{folder}: another process is training into this folder; wait for it or stop it"
+                ) from None
+            print(f"warning: {folder}: this file system has no locks ({error.strerror}); take care to train once")
+        _HELD.add(place)
         for left_by_a_kill in folder.glob(".*.tmp"):  # half-written, and nobody else may be writing here
             left_by_a_kill.unlink()
-        yield
+        try:
+            yield
+        finally:
+            _HELD.discard(place)
 
 
-def write_config(run: Run, config: Config) -> None:
-    """config.json, or a refusal where the folder holds the run of another config.
+def refuse_other_config(run: Run, config: Config) -> None:
+    """A folder that holds checkpoints belongs to their config.
 
     Raises:
         UserError: names the fields that differ.
     """
     path, wanted = run.folder / "config.json", to_dict(config, with_operational=False)
-    if path.exists():
+    if run.last.exists() and path.exists():
         there = to_dict(load_config(path), with_operational=False)
         differing = [
             f"{key} is {json.dumps(old)}, now {json.dumps(new)}"
@@ -118,8 +132,12 @@ def write_config(run: Run, config: Config) -> None:
             raise UserError(
                 f"{run.folder}: holds a run of another config ({'; '.join(differing)}); choose another --run-name"
             )
-    else:
-        write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode())
+
+
+def write_config(run: Run, config: Config) -> None:
+    """config.json: what decides the result."""
+    values = to_dict(config, with_operational=False)
+    write_atomically(run.folder / "config.json", (json.dumps(values, indent=2) + "\n").encode())
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """When to stop early: SIGTERM, Ctrl-C, or the time budget. The step under way is finished and a checkpoint saved."""
 
+import os
 import signal
 import threading
 import time
@@ -25,6 +26,7 @@ class Stop:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         self._signal = f"{signal.Signals(number).name} received"
+        os.write(2, b"stopping after this step, with a checkpoint; once more to stop at once\n")
         # A second one, from somebody who cannot wait, ends the process at once.
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
