@@ -42,14 +42,15 @@ def _same(first: Any, second: Any) -> bool:
 
 
 @contextmanager
-def corolla_process(command: Sequence[str], **environment: str) -> Iterator["subprocess.Popen[str]"]:
+def corolla_process(command: Sequence[str], *, own_group: bool = False) -> Iterator["subprocess.Popen[str]"]:
     """A process of our own with its output piped, killed at the end whatever happens."""
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        process_group=0 if own_group else None,
     )
     try:
         yield process

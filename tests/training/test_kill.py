@@ -158,14 +158,12 @@ def test_killed_in_mid_epoch_it_goes_on_as_if_never_stopped(
 def test_a_signal_ends_it_with_a_checkpoint_and_75(
     number: signal.Signals, arguments: list[str], tmp_path: Path
 ) -> None:
-    """A terminal's Ctrl-C reaches the workers too."""
+    """Sent to the whole process group, as a terminal's Ctrl-C and `timeout` do."""
     run = run_in(tmp_path)
-    with corolla_process(command(arguments, tmp_path)) as process:
+    with corolla_process(command(arguments, tmp_path), own_group=True) as process:
         wait_for(lambda: step_of(run) >= 3, process)
         workers = workers_of(process.pid)
-        for pid in workers if number == signal.SIGINT else []:
-            os.kill(pid, number)
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 75, output
     assert f"stopped: {number.name} received; {run.last} holds step {step_of(run)}" in output

@@ -4,6 +4,7 @@ The workers are torch's; what they decode is decided here, in the main process: 
 keys, so neither the number of workers nor the step at which a run resumes changes what is in it.
 """
 
+import os
 import signal
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -81,24 +82,29 @@ def load_batches(
         # Two batches a worker: the epochs follow each other without a pause, and shared memory is scarce in containers.
         prefetch_factor=2 if workers else None,
     )
-    try:
-        yield from loader
-    except UserError as error:
-        # torch wraps a worker's exception in its traceback; the user needs its last line alone.
-        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ", 1)[-1]) from None
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
-class _BatchReader(Dataset[Batch]):
-    """Has torch's workers read whole batches, straight into a batch's memory."""
+class _BatchReader(Dataset[Batch | UserError]):
+    """Has torch's workers read whole batches, straight into a batch's memory.
+
+    A fault is handed over as a value: an exception would reach the user wrapped in the worker's traceback.
+    """
 
     def __init__(self, photos: Flowers) -> None:
         self.photos = photos
 
-    def __getitems__(self, keys: list[Key]) -> Batch:
-        return self.photos.batch(keys)
+    def __getitems__(self, keys: list[Key]) -> Batch | UserError:
+        try:
+            return self.photos.batch(keys)
+        except UserError as error:
+            return UserError(str(error))
 
-    def __getitem__(self, key: Key) -> Batch:
-        return self.photos.batch([key])
+    def __getitem__(self, key: Key) -> Batch | UserError:
+        return self.__getitems__([key])
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -106,7 +112,9 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """A worker has one core, and leaves Ctrl-C and SIGTERM to the main process, which stops it when it is done."""
+    """A worker has one core, and is in a process group of its own: Ctrl-C, or what `timeout` and batch systems send to
+    the whole group, reaches the main process alone, which saves a checkpoint and then ends its workers."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` and batch systems send it to the whole process group
+    os.setpgrp()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
