@@ -133,6 +133,12 @@ def _sizes(data: Path, folder: Path) -> dict[str, int]:
     return {path.relative_to(data).as_posix(): path.stat().st_size for path in sorted(folder.glob("[!.]*.tfrec"))}
 
 
+def count_in_name(path: Path) -> int | None:
+    """How many records a file should hold: the last number in its name; None where there is none."""
+    numbers = re.findall(r"\d+", path.stem)
+    return int(numbers[-1]) if numbers else None
+
+
 def read_class_names(path: Path) -> tuple[str, ...]:
     """The classes that `classes.txt` names, a line each; the competition's where there is no such file.
 
@@ -204,10 +210,10 @@ class _Scanner:
         except OSError as error:
             self.fault(file, 0, 0, f"can't be read: {error.strerror}")
             return
-        numbers = re.findall(r"\d+", path.stem)
-        if numbers and int(numbers[-1]) != count:
-            self.fault(file, len(buffer), count, f"the file holds {count} records, its name says {int(numbers[-1])}")
-        elif not numbers and not count:
+        stated = count_in_name(path)
+        if stated is not None and stated != count:
+            self.fault(file, len(buffer), count, f"the file holds {count} records, its name says {stated}")
+        elif stated is None and not count:
             self.fault(file, 0, 0, "the file is empty")
 
     def mistakes(self, split: str, file: str, record: int, label: int | None, identity: str) -> Iterator[str]:

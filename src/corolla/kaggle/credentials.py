@@ -1,0 +1,253 @@
+"""Which credentials of Kaggle are there, and what is wrong with them, without keeping or showing a secret.
+
+Where the client looks, and in which order, is read from kaggle 2.2.4 and 2.2.5 (`KaggleApi.authenticate`, and
+kagglesdk's kaggle_env.py). Nothing here imports it: its import asks Kaggle who owns the token.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SETTINGS = "https://www.kaggle.com/settings"
+LEGACY = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}  # of kaggle.json → in the environment
+
+Kind = Literal["access token", "legacy key", "OAuth"]
+Environ = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Credential:
+    """Something that the client can sign in with."""
+
+    kind: Kind
+    place: str
+    remove: str  # the command that takes it away
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong on a line, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
+def find_credentials(environ: Environ | None = None) -> list[Credential]:
+    """All credentials there are, in the order in which the client uses them."""
+    environ = os.environ if environ is None else environ
+    return [*_tokens(environ), *_legacy_keys(environ), *_oauth(environ)]
+
+
+def credential_faults(environ: Environ | None = None) -> list[Fault]:
+    """What keeps credentials from being used, or gives them away; the network is not asked whether they are valid."""
+    environ = os.environ if environ is None else environ
+    return [
+        *_shadows(environ),
+        *_token_faults(environ),
+        *_json_faults(environ),
+        *_lone_variables(environ),
+        *_misplaced(environ),
+        *_readable_by_others(environ),
+        *_variable_faults(environ),
+    ]
+
+
+def how_to_get_credentials(environ: Environ | None = None) -> str:
+    """One line: that there are none, where to get some, and every place in which they may stand."""
+    environ = os.environ if environ is None else environ
+    home = _home(environ)
+    return (
+        f'no Kaggle credentials: make some at {SETTINGS} ("Create New Token") and put the token into '
+        f"{home / 'access_token'} or KAGGLE_API_TOKEN; or a legacy key into {_kaggle_json(environ)} (chmod 600) or "
+        f"KAGGLE_USERNAME and KAGGLE_KEY; or run kaggle auth login, which writes {home / 'credentials.json'}"
+    )
+
+
+def _home(environ: Environ) -> Path:
+    return Path(environ.get("HOME") or Path.home()) / ".kaggle"
+
+
+def _config_folders(environ: Environ) -> list[Path]:
+    """Where kaggle.json may stand; the client reads the first one alone."""
+    home = _home(environ)
+    folders = [Path(environ["KAGGLE_CONFIG_DIR"])] if environ.get("KAGGLE_CONFIG_DIR") else []
+    if not sys.platform.startswith("linux"):
+        return [*folders, home]
+    xdg = Path(environ.get("XDG_CONFIG_HOME") or home.parent / ".config") / "kaggle"
+    return [*folders, *([home, xdg] if home.exists() else [xdg, home])]
+
+
+def _kaggle_json(environ: Environ) -> Path:
+    return _config_folders(environ)[0] / "kaggle.json"
+
+
+def _rm(path: Path | str) -> str:
+    return f"rm {shlex.quote(str(path))}"
+
+
+def _has_text(path: Path | str) -> bool | None:
+    """Whether a token file holds anything; None where it can't be read. What it holds is forgotten at once."""
+    try:
+        return bool(Path(path).read_text().strip())
+    except (OSError, ValueError):
+        return None
+
+
+def _tokens(environ: Environ) -> Iterator[Credential]:
+    in_notebook = "KAGGLE_KERNEL_RUN_TYPE" in environ and "KAGGLE_DATA_PROXY_URL" in environ  # as the client has it
+    given = environ.get("KAGGLE_API_V1_TOKEN")
+    if in_notebook and given and _has_text(given):
+        yield Credential("access token", f"{given}, named by KAGGLE_API_V1_TOKEN", "unset KAGGLE_API_V1_TOKEN")
+    token = environ.get("KAGGLE_API_TOKEN")
+    if token and os.path.exists(token):  # noqa: PTH110 - Path.exists() raises, with the token, where it is too long
+        if not _has_text(token):
+            return  # the client then looks no further for tokens
+        yield Credential("access token", f"{token}, named by KAGGLE_API_TOKEN", "unset KAGGLE_API_TOKEN")
+    elif token:
+        yield Credential("access token", "KAGGLE_API_TOKEN in the environment", "unset KAGGLE_API_TOKEN")
+    for path in _token_files(environ):
+        if _has_text(path):
+            yield Credential("access token", str(path), _rm(path))
+
+
+def _token_files(environ: Environ) -> list[Path]:
+    return [_home(environ) / "access_token", _home(environ) / "access_token.txt"]  # KAGGLE_CONFIG_DIR has no say here
+
+
+def _read_json(path: Path) -> dict[str, bool]:
+    """The keys of a JSON object, and whether each holds text.
+
+    Raises:
+        ValueError: what is wrong with the file, without a word of what it holds.
+        OSError: it is not there or can't be read.
+    """
+    try:
+        values = json.loads(path.read_bytes().decode())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not valid JSON (line {error.lineno}, column {error.colno})") from None
+    except (ValueError, RecursionError):
+        raise ValueError("is not valid JSON") from None
+    if not isinstance(values, dict):
+        raise ValueError("holds no JSON object")
+    return {key: isinstance(value, str) and bool(value.strip()) for key, value in values.items()}
+
+
+def _json_keys(path: Path) -> set[str]:
+    """The keys that hold text; none where the file is at fault, as the client passes over it without a word."""
+    try:
+        return {key for key, filled in _read_json(path).items() if filled}
+    except (OSError, ValueError):
+        return set()
+
+
+def _legacy_keys(environ: Environ) -> Iterator[Credential]:
+    """Name and key may come from different places: the environment goes before the file, each for itself."""
+    path = _kaggle_json(environ)
+    in_file = _json_keys(path) & LEGACY.keys()
+    set_ = {key for key, variable in LEGACY.items() if variable in environ}
+    in_environ = {key for key in set_ if environ[LEGACY[key]]}
+    if in_environ == LEGACY.keys():
+        variables = "KAGGLE_USERNAME and KAGGLE_KEY in the environment"
+        yield Credential("legacy key", variables, "unset KAGGLE_USERNAME KAGGLE_KEY")
+    elif in_environ and set_ == in_environ and in_file | in_environ == LEGACY.keys():
+        (key,) = in_environ
+        (other,) = LEGACY.keys() - in_environ
+        place = f"{LEGACY[key]} in the environment with the {other} in {path}"
+        yield Credential("legacy key", place, f"unset {LEGACY[key]}")
+    if in_file == LEGACY.keys() and set_ == in_environ:  # an empty variable hides what the file holds
+        yield Credential("legacy key", str(path), _rm(path))
+
+
+def _oauth(environ: Environ) -> Iterator[Credential]:
+    path = _home(environ) / "credentials.json"
+    if "refresh_token" in _json_keys(path):
+        yield Credential("OAuth", str(path), _rm(path))
+
+
+def _shadows(environ: Environ) -> Iterator[Fault]:
+    token, key = next(_tokens(environ), None), next(_legacy_keys(environ), None)
+    if token and key:
+        what = f"the access token ({token.place}) is sent instead of the legacy key ({key.place})"
+        yield Fault(f"{what}; once it is stale it disables the good key", f"{token.remove}, or {key.remove}")
+
+
+def _token_faults(environ: Environ) -> Iterator[Fault]:
+    token = environ.get("KAGGLE_API_TOKEN", "")
+    files = {str(path): _rm(path) for path in _token_files(environ)}
+    if token and not token.strip():
+        yield Fault("KAGGLE_API_TOKEN is blank, and sent as the token all the same", "unset KAGGLE_API_TOKEN")
+    elif os.path.exists(token):  # noqa: PTH110 - as above
+        files = {token: "unset KAGGLE_API_TOKEN"} | files
+    elif token.startswith(("/", "~", "./", "../")):
+        what = "KAGGLE_API_TOKEN looks like a path, but there is no such file, so the path is sent as the token"
+        yield Fault(what, "unset KAGGLE_API_TOKEN, or name a file that is there")
+    for path, remove in files.items():
+        if os.path.exists(path) and not (text := _has_text(path)):  # noqa: PTH110 - as above
+            reason = "can't be read as text" if text is None else "is empty"
+            yield Fault(f"{path}: the token file {reason}", f"{remove}, or put a token there ({SETTINGS})")
+
+
+def _json_faults(environ: Environ) -> Iterator[Fault]:
+    path = _kaggle_json(environ)
+    remedy = f'replace {path} with the kaggle.json of {SETTINGS}, or {{"username": ..., "key": ...}}; or {_rm(path)}'
+    try:
+        keys = _read_json(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Fault(f"{path}: can't be read ({error.strerror})", f"chmod 600 {shlex.quote(str(path))}")
+    except ValueError as error:
+        yield Fault(f"{path}: {error}, and the client passes over it without a word", remedy)
+    else:
+        if missing := [key for key, variable in LEGACY.items() if not keys.get(key) and not environ.get(variable)]:
+            yield Fault(f"{path}: holds no {' and no '.join(missing)}", remedy)
+        if "token" in keys:
+            yield Fault(f"{path}: its token is sent instead of the key", f"take the entry token out of {path}")
+
+
+def _lone_variables(environ: Environ) -> Iterator[Fault]:
+    in_file = _json_keys(_kaggle_json(environ))
+    for key, variable in LEGACY.items():
+        (other,) = LEGACY.keys() - {key}
+        if variable in environ and not environ[variable]:
+            yield Fault(f"{variable} is set but empty, and hides the {key} of kaggle.json", f"unset {variable}")
+        elif variable in environ and LEGACY[other] not in environ and other not in in_file and not [*_tokens(environ)]:
+            what = f"{variable} is set, but there is no {other} beside it"
+            yield Fault(what, f"set {LEGACY[other]} too (make a key at {SETTINGS}), or unset {variable}")
+
+
+def _misplaced(environ: Environ) -> Iterator[Fault]:
+    """Credentials that stand where the client does not look."""
+    wanted = _kaggle_json(environ)
+    others = [folder / "kaggle.json" for folder in _config_folders(environ)[1:]]
+    unread = [(path, wanted) for path in others if path.exists() and path != wanted and not wanted.exists()]
+    if environ.get("KAGGLE_CONFIG_DIR"):
+        token = Path(environ["KAGGLE_CONFIG_DIR"]) / "access_token"
+        target = _token_files(environ)[0]
+        unread += [(token, target)] if token.exists() and not target.exists() else []
+    if not find_credentials(environ):
+        for path, target in unread:
+            yield Fault(f"{path}: is not read there", f"mv {shlex.quote(str(path))} {shlex.quote(str(target))}")
+
+
+def _readable_by_others(environ: Environ) -> Iterator[Fault]:
+    for path in (_kaggle_json(environ), *_token_files(environ), _home(environ) / "credentials.json"):
+        if os.name != "nt" and path.is_file() and path.stat().st_mode & 0o044:
+            yield Fault(f"{path}: other users of this machine can read it", f"chmod 600 {shlex.quote(str(path))}")
+
+
+def _variable_faults(environ: Environ) -> Iterator[Fault]:
+    if "KAGGLE_TOKEN" in environ:
+        yield Fault("KAGGLE_TOKEN is set: the client sends it instead of the key", "unset KAGGLE_TOKEN")
+    verbose = environ.get("VERBOSE") or environ.get("VERBOSE_OUTPUT") or ""
+    if verbose.lower() in ("1", "true", "yes"):
+        what = "VERBOSE makes the kaggle command print your key with every request (corolla unsets it for itself)"
+        yield Fault(what, "unset VERBOSE VERBOSE_OUTPUT")
+    if environ.get("KAGGLE_API_ENVIRONMENT") not in (None, "", "PROD", "LOCALHOST"):
+        what = "KAGGLE_API_ENVIRONMENT is neither PROD nor LOCALHOST: the client goes to the real Kaggle all the same"
+        yield Fault(what, "unset KAGGLE_API_ENVIRONMENT")

@@ -1,0 +1,98 @@
+"""`corolla leaderboard`: the top, where the own best stands, and how the scores are spread."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from corolla.errors import Failure
+from corolla.kaggle.client import Kaggle, connect
+from corolla.kaggle.patience import pages
+from corolla.kaggle.submissions import list_submissions, request
+
+PAGE_SIZE = 200
+BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A team's place."""
+
+    rank: int
+    team: str
+    score: float
+    date: str
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All teams with a score, best first."""
+
+    competition: str
+    standings: tuple[Standing, ...]
+    own: Standing | None
+    """The own team's place."""
+    own_best: float | None
+    """The best score of the own submissions, also where the team is not on the board (yet)."""
+
+    def plot(self, *, width: int = 60, height: int = 6) -> list[str]:
+        """A histogram of the scores in text, `width` columns by `height` lines, and below it where the own best is.
+
+        The scale begins at the 5th percentile: a leaderboard's tail of trial submissions would squeeze the rest.
+        """
+        scores = np.array([standing.score for standing in self.standings])
+        low, high = float(np.quantile(scores, 0.05)), float(scores.max())
+        if high <= low:
+            low, high = low - 0.5, high + 0.5
+        counts, _ = np.histogram(scores.clip(low, high), bins=width, range=(low, high))
+        eighths = np.ceil(counts / counts.max() * height * 8).astype(int)
+        lines = ["".join(BLOCKS[int(np.clip(n - 8 * row, 0, 8))] for n in eighths) for row in reversed(range(height))]
+        if self.own_best is not None:
+            column = int((min(max(self.own_best, low), high) - low) / (high - low) * (width - 1))
+            lines.append(" " * column + "▲ you")
+        return [*lines, f"{low:<{width - 8}.4f}{high:>8.4f}", f"teams by score ({len(scores)} in all)"]
+
+
+def leaderboard(competition: str, *, kaggle: Kaggle | None = None) -> Leaderboard:
+    """The whole leaderboard of a competition, as Kaggle shows it now.
+
+    Raises:
+        Failure: there are no scores on it.
+    """
+    kaggle = kaggle or connect()
+    own = list_submissions(kaggle, competition)
+    rows = [row for page in pages(lambda token: _page(kaggle, competition, token)) for row in page.submissions or []]
+    standings = tuple(
+        Standing(
+            rank, row.team_name or "", score, row.submission_date.date().isoformat() if row.submission_date else ""
+        )
+        for rank, (row, score) in enumerate(((row, _number(row.score)) for row in rows), 1)
+        if score is not None
+    )
+    if not standings:
+        raise Failure(f"{competition}: its leaderboard shows no scores yet")
+    teams = {submission.team_name for submission in own if submission.team_name}
+    scores = [
+        score for s in own for score in (_number(s.private_score) or _number(s.public_score),) if score is not None
+    ]
+    return Leaderboard(
+        competition=competition,
+        standings=standings,
+        own=next((standing for standing in standings if standing.team in teams), None),
+        own_best=max((score for score in scores if score is not None), default=None),
+    )
+
+
+def _page(kaggle: Kaggle, competition: str, token: str) -> Any:
+    from kagglesdk.competitions.types.competition_api_service import ApiGetLeaderboardRequest
+
+    asked = ApiGetLeaderboardRequest()
+    asked.competition_name, asked.page_size, asked.page_token = competition, PAGE_SIZE, token
+    return request(kaggle, lambda client: client.get_leaderboard(asked), competition)
+
+
+def _number(score: str | None) -> float | None:
+    try:
+        return float(score or "")
+    except ValueError:
+        return None

@@ -1,0 +1,108 @@
+"""submissions/ledger.csv: every submission with what it was made of and what it scored. One row each, never deleted."""
+
+import csv
+import dataclasses
+import fcntl
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from corolla.errors import UserError
+from corolla.files import write_atomically
+
+LEDGER = Path("submissions/ledger.csv")
+Status = Literal["sending", "pending", "complete", "error", "not sent"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A row; everything is text, as in the file."""
+
+    time: str
+    """When it was sent, UTC."""
+    competition: str
+    csv: str
+    """Path of the CSV; for a notebook its owner/slug/version."""
+    sha256: str
+    """Of the CSV, or of the packed notebook's manifest."""
+    runs: str
+    """Names of the runs behind it, joined by blanks."""
+    val_macro_f1: str
+    public_score: str = ""
+    private_score: str = ""
+    status: str
+    """sending: it is not known whether Kaggle has it; pending: Kaggle has it; complete, error: Kaggle has scored it;
+    not sent: the upload or the notebook failed."""
+    ref: str = ""
+    """Kaggle's number of the submission."""
+    tag: str
+    """The mark in its description on Kaggle by which it is found again."""
+    message: str
+    note: str = ""
+    """What Kaggle said about an error."""
+
+
+COLUMNS = [field.name for field in dataclasses.fields(Entry)]
+_REQUIRED = {field.name for field in dataclasses.fields(Entry) if field.default is dataclasses.MISSING}
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Ledger:
+    """The file; columns and rows of other hands are kept as they are."""
+
+    def __init__(self, path: Path = LEDGER) -> None:
+        self.path = path
+
+    def read(self) -> list[Entry]:
+        """All rows in the file's order.
+
+        Raises:
+            UserError: it is not a ledger.
+        """
+        return [Entry(**{name: row.get(name) or "" for name in COLUMNS}) for row in self._rows()]
+
+    def write(self, entry: Entry) -> None:
+        """Replace the row of the same competition and tag, or append one."""
+        rows = self._rows()
+        new = dataclasses.asdict(entry)
+        for row in rows:
+            if (row["competition"], row["tag"]) == (entry.competition, entry.tag):
+                row.update(new)
+                break
+        else:
+            rows.append(new)
+        names = COLUMNS + [name for name in (rows[0] if rows else {}) if name not in COLUMNS]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path, text.getvalue().encode())
+
+    def _rows(self) -> list[dict[str, str]]:
+        try:
+            with self.path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file, strict=True)
+                rows = [{name: value for name, value in row.items() if isinstance(name, str)} for row in reader]
+                columns = reader.fieldnames or []
+        except FileNotFoundError:
+            return []
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UserError(f"{self.path}: not a CSV ({error}); mend it or move it away") from None
+        if missing := [name for name in COLUMNS if name in _REQUIRED and name not in columns]:
+            raise UserError(f"{self.path}: has no column {', '.join(missing)}; mend it or move it away")
+        return rows
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One process at a time sends; the lock dies with it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_name(f".{self.path.name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

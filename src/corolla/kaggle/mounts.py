@@ -1,0 +1,53 @@
+"""Where a Kaggle notebook finds the competition's data: mounted read-only under /kaggle/input."""
+
+import os
+from pathlib import Path
+
+INPUT = Path("/kaggle/input")
+TWINS = ("tpu-getting-started", "flower-classification-with-tpus")  # two competitions with the same data
+
+
+def in_kaggle() -> bool:
+    """Whether this is a session on Kaggle."""
+    return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+
+
+def mounted_data(competition: str = "tpu-getting-started") -> Path | None:
+    """The folder with the competition's TFRecords, its twin's too; None where none is mounted."""
+    return next((folder for folder in _places(competition) if _holds_records(folder)), None)
+
+
+def attached(competition: str = "tpu-getting-started") -> bool:
+    """Whether there is a folder for it, be it empty."""
+    return any(folder.is_dir() for folder in _places(competition))
+
+
+def mount_problem(competition: str = "tpu-getting-started") -> str | None:
+    """One line, `what is wrong: what to do`; None where the data is mounted, or where this is no Kaggle session."""
+    if mounted_data(competition):
+        return None
+    for folder in _places(competition):
+        if folder.is_dir():
+            return f"{folder} is attached but holds no TFRecords: restart the session, or add the input anew"
+    if in_kaggle():
+        return (
+            f"the competition's data is not attached: Add Input > Competitions > {competition} (accept its rules first)"
+        )
+    return None
+
+
+def competition_of_mount(folder: Path) -> str | None:
+    """The competition that is mounted at `folder`; None where it is no mount."""
+    place = folder.resolve()
+    return place.name if place in [where.resolve() for twin in TWINS for where in _places(twin)] else None
+
+
+def _places(competition: str) -> list[Path]:
+    """What was asked for first; Kaggle has mounted competitions with and without the middle folder."""
+    root = Path(os.environ.get("COROLLA_KAGGLE_INPUT") or INPUT)
+    slugs = [competition, *(twin for twin in TWINS if competition in TWINS and twin != competition)]
+    return [root / middle / slug for slug in slugs for middle in ("", "competitions")]
+
+
+def _holds_records(folder: Path) -> bool:
+    return next(folder.glob("tfrecords-jpeg-*/*/*.tfrec"), None) is not None  # a mount may come up with empty folders

@@ -1,0 +1,261 @@
+"""`corolla submit`: a checked CSV to Kaggle, exactly once, and its score into the ledger."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corolla.data.index import read_class_names
+from corolla.errors import Failure, UserError
+from corolla.kaggle.client import Kaggle, Unclear, connect
+from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now
+from corolla.kaggle.origin import read_origin
+from corolla.kaggle.patience import poll
+from corolla.kaggle.submission import check_submission, read_labels
+from corolla.kaggle.submissions import (
+    await_score,
+    find_tagged,
+    get_competition,
+    refuse_beyond_limit,
+    request,
+    silent,
+    updated,
+)
+
+WAIT_S = 300.0
+LOOK_S = 30.0  # how long a submission whose answer was lost is looked for
+NUM_TRIES = 3
+MESSAGE_LENGTH = 400  # the tag stands behind it and must not be cut off
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What came of it."""
+
+    entry: Entry
+    sent: bool
+    """False where Kaggle had it already."""
+
+
+def submit(
+    csv: Path,
+    message: str,
+    *,
+    competition: str | None = None,
+    data: Path | None = None,
+    again: bool = False,
+    ledger: Path = LEDGER,
+    wait_s: float = WAIT_S,
+) -> Submitted:
+    """Check a CSV, send it once, wait for its score and record it.
+
+    The description on Kaggle carries a tag made of the CSV's hash. Whatever gets lost on the way, a submission with
+    that tag is looked for before anything is sent, so the same call can be made again after any fault.
+
+    Args:
+        competition: default: the one that the data came from.
+        data: the data folder, for its sample_submission.csv and classes; default: what the CSV was made with, or data/.
+        again: send once more what was sent before.
+        wait_s: how long to wait for the score.
+
+    Raises:
+        UserError: the CSV is not fit, the day's submissions are used up, the competition takes notebooks only, ...
+        Failure: the upload failed (nothing was submitted), or Kaggle has not scored it.
+    """
+    table = read_labels(csv)
+    content = csv.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    made = _provenance(csv, sha256)
+    folder = data or Path(made.get("data", "data"))
+    sample = read_labels(folder / "sample_submission.csv")
+    check_submission(table, sample, len(read_class_names(folder / "classes.txt")), source=str(csv))
+    competition = competition or competition_of(folder)
+    book = Ledger(ledger)
+    with book.alone():
+        entry = begin(
+            book,
+            again=again,
+            entry=Entry(
+                time=now(),
+                competition=competition,
+                csv=str(csv),
+                sha256=sha256,
+                runs=" ".join(run["run"] for run in made.get("runs", [])),
+                val_macro_f1="" if made.get("val_macro_f1") is None else f"{made['val_macro_f1']:.5f}",
+                status="sending",
+                tag=f"corolla-{sha256[:12]}",
+                message=message,
+            ),
+        )
+        kaggle = connect()
+        entry, found = look(kaggle, book, entry, again=again)
+        if found is None:
+            about = get_competition(kaggle, competition)
+            if about.is_kernels_submissions_only:
+                raise _notebooks_only(competition, made)
+            left = refuse_beyond_limit(kaggle, competition, has_entered=about.user_has_entered)
+            kaggle.say(f"{competition}: sending {csv}; {left} submissions are left today")
+            sent = send(kaggle, book, entry, lambda: _upload(kaggle, csv, competition, made), _create)
+        else:
+            sent = found
+        return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
+
+
+def competition_of(folder: Path) -> str:
+    """The competition that a data folder came from.
+
+    Raises:
+        UserError: nothing says which.
+    """
+    origin = read_origin(folder)
+    if origin is None:
+        raise UserError(
+            f"{folder}: nothing here says which competition the data came from (corolla download writes it to "
+            "competition.json); name it with --competition"
+        )
+    return origin.competition
+
+
+def _provenance(csv: Path, sha256: str) -> dict[str, Any]:
+    """What the JSON beside the CSV says, if it is of this very CSV."""
+    try:
+        made = json.loads(csv.with_suffix(".json").read_text(encoding="utf-8"))
+        return made if made.get("csv_sha256") == sha256 else {}
+    except (FileNotFoundError, ValueError, AttributeError):
+        return {}
+
+
+def begin(book: Ledger, entry: Entry, *, again: bool) -> Entry:
+    """The row to work on: the one of the same content that there is, or `entry` as a new one.
+
+    With `again` it is a new one with a tag of its own, but for an earlier one that was broken off.
+    """
+    same = [e for e in book.read() if e.competition == entry.competition and e.sha256 == entry.sha256]
+    if same and (not again or same[-1].status in ("sending", "not sent")):
+        return same[-1]
+    return dataclasses.replace(entry, tag=f"{entry.tag}-{len(same) + 1}") if same else entry
+
+
+def look(kaggle: Kaggle, book: Ledger, entry: Entry, *, again: bool) -> tuple[Entry, Entry | None]:
+    """The row to work on, and how Kaggle has it, if it has it.
+
+    Raises:
+        UserError: the ledger has it as sent, and Kaggle does not list it.
+    """
+    known = entry in book.read()
+    # One that was being sent when its process died may still be on its way.
+    wait_s = LOOK_S if known and entry.status == "sending" else 0
+    tagged = poll(lambda: find_tagged(kaggle, entry.competition, entry.tag), wait_s=wait_s)
+    number = 1
+    while again and not known and tagged is not None:  # sent from another ledger: this one needs a tag of its own
+        number += 1
+        entry = dataclasses.replace(entry, tag=f"corolla-{entry.sha256[:12]}-{number}")
+        tagged = find_tagged(kaggle, entry.competition, entry.tag)
+    if tagged is not None:
+        found = updated(entry, tagged)
+        book.write(found)
+        kaggle.say(f"{entry.competition}: has it already, as submission {found.ref}; nothing is sent (--again would)")
+        return entry, found
+    if entry.ref:
+        raise UserError(
+            f"{book.path}: has {entry.csv} as sent ({entry.ref} of {entry.time}), but Kaggle does not list it: is this "
+            "another account? --again sends it"
+        )
+    return entry, None
+
+
+def send(
+    kaggle: Kaggle,
+    book: Ledger,
+    entry: Entry,
+    prepare: Callable[[], Any],
+    create: Callable[[Kaggle, Entry, Any], Any],
+) -> Entry:
+    """Make the submission exactly once: `prepare` may be repeated, what `create` does must not be.
+
+    Raises:
+        UserError, Failure: nothing was submitted, or it is not known (the row says `sending`).
+    """
+    book.write(dataclasses.replace(entry, status="not sent"))
+    prepared = prepare()
+    entry = dataclasses.replace(entry, status="sending", time=now())
+    book.write(entry)  # before it is sent: if this process dies now, the next one knows where to look
+    try:
+        ref = _create_once(kaggle, entry, lambda: create(kaggle, entry, prepared))
+    except (UserError, _Refused) as error:
+        book.write(dataclasses.replace(entry, status="not sent", note=str(error)))
+        raise
+    entry = dataclasses.replace(entry, status="pending", ref=str(ref))
+    book.write(entry)
+    return entry
+
+
+class _Refused(Failure):
+    """It is certain that nothing was submitted."""
+
+
+def _create_once(kaggle: Kaggle, entry: Entry, create: Callable[[], Any]) -> int:
+    said = ""
+    for _ in range(NUM_TRIES):
+        try:
+            answer = kaggle.call_once(create, subject=entry.competition)
+            if answer.ref:
+                return answer.ref
+            lost, said = None, answer.message
+        except Unclear as error:
+            lost, said = error, str(error)
+            kaggle.say(f"{error}; looking whether the submission has arrived")
+        found = poll(lambda: find_tagged(kaggle, entry.competition, entry.tag), wait_s=LOOK_S)
+        if found is not None:
+            return found.ref
+        if lost is None:
+            raise _Refused(
+                f"{entry.competition}: Kaggle made no submission of {entry.csv}: {said or 'no reason given'}"
+            )
+    raise _Refused(f"{said}; after {NUM_TRIES} tries Kaggle lists no such submission; the same command tries again")
+
+
+def description(entry: Entry) -> str:
+    """What Kaggle shows: the message and the tag."""
+    return f"{entry.message[:MESSAGE_LENGTH]} [{entry.tag}]".strip()
+
+
+def _upload(kaggle: Kaggle, csv: Path, competition: str, made: dict[str, Any]) -> str:
+    """The token of the uploaded CSV."""
+    from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest
+
+    asked = ApiStartSubmissionUploadRequest()
+    asked.competition_name, asked.file_name = competition, csv.name
+    asked.content_length, asked.last_modified_epoch_seconds = csv.stat().st_size, int(csv.stat().st_mtime)
+    try:
+        started = request(kaggle, lambda client: client.start_submission_upload(asked), competition)
+    except UserError as error:
+        if "notebook" in str(error).lower() or "kernel" in str(error).lower():
+            raise _notebooks_only(competition, made) from None
+        raise
+    with silent():
+        result = kaggle.api.upload_complete(str(csv), started.create_url, True)
+    if getattr(result, "name", "") != "COMPLETE":
+        raise Failure(f"{csv}: the upload failed, so nothing was submitted; the same command tries again")
+    return started.token
+
+
+def _create(kaggle: Kaggle, entry: Entry, token: str) -> Any:
+    from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
+
+    asked = ApiCreateSubmissionRequest()
+    asked.competition_name, asked.blob_file_tokens = entry.competition, token
+    asked.submission_description = description(entry)
+    with kaggle.api.build_kaggle_client() as client:
+        return client.competitions.competition_api_client.create_submission(asked)
+
+
+def _notebooks_only(competition: str, made: dict[str, Any]) -> UserError:
+    runs = " ".join(f"runs/{run['run']}" for run in made.get("runs", [])) or "RUN..."
+    return UserError(
+        f"{competition}: takes notebooks only, no CSV files; nothing was sent. This makes and submits one: "
+        f"corolla submit --notebook {runs} --competition {competition}"
+    )

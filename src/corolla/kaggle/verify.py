@@ -1,0 +1,68 @@
+"""One file of the competition: is it what was listed?"""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from corolla.data.index import count_in_name
+from corolla.data.tfrecord import RecordFault, map_file, read_records
+from corolla.errors import UserError
+from corolla.kaggle.submission import read_labels
+
+SAMPLE_SUBMISSION = "sample_submission.csv"
+
+
+class Rejected(Exception):
+    """A file that is not what the competition listed, with the reason."""
+
+
+def verify(path: Path, name: str, num_bytes: int, *, as_sent: int | None = None) -> None:
+    """That `path` holds the competition's file `name`: size, and for TFRecords framing, CRCs and number of records.
+
+    Args:
+        num_bytes: as listed; 0 where the listing does not say.
+        as_sent: bytes that came over the network, where they were a zip.
+
+    Raises:
+        Rejected: says why not.
+    """
+    actual = path.stat().st_size
+    if num_bytes and num_bytes not in (actual, as_sent):
+        page = " and looks like a web page" if is_html(path) else ""
+        raise Rejected(f"has {actual} bytes instead of {num_bytes}{page}")
+    if name == SAMPLE_SUBMISSION:
+        try:
+            read_labels(path)
+        except UserError as error:
+            raise Rejected(str(error).removeprefix(f"{path}: ")) from None
+        return
+    try:
+        count = 0
+        for record in read_records(path, map_file(path)):
+            if not record.intact:
+                raise Rejected(f"record {record.number} at byte {record.offset}: data CRC differs")
+            count += 1
+    except RecordFault as fault:
+        raise Rejected(f"record {fault.record} at byte {fault.offset}: {fault.reason}") from None
+    stated = count_in_name(Path(name))
+    if stated is not None and stated != count:
+        raise Rejected(f"holds {count} records, its name says {stated}")
+
+
+def is_html(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(256).lstrip()[:1] == b"<"
+
+
+def missing(folder: Path, wanted: dict[str, int], *, progress: bool) -> dict[str, int]:
+    """The files that are not there, or not as they should be."""
+    missing = {}
+    hidden = None if progress else True
+    with tqdm(total=sum(wanted.values()), desc="verify", unit="B", unit_scale=True, leave=False, disable=hidden) as bar:
+        for name, num_bytes in wanted.items():
+            try:
+                verify(folder / name, name, num_bytes)
+            except (Rejected, FileNotFoundError):
+                missing[name] = num_bytes
+            bar.update(num_bytes)
+    return missing

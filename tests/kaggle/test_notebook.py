@@ -1,0 +1,266 @@
+"""The inference notebook: what is pushed, and that it runs where Kaggle would run it."""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from corolla.config import Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
+from corolla.errors import UserError
+from corolla.files import sha256
+from corolla.kaggle.bundle import Bundle, pack
+from corolla.kaggle.notebook import predict_submission, write_notebook
+from corolla.kaggle.wheels import IMAGE_HAS, inference_distributions
+from corolla.training.loop import train
+
+COMPETITION = "tpu-getting-started"
+KERNEL: dict[str, str] = {
+    "owner": "somebody",
+    "slug": "corolla-petals",
+    "title": "Corolla: petals!",
+    "dataset": "somebody/corolla-petals-runs",
+    "competition": COMPETITION,
+}
+# Jupyter's own kernel imports it before the notebook can install anything; the image has it, like Jupyter.
+BEFORE_THE_NOTEBOOK = {"typing-extensions"}
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """An own network and one of timm's, trained a little."""
+    folder = tmp_path_factory.mktemp("trained")
+    return [
+        train(
+            Config(
+                data=tiny_data,
+                runs=folder,
+                device="cpu",
+                model=ModelConfig(name=name),
+                optim=OptimConfig(lr=0.005),
+                train=TrainConfig(epochs=2, batch_size=8),
+                pipeline=PipelineConfig(workers=0),
+            ),
+            experiment=experiment,
+        ).folder
+        for experiment, name in (("own", "resnet18"), ("timm's", "timm:test_resnet"))
+    ]
+
+
+@pytest.fixture(scope="module")
+def bundle(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return pack(
+        runs, tmp_path_factory.mktemp("pack"), checkpoint="best", tta="ten-crop", method="vote", name="corolla-petals"
+    )
+
+
+@pytest.fixture(scope="module")
+def kaggle_input(bundle: Bundle, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """As /kaggle/input in a session: a dataset and a competition, read-only."""
+    root = tmp_path_factory.mktemp("kaggle") / "input"
+    shutil.copytree(bundle.folder, root / "datasets" / "somebody" / "corolla-petals-runs")
+    shutil.copytree(tiny_data, root / "competitions" / COMPETITION)
+    places = [root, *root.rglob("*")]
+    for place in places:
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    yield root
+    for place in places:
+        place.chmod(0o755 if place.is_dir() else 0o644)
+
+
+@pytest.fixture(scope="module")
+def expected(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What the commands give here."""
+    out = tmp_path_factory.mktemp("here") / "here.csv"
+    corolla = [sys.executable, "-m", "corolla"]
+    names = [*map(str, runs), "--tta", "ten-crop"]
+    subprocess.run([*corolla, "predict", *names, "--device", "cpu", "--workers", "0"], check=True, timeout=300)
+    subprocess.run([*corolla, "ensemble", *names, "--method", "vote", "--out", str(out)], check=True, timeout=300)
+    return out.read_bytes()
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """predict_submission sets the variable; it is put back after the test."""
+    monkeypatch.setenv("COROLLA_KAGGLE_INPUT", "")
+
+
+def test_what_is_pushed(bundle: Bundle, tmp_path: Path) -> None:
+    kernel = write_notebook(tmp_path, bundle, **KERNEL)
+    assert kernel == tmp_path / "kernel"
+    assert {path.name for path in kernel.iterdir()} == {"inference.ipynb", "kernel-metadata.json"}
+    assert json.loads((kernel / "kernel-metadata.json").read_text()) == {
+        "id": "somebody/corolla-petals",
+        "title": "Corolla: petals!",
+        "code_file": "inference.ipynb",
+        "language": "python",
+        "kernel_type": "notebook",
+        "is_private": True,
+        "enable_gpu": True,
+        "enable_internet": False,
+        "machine_shape": "NvidiaTeslaT4",
+        "dataset_sources": ["somebody/corolla-petals-runs"],
+        "competition_sources": [COMPETITION],
+        "kernel_sources": [],
+        "model_sources": [],
+    }
+
+
+def test_the_notebook_reads_well(bundle: Bundle, runs: list[Path], tmp_path: Path) -> None:
+    path = write_notebook(tmp_path, bundle, **KERNEL) / "inference.ipynb"
+    first = path.read_bytes()
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    title, *cells = notebook.cells
+    for word in (*(run.name for run in runs), "ten-crop", "vote", "2 trained", bundle.sha256[:12]):
+        assert word in title.source
+    assert [cell.cell_type for cell in cells] == ["code"] * 4
+    for cell in cells:
+        compile(cell.source, cell.id, "exec")
+        assert max(map(len, cell.source.splitlines())) <= 120
+        assert not cell.outputs
+    settings: dict[str, Any] = {}
+    exec(cells[0].source, settings)
+    assert (settings["BUNDLE_SHA256"], settings["COMPETITION"]) == (bundle.sha256, COMPETITION)
+    version = importlib.metadata.version("corolla")
+    assert re.search(rf'"--force-reinstall", "corolla=={re.escape(version)}"', cells[1].source)
+    assert '"simplejpeg>=' in cells[1].source
+    assert (write_notebook(tmp_path, bundle, **KERNEL) / "inference.ipynb").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"title": "Ab", "slug": "ab"}, "a notebook's title has 5 to 50 letters"),
+        ({"slug": "petals"}, "would not make the slug petals"),
+        ({"dataset": "corolla-petals-runs"}, "owner/slug is expected"),
+    ],
+)
+def test_what_kaggle_would_refuse(bundle: Bundle, tmp_path: Path, change: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_notebook(tmp_path, bundle, **{**KERNEL, **change})
+    assert not (tmp_path / "kernel").exists()
+
+
+@pytest.mark.usefixtures("environment")
+def test_predict_submission(
+    bundle: Bundle, kaggle_input: Path, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where: dict[str, Any] = {"input_root": kaggle_input, "device": "cpu", "workers": 0}
+    made = predict_submission(competition=COMPETITION, bundle_sha256=bundle.sha256, **where)
+    assert made.read_bytes() == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["submission.csv", "submission.json"]
+    provenance = json.loads(Path("submission.json").read_text())
+    assert provenance["bundle_sha256"] == bundle.sha256
+    assert [run["run"] for run in provenance["runs"]] == [run["name"] for run in bundle.runs]
+    # the competition's twin has the same data
+    other = predict_submission(competition="flower-classification-with-tpus", out="second.csv", **where)
+    assert other.read_bytes() == expected
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_is_not_attached(bundle: Bundle, kaggle_input: Path, tmp_path: Path) -> None:
+    def refused(root: Path, competition: str, digest: str | None, message: str) -> None:
+        with pytest.raises(UserError, match=message) as error:
+            predict_submission(
+                input_root=root, competition=competition, bundle_sha256=digest, out=tmp_path / "out.csv", workers=0
+            )
+        assert "\n" not in str(error.value)
+        assert not (tmp_path / "out.csv").exists()
+
+    refused(tmp_path, COMPETITION, bundle.sha256, "attach the dataset")
+    refused(kaggle_input, COMPETITION, "0" * 64, "not the one packed")
+    refused(kaggle_input, "titanic", bundle.sha256, "the data of titanic is not attached")
+
+
+def image(folder: Path) -> Path:
+    """A site folder as Kaggle's: what is installed here, but nothing of corolla's that only its wheels can bring."""
+    own = {canonicalize_name(Requirement(need).name) for need in importlib.metadata.requires("corolla") or []}
+    missing = {"corolla", "pip", *inference_distributions(), *own} - IMAGE_HAS - BEFORE_THE_NOTEBOOK
+    missing -= {"nbformat", "nbclient", "ipykernel", "packaging"}  # what runs the notebook
+    site = Path(sysconfig.get_path("purelib"))
+    folder.mkdir()
+    for distribution in importlib.metadata.distributions(path=[str(site)]):
+        if canonicalize_name(distribution.metadata["Name"]) not in missing:
+            for top in tops(distribution):
+                if not (folder / top).exists():
+                    (folder / top).symlink_to(site / top)
+    assert (folder / "torch").exists()
+    assert not any((folder / name).exists() for name in ("corolla", "simplejpeg", "pydantic", "timm", "tyro"))
+    return folder
+
+
+def tops(distribution: Distribution) -> set[str]:
+    names = {file.parts[0] for file in distribution.files or []}
+    return {name for name in names if name not in ("..", "__pycache__", "/") and not name.startswith("__editable__")}
+
+
+@pytest.fixture
+def kaggle_python(tmp_path: Path) -> Path:
+    """A fresh environment over that image."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=120)
+    python = tmp_path / "venv" / "bin" / "python"
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (site / "image.pth").write_text(f"{image(tmp_path / 'image')}\n")
+    return python
+
+
+RUN_NOTEBOOK = """
+import sys, nbclient, nbformat
+notebook = nbformat.read(sys.argv[1], 4)
+nbclient.NotebookClient(notebook, timeout=280, resources={"metadata": {"path": sys.argv[2]}}).execute()
+nbformat.write(notebook, sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_notebook_runs_in_a_fresh_environment_without_network(
+    bundle: Bundle, kaggle_input: Path, kaggle_python: Path, expected: bytes, tmp_path: Path
+) -> None:
+    notebook = write_notebook(tmp_path, bundle, **KERNEL) / "inference.ipynb"
+    working = tmp_path / "working"
+    working.mkdir()
+    closed = "http://127.0.0.1:9"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path / "home"),
+        "COROLLA_KAGGLE_INPUT": str(kaggle_input),
+        "OMP_NUM_THREADS": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+        **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), closed),
+    }
+    before = {path: sha256(path) for path in kaggle_input.rglob("*") if path.is_file()}
+    run = subprocess.run(
+        [kaggle_python, "-c", RUN_NOTEBOOK, notebook, working, tmp_path / "executed.ipynb"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=360,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (working / "submission.csv").read_bytes() == expected
+    assert sorted(path.name for path in working.iterdir()) == ["submission.csv", "submission.json"]
+    assert {path: sha256(path) for path in kaggle_input.rglob("*") if path.is_file()} == before
+    cells = nbformat.read(tmp_path / "executed.ipynb", 4).cells
+    assert "wrote submission.csv: 11 rows" in "".join(output.get("text", "") for output in cells[3].outputs)
+    assert "0000007d0" in cells[4].outputs[0].data["text/plain"]  # ids stay text
+    where = [kaggle_python, "-c", "import corolla, pydantic, torch; print(corolla.__file__, torch.__file__)"]
+    corolla, torch = subprocess.run(where, check=True, capture_output=True, text=True, env=environment).stdout.split()
+    assert Path(corolla).is_relative_to(tmp_path / "venv")
+    assert Path(torch).is_relative_to(tmp_path / "image"), "the image's own torch stayed"
