@@ -16,7 +16,8 @@ from corolla import cli
 from corolla.config import keys
 from corolla.experiments import EXPERIMENTS
 
-STAGES = ["synth", "check", "stats", "show", "train", "predict", "ensemble", "score"]
+STAGES = ["download", "synth", "check", "stats", "show", "train", "predict", "ensemble", "score"]
+STAGES += ["submit", "submissions", "leaderboard", "doctor"]
 SETTINGS = """
 size = 32
 [model]

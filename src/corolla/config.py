@@ -155,7 +155,8 @@ class TrainConfig(Section):
     keep_every: NonNegativeInt = operational(0)
     """Also keep the checkpoint of every N-th epoch, as epoch-NNN.pt; 0: none."""
     max_hours: Positive | None = operational(None)
-    """Stop after so many hours with a checkpoint to resume from (exit status 75)."""
+    """Stop after so many hours with a checkpoint to resume from (exit status 75). Default: no limit; in a Kaggle
+    notebook what its session has left, less half an hour."""
     log_steps: Count = operational(10)
     """Steps between two points of the loss curve in TensorBoard."""
 
@@ -183,7 +184,9 @@ class Config(Section):
     device: str = operational("auto")
     """auto, cpu, cuda, cuda:1, mps."""
     resume_from: Path | None = operational(None)
-    """Start a new run from this checkpoint (or run folder) with other settings; give it a name with --run-name."""
+    """The folder of a run from an earlier session, read-only or not: with the same settings the new run is a copy that
+    goes on where that one stopped. With other settings, or from a lone checkpoint: a new run that starts from its
+    state; give it a name with --run-name."""
     index: Path | None = operational(None)
     """Folder for the index of the records; default: the user's cache."""
     model: ModelConfig = ModelConfig()

@@ -75,6 +75,21 @@ def describe(device: torch.device) -> str:
     return f"{device.type} ({num_cores()} cores)"
 
 
+def idle_gpus(device: torch.device) -> str | None:
+    """A line about the GPUs that a run on `device` leaves idle, and how to use them; None where there is none.
+
+    Whoever names a GPU by its number knows that there are several, and may have given the others work already.
+    """
+    if device.type != "cuda" or device.index is not None or torch.cuda.device_count() < 2:
+        return None
+    idle = [f"cuda:{number}" for number in range(1, torch.cuda.device_count())]
+    listed = ", ".join(f"{name} ({torch.cuda.get_device_name(name)})" for name in idle)
+    return (
+        f"{listed} {'is' if len(idle) == 1 else 'are'} idle: a run uses one GPU; train another beside it with "
+        f"--device {idle[0]} --run-name NAME"
+    )
+
+
 def peak_memory_mib(device: torch.device) -> float:
     """Peak memory so far: allocated on a CUDA device, else resident in this process, in MiB."""
     if device.type == "cuda":

@@ -27,6 +27,24 @@ def test_evaluation_resizes_as_pillow_does(
     assert np.abs(ours - theirs).mean() < 0.3
 
 
+@pytest.mark.parametrize(("data", "size"), [("oxford102", 64), ("oxford17", 224), ("oxford17", 512)])
+def test_opencv_gives_the_same_pixels(data: str, size: int, real_photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = Flowers(load_index(real_photos / data, size), "val")
+    rows = range(0, len(photos), len(photos) // 20)
+    usual = [photos.image(row) for row in rows]
+    monkeypatch.setattr("corolla.data.decode.simplejpeg", None)
+    assert all(np.array_equal(photos.image(row), image) for row, image in zip(rows, usual, strict=True))
+
+
+def test_opencv_refuses_what_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = simplejpeg.encode_jpeg(np.zeros((32, 32, 3), np.uint8))
+    monkeypatch.setattr("corolla.data.decode.simplejpeg", None)
+    assert decode_jpeg(whole).shape == (32, 32, 3)
+    for data in (whole[:-20], b"", b"no jpeg"):
+        with pytest.raises(ValueError, match="not a whole JPEG"):
+            decode_jpeg(data)
+
+
 def test_a_size_that_fits_already_is_left_alone() -> None:
     image = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
     for function in (resize, resize_antialiased):

@@ -111,6 +111,8 @@ def test_find(packed: Bundle, attached: Path, tmp_path: Path) -> None:
     shutil.copytree(attached, second)
     (second / MANIFEST).write_text((second / MANIFEST).read_text().replace("flip", "none"))
     assert find_bundle(root, packed.sha256) == attached
+    (second / MANIFEST).write_text('{"format": 0}')
+    assert find_bundle(root, packed.sha256) == attached
     with pytest.raises(UserError, match="several bundles"):
         find_bundle(root, None)
     with pytest.raises(UserError, match="version attached is not the one packed"):
@@ -152,6 +154,14 @@ def test_odd_and_equal_names(run: Path, tmp_path: Path) -> None:
     restored = restore_runs(packed.folder, tmp_path / "runs")
     assert len({folder.name for folder in restored}) == len(names)
     assert all(sha256(folder / "best.pt") == sha256(run / "best.pt") for folder in restored)
+
+
+@pytest.mark.usefixtures("no_wheels")
+def test_wheels_for_another_python_go_along(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "simplejpeg-1.9.0-cp312-cp312-manylinux2014_x86_64.whl"
+    other.write_bytes(b"wheel")
+    packed = pack([run], tmp_path / "pack", **HOW, wheels=[other])
+    assert packed.manifest["files"][other.name] == {"size": 5, "sha256": sha256(other)}
 
 
 @pytest.mark.usefixtures("no_wheels")

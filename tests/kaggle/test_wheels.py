@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from corolla.files import sha256
 from corolla.kaggle.wheels import (
     IMAGE_HAS,
+    OPTIONAL,
     PREDICTION_NEEDS,
     build_wheel,
     inference_distributions,
@@ -168,7 +169,9 @@ print(*[module.__file__ for name, module in sys.modules.items() if name.partitio
 def imports_of(file: Path) -> set[str]:
     """Top-level packages that a module imports when it is loaded."""
     tops: set[str] = set()
-    for statement in ast.parse(file.read_text()).body:
+    statements = ast.parse(file.read_text()).body
+    statements += [inside for statement in statements if isinstance(statement, ast.Try) for inside in statement.body]
+    for statement in statements:
         if isinstance(statement, ast.Import):
             tops |= {name.name.partition(".")[0] for name in statement.names}
         elif isinstance(statement, ast.ImportFrom) and statement.module:
@@ -180,7 +183,7 @@ def test_pip_is_asked_for_all_of_them() -> None:
     alone, solved = (list(map(Requirement, needs)) for needs in pip_requirements())
     names = [canonicalize_name(need.name) for need in [*alone, *solved]]
     assert len(set(names)) == len(names)
-    assert set(PREDICTION_NEEDS) <= set(names) <= set(inference_distributions())
+    assert set(PREDICTION_NEEDS) - set(OPTIONAL) <= set(names) <= set(inference_distributions())
     assert not set(names) & IMAGE_HAS
     assert "timm" in [need.name for need in alone]  # it leans on torch
     floors = {need.name: str(need.specifier) for need in [*alone, *solved]}

@@ -133,6 +133,7 @@ def ensemble(
     from corolla.evaluation.ensemble import ensemble as combine_runs
     from corolla.evaluation.ensemble import ensemble_on_val
     from corolla.evaluation.metrics import macro_f1
+    from corolla.kaggle.origin import read_origin
     from corolla.kaggle.submission import describe_runs, write_submission
     from corolla.training.run import data_of
 
@@ -146,6 +147,7 @@ def ensemble(
     if on_val is not None and on_val.labels is not None:
         val_f1 = macro_f1(on_val.labels, on_val.predicted)
         val_accuracy = float((on_val.predicted == on_val.labels).mean())
+    sample = (data or data_of(combined.runs[0])) / "sample_submission.csv"
     provenance = describe_runs(
         combined.runs,
         combined.members,
@@ -154,8 +156,8 @@ def ensemble(
         checkpoint=checkpoint,
         val_macro_f1=val_f1,
         val_accuracy=val_accuracy,
+        data=str(sample.parent.resolve()),
     )
-    sample = (data or data_of(combined.runs[0])) / "sample_submission.csv"
     write_submission(out, combined, sample, combined.num_classes, provenance)
     print(f"wrote {out} ({len(combined.ids)} rows, ids as in {sample}) and {out.with_suffix('.json')}")
     if val_f1 is None:
@@ -163,7 +165,11 @@ def ensemble(
     else:
         print(f"the same ensemble on val: macro F1 {val_f1:.4f}, accuracy {val_accuracy:.4f}")
     labels = sample.with_name("test_labels.csv")
-    print(next_command("score", out, labels) if labels.exists() else f"next: submit {out} to the competition")
+    if labels.exists():
+        print(next_command("score", out, labels))
+    else:
+        origin = read_origin(sample.parent)
+        print(next_command("submit", out, *([] if origin else ["--competition", "SLUG"])))
     return DONE
 
 

@@ -23,6 +23,7 @@ def submit(
     method: Literal["vote", "mean"] = "vote",
     checkpoint: CheckpointName = "best",
     wait: float | None = None,
+    wheels: Path | None = None,
     ledger: Path = LEDGER,
 ) -> int:
     """Send a CSV, or with --notebook runs as a notebook, to Kaggle exactly once; wait for the score and record it.
@@ -38,6 +39,7 @@ def submit(
         tta: with --notebook: the views that are averaged.
         method: with --notebook: vote or mean.
         checkpoint: with --notebook: best or last.
+        wheels: with --notebook: a folder of further wheels that the notebook may need.
         wait: minutes to wait for the score; default 5, for a notebook's run 180.
         ledger: the file that records every submission.
     """
@@ -55,6 +57,7 @@ def submit(
             tta=tta,
             method=method,
             checkpoint=checkpoint,
+            wheels=sorted(wheels.glob("*.whl")) if wheels else (),
             ledger=ledger,
             wait_s=WAIT_S if wait is None else wait * 60,
         )
@@ -150,16 +153,23 @@ def leaderboard(competition: str | None = None, data: Path = Path("data"), top: 
     return DONE
 
 
-def doctor(data: Path = Path("data"), runs: Path = Path("runs"), competition: str = "tpu-getting-started") -> int:
+def doctor(
+    data: Path = Path("data"),
+    runs: Path = Path("runs"),
+    competition: str = "tpu-getting-started",
+    offline: bool = False,
+) -> int:
     """What this machine offers, which data and credentials are there, what is wrong, and what mends it.
 
     Args:
         data: the data folder to look at.
         runs: the folder of runs to look at.
-        competition: the slug, for what Kaggle mounts.
+        competition: the slug, for what Kaggle mounts and whether its rules are accepted.
+        offline: do not ask Kaggle whether it takes the credentials.
     """
     from corolla.doctor import doctor as examine
 
-    report = examine(data=data, runs=runs, competition=competition)
+    report = examine(data=data, runs=runs, competition=competition, online=not offline)
     print(*report.lines(), sep="\n")
-    return FAILED if any(finding.state == "fault" for finding in report.findings) else DONE
+    print(f"{len(report.faults)} faults" if report.faults else "no faults")
+    return FAILED if report.faults else DONE

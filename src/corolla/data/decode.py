@@ -4,10 +4,14 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import simplejpeg
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
+
+try:
+    import simplejpeg
+except ModuleNotFoundError:  # in an image without it (Kaggle's): OpenCV's libjpeg gives the same pixels, and is slower
+    simplejpeg = None
 
 Image = NDArray[np.uint8]
 """Pixels, height x width x 3, RGB, uint8."""
@@ -23,7 +27,18 @@ def decode_jpeg(data: bytes | memoryview) -> Image:
     Raises:
         ValueError: the bytes are not a whole JPEG.
     """
+    if simplejpeg is None:
+        return _decode_by_opencv(data)
     return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+
+
+def _decode_by_opencv(data: bytes | memoryview) -> Image:
+    # It fills up a JPEG that is cut short without a word, so the end's marker is looked for.
+    whole = bytes(data[-2:]) == b"\xff\xd9"
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if whole else None
+    if pixels is None:
+        raise ValueError("the bytes are not a whole JPEG")
+    return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
 
 
 def resize(image: Image, width: int, height: int, interpolation: Literal["bilinear", "bicubic"] = "bilinear") -> Image:

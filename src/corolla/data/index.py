@@ -22,6 +22,7 @@ from corolla.data.flowers104 import CLASS_NAMES
 from corolla.data.tfrecord import Example, Record, RecordFault, map_file, parse_example, read_records
 from corolla.errors import UserError
 from corolla.files import replacing
+from corolla.kaggle.mounts import mounted_data
 
 SPLITS = ("train", "val", "test")
 FORMAT = 1  # of the cache; counted up when what it holds changes, so that older ones are made again
@@ -111,6 +112,8 @@ class _Found:
 
 
 def _find(data: Path, size: int | None) -> _Found:
+    if data == Path("data") and not data.exists():  # what is asked for when nothing is said
+        data = mounted_data() or data
     sizes: dict[int, dict[str, dict[str, int]]] = {}
     for folder in data.glob("tfrecords-jpeg-*"):
         if match := re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", folder.name):

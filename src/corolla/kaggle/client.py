@@ -105,6 +105,10 @@ def _api_class() -> Any:
             finally:
                 module.HTTPAdapter = before
 
+        def uploads(self, path: Path, url: str) -> bool:
+            """Whether the file's upload was completed; the client's answer to a failure is an answer like any other."""
+            return self.upload_complete(str(path), url, True) == module.ResumableUploadResult.COMPLETE
+
         def upload_files(self, request: Any, resources: Any, folder: str, *args: Any, **options: Any) -> None:
             super().upload_files(request, resources, folder, *args, **options)
             # A file whose upload failed is left out without a word.
@@ -199,15 +203,18 @@ class Unclear(Exception):
 _REMOTE_ERRORS = (requests.RequestException, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def connect(*, timeout_s: float = TIMEOUT_S, patience_s: float = PATIENCE_S, requests_per_s: float = 4.0) -> Kaggle:
+def connect(*, timeout_s: float | None = None, patience_s: float = PATIENCE_S, requests_per_s: float = 4.0) -> Kaggle:
     """The client, signed in with the credentials it finds.
+
+    Args:
+        timeout_s: without an answer or a byte, after which a connection counts as dead; default: TIMEOUT_S.
 
     Raises:
         UserError: no credentials, or such that do not work.
         Failure: Kaggle cannot be reached.
     """
     api = _api_class()()
-    api.timeout_s = timeout_s
+    api.timeout_s = timeout_s or TIMEOUT_S
     kaggle = Kaggle(api, patience_s=patience_s, pace=Pace(1 / requests_per_s))
 
     def authenticate() -> None:

@@ -35,6 +35,8 @@ class Fault:
 
     what: str
     remedy: str
+    certain: bool = True
+    """False where only Kaggle knows whether it does harm."""
 
 
 def find_credentials(environ: Environ | None = None) -> list[Credential]:
@@ -173,7 +175,8 @@ def _shadows(environ: Environ) -> Iterator[Fault]:
     token, key = next(_tokens(environ), None), next(_legacy_keys(environ), None)
     if token and key:
         what = f"the access token ({token.place}) is sent instead of the legacy key ({key.place})"
-        yield Fault(f"{what}; once it is stale it disables the good key", f"{token.remove}, or {key.remove}")
+        what += "; once it is stale it disables the good key"
+        yield Fault(what, f"{token.remove}, or {key.remove}", certain=False)
 
 
 def _token_faults(environ: Environ) -> Iterator[Fault]:

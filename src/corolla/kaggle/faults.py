@@ -3,6 +3,7 @@
 import email.utils
 import errno
 import json
+import os
 import time
 from urllib.parse import urlsplit
 
@@ -113,6 +114,10 @@ def _explain_status(error: requests.HTTPError, subject: str) -> UserError | Fail
     if status == 401:
         used = find_credentials()
         place = f" in {used[0].place}" if used else ""
+        if os.environ.get("KAGGLE_TOKEN"):
+            return UserError(
+                "Kaggle does not accept KAGGLE_TOKEN, which is sent in your key's place (401): unset KAGGLE_TOKEN"
+            )
         return UserError(
             f"Kaggle does not accept the {used[0].kind if used else 'credentials'}{place} (401): make a new one at "
             f"{SITE}/settings and put it there"

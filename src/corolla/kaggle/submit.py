@@ -236,9 +236,9 @@ def _upload(kaggle: Kaggle, csv: Path, competition: str, made: dict[str, Any]) -
         if "notebook" in str(error).lower() or "kernel" in str(error).lower():
             raise _notebooks_only(competition, made) from None
         raise
-    with silent():
-        result = kaggle.api.upload_complete(str(csv), started.create_url, True)
-    if getattr(result, "name", "") != "COMPLETE":
+    with silent():  # the client prints why it failed, with the secret address
+        complete = kaggle.api.uploads(csv, started.create_url)
+    if not complete:
         raise Failure(f"{csv}: the upload failed, so nothing was submitted; the same command tries again")
     return started.token
 

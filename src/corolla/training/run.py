@@ -106,7 +106,8 @@ def locked(folder: Path) -> Iterator[None]:
                 ) from None
             print(f"warning: {folder}: this file system has no locks ({error.strerror}); take care to train once")
         _HELD.add(place)
-        for left_by_a_kill in folder.glob(".*.tmp"):  # half-written, and nobody else may be writing here
+        # Half-written files that a kill left, where nobody else may be writing (predictions/ has other writers).
+        for left_by_a_kill in (*folder.glob(".*.tmp"), *folder.glob("tensorboard/.*.tmp")):
             left_by_a_kill.unlink()
         try:
             yield
@@ -120,18 +121,22 @@ def refuse_other_config(run: Run, config: Config) -> None:
     Raises:
         UserError: names the fields that differ.
     """
-    path, wanted = run.folder / "config.json", to_dict(config, with_operational=False)
-    if run.last.exists() and path.exists():
-        there = to_dict(load_config(path), with_operational=False)
-        differing = [
-            f"{key} is {json.dumps(old)}, now {json.dumps(new)}"
-            for (key, old), (_, new) in zip(_flat(there), _flat(wanted), strict=True)
-            if old != new
-        ]
-        if differing:
-            raise UserError(
-                f"{run.folder}: holds a run of another config ({'; '.join(differing)}); choose another --run-name"
-            )
+    path = run.folder / "config.json"
+    if run.last.exists() and path.exists() and (differing := differing_fields(path, config)):
+        raise UserError(
+            f"{run.folder}: holds a run of another config ({'; '.join(differing)}); choose another --run-name"
+        )
+
+
+def differing_fields(path: Path, config: Config) -> list[str]:
+    """How `config` differs from the config.json at `path` in what decides the result: `KEY is OLD, now NEW`."""
+    there = to_dict(load_config(path), with_operational=False)
+    wanted = to_dict(config, with_operational=False)
+    return [
+        f"{key} is {json.dumps(old)}, now {json.dumps(new)}"
+        for (key, old), (_, new) in zip(_flat(there), _flat(wanted), strict=True)
+        if old != new
+    ]
 
 
 def write_config(run: Run, config: Config) -> None:

@@ -4,11 +4,58 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+# Kaggle ends a session after so many hours, and what a notebook has not saved by then is lost.
+KAGGLE_HOURS, KAGGLE_TPU_HOURS = 12.0, 9.0
+KAGGLE_MARGIN_HOURS = 0.5
+"""For the evaluation under way, for predicting, and for saving the notebook's output."""
+LEAST_HOURS = 0.05
+_TPU_SIGNS = ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "TPU_WORKER_HOSTNAMES", "ISTPUVM")
+
+
+class Budget(NamedTuple):
+    hours: float | None
+    """None: no limit."""
+    note: str | None
+    """What to tell the user, who did not ask for it."""
+
+
+def session_hours(proc: Path = Path("/proc")) -> float:
+    """How long process 1 has been running, which in a notebook is its session; 0 where that cannot be read."""
+    try:
+        start_ticks = int((proc / "1" / "stat").read_text().rpartition(")")[2].split()[19])  # since boot; proc(5)
+        uptime_s = float((proc / "uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return max(0.0, uptime_s - start_ticks / os.sysconf("SC_CLK_TCK")) / 3600
+
+
+def time_budget(
+    max_hours: float | None, *, environ: Mapping[str, str] = os.environ, used: Callable[[], float] = session_hours
+) -> Budget:
+    """`max_hours` if it was given; else, inside a Kaggle notebook, what its session has left, less a margin."""
+    if max_hours is not None or not environ.get("KAGGLE_KERNEL_RUN_TYPE"):
+        return Budget(max_hours, None)
+    limit = KAGGLE_TPU_HOURS if any(environ.get(sign) for sign in _TPU_SIGNS) else KAGGLE_HOURS
+    past = used()
+    left = limit - past - KAGGLE_MARGIN_HOURS
+    session = f"Kaggle ends a session after {limit:g} h and {past:.1f} h of this one are over"
+    if left < LEAST_HOURS:
+        return Budget(
+            LEAST_HOURS,
+            f"{session}: training stops after {LEAST_HOURS * 60:g} min, as there is hardly time left for saving; "
+            "start a new session, or change it with --train.max-hours",
+        )
+    return Budget(
+        left, f"{session}: training stops after {left:.1f} h, in time to predict and save; --train.max-hours changes it"
+    )
 
 
 class Stop:

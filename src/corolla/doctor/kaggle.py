@@ -1,0 +1,67 @@
+"""The kaggle client, credentials, and what Kaggle itself says to them."""
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+
+from corolla.doctor.machine import version_of
+from corolla.doctor.report import Finding
+from corolla.errors import Failure, UserError
+from corolla.kaggle.credentials import credential_faults, find_credentials, how_to_get_credentials
+from corolla.kaggle.mounts import in_kaggle, mount_problem, mounted_data
+
+
+def client_findings() -> Iterator[Finding]:
+    """Asked of the packages, because the import of kaggle goes to the network."""
+    missing = [name for name in ("kaggle", "six") if importlib.util.find_spec(name) is None]
+    version = version_of("kaggle") or "0"
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+    remedy = "pip install 'kaggle>=2.2.4,<3' 'six>=1.16'"
+    if missing:
+        text = f"{' and '.join(missing)} not installed; the kaggle client cannot be imported"
+        yield Finding("kaggle", "fault", text, remedy)
+    elif not (2, 2, 4) <= numbers < (3,):
+        yield Finding("kaggle", "fault", f"the client {version} is none that corolla works with", remedy)
+    else:
+        yield Finding("kaggle", "ok", f"client {version}")
+
+
+def credential_findings(environ: Mapping[str, str] | None, *, has_data: bool) -> Iterator[Finding]:
+    found = find_credentials(environ)
+    for number, credential in enumerate(found):
+        role = "" if number == 0 else ", not used because of the first"
+        yield Finding("credentials", "ok", f"{credential.kind}: {credential.place}{role}")
+    if not found:
+        text = "none, and download and submit need some"
+        yield Finding("credentials", "note" if has_data else "fault", text, how_to_get_credentials(environ))
+    for fault in credential_faults(environ):
+        yield Finding("credentials", "fault" if fault.certain else "note", fault.what, fault.remedy)
+
+
+def session_findings(competition: str) -> Iterator[Finding]:
+    if problem := mount_problem(competition):
+        what, _, remedy = problem.partition(": ")
+        yield Finding("Kaggle session", "fault", what, remedy)
+    elif in_kaggle():
+        yield Finding("Kaggle session", "ok", f"the data is mounted at {mounted_data(competition)}")
+
+
+def account_findings(competition: str, *, patience_s: float = 5.0) -> Iterator[Finding]:
+    """Whether Kaggle takes the credentials, and whether the competition's rules are accepted: one request."""
+    from corolla.kaggle.client import connect
+    from corolla.kaggle.submissions import get_competition
+
+    try:
+        kaggle = connect(timeout_s=10, patience_s=patience_s)
+        kaggle.say = lambda _: None
+        about = get_competition(kaggle, competition)
+    except UserError as error:
+        what, _, remedy = str(error).rpartition(": ") if ": " in str(error) else (str(error), "", "see above")
+        yield Finding("Kaggle", "fault", what or str(error), remedy)
+    except Failure as error:
+        yield Finding("Kaggle", "note", f"{error}; whether the credentials work is not known", "corolla doctor, online")
+    else:
+        yield Finding("Kaggle", "ok", f"signed in as {kaggle.username}")
+        if not about.user_has_entered:
+            rules = f"https://www.kaggle.com/competitions/{competition}/rules"
+            yield Finding("Kaggle", "note", f"you have not joined {competition}", f"accept its rules at {rules}")

@@ -1,0 +1,91 @@
+"""torch, device, memory, disks."""
+
+import contextlib
+import importlib.metadata
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from corolla.doctor.report import Finding, State
+
+GB = 1e9
+DISK_LEAST, DISK_ENOUGH = 1 * GB, 3 * GB  # enough: the photos of 224 px (0.7 GB), their index and a few runs
+TORCH = "pip install --force-reinstall torch torchvision"
+
+
+def torch_findings() -> Iterator[Finding]:
+    """torch, whether torchvision was built for it, and what computes."""
+    try:
+        import torch
+        import torchvision
+
+        if not hasattr(torch.ops.torchvision, "nms"):
+            raise RuntimeError("torchvision's compiled operators are missing")
+    except Exception as error:  # libraries that don't fit each other raise whatever they like
+        versions = ", ".join(f"{name} {version_of(name) or 'missing'}" for name in ("torch", "torchvision"))
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        yield Finding("torch", "fault", f"{versions} do not load: {reason}", TORCH)
+        return
+    yield Finding("torch", "ok", f"{torch.__version__}, torchvision {torchvision.__version__}")
+    from corolla.device import choose_device, choose_precision, describe, num_workers
+
+    device = choose_device()
+    try:
+        float((torch.ones(2, device=device) * 2).sum())
+    except RuntimeError as error:  # a GPU that is too old for this build, or one that is full
+        reason = str(error).splitlines()[0]
+        remedy = f"{TORCH}; on Kaggle choose the accelerator GPU T4 x2; or --device cpu"
+        yield Finding("device", "fault", f"{describe(device)} does not compute: {reason}", remedy)
+    else:
+        workers = num_workers(None, device)
+        text = f"{describe(device)} in {choose_precision('auto', device)}, {workers} worker{'s'[: workers > 1]}"
+        yield Finding("device", "ok", text)
+    if torch.cuda.device_count() > 1:
+        text = f"{torch.cuda.device_count()} GPUs; one process uses one of them"
+        yield Finding("device", "note", text, "corolla train ... --device cuda:1 runs a second one beside the first")
+    if not torch.cuda.is_available() and Path("/dev/nvidia0").exists():
+        yield Finding(
+            "device", "note", "there is an NVIDIA GPU that this torch cannot use", f"nvidia-smi, then {TORCH}"
+        )
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def memory_findings() -> Iterator[Finding]:
+    """Memory, and the shared memory through which workers hand over their batches."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # a container's limit (cgroup v2): bytes, or "max"
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    little = memory < 4 * GB
+    yield Finding(
+        "memory",
+        "note" if little else "ok",
+        f"{memory / GB:.1f} GB",
+        "--pipeline.workers 1 and a smaller --train.batch-size" if little else None,
+    )
+    shared = Path("/dev/shm")
+    if shared.is_dir() and (size := shutil.disk_usage(shared).total) <= 64 * 2**20:
+        text = f"/dev/shm has only {size / 2**20:.0f} MiB: workers may die of a bus error"
+        yield Finding("memory", "note", text, "docker run --shm-size 1g ..., or --pipeline.workers 0")
+
+
+def disk_findings(places: dict[str, Path]) -> Iterator[Finding]:
+    """Free space, once for each disk."""
+    disks: dict[int, tuple[Path, list[str]]] = {}
+    for name, path in places.items():
+        there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+        disks.setdefault(there.stat().st_dev, (there, []))[1].append(f"{name} ({path})")
+    for there, names in disks.values():
+        free = shutil.disk_usage(there).free
+        state: State = "fault" if free < DISK_LEAST else "note" if free < DISK_ENOUGH else "ok"
+        remedy = f"make room (df -h {shlex.quote(str(there))}), or name another disk: --to, --runs, XDG_CACHE_HOME"
+        text = f"{free / GB:.1f} GB free for {', '.join(names)}"
+        text += f"; 224 px and a few runs take {DISK_ENOUGH / GB:.0f} GB" if state != "ok" else ""
+        yield Finding("disk", state, text, remedy if state != "ok" else None)

@@ -1,0 +1,37 @@
+"""What the doctor says: findings, and how they are shown."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ok", "note", "fault"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found in an area, on one line; a fault always has a remedy."""
+
+    area: str
+    state: State
+    text: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings, area by area."""
+
+    findings: list[Finding]
+
+    @property
+    def faults(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.state == "fault"]
+
+    def lines(self) -> list[str]:
+        """State, area and text in columns; a remedy on a line of its own below the text."""
+        width = max((len(finding.area) for finding in self.findings), default=0)
+        lines = []
+        for finding in self.findings:
+            lines.append(f"{finding.state:5}  {finding.area:{width}}  {' '.join(finding.text.split())}")
+            if finding.remedy:
+                lines.append(f"{'':5}  {'':{width}}    mend: {' '.join(finding.remedy.split())}")
+        return lines

@@ -1,0 +1,71 @@
+"""The runs that are there, damaged ones and those that can go on."""
+
+import json
+import shlex
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from corolla.doctor.report import Finding
+from corolla.errors import UserError
+from corolla.training.run import Run, data_of
+
+
+def run_findings(runs: Path) -> Iterator[Finding]:
+    folders = {path.parent for name in ("config.json", "last.pt") for path in runs.glob(f"*/{name}")}
+    folders = sorted(folder for folder in folders if not folder.name.endswith(".damaged"))  # moved away by our advice
+    yield Finding("runs", "ok", f"{len(folders)} in {runs}")
+    for folder in folders:
+        yield from _run(Run(folder))
+
+
+def _run(run: Run) -> Iterator[Finding]:
+    """Damage first; a run that is sound and not done can go on."""
+    metrics, environment = run.folder / "metrics.jsonl", run.folder / "environment.json"
+    sound = [path for path in (run.last, run.best) if zipfile.is_zipfile(path)]
+    remedies: list[tuple[str, str]] = []
+    try:
+        epochs = run.config.train.epochs
+    except UserError as error:
+        epochs = 0
+        remedies.append((str(error), _restore_config(run, sound)))
+    for path in (run.last, run.best):
+        if path.exists() and path not in sound:
+            remedies.append((f"{path} is empty or cut", _restore_checkpoint(run, path, sound)))
+    for path, read in ((metrics, lambda: run.metrics), (environment, lambda: data_of(run))):
+        try:
+            read()
+        except (OSError, ValueError, AttributeError):
+            remedies.append((f"{path} can't be read", f"{_move_away(path)}, then the same corolla train command again"))
+    for text, remedy in remedies:
+        yield Finding("runs", "fault", f"damaged run: {text}", remedy)
+    if not remedies and run.state == "stopped":
+        text = f"{run.folder}: {len(run.metrics)} of {epochs} epochs are done; it was stopped, or is under way"
+        config, data, runs = run.folder / "config.json", data_of(run), run.folder.parent
+        words = ["corolla", "train", config, "--data", data, "--runs", runs, "--run-name", run.name]
+        yield Finding("runs", "note", text, shlex.join(map(str, words)))
+
+
+def _restore_config(run: Run, sound: list[Path]) -> str:
+    """Checkpoints hold the config too; a run without any has nothing to lose."""
+    if not sound:
+        return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
+    config = f'torch.load({json.dumps(str(sound[0]))}, "cpu", weights_only=True)["config"]'
+    target = f'open({json.dumps(str(run.folder / "config.json"))}, "w")'
+    return f"python -c {shlex.quote(f'import json, torch; json.dump({config}, {target}, indent=2)')}"
+
+
+def _restore_checkpoint(run: Run, path: Path, sound: list[Path]) -> str:
+    """last.pt and best.pt are alike, of two epochs or of one; what metrics.jsonl tells is in them too."""
+    if not sound:
+        return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
+    copy = f"cp {shlex.quote(str(sound[0]))} {shlex.quote(str(path))}"
+    if path == run.best:
+        return f"{copy}: the last epoch then stands for the best one"
+    return (
+        f"{copy} && {_move_away(run.folder / 'metrics.jsonl')}, then the same corolla train command goes on from there"
+    )
+
+
+def _move_away(path: Path) -> str:
+    return f"mv {shlex.quote(str(path))} {shlex.quote(str(path))}.damaged"

@@ -1,0 +1,280 @@
+"""Runs packed as a Kaggle dataset, and unpacked again in the notebook.
+
+A dataset keeps flat files only (sub-folders are skipped in an upload, archives are unpacked), so a run's files are told
+apart by a prefix, and a manifest says which is which, with a size and an SHA-256 each. The manifest's own SHA-256 is
+the bundle's: the same runs and settings have the same, and whatever else is attached on Kaggle is refused.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corolla.errors import UserError
+from corolla.evaluation.ensemble import Method
+from corolla.evaluation.predictions import TTA, CheckpointName
+from corolla.files import sha256, write_atomically
+from corolla.kaggle.wheels import build_wheel, inference_distributions, repack
+from corolla.training.checkpoint import describe_checkpoint, load_checkpoint
+from corolla.training.run import Run, open_run
+
+MANIFEST = "corolla-bundle.json"
+FORMAT = 1
+MAX_DEPTH = 4  # /kaggle/input/<slug>/ or /kaggle/input/datasets/<owner>/<slug>/, below the folder that is searched
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder of runs, wheels and a manifest."""
+
+    folder: Path
+    """Holds the flat files, and nothing else: what is uploaded."""
+    sha256: str
+    """Of the manifest, so of everything."""
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.manifest["name"]
+
+    @property
+    def competition(self) -> str:
+        return self.manifest["competition"]
+
+    @property
+    def checkpoint(self) -> CheckpointName:
+        return self.manifest["checkpoint"]
+
+    @property
+    def tta(self) -> TTA:
+        return self.manifest["tta"]
+
+    @property
+    def method(self) -> Method:
+        return self.manifest["method"]
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """In order: name, epochs and val_macro_f1 of the checkpoint, and files (name in the run to name here)."""
+        return self.manifest["runs"]
+
+    @property
+    def num_bytes(self) -> int:
+        """What is uploaded, the manifest aside."""
+        return sum(file["size"] for file in self.manifest["files"].values())
+
+
+def pack(
+    runs: Sequence[Path],
+    folder: Path,
+    *,
+    checkpoint: CheckpointName,
+    tta: TTA,
+    method: Method,
+    name: str,
+    competition: str = "tpu-getting-started",
+    wheels: Sequence[Path] = (),
+) -> Bundle:
+    """Write `folder`/dataset: the runs' checkpoints with what explains them, wheels, and the manifest.
+
+    Checkpoints are hard links where the file system has them. Two runs of one name get numbers. `wheels` go along
+    beside those made of what is installed here, which fit this Python only; pip takes what fits where it runs.
+
+    Raises:
+        UserError: a run is not there, named twice, has no such checkpoint or other classes than the first; or
+            `folder`/dataset holds what no bundle put there.
+    """
+    opened = _open(runs)
+    described = [_describe(run, checkpoint) for run in opened]
+    for run, (_, classes) in zip(opened, described, strict=True):
+        if classes != described[0][1]:
+            raise UserError(f"{run.folder}: was trained for other classes than {opened[0].folder}")
+    dataset = folder / "dataset"
+    _clear(dataset)
+    build_wheel(dataset)
+    for distribution in inference_distributions():
+        repack(distribution, dataset)
+    for wheel in wheels:
+        shutil.copyfile(wheel, dataset / wheel.name)
+    packed = []
+    for run, unique, (facts, _) in zip(opened, _numbered([run.name for run in opened]), described, strict=True):
+        packed.append({"name": unique, **facts, "files": _add_run(run, _safe(unique), dataset, checkpoint)})
+    files = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in sorted(dataset.iterdir())}
+    manifest = {
+        "format": FORMAT,
+        "created_by": f"corolla {importlib.metadata.version('corolla')}",
+        "name": name,
+        "competition": competition,
+        "checkpoint": checkpoint,
+        "tta": tta,
+        "method": method,
+        "runs": packed,
+        "files": files,
+    }
+    write_atomically(dataset / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    return read_bundle(dataset)
+
+
+def read_bundle(dataset: Path) -> Bundle:
+    """The bundle in a folder; its files are not looked at.
+
+    Raises:
+        UserError: there is no manifest that this version of corolla understands.
+    """
+    path = dataset / MANIFEST
+    try:
+        content = path.read_bytes()
+        manifest = json.loads(content)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable manifest ({error})") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise UserError(f"{path}: not a bundle of this version of corolla; pack the runs again")
+    return Bundle(dataset, hashlib.sha256(content).hexdigest(), manifest)
+
+
+def find_bundle(input_root: Path, sha256: str | None) -> Path:
+    """The folder below `input_root` that holds the bundle with this SHA-256 (None: the only one there).
+
+    Raises:
+        UserError: there is none, or not exactly one; the message says what is there.
+    """
+    # not read_bundle: a bundle of another version that is attached too is nobody's fault
+    found = {place: hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest() for place in _manifests(input_root)}
+    if not found:
+        reason = "attach the dataset that was packed; just after attaching, the first run may find it empty: run again"
+        raise UserError(f"{input_root}: no {MANIFEST} there; {reason}")
+    matching = [dataset for dataset, digest in found.items() if sha256 in (None, digest)]
+    if not matching:
+        there = ", ".join(map(str, found))
+        raise UserError(f"{there}: the dataset's version attached is not the one packed; attach its newest version")
+    if sha256 is None and len(matching) > 1:
+        raise UserError(f"{input_root}: several bundles are attached ({', '.join(map(str, matching))}); leave one")
+    return matching[0]
+
+
+def restore_runs(dataset: Path, into: Path) -> list[Path]:
+    """Check every file of a bundle against its manifest and lay out the runs as `into`/NAME, in their order.
+
+    Checkpoints become symbolic links: the mount stays, and a notebook's output must not carry them.
+
+    Raises:
+        UserError: a file is missing or another one; it is named.
+    """
+    bundle = read_bundle(dataset)
+    for name, file in bundle.manifest["files"].items():
+        path = dataset / _plain(name, dataset)
+        if not path.is_file() or path.stat().st_size != file["size"] or sha256(path) != file["sha256"]:
+            fault = "differs" if path.is_file() else "is missing"
+            raise UserError(f"{path}: {fault}: the dataset's version attached is not the one packed")
+    restored = []
+    for run in bundle.runs:
+        folder = into / _plain(run["name"], dataset)
+        folder.mkdir(parents=True, exist_ok=True)
+        for inside, name in run["files"].items():
+            target = folder / _plain(inside, dataset)
+            target.unlink(missing_ok=True)
+            if name not in bundle.manifest["files"]:
+                raise UserError(f"{dataset / MANIFEST}: {name} of run {run['name']} is not among its files")
+            if target.suffix == ".pt":
+                target.symlink_to((dataset / name).resolve())
+            else:
+                target.write_bytes((dataset / name).read_bytes())  # not its mode: the mount is read-only
+        restored.append(folder)
+    return restored
+
+
+def _open(runs: Sequence[Path]) -> list[Run]:
+    if not runs:
+        raise UserError("name at least one run's folder")
+    opened = [open_run(folder) for folder in runs]
+    for position, run in enumerate(opened):
+        if run.folder.resolve() in {other.folder.resolve() for other in opened[:position]}:
+            raise UserError(f"{run.folder}: is named twice; every run has one vote")
+    return opened
+
+
+def _checkpoint(run: Run, checkpoint: CheckpointName) -> Path:
+    return run.best if checkpoint == "best" else run.last
+
+
+def _describe(run: Run, checkpoint: CheckpointName) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a reader wants to know of a checkpoint, and its classes."""
+    content = load_checkpoint(_checkpoint(run, checkpoint))
+    rows = content["progress"]["rows"]
+    facts = {"epochs": len(rows), "val_macro_f1": rows[-1].get("macro_f1") if rows else None}
+    return facts, describe_checkpoint(content).class_names
+
+
+def _add_run(run: Run, prefix: str, dataset: Path, checkpoint: CheckpointName) -> dict[str, str]:
+    files = {}
+    for name in ("config.json", "environment.json", "metrics.jsonl", f"{checkpoint}.pt"):
+        source, target = run.folder / name, dataset / f"{prefix}--{name}"
+        if not source.exists():
+            continue
+        files[name] = target.name
+        if source.suffix == ".pt":
+            _link(source.resolve(), target)
+        else:
+            write_atomically(target, source.read_bytes())
+    return files
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def _clear(dataset: Path) -> None:
+    """Take away an earlier pack: every file that is left there would be uploaded."""
+    dataset.mkdir(parents=True, exist_ok=True)
+    there = {path.name for path in dataset.iterdir()}
+    # of a pack that was cut short there may be no manifest yet, but then nothing but what pack writes
+    ours = {name for name in there if name.endswith(".whl") or "--" in name} | {MANIFEST, "dataset-metadata.json"}
+    ours |= {name for name in there if name.startswith(".") and name.endswith(".tmp")}
+    if foreign := sorted(there - ours):
+        raise UserError(f"{dataset / foreign[0]}: was not packed by corolla, but would be uploaded; move it away")
+    for name in there:
+        (dataset / name).unlink()
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Unique also when made safe, and where case does not count: NAME, NAME-2, ..."""
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        number, candidate = 1, name
+        while _safe(candidate).lower() in taken:
+            number += 1
+            candidate = f"{name}-{number}"
+        taken.add(_safe(candidate).lower())
+        unique.append(candidate)
+    return unique
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-") or "run"
+
+
+def _plain(name: str, dataset: Path) -> str:
+    """A name that leads out of its folder is no name."""
+    if name != Path(name).name or name in ("", ".", ".."):
+        raise UserError(f"{dataset / MANIFEST}: {name!r} is not the name of a file")
+    return name
+
+
+def _manifests(folder: Path, depth: int = 0) -> Iterator[Path]:
+    """Folders with a manifest. The competition's own folders hold thousands of slow files and none."""
+    if (folder / MANIFEST).is_file():
+        yield folder
+    elif depth < MAX_DEPTH and folder.is_dir():
+        for inside in sorted(folder.iterdir()):
+            if inside.is_dir() and not inside.name.startswith("tfrecords-"):
+                yield from _manifests(inside, depth + 1)

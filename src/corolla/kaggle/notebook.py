@@ -1,0 +1,212 @@
+"""The inference notebook of a code competition: written here, and what its one working cell calls there.
+
+Kaggle runs it without internet: it installs corolla from the bundle's wheels, predicts and writes submission.csv.
+"""
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from corolla.errors import UserError
+from corolla.evaluation.ensemble import ensemble
+from corolla.evaluation.predict import predict
+from corolla.files import write_atomically
+from corolla.kaggle.bundle import Bundle, find_bundle, read_bundle, restore_runs
+from corolla.kaggle.mounts import mount_problem, mounted_data
+from corolla.kaggle.submission import describe_runs, write_submission
+
+CODE_FILE = "inference.ipynb"
+ACCELERATOR = "NvidiaTeslaT4"  # Kaggle's name for its two T4s; the P100 is retired
+TITLE_LENGTHS = range(5, 51)  # what Kaggle takes
+
+PARAMETERS = """\
+import os
+from pathlib import Path
+
+INPUT = Path(os.environ.get("COROLLA_KAGGLE_INPUT", "/kaggle/input"))
+BUNDLE_SHA256 = {sha256!r}
+COMPETITION = {competition!r}
+OUT = "submission.csv\""""
+
+INSTALL = """\
+import hashlib
+import importlib
+import subprocess
+import sys
+
+manifests = [path for depth in range(1, 5) for path in INPUT.glob("*/" * depth + "corolla-bundle.json")]
+packed = [path for path in manifests if hashlib.sha256(path.read_bytes()).hexdigest() == BUNDLE_SHA256]
+if not packed:
+    there = ", ".join(map(str, manifests)) or "none"
+    raise FileNotFoundError(f"{{INPUT}}: bundle {{BUNDLE_SHA256[:12]}} is not attached; attached: {{there}}")
+PIP = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+PIP += ["--no-warn-conflicts", "--find-links", str(packed[0].parent)]  # of corolla, only what predicts is needed here
+
+subprocess.run([*PIP, "--no-deps", "--force-reinstall", {corolla}], check=True)
+# What the image has in a fitting version stays; its own torch and numpy, on which these lean, stay whatever happens.
+leaning = [{alone}]
+subprocess.run([*PIP, "--no-deps", *leaning], check=True)
+others = [{solved}]
+subprocess.run([*PIP, *others], check=True)
+# Faster, and without it OpenCV decodes to the same pixels: its wheel may be for another Python.
+subprocess.run([*PIP, "--no-deps", {optional}], check=False)
+importlib.invalidate_caches()"""
+
+PREDICT = """\
+from corolla.kaggle.notebook import predict_submission
+
+predict_submission(input_root=INPUT, competition=COMPETITION, out=OUT, bundle_sha256=BUNDLE_SHA256)"""
+
+SHOW = """\
+import pandas as pd
+
+pd.read_csv(OUT, dtype={"id": str}).head()"""
+
+
+def write_notebook(
+    folder: Path, bundle: Bundle, *, owner: str, slug: str, title: str, dataset: str, competition: str
+) -> Path:
+    """Write `folder`/kernel with the notebook and its kernel-metadata.json, as `kaggle kernels push` takes it.
+
+    Args:
+        owner: the Kaggle user name.
+        slug: of the notebook, in its address; `title` has to give it.
+        dataset: "owner/slug" of the dataset that `bundle` was uploaded as.
+
+    Returns: the folder.
+
+    Raises:
+        ValueError: `title` is too short or long, or Kaggle would make another slug of it; or `dataset` is no
+            "owner/slug".
+    """
+    if len(title) not in TITLE_LENGTHS:
+        raise ValueError(f"{title!r}: a notebook's title has {TITLE_LENGTHS.start} to {TITLE_LENGTHS.stop - 1} letters")
+    if re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") != slug:
+        raise ValueError(f"{title!r}: Kaggle would not make the slug {slug} of this title")
+    if not re.fullmatch(r"[\w-]+/[\w-]+", dataset):
+        raise ValueError(f"{dataset!r}: owner/slug is expected")
+    kernel = folder / "kernel"
+    metadata = {
+        "id": f"{owner}/{slug}",
+        "title": title,
+        "code_file": CODE_FILE,
+        "language": "python",
+        "kernel_type": "notebook",
+        "is_private": True,
+        "enable_gpu": True,
+        "enable_internet": False,  # left out it would be on, and a code competition refuses that
+        "machine_shape": ACCELERATOR,
+        "dataset_sources": [dataset],
+        "competition_sources": [competition],
+        "kernel_sources": [],
+        "model_sources": [],
+    }
+    write_atomically(kernel / CODE_FILE, _notebook(bundle, title=title, dataset=dataset, competition=competition))
+    write_atomically(kernel / "kernel-metadata.json", (json.dumps(metadata, indent=2) + "\n").encode())
+    return kernel
+
+
+def _notebook(bundle: Bundle, *, title: str, dataset: str, competition: str) -> bytes:
+    # Here, because the notebook that runs this module needs neither.
+    import nbformat
+    from nbformat import v4
+
+    from corolla.kaggle.wheels import OPTIONAL, pip_requirements
+
+    alone, solved = ("".join(f'\n    "{need}",' for need in needs) + "\n" for needs in pip_requirements())
+    optional = ", ".join(f'"{name}"' for name in OPTIONAL)
+    corolla = '"{}=={}"'.format(*bundle.manifest["created_by"].split())
+    cells = {
+        "title": v4.new_markdown_cell(_description(bundle, title, dataset)),
+        "parameters": v4.new_code_cell(PARAMETERS.format(sha256=bundle.sha256, competition=competition)),
+        "install": v4.new_code_cell(INSTALL.format(corolla=corolla, alone=alone, solved=solved, optional=optional)),
+        "predict": v4.new_code_cell(PREDICT),
+        "show": v4.new_code_cell(SHOW),
+    }
+    for name, cell in cells.items():
+        cell["id"] = name  # nbformat draws one at random, but equal bundles are to give equal notebooks
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    language = {"name": "python"}
+    made = v4.new_notebook(cells=list(cells.values()), metadata={"kernelspec": kernelspec, "language_info": language})
+    nbformat.validate(made)
+    return (nbformat.writes(made) + "\n").encode()
+
+
+def _description(bundle: Bundle, title: str, dataset: str) -> str:
+    rows = [f"| {_cell(run['name'])} | {run['epochs']} | {_f1(run['val_macro_f1'])} |" for run in bundle.runs]
+    joined = {"vote": "a vote, ties by summed probability", "mean": "the mean of the probabilities"}[bundle.method]
+    return "\n".join(
+        [
+            f"# {title}",
+            "",
+            f"Predicts the test photos with {len(bundle.runs)} trained network(s) and writes `submission.csv`: "
+            f"test-time augmentation {bundle.tta}, checkpoint {bundle.checkpoint}, joined by {joined}.",
+            "",
+            "| run | epochs | macro F1 on val, centre crop |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+            f"Checkpoints and wheels are in the dataset [{dataset}](https://www.kaggle.com/datasets/{dataset}), "
+            f"bundle {bundle.sha256[:12]}; written by {bundle.manifest['created_by']}.",
+        ]
+    )
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([|\\`*_<\[])", r"\\\1", text)
+
+
+def _f1(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def predict_submission(
+    *,
+    input_root: Path,
+    competition: str,
+    out: str | Path = "submission.csv",
+    bundle_sha256: str | None = None,
+    work: Path | None = None,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+) -> Path:
+    """Predict test with the runs of an attached bundle, as its manifest says, and write the checked submission.
+
+    Args:
+        input_root: where Kaggle mounts datasets and competitions, read-only.
+        out: the .csv; a JSON beside it says what made it.
+        bundle_sha256: which bundle; None: the only one attached.
+        work: where runs, index and predictions go; default: a temporary folder, because what lies beside the CSV
+            becomes the notebook's output.
+        batch_size: views that go through the network at once.
+
+    Raises:
+        UserError: bundle or data are not attached or not those that were packed for, or a photo does not decode.
+    """
+    dataset = find_bundle(input_root, bundle_sha256)
+    os.environ["COROLLA_KAGGLE_INPUT"] = str(input_root)  # where mounts.py looks
+    data = mounted_data(competition)
+    if data is None:
+        problem = mount_problem(competition)
+        raise UserError(problem or f"{input_root}: the data of {competition} is not attached, or holds no TFRecords")
+    with tempfile.TemporaryDirectory(prefix="corolla-") as temporary:
+        place = work or Path(temporary)
+        settings: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
+        return _predict_bundle(read_bundle(dataset), data, Path(out), place, settings)
+
+
+def _predict_bundle(bundle: Bundle, data: Path, out: Path, work: Path, settings: dict[str, Any]) -> Path:
+    runs = restore_runs(bundle.folder, work / "runs")
+    how: dict[str, Any] = {"tta": bundle.tta, "checkpoint": bundle.checkpoint}
+    for number, run in enumerate(runs, 1):
+        result = predict(run, split="test", data=data, index=work / "index", **how, **settings)
+        print(f"{number}/{len(runs)} {run.name}: predicted {len(result.predictions.ids)} photos")
+    joined = ensemble(runs, split="test", method=bundle.method, **how)
+    provenance = describe_runs(joined.runs, joined.members, method=bundle.method, **how, bundle_sha256=bundle.sha256)
+    write_submission(out, joined, data / "sample_submission.csv", joined.num_classes, provenance)
+    print(f"wrote {out}: {len(joined.ids)} rows, ids as in {data / 'sample_submission.csv'}")
+    return out

@@ -1,0 +1,71 @@
+"""A notebook on Kaggle: pushed, watched, its log."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from corolla.errors import Failure, UserError
+from corolla.files import write_atomically
+from corolla.kaggle.client import Kaggle
+from corolla.kaggle.faults import SITE
+from corolla.kaggle.submissions import silent
+
+NUM_LINES = 20
+
+State = Literal["running", "complete", "error", "cancelled"]
+
+
+def push(kaggle: Kaggle, folder: Path, kernel: str) -> int:
+    """Send a folder with kernel-metadata.json; the number of the version that runs now.
+
+    The client and Kaggle answer a refusal like a success, with the reason in a field.
+
+    Raises:
+        UserError: the competition or the dataset cannot be attached. Failure: any other refusal.
+    """
+
+    def save() -> Any:
+        with silent():
+            return kaggle.api.kernels_push(str(folder))
+
+    answer = kaggle.call(save, subject=kernel)
+    if slugs := list(answer.invalid_competition_sources or []):
+        rules = f"{SITE}/competitions/{slugs[0]}/rules"
+        raise UserError(f"{kernel}: {slugs[0]} cannot be attached to it; accept the rules at {rules}")
+    if refused := [*(answer.invalid_dataset_sources or []), *(answer.invalid_kernel_sources or [])]:
+        raise Failure(f"{kernel}: {', '.join(refused)} cannot be attached to it; nothing was submitted")
+    if answer.error or not answer.version_number:
+        raise Failure(f"{kernel}: Kaggle refuses the notebook: {answer.error or 'no version number in its answer'}")
+    return answer.version_number
+
+
+def run_state(kaggle: Kaggle, kernel: str) -> State:
+    """How the newest version fares."""
+    answer = kaggle.call(lambda: kaggle.api.kernels_status(kernel), subject=kernel)
+    name = answer.status.name
+    if name.startswith("CANCEL"):
+        return "cancelled"
+    return {"COMPLETE": "complete", "ERROR": "error"}.get(name, "running")  # pyright: ignore[reportReturnType]
+
+
+def log_tail(kaggle: Kaggle, kernel: str, path: Path) -> str:
+    """The last lines of the notebook's log; the whole goes to `path`."""
+    raw = kaggle.call(lambda: kaggle.api.kernels_logs(kernel), subject=kernel)
+    text = _plain(raw)
+    write_atomically(path, text.encode())
+    lines = text.rstrip().splitlines() or ["(Kaggle has no log of it)"]
+    return "\n".join([*lines[-NUM_LINES:], f"(all of it: {path})"])
+
+
+def _plain(log: str) -> str:
+    """A log is a JSON list of pieces {stream_name, time, data}, or one such piece a line, or plain text."""
+    try:
+        pieces = json.loads(log)
+    except ValueError:
+        try:
+            pieces = [json.loads(line.strip().strip("[],")) for line in log.splitlines() if line.strip(" [],")]
+        except ValueError:
+            return log
+    if isinstance(pieces, list) and all(isinstance(piece, dict) for piece in pieces):
+        return "".join(str(piece.get("data", "")) for piece in pieces)
+    return log

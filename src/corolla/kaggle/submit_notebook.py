@@ -1,0 +1,198 @@
+"""`corolla submit --notebook`: runs as a private dataset, a notebook that predicts with them, its version submitted."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corolla.errors import Failure
+from corolla.evaluation.ensemble import Method, ensemble_on_val
+from corolla.evaluation.metrics import macro_f1
+from corolla.evaluation.predictions import TTA, CheckpointName
+from corolla.files import write_atomically
+from corolla.kaggle.bundle import Bundle, pack
+from corolla.kaggle.client import Kaggle, connect
+from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now
+from corolla.kaggle.notebook import write_notebook
+from corolla.kaggle.patience import poll
+from corolla.kaggle.remote_notebook import log_tail, push, run_state
+from corolla.kaggle.submissions import await_score, get_competition, refuse_beyond_limit
+from corolla.kaggle.submit import Submitted, begin, competition_of, description, look, send
+from corolla.kaggle.upload_dataset import upload_dataset
+from corolla.training.run import data_of, open_run
+
+WAIT_S = 180 * 60.0
+SLUG_LENGTH = 50  # the most that Kaggle takes
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What things are called on Kaggle: always the same for a competition, so that they get versions, not siblings."""
+
+    owner: str
+    competition: str
+
+    @property
+    def dataset(self) -> str:
+        return f"{self.owner}/{f'corolla-{self.competition}'[:SLUG_LENGTH].strip('-')}"
+
+    @property
+    def slug(self) -> str:
+        return f"corolla-inference-{self.competition}"[:SLUG_LENGTH].strip("-")
+
+    @property
+    def title(self) -> str:
+        return self.slug.replace("-", " ")
+
+    @property
+    def kernel(self) -> str:
+        return f"{self.owner}/{self.slug}"
+
+
+def submit_notebook(
+    runs: Sequence[Path],
+    message: str,
+    *,
+    competition: str | None = None,
+    data: Path | None = None,
+    again: bool = False,
+    tta: TTA = "none",
+    method: Method = "vote",
+    checkpoint: CheckpointName = "best",
+    wheels: Sequence[Path] = (),
+    ledger: Path = LEDGER,
+    wait_s: float = WAIT_S,
+) -> Submitted:
+    """Pack runs, run them on Kaggle as a notebook without internet, and submit what it wrote, once.
+
+    Everything that is sent lies in `notebook-COMPETITION` beside the ledger: dataset, notebook, and the log if it
+    fails. Called again after a fault, it goes on: what is uploaded, pushed or submitted already is not sent again.
+
+    Args:
+        competition: default: the one that the data came from.
+        data: the data folder that says which; default: the one that the first run was trained with.
+        wheels: further wheels for the notebook; those of what is installed here fit this Python only.
+        again: submit once more what was submitted before.
+        wait_s: how long to wait for the notebook, and then for the score.
+
+    Raises:
+        UserError: a run is not fit, the day's submissions are used up, ...
+        Failure: an upload or the notebook failed (nothing was submitted), or Kaggle has not scored it.
+    """
+    opened = [open_run(folder) for folder in runs]
+    competition = competition or competition_of(data or data_of(opened[0]))
+    folder = ledger.parent / f"notebook-{competition}"
+    bundle = pack(
+        runs,
+        folder,
+        checkpoint=checkpoint,
+        tta=tta,
+        method=method,
+        name="corolla",
+        competition=competition,
+        wheels=wheels,
+    )
+    book = Ledger(ledger)
+    with book.alone():
+        entry = begin(
+            book,
+            again=again,
+            entry=Entry(
+                time=now(),
+                competition=competition,
+                csv="notebook",
+                sha256=bundle.sha256,
+                runs=" ".join(run["name"] for run in bundle.runs),
+                val_macro_f1=_val_macro_f1(runs, tta, method, checkpoint),
+                status="sending",
+                tag=f"corolla-{bundle.sha256[:12]}",
+                message=message,
+            ),
+        )
+        kaggle = connect()
+        entry, found = look(kaggle, book, entry, again=again)
+        if found is None:
+            about = get_competition(kaggle, competition)
+            refuse_beyond_limit(kaggle, competition, has_entered=about.user_has_entered)
+            names = _Names(kaggle.username, competition)
+            sent = send(
+                kaggle, book, entry, lambda: _finished_version(kaggle, bundle, folder, names, wait_s), _create(names)
+            )
+        else:
+            sent = found
+        return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
+
+
+def _val_macro_f1(runs: Sequence[Path], tta: TTA, method: Method, checkpoint: CheckpointName) -> str:
+    """Of the same ensemble, where val was predicted in the same way."""
+    joined = ensemble_on_val(runs, tta=tta, method=method, checkpoint=checkpoint)
+    return "" if joined is None or joined.labels is None else f"{macro_f1(joined.labels, joined.predicted):.5f}"
+
+
+def _create(names: _Names) -> Any:
+    def create(kaggle: Kaggle, entry: Entry, version: int) -> Any:
+        return kaggle.api.competition_submit_code(
+            "submission.csv", description(entry), entry.competition, names.kernel, version, quiet=True
+        )
+
+    return create
+
+
+def _finished_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: _Names, wait_s: float) -> int:
+    """The number of a version of the notebook that has run to its end with this bundle."""
+    kernel = write_notebook(
+        folder,
+        bundle,
+        owner=names.owner,
+        slug=names.slug,
+        title=names.title,
+        dataset=names.dataset,
+        competition=names.competition,
+    )
+    done = _State(folder / "state.json", bundle.sha256)
+    if not done.get("dataset"):
+        kaggle.say(f"{names.dataset}: uploading {bundle.num_bytes / 1e6:.0f} MB")
+        upload_dataset(kaggle, bundle.folder, names.dataset, notes=f"bundle {bundle.sha256[:12]}")
+        done.set("dataset", 1)
+    version = done.get("version")
+    if not version:
+        version = push(kaggle, kernel, names.kernel)
+        done.set("version", version)
+    kaggle.say(f"{names.kernel}: waiting for version {version} to run")
+    state = poll(lambda: _ended(kaggle, names.kernel), wait_s=wait_s, first_s=10, longest_s=60)
+    if state is None:
+        raise Failure(
+            f"{names.kernel}: version {version} has not ended within {wait_s / 60:.0f} min; nothing was submitted; the "
+            "same command goes on waiting"
+        )
+    if state != "complete":
+        done.set("version", 0)  # the next try is a new one
+        log = log_tail(kaggle, names.kernel, folder / "notebook.log")
+        raise Failure(f"{names.kernel}: version {version} ended with {state}, nothing was submitted; its log:\n{log}")
+    return version
+
+
+def _ended(kaggle: Kaggle, kernel: str) -> str | None:
+    state = run_state(kaggle, kernel)
+    return None if state == "running" else state
+
+
+class _State:
+    """What of a bundle Kaggle has already; forgotten when the bundle is another one."""
+
+    def __init__(self, path: Path, bundle: str) -> None:
+        self._path = path
+        try:
+            self._values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            self._values = {}
+        if self._values.get("bundle") != bundle:
+            self._values = {"bundle": bundle}
+
+    def get(self, name: str) -> int:
+        return int(self._values.get(name, 0))
+
+    def set(self, name: str, value: int) -> None:
+        self._values[name] = value
+        write_atomically(self._path, (json.dumps(self._values, indent=1) + "\n").encode())

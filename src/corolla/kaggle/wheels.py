@@ -1,0 +1,211 @@
+"""Wheels made from what is installed here: a Kaggle notebook without internet installs them from a dataset.
+
+Equal content gives equal bytes, so a bundle that was packed twice is recognised as the same one.
+"""
+
+import base64
+import csv
+import hashlib
+import importlib.metadata
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import Distribution
+from pathlib import Path, PurePosixPath
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import corolla
+from corolla.errors import UserError
+from corolla.files import replacing
+
+PREDICTION_NEEDS = ("annotated-types", "google-crc32c", "pydantic", "safetensors", "simplejpeg", "timm", "tqdm")
+"""What the modules that predict import, beside IMAGE_HAS; a test reads their imports and compares."""
+
+OPTIONAL = ("simplejpeg",)
+"""Without it OpenCV decodes to the same pixels, only more slowly: its wheel need not fit Kaggle's Python."""
+
+IMAGE_HAS = frozenset(
+    {
+        "huggingface-hub",
+        "numpy",
+        "opencv-python-headless",
+        "packaging",
+        "pandas",
+        "pillow",
+        "scikit-learn",
+        "scipy",
+        "torch",
+        "torchvision",
+    }
+)
+"""What Kaggle's image has in builds of its own, which stay whatever their version: torch belongs to its driver, the
+others to hundreds of neighbours (Kaggle/docker-python, kaggle_requirements.txt, on top of Colab's image)."""
+
+LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # of dist-info: an installation's, not a wheel's
+TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows
+
+Content = Path | bytes
+
+
+def build_wheel(folder: Path) -> Path:
+    """corolla's own wheel, from the package that is running (a checkout or an installed one), into `folder`.
+
+    Metadata and entry points are those of the installed distribution.
+
+    Raises:
+        UserError: corolla is not installed, only imported from a folder.
+    """
+    distribution = _installed("corolla")
+    metadata = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    package = Path(corolla.__file__).parent
+    members: dict[str, Content] = {
+        f"corolla/{path.relative_to(package).as_posix()}": path
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    stem = f"corolla-{distribution.version}"
+    info = f"{stem}.dist-info"
+    members[f"{info}/METADATA"] = metadata.encode()
+    members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: corolla\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    members[f"{info}/entry_points.txt"] = (distribution.read_text("entry_points.txt") or "").encode()
+    members |= {name: path for name, path in _files(distribution) if "/licenses/" in name and path.is_file()}
+    return _write(folder / f"{stem}-py3-none-any.whl", info, members)
+
+
+def repack(distribution_name: str, folder: Path) -> Path:
+    """The wheel of an installed distribution, put together again from its RECORD and its WHEEL's tags, into `folder`.
+
+    What lies outside site-packages (console scripts, manual pages) is left out; pip makes the scripts anew.
+
+    Raises:
+        UserError: there is no such distribution.
+        ValueError: it is an editable one, was not installed from a wheel, or files of it are gone.
+    """
+    distribution = _installed(distribution_name)
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        raise ValueError(f"{distribution_name}: is an editable installation, which holds no files to pack")
+    members: dict[str, Content] = dict(_files(distribution))
+    infos = {name.partition("/")[0] for name in members if name.endswith(".dist-info/METADATA")}
+    wheel = _wheel_facts(distribution_name)
+    if len(infos) != 1:
+        raise ValueError(f"{distribution_name}: was not installed from a wheel; install it with pip")
+    gone = [name for name, path in members.items() if isinstance(path, Path) and not path.is_file()]
+    if gone:
+        raise ValueError(f"{distribution_name}: {gone[0]} is gone; install it again")
+    info = infos.pop()
+    return _write(folder / f"{info.removesuffix('.dist-info')}-{_tag(wheel)}.whl", info, members)
+
+
+def inference_distributions() -> list[str]:
+    """The distributions that prediction needs and Kaggle's image may lack or have too old: canonical names, sorted.
+
+    Raises:
+        UserError: one of them is not installed here.
+    """
+    found: set[str] = set()
+    waiting = list(PREDICTION_NEEDS)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in found:
+            found.add(name)
+            waiting += [need.name for need in _requirements(name) if canonicalize_name(need.name) not in IMAGE_HAS]
+    return sorted(found)
+
+
+def pip_requirements() -> tuple[list[str], list[str]]:
+    """What pip is asked for in the notebook: (without their dependencies, with them).
+
+    The first need something of IMAGE_HAS: were pip to look at that, what its build declares but does not have would
+    stop it. The second are solved by pip, because a pydantic is good for exactly one pydantic-core. corolla's
+    floors go along; what satisfies them already, stays.
+    """
+    floors = {str(canonicalize_name(need.name)): str(need.specifier) for need in _requirements("corolla")}
+    alone: set[str] = set()
+    solved: set[str] = set()
+    for name in (name for name in PREDICTION_NEEDS if name not in OPTIONAL):
+        needs = {str(canonicalize_name(need.name)) for need in _requirements(name)}
+        if needs & IMAGE_HAS:
+            alone.add(name)
+            solved |= needs - IMAGE_HAS
+        else:
+            solved.add(name)
+    solved -= alone
+    with_floor = [[name + floors.get(name, "") for name in sorted(names)] for names in (alone, solved)]
+    return with_floor[0], with_floor[1]
+
+
+def _installed(name: str) -> Distribution:
+    found = list(importlib.metadata.distributions(name=name))
+    if not found:
+        raise UserError(f"{name}: is not installed here, but predicting needs it; pip install {name}")
+    # setuptools leaves an .egg-info beside an editable checkout, without the licence
+    return next((distribution for distribution in found if distribution.read_text("METADATA")), found[0])
+
+
+def _wheel_facts(name: str) -> str:
+    """The file WHEEL of an installed distribution."""
+    facts = _installed(name).read_text("WHEEL")
+    if facts is None:
+        raise ValueError(f"{name}: was not installed from a wheel; install it with pip")
+    return facts
+
+
+def _requirements(name: str) -> list[Requirement]:
+    """What a distribution needs here, extras aside."""
+    needs = map(Requirement, _installed(name).requires or [])
+    return [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+
+
+def _files(distribution: Distribution) -> Iterator[tuple[str, Path]]:
+    """Name in the wheel, and place, of the files of an installed distribution that belong into its wheel."""
+    for file in distribution.files or []:
+        name = PurePosixPath(file.as_posix())
+        outside = name.is_absolute() or ".." in name.parts
+        of_installation = name.parts[0].endswith(".dist-info") and name.name in LEFT_OUT
+        if not outside and not of_installation and name.suffix != ".pyc":
+            yield str(name), Path(str(distribution.locate_file(file)))
+
+
+def _tag(wheel: str) -> str:
+    """`cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64`, with the build number where there is one.
+
+    A name is the product of its parts (PEP 425, compressed tag sets), as the tags in WHEEL are one by one.
+    """
+    lines = [line.partition(":") for line in wheel.splitlines()]
+    tags = [value.strip().split("-") for key, _, value in lines if key == "Tag"]
+    build = [value.strip() for key, _, value in lines if key == "Build"]
+    parts = [".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True)]
+    return "-".join(build + parts)
+
+
+def _write(path: Path, info: str, members: Mapping[str, Content]) -> Path:
+    """Write the wheel with its RECORD; dist-info comes last, as PEP 427 recommends."""
+    names = sorted(members, key=lambda name: (name.startswith(f"{info}/"), name))
+    record: list[tuple[str, str, object]] = []
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name in names:
+            content = members[name]
+            executable = isinstance(content, Path) and content.stat().st_mode & 0o111
+            data = content.read_bytes() if isinstance(content, Path) else content
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            record.append((name, f"sha256={digest}", len(data)))
+            _add(archive, name, data, 0o755 if executable else 0o644)
+        _add(archive, f"{info}/RECORD", _csv([*record, (f"{info}/RECORD", "", "")]), 0o644)
+    return path
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, mode: int) -> None:
+    member = zipfile.ZipInfo(name, TIMESTAMP)
+    member.create_system = 3  # Unix, wherever this runs
+    member.external_attr = (0o100000 | mode) << 16
+    archive.writestr(member, data, zipfile.ZIP_DEFLATED)
+
+
+def _csv(rows: Iterable[tuple[object, ...]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
