@@ -67,7 +67,8 @@ def test_a_dropped_download_is_resumed(
     assert len(standin.files[name]) > 3 << 20
     standin.add_fault("storage", "drop", at=1_500_000, rst=rst)
     api.competition_download_file(SLUG, name, path=str(tmp_path), quiet=True)
-    assert (tmp_path / Path(name).name).read_bytes() == standin.files[name]
+    (path,) = tmp_path.rglob(Path(name).name)  # 2.2.5 makes its folders
+    assert path.read_bytes() == standin.files[name]
     first, second = standin.requests("storage")
     assert (first.status, first.sent, second.status) == (200, 1_500_000, 206)
     assert second.headers["Range"] == "bytes=1048576-"

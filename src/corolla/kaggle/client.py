@@ -110,8 +110,11 @@ def _api_class() -> Any:
             return self.upload_complete(str(path), url, True) == module.ResumableUploadResult.COMPLETE
 
         def upload_files(self, request: Any, resources: Any, folder: str, *args: Any, **options: Any) -> None:
-            super().upload_files(request, resources, folder, *args, **options)
-            # A file whose upload failed is left out without a word.
+            try:
+                super().upload_files(request, resources, folder, *args, **options)
+            except ValueError as error:  # 2.2.5, of an upload that failed
+                raise requests.ConnectionError(str(error)) from None
+            # Up to 2.2.4 a file whose upload failed is left out without a word.
             wanted = [path for path in Path(folder).iterdir() if path.name != self.DATASET_METADATA_FILE]
             if len(request.files) != len(wanted):
                 raise requests.ConnectionError(f"{len(request.files)} of {len(wanted)} files were uploaded")

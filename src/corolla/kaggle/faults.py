@@ -95,14 +95,13 @@ def explain(error: BaseException, subject: str) -> UserError | Failure:
 def _reason(error: BaseException) -> str:
     """The innermost cause, such as `Connection reset by peer`: urllib3 wraps it several times, with addresses."""
     inner: BaseException | None = error
-    while inner is not None:
+    for _ in range(10):
+        if inner is None:
+            break
         if isinstance(inner, OSError) and inner.strerror:
             return inner.strerror
         args = [arg for arg in (*inner.args, getattr(inner, "reason", None)) if isinstance(arg, BaseException)]
-        nested = args[0] if args else inner.__cause__ or inner.__context__
-        if nested is inner:
-            break
-        inner = nested
+        inner = args[0] if args else inner.__cause__ or inner.__context__
     text = " ".join(str(error).split())
     return text[:120] if "://" not in text and "0x" not in text else type(error).__name__
 
