@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Runs to a score: ten-crop predictions of val and test, a vote, a checked CSV, sent to Kaggle exactly once.
-# usage: scripts/submit.sh NAME RUN... ; writes submissions/NAME.csv
-# For a competition that takes notebooks only: corolla submit --notebook RUN...
+# Runs to a score in a competition that takes notebooks, as tpu-getting-started does: they are packed, run on Kaggle
+# with ten-crop and a vote, and what they wrote is submitted exactly once.
+# usage: scripts/submit.sh MESSAGE RUN... [-- corolla submit OPTIONS]
+# Where CSV files are taken: corolla predict, corolla ensemble, corolla submit CSV.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,4s/^# //p' "$0" >&2
+    sed -n '2,5s/^# //p' "$0" >&2
     exit 2
 fi
 cd "$(dirname "$0")/.."
 bash scripts/install.sh
-export PATH="$PWD/.venv/bin:$PATH"
-name=$1
+message=$1
 shift
-for split in val test; do
-    corolla predict "$@" --split $split --tta ten-crop
+runs=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    runs+=("$1")
+    shift
 done
-corolla ensemble "$@" --method vote --tta ten-crop --out "submissions/$name.csv"
-corolla submit "submissions/$name.csv" --message "$name"
+[ $# = 0 ] || shift
+exec .venv/bin/corolla submit --notebook "${runs[@]}" --tta ten-crop --method vote --message "$message" "$@"

@@ -1,12 +1,14 @@
 """The command line: one subcommand per stage, in the order of the pipeline. Each stands in `corolla.commands`."""
 
+import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 import tyro
 
-from corolla.commands.common import DONE, FAILED, USER_ERROR
+from corolla.commands.common import DONE, FAILED, STOPPED, USER_ERROR
 from corolla.commands.data import check, download, show, stats, synth
 from corolla.commands.learn import ensemble, predict, score, train
 from corolla.commands.submit import doctor, leaderboard, submissions, submit
@@ -62,6 +64,10 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def main() -> int:
     """The entry point; exit status 0 done, 2 the user's mistake, 75 stopped with a checkpoint, 1 anything else."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without some letter shows another in its place
+            stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # says as much as Ctrl-C does; training has its own
     try:
         status = run_command(sys.argv[1:])
         sys.stdout.flush()  # so that a pipe that was closed is found here
@@ -73,8 +79,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return FAILED
+        resumes = sys.argv[1:2] in (["download"], ["submit"])
+        print("interrupted" + "; the same command goes on where it stopped" * resumes, file=sys.stderr)
+        return STOPPED if resumes else FAILED
     except BrokenPipeError:  # `corolla stats | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

@@ -149,6 +149,66 @@ def test_killed_while_it_was_sent_the_next_one_looks_first(
     assert [entry.status for entry in rows(tmp_path)] == ["complete"]
 
 
+def test_a_listing_that_lags_does_not_make_a_second_submission(
+    server: StandIn, send: Callable[..., Any], tmp_path: Path
+) -> None:
+    server.add_fault("CreateSubmission", "lost_answer", times=3)
+    server.add_fault("ListSubmissions", "raw", body={"submissions": []}, times=None)
+    with pytest.raises(Failure, match="counts one submission more; Kaggle does not list the submission"):
+        send()
+    assert (len(server.submissions), [entry.status for entry in rows(tmp_path)]) == (1, ["sending"])
+    server.clear_faults()
+    assert not send().sent
+    assert len(server.submissions) == 1
+
+
+def test_a_refused_listing_after_a_lost_answer_is_no_proof(
+    server: StandIn, send: Callable[..., Any], tmp_path: Path
+) -> None:
+    server.add_fault("CreateSubmission", "lost_answer")
+    server.add_fault("ListSubmissions", "status", code=403, times=None, after=1)
+    with pytest.raises(UserError):
+        send()
+    assert [entry.status for entry in rows(tmp_path)] == ["sending"]
+
+
+@pytest.mark.parametrize("code", [400, 429])
+def test_a_submission_that_is_refused_is_not_sent(
+    code: int, server: StandIn, send: Callable[..., Any], tmp_path: Path
+) -> None:
+    server.add_fault("CreateSubmission", "status", code=code, times=None, message="no more of these")
+    with pytest.raises((UserError, Failure)):
+        send()
+    assert [entry.status for entry in rows(tmp_path)] == ["not sent"]
+    server.clear_faults()
+    assert send(message="second words").entry.message == "second words"
+    assert len(rows(tmp_path)) == 1
+
+
+def test_a_csv_changed_meanwhile_is_not_sent(
+    server: StandIn, send: Callable[..., Any], mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from corolla.kaggle import submit as module
+
+    limit = module.refuse_beyond_limit
+
+    def change(*args: Any, **options: Any) -> int:
+        mine.write_text(mine.read_text().replace(",2", ",7"))
+        return limit(*args, **options)
+
+    monkeypatch.setattr(module, "refuse_beyond_limit", change)
+    with pytest.raises(UserError, match="was changed while it was being submitted"):
+        send()
+    assert server.count("StartSubmissionUpload") == 0
+
+
+def test_names_that_are_no_text(server: StandIn, send: Callable[..., Any], mine: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "caf\udce9.csv"
+    odd.write_bytes(mine.read_bytes())
+    assert send(path=odd, message="caf\udce9", data=tmp_path / "data").sent
+    assert rows(tmp_path)[0].message == "caf\ufffd"
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -319,6 +379,18 @@ def test_the_commands_as_processes(standin: StandIn, kaggle_home: Path, mine: Pa
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert len(standin.submissions) == 1
+
+
+@pytest.mark.parametrize("name", ["KAGGLE_API_TOKEN", "KAGGLE_TOKEN", "KAGGLE_KEY"])
+def test_a_secret_with_a_line_break_is_not_quoted(
+    name: str, standin: StandIn, kaggle_home: Path, mine: Path, tmp_path: Path
+) -> None:
+    environment = standin.environment(kaggle_home) | {name: "very-secret\r"}
+    done = corolla(environment, "submit", mine, "--ledger", tmp_path / "ledger.csv")
+    assert done.returncode == 2
+    assert "very-secret" not in done.stdout + done.stderr
+    done = corolla(environment, "doctor", "--data", tmp_path, "--runs", tmp_path)
+    assert "very-secret" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_dataset_that_fails(server: StandIn, send: Callable[..., Any]) -> None
 
 def test_a_file_that_does_not_arrive_makes_no_dataset(server: StandIn, send: Callable[..., Any]) -> None:
     server.add_fault("upload", "status", code=403, times=None, match="best.pt")
-    with pytest.raises(Failure, match="files were uploaded|Upload unsuccessful"):
+    with pytest.raises(Failure, match=r"files were uploaded|Upload unsuccessful"):
         send()
     assert (server.datasets, server.kernels) == ({}, [])
     server.clear_faults()

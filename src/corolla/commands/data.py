@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from corolla.commands.common import DONE, FAILED, Folder, next_command
+from corolla.commands.common import DONE, FAILED, Folder, next_command, slug
 from corolla.errors import UserError
 from corolla.evaluation.predictions import SplitName
 
@@ -28,7 +28,7 @@ def download(
 
     if timeout <= 0 or patience < 0:
         raise UserError("--timeout must be above 0 and --patience not below")
-    done = download_data(competition, size=size, to=to, timeout_s=timeout, patience_s=patience)
+    done = download_data(slug(competition) or "", size=size, to=to, timeout_s=timeout, patience_s=patience)
     if done.mounted is not None:
         print(f"{to}: links to the data mounted at {done.mounted}; nothing to download")
     else:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from corolla.commands.common import DONE, FAILED, next_command
+from corolla.commands.common import DONE, FAILED, next_command, slug
 from corolla.errors import UserError
 from corolla.evaluation.predictions import TTA, CheckpointName
 from corolla.kaggle.ledger import LEDGER
@@ -45,13 +45,15 @@ def submit(
     """
     if (csv is None) == (not notebook):
         raise UserError("name either a CSV to submit, or runs with --notebook RUN...")
+    if wheels is not None and not wheels.is_dir():
+        raise UserError(f"--wheels {wheels}: there is no such folder")
     if notebook:
         from corolla.kaggle.submit_notebook import WAIT_S, submit_notebook
 
         done = submit_notebook(
             notebook,
             message or " ".join(run.name for run in notebook),
-            competition=competition,
+            competition=slug(competition),
             data=data,
             again=again,
             tta=tta,
@@ -69,7 +71,7 @@ def submit(
         done = submit_csv(
             csv,
             message or csv.stem,
-            competition=competition,
+            competition=slug(competition),
             data=data,
             again=again,
             ledger=ledger,
@@ -79,7 +81,7 @@ def submit(
     private = f", private {entry.private_score}" if entry.private_score else ""
     what = "submission" if done.sent else "already there, submission"
     print(f"{entry.competition}: {what} {entry.ref} of {entry.csv}: public score {entry.public_score or '-'}{private}")
-    print(f"recorded in {ledger}")
+    print(f"{ledger} has it, with {entry.runs or 'no runs'} behind it")
     print(next_command("submissions", *([] if ledger == LEDGER else ["--ledger", ledger])))
     return DONE
 
@@ -117,7 +119,7 @@ def submissions(competition: str | None = None, ledger: Path = LEDGER) -> int:
         print(pd.DataFrame(rows).to_string(index=False) if rows else "no submissions yet")
 
     try:
-        show(list_all(competition, ledger=ledger))
+        show(list_all(slug(competition), ledger=ledger))
     except UserError:
         raise
     except RuntimeError:
@@ -137,7 +139,7 @@ def leaderboard(competition: str | None = None, data: Path = Path("data"), top: 
     from corolla.kaggle.leaderboard import leaderboard as fetch
     from corolla.kaggle.submit import competition_of
 
-    board = fetch(competition or competition_of(data))
+    board = fetch(slug(competition) or competition_of(data))
     shown = list(board.standings[:top])
     if board.own is not None and board.own not in shown:
         shown.append(board.own)
@@ -171,5 +173,5 @@ def doctor(
 
     report = examine(data=data, runs=runs, competition=competition, online=not offline)
     print(*report.lines(), sep="\n")
-    print(f"{len(report.faults)} faults" if report.faults else "no faults")
+    print(f"faults: {len(report.faults)}" if report.faults else "no faults")
     return FAILED if report.faults else DONE

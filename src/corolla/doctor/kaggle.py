@@ -64,4 +64,7 @@ def account_findings(competition: str, *, patience_s: float = 5.0) -> Iterator[F
         yield Finding("Kaggle", "ok", f"signed in as {kaggle.username}")
         if not about.user_has_entered:
             rules = f"https://www.kaggle.com/competitions/{competition}/rules"
-            yield Finding("Kaggle", "note", f"you have not joined {competition}", f"accept its rules at {rules}")
+            yield Finding("Kaggle", "fault", f"you have not joined {competition}", f"accept its rules at {rules}")
+        elif about.is_kernels_submissions_only:
+            text = f"{competition} takes notebooks, not CSV files"
+            yield Finding("Kaggle", "note", text, "corolla submit --notebook RUN... makes and submits one")

@@ -80,8 +80,12 @@ def disk_findings(places: dict[str, Path]) -> Iterator[Finding]:
     """Free space, once for each disk."""
     disks: dict[int, tuple[Path, list[str]]] = {}
     for name, path in places.items():
-        there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
-        disks.setdefault(there.stat().st_dev, (there, []))[1].append(f"{name} ({path})")
+        try:
+            there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+            disks.setdefault(there.stat().st_dev, (there, []))[1].append(f"{name} ({path})")
+        except OSError as error:
+            remedy = f"ls -ld {shlex.quote(str(path))}, or name another place: --to, --runs, XDG_CACHE_HOME"
+            yield Finding("disk", "fault", f"{name} ({path}) can't be looked at: {error.strerror}", remedy)
     for there, names in disks.values():
         free = shutil.disk_usage(there).free
         state: State = "fault" if free < DISK_LEAST else "note" if free < DISK_ENOUGH else "ok"

@@ -45,6 +45,22 @@ class _Adapter(HTTPAdapter):
         return super().send(request, *args, **options)
 
 
+class _PatientRequests:
+    """The module `requests` with sessions that have timeouts."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(requests, name)
+
+    def Session(self) -> requests.Session:
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Adapter(timeout_s=self._timeout_s))
+        return session
+
+
 def _refuse_call(*_: Any, **__: Any) -> None:
     raise requests.ConnectionError("no request while importing")
 
@@ -83,6 +99,7 @@ def _api_class() -> Any:
 
         already_printed_version_warning = True  # it would go to stdout
         timeout_s: float = TIMEOUT_S
+        num_uploaded: int = 0
 
         def build_kaggle_client(self) -> Any:
             client = super().build_kaggle_client()
@@ -98,12 +115,16 @@ def _api_class() -> Any:
             super().download_file(*args, **options, max_retries=0, timeout=self.timeout_s)
 
         def upload_complete(self, *args: Any, **options: Any) -> Any:
-            before = module.HTTPAdapter
+            # It makes sessions of its own, with an adapter for the upload and none for the question how far it came.
+            before = module.HTTPAdapter, module.requests
             module.HTTPAdapter = functools.partial(_Adapter, timeout_s=self.timeout_s)
+            module.requests = _PatientRequests(self.timeout_s)
             try:
-                return super().upload_complete(*args, **options)
+                result = super().upload_complete(*args, **options)
             finally:
-                module.HTTPAdapter = before
+                module.HTTPAdapter, module.requests = before
+            self.num_uploaded += result == module.ResumableUploadResult.COMPLETE
+            return result
 
         def uploads(self, path: Path, url: str) -> bool:
             """Whether the file's upload was completed; the client's answer to a failure is an answer like any other."""

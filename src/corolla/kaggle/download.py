@@ -1,6 +1,7 @@
 """`corolla download`: one size of the competition's TFRecords, every file verified before it is moved into place."""
 
 import contextlib
+import errno
 import fcntl
 import re
 import shutil
@@ -11,11 +12,11 @@ from pathlib import Path
 
 from corolla.errors import UserError
 from corolla.kaggle.client import PATIENCE_S, TIMEOUT_S, Kaggle, connect
-from corolla.kaggle.fetch import STAGING, Fetching, bytes_in
+from corolla.kaggle.fetch import STAGING, Fetching, bytes_in, staging_of
 from corolla.kaggle.mounts import attached, mount_problem, mounted_data
 from corolla.kaggle.origin import Origin, read_origin
 from corolla.kaggle.patience import pages
-from corolla.kaggle.verify import SAMPLE_SUBMISSION, missing
+from corolla.kaggle.verify import SAMPLE_SUBMISSION, ids_agree, missing
 
 COMPETITION = "tpu-getting-started"
 SPARE_BYTES = 64 << 20  # left free on the disk
@@ -77,9 +78,18 @@ def download(
         wanted = select(list_files(kaggle, competition), size, competition)
         origin.files[str(size)] = wanted
         lacking = missing(to, wanted, progress=progress)
-        _check_space(to, sum(lacking.values()))
+        _check_space(to, lacking)
         origin.save(to)
+        if lacking:
+            size_mb = sum(lacking.values()) / 1e6
+            print(f"{competition}: fetching {len(lacking)} files, {size_mb:.0f} MB, into {to}", file=sys.stderr)
         Fetching(kaggle, competition, to, lacking).run(progress=progress)
+        if not ids_agree(to, wanted):  # the one file without a checksum
+            Fetching(kaggle, competition, to, {SAMPLE_SUBMISSION: wanted[SAMPLE_SUBMISSION]}).run(progress=progress)
+            if not ids_agree(to, wanted):
+                print(
+                    f"{to / SAMPLE_SUBMISSION}: its ids are not those of test; corolla check says more", file=sys.stderr
+                )
     return Download(folder=to, num_files=len(wanted), num_fetched=len(lacking), num_bytes=sum(wanted.values()))
 
 
@@ -112,8 +122,9 @@ def select(files: dict[str, int], size: int, competition: str) -> dict[str, int]
     return {SAMPLE_SUBMISSION: files[SAMPLE_SUBMISSION], **dict(sorted(chosen.items()))}
 
 
-def _check_space(folder: Path, num_bytes: int) -> None:
-    staged = bytes_in(folder / STAGING)
+def _check_space(folder: Path, lacking: dict[str, int]) -> None:
+    num_bytes = sum(lacking.values())
+    staged = sum(bytes_in(staging_of(folder, name)) for name in lacking)
     needed, free = num_bytes - staged + SPARE_BYTES, shutil.disk_usage(folder).free
     if num_bytes and needed > free:
         raise UserError(
@@ -126,8 +137,15 @@ def _check_space(folder: Path, num_bytes: int) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """One download at a time into a folder; the lock dies with the process. Another one waits and finds the files."""
     staging = folder / STAGING
-    staging.mkdir(exist_ok=True)
-    with (staging / "lock").open("w") as file:
+    try:
+        staging.mkdir(exist_ok=True)
+        lock = (staging / "lock").open("w")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        yield  # nobody writes here, so verifying is all that can be done
+        return
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

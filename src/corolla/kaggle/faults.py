@@ -83,12 +83,19 @@ def explain(error: BaseException, subject: str) -> UserError | Failure:
         )
     if isinstance(error, _NETWORK):
         return Failure(f"{subject}: the connection to Kaggle failed ({_reason(error)})")
+    if isinstance(error, ValueError) and "header" in str(error).lower():
+        used = find_credentials()
+        place = f" in {used[0].place}" if used else ""
+        return UserError(
+            f"the {used[0].kind if used else 'key'}{place} holds a line break or the like: put it there anew"
+        )
     if isinstance(error, OSError):
         advice = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        return UserError(f"{error.filename or subject}: {error.strerror or error}{advice}")
+        return UserError(f"{error.filename or subject}: {error.strerror or type(error).__name__}{advice}")
+    # Not its words: they may quote what was sent, the key among it.
     return Failure(
-        f"{subject}: an answer of Kaggle's that this client does not understand ({type(error).__name__}: {error}); a "
-        "newer one may: pip install -U kaggle"
+        f"{subject}: an answer of Kaggle's that this client does not understand ({type(error).__name__}); a newer one "
+        "may: pip install -U kaggle"
     )
 
 
@@ -121,6 +128,8 @@ def _explain_status(error: requests.HTTPError, subject: str) -> UserError | Fail
             f"Kaggle does not accept the {used[0].kind if used else 'credentials'}{place} (401): make a new one at "
             f"{SITE}/settings and put it there"
         )
+    if "/" in subject and 400 <= status < 500 and status != 429:  # a dataset or a notebook
+        return UserError(f"{subject}: Kaggle refuses ({status}: {said})")
     if status == 403:
         return UserError(
             f"{subject}: Kaggle refuses access (403: {said}); sign in and accept the rules at "

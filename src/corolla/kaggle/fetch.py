@@ -7,6 +7,7 @@ import queue
 import shutil
 import threading
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -46,7 +47,8 @@ class Fetching:
         for thread in threads:
             thread.start()
         total, hidden = sum(self._files.values()), None if progress else True
-        with tqdm(total=total, unit="B", unit_scale=True, desc="download", disable=hidden) as bar:
+        there = sum(bytes_in(staging_of(self._folder, name)) for name in self._files)
+        with tqdm(total=total, initial=there, unit="B", unit_scale=True, desc="download", disable=hidden) as bar:
             for thread in threads:
                 while thread.is_alive():
                     thread.join(SHOW_EVERY_S)
@@ -56,12 +58,9 @@ class Fetching:
 
     def _show(self, bar: "tqdm[Any]") -> None:
         done = sum(self._files[name] for name in list(self._done))
-        staged = sum(bytes_in(self._staging(name)) for name in self._files.keys() - self._done)
+        staged = sum(bytes_in(staging_of(self._folder, name)) for name in self._files.keys() - self._done)
         bar.n = min(done + staged, bar.total)
         bar.set_postfix_str(f"{len(self._done)}/{len(self._files)} files", refresh=True)
-
-    def _staging(self, name: str) -> Path:
-        return self._folder / STAGING / name.replace("/", "--")
 
     def _work(self) -> None:
         while not self._stopped():
@@ -71,7 +70,6 @@ class Fetching:
                 return
             try:
                 self._fetch(name)
-                self._done.add(name)
             except Exception as error:  # whatever it is, the main thread raises it
                 self._errors[name] = error
 
@@ -80,7 +78,7 @@ class Fetching:
         return any(not isinstance(error, _Damaged) for error in self._errors.values())
 
     def _fetch(self, name: str) -> None:
-        staging, reason = self._staging(name), ""
+        staging, reason = staging_of(self._folder, name), ""
         for attempt in range(NUM_TRIES):
             if attempt or not _whole(staging):  # killed just before it was moved, a file waits there
                 self._kaggle.call(
@@ -91,11 +89,14 @@ class Fetching:
             try:
                 path, as_sent = _arrived(staging, name)
                 verify(path, name, self._files[name], as_sent=as_sent)
-            except Rejected as error:
-                reason = str(error)
+            except Exception as error:
                 shutil.rmtree(staging)  # the client's marker too: by it, the client would go on from bad bytes
+                if not isinstance(error, Rejected):
+                    raise
+                reason = str(error)
                 continue
             _publish(path, self._folder / name)
+            self._done.add(name)  # before its folder goes, so that the bar never counts back
             shutil.rmtree(staging)
             return
         raise _Damaged(f"{name}: was sent damaged {NUM_TRIES} times ({reason}); nothing was put in its place")
@@ -139,7 +140,7 @@ def _arrived(staging: Path, name: str) -> tuple[Path, int | None]:
                 unzipped = staging / "unzipped"
                 with unzipped.open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
-        except (zipfile.BadZipFile, IndexError, EOFError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, IndexError, EOFError, ValueError, RuntimeError) as error:
             raise Rejected(f"the zip around it is damaged ({error})") from None
         return unzipped, archive.stat().st_size
     if any(is_html(path) for path in files):
@@ -160,6 +161,11 @@ def _publish(path: Path, place: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
     path.replace(place)
+
+
+def staging_of(folder: Path, name: str) -> Path:
+    """The private folder in which a file is staged."""
+    return folder / STAGING / name.replace("/", "--")
 
 
 def bytes_in(folder: Path) -> int:

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import fcntl
 import io
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +52,11 @@ COLUMNS = [field.name for field in dataclasses.fields(Entry)]
 _REQUIRED = {field.name for field in dataclasses.fields(Entry) if field.default is dataclasses.MISSING}
 
 
+def text(value: object) -> str:
+    """As it can stand in the file: a path or message may hold bytes that are no text."""
+    return os.fsencode(str(value)).decode("utf-8", "replace")
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -70,6 +77,10 @@ class Ledger:
 
     def write(self, entry: Entry) -> None:
         """Replace the row of the same competition and tag, or append one."""
+        with self._locked("lock"):
+            self._write(entry)
+
+    def _write(self, entry: Entry) -> None:
         rows = self._rows()
         new = dataclasses.asdict(entry)
         for row in rows:
@@ -79,11 +90,11 @@ class Ledger:
         else:
             rows.append(new)
         names = COLUMNS + [name for name in (rows[0] if rows else {}) if name not in COLUMNS]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+        table = io.StringIO()
+        writer = csv.DictWriter(table, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomically(self.path, text.getvalue().encode())
+        write_atomically(self.path, table.getvalue().encode())
 
     def _rows(self) -> list[dict[str, str]]:
         try:
@@ -101,8 +112,19 @@ class Ledger:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """One process at a time sends; the lock dies with it."""
+        """One process at a time sends; another one waits."""
+        with self._locked("sending", waiting=f"{self.path}: another corolla submit is under way; waiting"):
+            yield
+
+    @contextmanager
+    def _locked(self, name: str, *, waiting: str = "") -> Iterator[None]:
+        """A lock that dies with the process."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f".{self.path.name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with self.path.with_name(f".{self.path.name}.{name}").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waiting:
+                    print(waiting, file=sys.stderr)
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield

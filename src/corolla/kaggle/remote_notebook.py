@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import requests
+
 from corolla.errors import Failure, UserError
 from corolla.files import write_atomically
 from corolla.kaggle.client import Kaggle
-from corolla.kaggle.faults import SITE
+from corolla.kaggle.faults import SITE, status_of
 from corolla.kaggle.submissions import silent
 
 NUM_LINES = 20
 
-State = Literal["running", "complete", "error", "cancelled"]
+State = Literal["running", "complete", "error", "cancelled", "missing"]
 
 
 def push(kaggle: Kaggle, folder: Path, kernel: str) -> int:
@@ -40,8 +42,21 @@ def push(kaggle: Kaggle, folder: Path, kernel: str) -> int:
 
 
 def run_state(kaggle: Kaggle, kernel: str) -> State:
-    """How the newest version fares."""
-    answer = kaggle.call(lambda: kaggle.api.kernels_status(kernel), subject=kernel)
+    """How the newest version fares; missing: there is no such notebook (of this account's)."""
+
+    def ask() -> Any:
+        try:
+            return kaggle.api.kernels_status(kernel)
+        except requests.RequestException as error:
+            if status_of(error) == 404:
+                return None
+            raise
+        except ValueError:  # what the client makes of 401 and 403
+            return None
+
+    answer = kaggle.call(ask, subject=kernel)
+    if answer is None:
+        return "missing"
     name = answer.status.name
     if name.startswith("CANCEL"):
         return "cancelled"

@@ -105,7 +105,12 @@ def await_score(kaggle: Kaggle, entry: Entry, ledger: Ledger, *, wait_s: float) 
         now = entry if submission is None else updated(entry, submission)
         return now if now.status in ("complete", "error") else None
 
-    result = poll(scored, wait_s=wait_s)
+    if entry.status == "pending":
+        kaggle.say(f"{entry.competition}: sent as submission {entry.ref}; waiting for its score")
+    try:
+        result = poll(scored, wait_s=wait_s)
+    except (UserError, Failure) as error:
+        raise Failure(f"submission {entry.ref} is sent; its score is not known yet, because {error}") from None
     if result is None:
         raise Failure(
             f"submission {entry.ref} is sent, but Kaggle has not scored it within {wait_s / 60:.0f} min; "
@@ -154,8 +159,7 @@ def submissions(competition: str | None = None, *, ledger: Path = LEDGER, kaggle
     if not wanted:
         raise UserError(f"{ledger}: holds no submission yet; name a competition with --competition")
     kaggle = kaggle or connect()
-    with book.alone():
-        lines = [line for slug in wanted for line in _reconcile(kaggle, slug, book)]
+    lines = [line for slug in wanted for line in _reconcile(kaggle, slug, book)]
     return sorted(lines, key=lambda line: line.entry.time)
 
 

@@ -1,7 +1,6 @@
 """`corolla submit`: a checked CSV to Kaggle, exactly once, and its score into the ledger."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from typing import Any
 
 from corolla.data.index import read_class_names
 from corolla.errors import Failure, UserError
+from corolla.files import sha256 as sha256_of
 from corolla.kaggle.client import Kaggle, Unclear, connect
-from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now
+from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.origin import read_origin
 from corolla.kaggle.patience import poll
 from corolla.kaggle.submission import check_submission, read_labels
@@ -65,43 +65,48 @@ def submit(
         UserError: the CSV is not fit, the day's submissions are used up, the competition takes notebooks only, ...
         Failure: the upload failed (nothing was submitted), or Kaggle has not scored it.
     """
-    table = read_labels(csv)
-    content = csv.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    made = _provenance(csv, sha256)
-    folder = data or Path(made.get("data", "data"))
-    sample = read_labels(folder / "sample_submission.csv")
-    check_submission(table, sample, len(read_class_names(folder / "classes.txt")), source=str(csv))
-    competition = competition or competition_of(folder)
     book = Ledger(ledger)
     with book.alone():
-        entry = begin(
-            book,
-            again=again,
-            entry=Entry(
-                time=now(),
-                competition=competition,
-                csv=str(csv),
-                sha256=sha256,
-                runs=" ".join(run["run"] for run in made.get("runs", [])),
-                val_macro_f1="" if made.get("val_macro_f1") is None else f"{made['val_macro_f1']:.5f}",
-                status="sending",
-                tag=f"corolla-{sha256[:12]}",
-                message=message,
-            ),
-        )
+        entry, made = _checked(csv, message, competition, data)
+        entry = begin(book, entry, again=again)
         kaggle = connect()
         entry, found = look(kaggle, book, entry, again=again)
         if found is None:
-            about = get_competition(kaggle, competition)
+            about = get_competition(kaggle, entry.competition)
             if about.is_kernels_submissions_only:
-                raise _notebooks_only(competition, made)
-            left = refuse_beyond_limit(kaggle, competition, has_entered=about.user_has_entered)
-            kaggle.say(f"{competition}: sending {csv}; {left} submissions are left today")
-            sent = send(kaggle, book, entry, lambda: _upload(kaggle, csv, competition, made), _create)
+                raise _notebooks_only(entry.competition, made)
+            left = refuse_beyond_limit(kaggle, entry.competition, has_entered=about.user_has_entered)
+            kaggle.say(f"{entry.competition}: sending {csv}; {left} submissions are left today")
+            sent = send(kaggle, book, entry, lambda: (_upload(kaggle, csv, entry, made), entry.csv), _create)
         else:
             sent = found
-        return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
+    return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
+
+
+def _checked(csv: Path, message: str, competition: str | None, data: Path | None) -> tuple[Entry, dict[str, Any]]:
+    """A new row for the ledger, and what the JSON beside the CSV says."""
+    table = read_labels(csv)
+    sha256 = sha256_of(csv)
+    made = _provenance(csv, sha256)
+    folder = data or Path(made.get("data", "data"))
+    if not (folder / "sample_submission.csv").exists():
+        raise UserError(
+            f"{csv}: {folder} has no sample_submission.csv to check it by; name its data folder with --data"
+        )
+    sample = read_labels(folder / "sample_submission.csv")
+    check_submission(table, sample, len(read_class_names(folder / "classes.txt")), source=str(csv))
+    entry = Entry(
+        time=now(),
+        competition=competition or competition_of(folder),
+        csv=text(csv),
+        sha256=sha256,
+        runs=" ".join(run["run"] for run in made.get("runs", [])),
+        val_macro_f1="" if made.get("val_macro_f1") is None else f"{made['val_macro_f1']:.5f}",
+        status="sending",
+        tag=f"corolla-{sha256[:12]}",
+        message=text(message),
+    )
+    return entry, made
 
 
 def competition_of(folder: Path) -> str:
@@ -134,7 +139,9 @@ def begin(book: Ledger, entry: Entry, *, again: bool) -> Entry:
     With `again` it is a new one with a tag of its own, but for an earlier one that was broken off.
     """
     same = [e for e in book.read() if e.competition == entry.competition and e.sha256 == entry.sha256]
-    if same and (not again or same[-1].status in ("sending", "not sent")):
+    if same and same[-1].status == "not sent":  # nothing of it is at Kaggle, so this call's words count
+        return dataclasses.replace(entry, tag=same[-1].tag, status="not sent")
+    if same and (not again or same[-1].status == "sending"):
         return same[-1]
     return dataclasses.replace(entry, tag=f"{entry.tag}-{len(same) + 1}") if same else entry
 
@@ -145,7 +152,7 @@ def look(kaggle: Kaggle, book: Ledger, entry: Entry, *, again: bool) -> tuple[En
     Raises:
         UserError: the ledger has it as sent, and Kaggle does not list it.
     """
-    known = entry in book.read()
+    known = any((e.competition, e.tag) == (entry.competition, entry.tag) for e in book.read())
     # One that was being sent when its process died may still be on its way.
     wait_s = LOOK_S if known and entry.status == "sending" else 0
     tagged = poll(lambda: find_tagged(kaggle, entry.competition, entry.tag), wait_s=wait_s)
@@ -157,7 +164,8 @@ def look(kaggle: Kaggle, book: Ledger, entry: Entry, *, again: bool) -> tuple[En
     if tagged is not None:
         found = updated(entry, tagged)
         book.write(found)
-        kaggle.say(f"{entry.competition}: has it already, as submission {found.ref}; nothing is sent (--again would)")
+        advice = "" if again else " (--again would)"
+        kaggle.say(f"{entry.competition} has this content already: submission {found.ref}; nothing is sent{advice}")
         return entry, found
     if entry.ref:
         raise UserError(
@@ -171,51 +179,80 @@ def send(
     kaggle: Kaggle,
     book: Ledger,
     entry: Entry,
-    prepare: Callable[[], Any],
+    prepare: Callable[[], tuple[Any, str]],
     create: Callable[[Kaggle, Entry, Any], Any],
 ) -> Entry:
-    """Make the submission exactly once: `prepare` may be repeated, what `create` does must not be.
+    """Make the submission exactly once.
+
+    Args:
+        prepare: uploads; may be repeated. Gives what `create` needs, and what the ledger calls it.
+        create: must not be repeated blindly.
 
     Raises:
-        UserError, Failure: nothing was submitted, or it is not known (the row says `sending`).
+        UserError, Failure: the row says `not sent` where that is certain, else `sending`.
     """
     book.write(dataclasses.replace(entry, status="not sent"))
-    prepared = prepare()
-    entry = dataclasses.replace(entry, status="sending", time=now())
+    prepared, name = prepare()
+    entry = dataclasses.replace(entry, status="sending", time=now(), csv=name)
     book.write(entry)  # before it is sent: if this process dies now, the next one knows where to look
     try:
         ref = _create_once(kaggle, entry, lambda: create(kaggle, entry, prepared))
-    except (UserError, _Refused) as error:
-        book.write(dataclasses.replace(entry, status="not sent", note=str(error)))
-        raise
+    except _Refused as refused:
+        book.write(dataclasses.replace(entry, status="not sent", note=text(refused.reason)))
+        raise refused.reason from None
     entry = dataclasses.replace(entry, status="pending", ref=str(ref))
     book.write(entry)
     return entry
 
 
-class _Refused(Failure):
+class _Refused(Exception):
     """It is certain that nothing was submitted."""
+
+    def __init__(self, reason: UserError | Failure) -> None:
+        self.reason = reason
 
 
 def _create_once(kaggle: Kaggle, entry: Entry, create: Callable[[], Any]) -> int:
-    said = ""
-    for _ in range(NUM_TRIES):
+    """Kaggle's number of the submission.
+
+    Raises:
+        _Refused: nothing was submitted, for certain. UserError, Failure: it is not known.
+    """
+    before, said = _num_today(kaggle, entry.competition), ""
+    for number in range(NUM_TRIES):
         try:
             answer = kaggle.call_once(create, subject=entry.competition)
             if answer.ref:
                 return answer.ref
-            lost, said = None, answer.message
+            reason = Failure(
+                f"{entry.competition}: no submission was made of {entry.csv}: {answer.message or 'no reason'}"
+            )
         except Unclear as error:
-            lost, said = error, str(error)
+            reason, said = None, str(error)
             kaggle.say(f"{error}; looking whether the submission has arrived")
+        except (UserError, Failure) as error:
+            reason = error
+        if reason is not None and number == 0 and not isinstance(reason, Failure):
+            raise _Refused(reason)
         found = poll(lambda: find_tagged(kaggle, entry.competition, entry.tag), wait_s=LOOK_S)
         if found is not None:
             return found.ref
-        if lost is None:
-            raise _Refused(
-                f"{entry.competition}: Kaggle made no submission of {entry.csv}: {said or 'no reason given'}"
-            )
-    raise _Refused(f"{said}; after {NUM_TRIES} tries Kaggle lists no such submission; the same command tries again")
+        if reason is not None and number == 0:
+            raise _Refused(reason)
+        if reason is not None:  # an earlier try may have had its effect, and this one was refused because of it
+            raise reason
+        if _num_today(kaggle, entry.competition) > before:
+            said = f"{said}, though Kaggle counts one submission more"
+            break
+    raise Failure(
+        f"{said}; Kaggle does not list the submission, so whether it has it is not known; look at corolla submissions, "
+        "and in a while the same command goes on"
+    )
+
+
+def _num_today(kaggle: Kaggle, competition: str) -> int:
+    limits = kaggle.call(lambda: kaggle.api.competition_get_submission_limits(competition), subject=competition)
+    return limits.num_today
 
 
 def description(entry: Entry) -> str:
@@ -223,12 +260,15 @@ def description(entry: Entry) -> str:
     return f"{entry.message[:MESSAGE_LENGTH]} [{entry.tag}]".strip()
 
 
-def _upload(kaggle: Kaggle, csv: Path, competition: str, made: dict[str, Any]) -> str:
+def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any]) -> str:
     """The token of the uploaded CSV."""
+    if sha256_of(csv) != entry.sha256:
+        raise UserError(f"{csv}: was changed while it was being submitted; nothing was sent")
+    competition = entry.competition
     from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest
 
     asked = ApiStartSubmissionUploadRequest()
-    asked.competition_name, asked.file_name = competition, csv.name
+    asked.competition_name, asked.file_name = competition, text(csv.name)
     asked.content_length, asked.last_modified_epoch_seconds = csv.stat().st_size, int(csv.stat().st_mtime)
     try:
         started = request(kaggle, lambda client: client.start_submission_upload(asked), competition)

@@ -13,7 +13,8 @@ from corolla.evaluation.predictions import TTA, CheckpointName
 from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, pack
 from corolla.kaggle.client import Kaggle, connect
-from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now
+from corolla.kaggle.faults import SITE
+from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.notebook import write_notebook
 from corolla.kaggle.patience import poll
 from corolla.kaggle.remote_notebook import log_tail, push, run_state
@@ -83,31 +84,31 @@ def submit_notebook(
     opened = [open_run(folder) for folder in runs]
     competition = competition or competition_of(data or data_of(opened[0]))
     folder = ledger.parent / f"notebook-{competition}"
-    bundle = pack(
-        runs,
-        folder,
-        checkpoint=checkpoint,
-        tta=tta,
-        method=method,
-        name="corolla",
-        competition=competition,
-        wheels=wheels,
-    )
     book = Ledger(ledger)
     with book.alone():
+        bundle = pack(
+            runs,
+            folder,
+            checkpoint=checkpoint,
+            tta=tta,
+            method=method,
+            name="corolla",
+            competition=competition,
+            wheels=wheels,
+        )
         entry = begin(
             book,
             again=again,
             entry=Entry(
                 time=now(),
                 competition=competition,
-                csv="notebook",
+                csv="notebook",  # and its version, when there is one
                 sha256=bundle.sha256,
                 runs=" ".join(run["name"] for run in bundle.runs),
                 val_macro_f1=_val_macro_f1(runs, tta, method, checkpoint),
                 status="sending",
                 tag=f"corolla-{bundle.sha256[:12]}",
-                message=message,
+                message=text(message),
             ),
         )
         kaggle = connect()
@@ -121,7 +122,7 @@ def submit_notebook(
             )
         else:
             sent = found
-        return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
+    return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
 
 
 def _val_macro_f1(runs: Sequence[Path], tta: TTA, method: Method, checkpoint: CheckpointName) -> str:
@@ -139,8 +140,8 @@ def _create(names: _Names) -> Any:
     return create
 
 
-def _finished_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: _Names, wait_s: float) -> int:
-    """The number of a version of the notebook that has run to its end with this bundle."""
+def _finished_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: _Names, wait_s: float) -> tuple[int, str]:
+    """The number of a version of the notebook that has run to its end with this bundle, and what to call it."""
     kernel = write_notebook(
         folder,
         bundle,
@@ -150,16 +151,23 @@ def _finished_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: _Name
         dataset=names.dataset,
         competition=names.competition,
     )
-    done = _State(folder / "state.json", bundle.sha256)
+    done = _State(folder / "state.json", f"{bundle.sha256} {names.kernel}")
+    if done.get("version") and run_state(kaggle, names.kernel) == "missing":  # deleted on Kaggle meanwhile
+        done.forget()
     if not done.get("dataset"):
-        kaggle.say(f"{names.dataset}: uploading {bundle.num_bytes / 1e6:.0f} MB")
+        how = f"{len(bundle.runs)} runs, {bundle.checkpoint}, {bundle.tta}, {bundle.method}"
+        kaggle.say(f"{names.dataset}: uploading {bundle.num_bytes / 1e6:.0f} MB ({how})")
         upload_dataset(kaggle, bundle.folder, names.dataset, notes=f"bundle {bundle.sha256[:12]}")
         done.set("dataset", 1)
     version = done.get("version")
     if not version:
-        version = push(kaggle, kernel, names.kernel)
+        try:
+            version = push(kaggle, kernel, names.kernel)
+        except Failure:
+            done.forget()  # the dataset may be what it lacks
+            raise
         done.set("version", version)
-    kaggle.say(f"{names.kernel}: waiting for version {version} to run")
+    kaggle.say(f"waiting for version {version} of {SITE}/code/{names.kernel} to run")
     state = poll(lambda: _ended(kaggle, names.kernel), wait_s=wait_s, first_s=10, longest_s=60)
     if state is None:
         raise Failure(
@@ -170,7 +178,7 @@ def _finished_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: _Name
         done.set("version", 0)  # the next try is a new one
         log = log_tail(kaggle, names.kernel, folder / "notebook.log")
         raise Failure(f"{names.kernel}: version {version} ended with {state}, nothing was submitted; its log:\n{log}")
-    return version
+    return version, f"{names.kernel}/{version}"
 
 
 def _ended(kaggle: Kaggle, kernel: str) -> str | None:
@@ -179,16 +187,19 @@ def _ended(kaggle: Kaggle, kernel: str) -> str | None:
 
 
 class _State:
-    """What of a bundle Kaggle has already; forgotten when the bundle is another one."""
+    """What Kaggle has already of a bundle in an account; forgotten when it is another one."""
 
-    def __init__(self, path: Path, bundle: str) -> None:
-        self._path = path
+    def __init__(self, path: Path, key: str) -> None:
+        self._path, self._key = path, key
         try:
             self._values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             self._values = {}
-        if self._values.get("bundle") != bundle:
-            self._values = {"bundle": bundle}
+        if self._values.get("of") != key:
+            self.forget()
+
+    def forget(self) -> None:
+        self._values = {"of": self._key}
 
     def get(self, name: str) -> int:
         return int(self._values.get(name, 0))

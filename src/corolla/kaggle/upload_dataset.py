@@ -33,12 +33,13 @@ def upload_dataset(kaggle: Kaggle, folder: Path, dataset: str, *, notes: str) ->
     before = _version(kaggle, dataset)
 
     def upload() -> Any:
+        there = _version(kaggle, dataset)  # asked each time: it may be there though the answer was lost
         with silent():  # it prints why an upload failed, with the secret address
-            if before is None:
+            if there is None:
                 return kaggle.api.dataset_create_new(str(folder), public=False, quiet=True)
             return kaggle.api.dataset_create_version(str(folder), notes, quiet=True)
 
-    answer = kaggle.call(upload, subject=dataset)
+    answer = kaggle.call(upload, subject=dataset, progress=lambda: kaggle.api.num_uploaded)
     if answer.error or (answer.status or "ok").lower() == "error":
         raise Failure(f"{dataset}: Kaggle made no dataset of it: {answer.error or answer.status}")
     start = time.monotonic()

@@ -5,7 +5,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from corolla.data.index import count_in_name
-from corolla.data.tfrecord import RecordFault, map_file, read_records
+from corolla.data.tfrecord import RecordFault, map_file, parse_example, read_records
 from corolla.errors import UserError
 from corolla.kaggle.submission import read_labels
 
@@ -66,3 +66,12 @@ def missing(folder: Path, wanted: dict[str, int], *, progress: bool) -> dict[str
                 missing[name] = num_bytes
             bar.update(num_bytes)
     return missing
+
+
+def ids_agree(folder: Path, wanted: dict[str, int]) -> bool:
+    """Whether sample_submission.csv asks for the ids of test, neither more nor fewer."""
+    ids: set[str | None] = set()
+    for name in (name for name in wanted if "/test/" in name):
+        buffer = map_file(folder / name)
+        ids |= {parse_example(buffer, record.start, record.end).id for record in read_records(folder / name, buffer)}
+    return ids == set(read_labels(folder / SAMPLE_SUBMISSION)["id"])

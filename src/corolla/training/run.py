@@ -39,7 +39,10 @@ class Run:
     @property
     def environment(self) -> dict[str, Any]:
         path = self.folder / "environment.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except ValueError:
+            raise UserError(f"{path}: is damaged; move it away, it is written anew") from None
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
