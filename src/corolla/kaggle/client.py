@@ -131,6 +131,7 @@ def _api_class() -> Any:
             return self.upload_complete(str(path), url, True) == module.ResumableUploadResult.COMPLETE
 
         def upload_files(self, request: Any, resources: Any, folder: str, *args: Any, **options: Any) -> None:
+            self.num_uploaded = 0  # of this try: progress is a try that comes further than those before it
             try:
                 super().upload_files(request, resources, folder, *args, **options)
             except ValueError as error:  # 2.2.5, of an upload that failed
