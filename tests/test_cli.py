@@ -16,8 +16,8 @@ from corolla import cli
 from corolla.config import keys
 from corolla.experiments import EXPERIMENTS
 
-STAGES = ["download", "synth", "check", "stats", "show", "train", "predict", "ensemble", "score"]
-STAGES += ["submit", "submissions", "leaderboard", "doctor"]
+STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "runs", "predict", "compare"]
+STAGES += ["report", "ensemble", "score", "submit", "submissions", "leaderboard", "doctor"]
 SETTINGS = """
 size = 32
 [model]

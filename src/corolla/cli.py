@@ -8,17 +8,21 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from corolla.commands.audit import audit
 from corolla.commands.common import DONE, FAILED, STOPPED, USER_ERROR
+from corolla.commands.compare import compare
 from corolla.commands.data import check, download, show, stats, synth
 from corolla.commands.learn import ensemble, predict, score, train
+from corolla.commands.photos import import_
+from corolla.commands.study import report, runs
 from corolla.commands.submit import doctor, leaderboard, submissions, submit
 from corolla.errors import Failure, UserError
 
 COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__: command
+    command.__name__.rstrip("_"): command
     for command in (
-        *(download, synth, check, stats, show),
-        *(train, predict, ensemble, score),
+        *(download, synth, import_, check, audit, stats, show),
+        *(train, runs, predict, compare, report, ensemble, score),
         *(submit, submissions, leaderboard, doctor),
     )
 }

@@ -137,6 +137,8 @@ class TrainConfig(Section):
     """Send each batch through the network in this many parts, to save memory; the update stays one."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Decides the initial weights, the order of the images and every augmentation."""
+    share: Share = 1.0
+    """Train on this share of each class's photos, chosen by the seed; a larger share holds every smaller one."""
     label_smoothing: Decay = 0.0
     """Label smoothing (Szegedy et al. 2016, section 7)."""
     ema: Decay = 0.0

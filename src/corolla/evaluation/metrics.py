@@ -1,6 +1,6 @@
 """The competition's metric and its companions, over every sample exactly once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,14 @@ class Metrics:
     top1: float
     top5: float
     macro_f1: float
+    labels: NDArray[np.int64] = field(repr=False, compare=False)
+    """N, what it was computed from."""
+    predicted: NDArray[np.int64] = field(repr=False, compare=False)
+
+
+def metrics_of_probabilities(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Metrics:
+    """From probabilities N x classes and labels N."""
+    return classification_metrics(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), labels)
 
 
 def classification_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Metrics:
@@ -40,4 +48,6 @@ def classification_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64
         top1=float((predicted == labels).mean()),
         top5=float((highest == labels[:, None]).any(1).mean()),
         macro_f1=macro_f1(labels, predicted),
+        labels=labels,
+        predicted=predicted,
     )

@@ -30,6 +30,7 @@ class PredictResult:
 
     path: Path
     predictions: Predictions
+    class_names: tuple[str, ...]
     made: bool
     """False: the file was there already, made by the same checkpoint."""
 
@@ -66,7 +67,7 @@ def predict(
     photos = Flowers(loaded, split, bad_images=bad_images)
     there = _current(path, digest, photos)
     if there is not None:
-        return PredictResult(path, there, made=False)
+        return PredictResult(path, there, loaded.class_names, made=False)
 
     chosen = choose_device(device)
     content = load_checkpoint(source)
@@ -89,7 +90,7 @@ def predict(
         photos.split.id, probabilities, labels, digest, epochs=len(progress["rows"]), seconds=progress["seconds"]
     )
     predictions.save(path)
-    return PredictResult(path, predictions, made=True)
+    return PredictResult(path, predictions, loaded.class_names, made=True)
 
 
 def _current(path: Path, digest: str, photos: Flowers) -> Predictions | None:

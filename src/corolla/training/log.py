@@ -1,26 +1,56 @@
-"""What a run tells: lines on the screen, metrics.jsonl, timing.jsonl, TensorBoard."""
+"""What a run tells: lines on the screen, metrics.jsonl, timing.jsonl, TensorBoard.
+
+`tensorboard --logdir runs` shows all runs side by side: SCALARS has a chart for each curve, CUSTOM SCALARS train and
+val loss in one chart, IMAGES the first batch as the network sees it and a confusion matrix per evaluation, HPARAMS what
+the finished runs differ in.
+"""
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm.auto import tqdm
 
+from corolla.data.flowers import Batch
 from corolla.device import peak_memory_mib
+from corolla.evaluation.metrics import Metrics
 from corolla.files import write_atomically
+from corolla.study.settings import settings_of
 from corolla.training.run import Run
+
+NUM_SHOWN = 64  # images of the first batch
+FIGURE_S = 10.0  # an epoch shorter than this has no confusion matrix drawn, but for the last: it would cost too much
+CHARTS = {
+    "corolla": {
+        "loss, train and val": ["Multiline", ["epoch/train_loss", "epoch/val_loss"]],
+        "val: macro F1, top-1, top-5": ["Multiline", ["epoch/macro_f1", "epoch/top1", "epoch/top5"]],
+    }
+}
 
 
 class RunLog:
     """Writes to a run's folder; use as a context manager. `total` and `done` count images, for the progress bar."""
 
-    def __init__(self, run: Run, *, rows: list[dict[str, Any]], step: int, total: int, done: int) -> None:
-        self.run = run
+    def __init__(
+        self,
+        run: Run,
+        *,
+        rows: list[dict[str, Any]],
+        step: int,
+        total: int,
+        done: int,
+        class_names: Sequence[str],
+    ) -> None:
+        self.run, self._class_names = run, class_names
+        self._has_shown_batch = False
         self.write_metrics(rows)
         # purge_step hides what a killed start wrote beyond the checkpoint it is resumed from.
         self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=step + 1)
+        self._board.add_custom_scalars(CHARTS)
         self._bar = tqdm(total=total, initial=done, unit="img", desc=run.name, disable=None, smoothing=0.05)
 
     def __enter__(self) -> "RunLog":
@@ -38,13 +68,23 @@ class RunLog:
         self._board.add_scalar("step/train_loss", loss.item(), step)
         self._board.add_scalar("step/lr", lr, step)
 
+    def batch(self, step: int, batch: Batch) -> None:
+        """The first batch of this start, augmented, as the network sees it."""
+        if self._has_shown_batch:
+            return
+        self._has_shown_batch = True
+        images = batch.images.flatten(0, -4)[:NUM_SHOWN]
+        self._board.add_images("train/first_batch", images, step, dataformats="NHWC")
+        names = [self._class_names[int(label)] for label in batch.labels[:NUM_SHOWN]]
+        self._board.add_text("train/first_batch", ", ".join(names), step)
+
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """metrics.jsonl is made anew from the checkpoint's rows, so a kill can neither lose a line nor double one."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomically(self.run.folder / "metrics.jsonl", text.encode())
 
-    def epoch(self, rows: list[dict[str, Any]], *, epochs: int, timing: dict[str, float]) -> None:
-        """The last of `rows` to every place."""
+    def epoch(self, rows: list[dict[str, Any]], *, epochs: int, timing: dict[str, float], metrics: Metrics) -> None:
+        """The last of `rows` to every place, and the confusion matrix of its evaluation."""
         row = rows[-1]
         self.write_metrics(rows)
         with (self.run.folder / "timing.jsonl").open("a", encoding="utf-8") as file:
@@ -52,12 +92,36 @@ class RunLog:
         for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr"):
             self._board.add_scalar(f"epoch/{name}", row[name], row["step"])
         self._board.add_scalar("epoch/images_per_s", timing["images_per_s"], row["step"])
+        if timing["seconds"] >= FIGURE_S or row["epoch"] == epochs:
+            self._confusion(metrics, row)
+        if row["epoch"] == epochs:
+            self._settings(rows)
         self._board.flush()
         tqdm.write(
             f"epoch {row['epoch']:3d}/{epochs}  lr {row['lr']:.2e}  train loss {row['train_loss']:.4f}  "
             f"val loss {row['val_loss']:.4f}  top-1 {row['top1']:.4f}  top-5 {row['top5']:.4f}  "
             f"macro F1 {row['macro_f1']:.4f}  {timing['images_per_s']:.0f} img/s"
         )
+
+    def _confusion(self, metrics: Metrics, row: dict[str, Any]) -> None:
+        from corolla.study.figures import confusion_figure, pixels  # matplotlib takes half a second
+
+        figure = confusion_figure(metrics.labels, metrics.predicted, self._class_names, title=f"epoch {row['epoch']}")
+        self._board.add_image("val/confusion", pixels(figure), row["step"], dataformats="HWC")
+
+    def _settings(self, rows: list[dict[str, Any]]) -> None:
+        """The HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
+        settings = settings_of(self.run.config)
+        plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
+        results = {
+            "result/macro_f1": rows[-1]["macro_f1"],
+            "result/best_macro_f1": max(row["macro_f1"] for row in rows),
+            "result/val_loss": rows[-1]["val_loss"],
+        }
+        for summary in hparams(plain, results):
+            self._board.file_writer.add_summary(summary)  # pyright: ignore[reportOptionalMemberAccess] - open till the end
+        for name, value in results.items():
+            self._board.add_scalar(name, value, rows[-1]["step"])
 
 
 class Clock:

@@ -14,6 +14,7 @@ from corolla.config import Config, validate
 from corolla.data.flowers import Batch, Flowers
 from corolla.data.index import Index, load_index
 from corolla.data.loader import EvalBatches, TrainBatches, load_batches, steps_per_epoch
+from corolla.data.share import with_share
 from corolla.data.stats import ColorStatistics, data_statistics
 from corolla.data.transforms import EvalTransform, TrainTransform
 from corolla.device import autocast, choose_device, describe, idle_gpus, num_workers
@@ -50,7 +51,7 @@ def train(config: Config, *, experiment: str = "custom") -> Run:
         TrainingFailed: the loss is not finite any more.
     """
     config = validate(config)
-    index = load_index(config.data, config.size, config.index)
+    index = with_share(load_index(config.data, config.size, config.index), config.train.share, config.train.seed)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     config = dataclasses.replace(config, size=index.size, input_size=_input_size(config, run, index))
     budget = time_budget(config.train.max_hours)
@@ -124,6 +125,7 @@ def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -
             step=progress.step,
             total=plan.stop * images_per_step,
             done=progress.step * images_per_step,
+            class_names=index.class_names,
         ) as log,
     ):
         while True:
@@ -142,11 +144,12 @@ def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -
                 progress.loss_sum, progress.num_seen = 0.0, 0
                 progress.seconds = clock.total
                 learner.save(*_checkpoints(run, config, progress))
-                log.epoch(progress.rows, epochs=epochs, timing=clock.epoch(learner.device))
+                log.epoch(progress.rows, epochs=epochs, timing=clock.epoch(learner.device), metrics=metrics)
             if progress.step == plan.stop:
                 return
 
             batch = next(batches)
+            log.batch(progress.step + 1, batch)
             lr = learning_rate(
                 config.optim,
                 progress.step,

@@ -1,0 +1,118 @@
+"""compare: runs against each other."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corolla.commands.common import DONE, Paths
+from corolla.errors import UserError
+from corolla.evaluation.predictions import TTA, CheckpointName
+
+if TYPE_CHECKING:
+    from corolla.study.compare import Comparison
+    from corolla.study.report_tables import Table
+
+
+def compare(
+    words: Paths,
+    /,
+    runs: Path = Path("runs"),
+    tta: TTA = "none",
+    checkpoint: CheckpointName = "last",
+    out: Path | None = None,
+    data: Path | None = None,
+    index: Path | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+) -> int:
+    """Compare runs on val: scores with their spread, what is shown to differ, courses, costs; CSV, JSON, HTML report.
+
+    Runs that differ in their seed alone are one recipe.
+
+    Args:
+        words: folders of runs, or names of experiments: resnet34 is every runs/resnet34-seed*.
+        runs: where experiments' runs are looked for.
+        tta: the views whose predictions are compared: none (centre), flip, ten-crop.
+        checkpoint: last, or best (chosen on the val it is scored on, so too kind).
+        out: OUT.csv, OUT.json and OUT.html are written; default: comparison in the runs folder.
+        data: the data folder; default: the one the runs were trained with.
+        index: folder for the index; default: the user's cache.
+        device: auto, cpu, cuda, cuda:1, mps.
+        workers: decoding processes; default: by the number of cores.
+    """
+    from corolla.study.compare import compare as compare_runs
+    from corolla.study.members import find_runs
+    from corolla.study.report import write_report
+
+    if workers is not None and workers < 0:
+        raise UserError("--workers must be at least 0")
+    out = out or runs / "comparison"
+    if out.is_dir() and str(out) in (".", ".."):
+        raise UserError(f"--out {out}: the beginning of file names is expected, as runs/comparison")
+    folders = find_runs(words, runs)
+    comparison = compare_runs(
+        folders, tta=tta, checkpoint=checkpoint, device=device, workers=workers, data=data, index=index
+    )
+    _print(comparison)
+    written = _write_tables(comparison, out)
+    report = Path(f"{out}.html")
+    written.append(write_report(comparison, report, data=data, reproduce=_commands(comparison, data), index=index))
+    print("\nwrote " + " ".join(map(str, written)))
+    return DONE
+
+
+def _print(comparison: "Comparison") -> None:
+    from corolla.study import report_tables
+
+    views = [report_tables.recipes_view(comparison), report_tables.differences_view(comparison)]
+    views += [report_tables.course_view(comparison), report_tables.cost_view(comparison)]
+    for view in views:
+        if view is not None:
+            print(f"{view.caption}\n{_text(view)}\n")
+    print("\n".join(comparison.verdict))
+
+
+def _text(table: "Table") -> str:
+    rows = [table.titles, *(tuple(cell.text for cell in row) for row in table.rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.titles))]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if numeric else text.ljust(width)
+            for text, width, numeric in zip(row, widths, table.numeric, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _write_tables(comparison: "Comparison", out: Path) -> list[Path]:
+    import json
+
+    from corolla.files import write_atomically
+    from corolla.study.tables import all_tables
+
+    tables = all_tables(comparison)
+    content = {
+        "verdict": comparison.verdict,
+        **{name: getattr(comparison, name) for name in ("split", "tta", "checkpoint")},
+        # by way of pandas, which writes what is missing as null
+        **{name: json.loads(str(t.to_json(orient="records", double_precision=15))) for name, t in tables.items()},
+    }
+    csv, as_json = Path(f"{out}.csv"), Path(f"{out}.json")
+    write_atomically(csv, tables["recipes"].to_csv(index=False).encode())
+    write_atomically(as_json, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    return [csv, as_json]
+
+
+def _commands(comparison: "Comparison", data: Path | None) -> list[str]:
+    """The runs made again from their config.json into the folder `again`, and compared."""
+    from corolla.training.run import data_of
+
+    lines: list[list[object]] = []
+    for member in comparison.members:
+        source = ["--data", data or data_of(member.run)]
+        config = member.run.folder / "config.json"
+        lines.append(["train", config, *source, "--runs", "again", "--run-name", member.name])
+    options: list[object] = ["--tta", comparison.tta] if comparison.tta != "none" else []
+    options += ["--checkpoint", comparison.checkpoint] if comparison.checkpoint != "last" else []
+    lines.append(["compare", *(Path("again") / member.name for member in comparison.members), *options])
+    return [f"corolla {shlex.join(map(str, line))}" for line in lines]

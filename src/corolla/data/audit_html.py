@@ -1,0 +1,150 @@
+"""The audit as one HTML file: contact sheets with the photos inside, nothing to fetch, below 5 MB."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import simplejpeg
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from corolla.data.decode import resize
+from corolla.files import write_atomically
+
+if TYPE_CHECKING:
+    from corolla.data.audit import Audit
+
+SIDE = 112  # pixels of a photo's longer side
+QUALITY = 72  # of its JPEG: some 4 kB
+MOST = 200  # findings of a kind that are shown
+MOST_BYTES = 3_400_000  # of JPEG in all, a third more in base64: what comes after it goes without a photo
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A photo with what stands below it."""
+
+    picture: str
+    """data: URI; empty where there is no room left."""
+    title: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A finding: one photo or two side by side."""
+
+    tiles: tuple[Tile, ...]
+    lines: tuple[str, ...]
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """Findings of a kind, the first MOST of `total`."""
+
+    title: str
+    explanation: str
+    cards: tuple[Card, ...]
+    total: int
+
+    @property
+    def left_out(self) -> int:
+        return self.total - len(self.cards)
+
+
+def write_html(audit: "Audit", path: Path) -> None:
+    """Write the contact sheets of an audit to `path`, whole or not at all.
+
+    Class names and ids are the data's: autoescape keeps them text.
+    """
+    environment = Environment(
+        loader=PackageLoader("corolla.data"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    folder, size = audit.photos.index.folder, audit.photos.index.size
+    page = environment.get_template("audit.html.j2").render(
+        folder=folder.resolve().name,
+        size=size,
+        num_photos=len(audit.photos),
+        sentences=audit.sentences(),
+        sections=_sections(audit, _Pictures(audit)),
+        classes=_classes(audit),
+        splits=list(audit.balance.counts),
+        side=SIDE,
+    )
+    write_atomically(path, page.encode())
+
+
+class _Pictures:
+    """Photos as data: URIs, until MOST_BYTES are spent."""
+
+    def __init__(self, audit: "Audit") -> None:
+        self.photos = audit.photos
+        self.spent = 0
+
+    def tile(self, photo: int, title: str = "") -> Tile:
+        label = int(self.photos.label[photo])
+        named = label in range(len(self.photos.index.class_names))
+        name = f"{label} {self.photos.index.class_names[label]}" if named else "unlabelled"
+        return Tile(self._uri(photo), title or name, f"{self.photos.split[photo]} {self.photos.id(photo)}")
+
+    def _uri(self, photo: int) -> str:
+        if self.spent >= MOST_BYTES:
+            return ""
+        image = self.photos.image(photo)
+        scale = min(1.0, SIDE / max(image.shape[:2]))
+        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+        small = np.ascontiguousarray(resize(image, width, height))
+        jpeg = simplejpeg.encode_jpeg(small, quality=QUALITY, colorspace="RGB")
+        self.spent += len(jpeg)
+        return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def _sections(audit: "Audit", pictures: _Pictures) -> list[Section]:
+    ordered = sorted(audit.pairs, key=lambda pair: (not pair.conflict, not pair.across))  # the harmful ones first
+    return [_suspects(audit, pictures), _pairs(audit, pictures, ordered), _odd(audit, pictures)]
+
+
+def _suspects(audit: "Audit", pictures: _Pictures) -> Section:
+    names = audit.photos.index.class_names
+    cards = tuple(
+        Card((pictures.tile(one.photo),), (f"suggested: {one.suggested} {names[one.suggested]}", f"{one.margin:.2f}"))
+        for one in audit.suspects[:MOST]
+    )
+    explanation = f"Given and suggested class with the normalised margin, the worst first; by {audit.source.text}."
+    return Section("Suspect labels", explanation, cards, len(audit.suspects))
+
+
+def _pairs(audit: "Audit", pictures: _Pictures, ordered: list) -> Section:
+    cards = []
+    for pair in ordered[:MOST]:
+        marks = {"across splits": pair.across, "different labels": pair.conflict, "mirrored": pair.mirrored}
+        tiles = (pictures.tile(pair.first), pictures.tile(pair.second))
+        line = f"{pair.kind}, {pair.score:.3f}, group {pair.group}"
+        cards.append(Card(tiles, (line,), tuple(mark for mark, there in marks.items() if there)))
+    explanation = "Side by side, those with different labels first, then those across splits."
+    return Section("Duplicates", explanation, tuple(cards), len(ordered))
+
+
+def _odd(audit: "Audit", pictures: _Pictures) -> Section:
+    cards = tuple(Card((pictures.tile(odd.photo),), odd.reasons) for odd in audit.odd[:MOST])
+    return Section("Odd photos", "Not square, tiny, grey, flat, very dark or very bright.", cards, len(audit.odd))
+
+
+def _classes(audit: "Audit") -> list[tuple[int, str, list[int], str]]:
+    """Class, name, photos in each labelled split, val's share."""
+    shares = audit.balance.val_shares
+    return [
+        (
+            number,
+            name,
+            [int(counts[number]) for counts in audit.balance.counts.values()],
+            "" if np.isnan(shares[number]) else f"{shares[number]:.0%}",
+        )
+        for number, name in enumerate(audit.balance.class_names)
+    ]

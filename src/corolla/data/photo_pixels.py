@@ -1,0 +1,61 @@
+"""A photo of any kind as a square JPEG."""
+
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps
+
+from corolla.data.decode import decode_jpeg
+
+Crop = Literal["center", "stretch"]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What becomes of a photo's pixels."""
+
+    size: int
+    crop: Crop = "center"
+    quality: int = 95
+
+
+def to_jpeg(data: bytes, pixels: Pixels) -> bytes:
+    """A photo's file as a square JPEG, turned as its EXIF says; one that is just that keeps its bytes.
+
+    Raises OSError, ValueError, SyntaxError, EOFError, struct.error or Image.DecompressionBombError where it is no
+    whole image: so does Pillow.
+    """
+    size = pixels.size
+    with Image.open(io.BytesIO(data)) as photo:
+        photo.load()
+        turned = ImageOps.exif_transpose(photo)
+        if photo.format == "JPEG" and photo.mode == "RGB" and photo.size == (size, size) and _upright(photo):
+            try:
+                decode_jpeg(data)
+                return data
+            except ValueError:  # Pillow forgives more than the training's decoder
+                pass
+        image = _rgb(turned)
+    if pixels.crop == "center":
+        image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+    else:
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=pixels.quality, colorspace="RGB")
+
+
+def _upright(photo: Image.Image) -> bool:
+    return photo.getexif().get(0x0112, 1) not in range(2, 9)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """8 bits of red, green and blue; what is transparent becomes white."""
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
+        image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")

@@ -1,0 +1,60 @@
+"""Which of one's own photos go into which split, in which order and under which id."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from corolla.data.index import SPLITS
+from corolla.data.photo_folders import Photo
+from corolla.errors import UserError
+
+
+def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Split a class by largest remainder; as far as there are photos, every share above 0 gets one, the first first."""
+    exact = {split: total * share for split, share in shares.items()}
+    counts = {split: math.floor(value + 1e-9) for split, value in exact.items()}
+    by_remainder = sorted(shares, key=lambda split: counts[split] - exact[split])
+    for split in by_remainder[: total - sum(counts.values())]:
+        counts[split] += 1
+    for split in shares:
+        richest = max(counts, key=lambda other: counts[other])
+        if not counts[split] and shares[split] and counts[richest] > 1:
+            counts[split], counts[richest] = 1, counts[richest] - 1
+    return counts
+
+
+def split_photos(photos: list[Photo], *, val: float, test: float, seed: int) -> dict[str, list[Photo]]:
+    """The photos of each split, shuffled; val is drawn from each class where none is given, test where no split is.
+
+    Raises UserError where nothing is left for val.
+    """
+    given = {photo.split for photo in photos}
+    splits: dict[str, list[Photo]] = {split: [photo for photo in photos if photo.split == split] for split in SPLITS}
+    if "val" not in given:
+        shares = (
+            {"train": 1 - val, "val": val} if given != {None} else {"train": 1 - val - test, "val": val, "test": test}
+        )
+        classes = defaultdict[str | None, list[Photo]](list)
+        for photo in sorted(photos, key=lambda photo: photo.draw(f"split {seed}")):
+            if photo.split in (None, "train"):
+                classes[photo.name].append(photo)
+        splits |= {split: [] for split in shares}
+        for members in classes.values():
+            for split, count in apportion(len(members), shares).items():
+                splits[split] += members[:count]
+                del members[:count]
+    if not splits["val"]:
+        raise UserError("val would be empty: no class has two photos; add photos, or give val photos of its own")
+    order = {split: sorted(members, key=lambda photo: photo.draw(seed)) for split, members in splits.items()}
+    return {split: members for split, members in order.items() if members}
+
+
+def photo_ids(photos: Iterable[Photo]) -> dict[str, str]:
+    """Path → 9 hexadecimal characters of its SHA-1: the first nine, unless an earlier path has them."""
+    ids: dict[str, str] = {}
+    taken = set[str]()
+    for photo in sorted(photos):
+        digest = photo.draw("id")
+        ids[photo.path] = next(digest[i : i + 9] for i in range(len(digest) - 8) if digest[i : i + 9] not in taken)
+        taken.add(ids[photo.path])
+    return ids

@@ -1,0 +1,129 @@
+"""One pass over every photo of some splits: what the audit needs of each, without keeping its pixels."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from tqdm import tqdm
+
+from corolla.data.flowers import Flowers
+from corolla.data.index import Index
+from corolla.device import num_cores
+
+THUMBNAIL = 48  # pixels a side: enough to verify a crop of a few percent, 55 MB for the competition's 24k photos
+BATCH = 512
+
+
+class _Measured(NamedTuple):
+    jpeg: bytes
+    pixels: bytes
+    hashes: tuple[int, int]
+    thumbnail: NDArray[np.uint8]
+    facts: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """N photos, split after split in the order of the index; all arrays have N entries."""
+
+    index: Index
+    split: NDArray[np.str_]
+    row: NDArray[np.int64]  # in the split
+    label: NDArray[np.int64]  # -1 where there is none
+    jpeg: NDArray[np.bytes_]  # digest of the stored bytes, hex
+    pixels: NDArray[np.bytes_]  # digest of the decoded pixels and their shape, hex
+    hash: NDArray[np.uint64]  # pHash, 64 bits
+    mirrored_hash: NDArray[np.uint64]  # of the mirrored photo
+    thumbnail: NDArray[np.uint8]  # N x THUMBNAIL x THUMBNAIL, grey
+    width: NDArray[np.float64]  # pixels
+    height: NDArray[np.float64]  # pixels
+    brightness: NDArray[np.float64]  # mean grey level, 0..1
+    contrast: NDArray[np.float64]  # standard deviation of the grey level, 0..1
+    colour: NDArray[np.float64]  # mean of max - min over the channels, 0..1
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def id(self, i: int) -> str:
+        return str(self.index.splits[str(self.split[i])].id[self.row[i]])
+
+    def place(self, i: int) -> tuple[str, int]:
+        """The file (relative to the data folder) and the record in it."""
+        split = self.index.splits[str(self.split[i])]
+        row = int(self.row[i])
+        return split.files[int(split.file[row])], int(split.record[row])
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """The photo, H x W x 3, decoded again."""
+        return Flowers(self.index, str(self.split[i])).image(int(self.row[i]))
+
+
+def survey(index: Index, splits: tuple[str, ...], *, progress: bool = False) -> Survey:
+    """Decode each photo of the `splits` that are there, once, on all cores.
+
+    Raises:
+        UserError: a photo does not decode; the message names its file and record.
+    """
+    names = [name for name in splits if name in index.splits]
+    measured: list[_Measured] = []
+    total = sum(len(index.splits[name]) for name in names)
+    hidden = None if progress else True  # None: hidden where stderr is no terminal
+    with tqdm(total=total, desc="photos", unit="img", leave=False, disable=hidden) as bar:
+        for one in _measure_all(index, names):
+            measured.append(one)
+            bar.update()
+    facts = np.array([one.facts for one in measured], np.float64).reshape(len(measured), 5).T
+    hashes = np.array([one.hashes for one in measured], np.uint64).reshape(len(measured), 2).T
+    return Survey(
+        index,
+        np.concatenate([np.full(len(index.splits[name]), name, "U5") for name in names] or [np.empty(0, "U5")]),
+        np.concatenate([np.arange(len(index.splits[name])) for name in names] or [np.empty(0, np.int64)]),
+        np.concatenate([index.splits[name].label for name in names] or [np.empty(0, np.int64)]),
+        np.array([one.jpeg for one in measured], "S32"),
+        np.array([one.pixels for one in measured], "S32"),
+        hashes[0],
+        hashes[1],
+        np.stack([one.thumbnail for one in measured]) if measured else np.empty((0, THUMBNAIL, THUMBNAIL), np.uint8),
+        *facts,
+    )
+
+
+def _measure_all(index: Index, names: list[str]) -> Iterator[_Measured]:
+    with ThreadPoolExecutor(max(1, num_cores())) as pool:  # decoding and hashing work without the GIL
+        for name in names:
+            photos = Flowers(index, name)
+            for first in range(0, len(photos), BATCH):
+                rows = range(first, min(first + BATCH, len(photos)))
+                yield from pool.map(lambda row, photos=photos: _measure(photos, row), rows)
+
+
+def _measure(photos: Flowers, row: int) -> _Measured:
+    image = photos.image(row)
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    height, width = grey.shape
+    colour = float((image.max(2).astype(np.int16) - image.min(2)).mean() / 255)
+    picture = PillowImage.fromarray(grey)
+    mirrored = picture.transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT)
+    return _Measured(
+        _digest(photos.jpeg(row)),
+        _digest(str(image.shape).encode() + image.tobytes()),
+        (_phash(picture), _phash(mirrored)),
+        np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8),
+        (width, height, float(grey.mean() / 255), float(grey.std() / 255), colour),
+    )
+
+
+def _digest(data: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).hexdigest().encode()
+
+
+def _phash(picture: PillowImage.Image) -> int:
+    """imagehash's DCT hash: signs of the 8 x 8 lowest frequencies of a 32 x 32 picture about their median."""
+    return int.from_bytes(np.packbits(imagehash.phash(picture).hash).tobytes(), "big")

@@ -1,0 +1,103 @@
+"""How much data does a recipe need? Experiments trained on shares of the training photos, one curve each."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from corolla.config import Config
+from corolla.data.index import load_index
+from corolla.data.share import with_share
+from corolla.errors import Failure, UserError
+from corolla.experiments import find_experiment
+from corolla.training.loop import train
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: told apart by all
+
+
+def data_efficiency(
+    experiments: Sequence[str],
+    fractions: Sequence[float],
+    *,
+    seeds: Sequence[int] = (0,),
+    changes: Config | None = None,
+    epochs: int | None = None,
+) -> pd.DataFrame:
+    """Train every experiment on every share with every seed, and score the last epoch's weights on the whole of val.
+
+    Runs that are there already are not trained again, so a call that was broken off goes on.
+
+    Args:
+        experiments: names or files, as `corolla train` takes them.
+        fractions: of each class's training photos, 0 to 1.
+        changes: where data, runs, device and the other operational fields are taken from.
+        epochs: in place of the experiments' own; each is a pass over the share.
+
+    Returns:
+        A row per run: experiment, share, seed, photos, macro_f1, top1.
+
+    Raises:
+        UserError: a share out of range, or what `train` refuses. Failure: a training was stopped.
+    """
+    if not all(0 < fraction <= 1 for fraction in fractions):
+        raise UserError(f"--fractions {' '.join(map(str, fractions))}: shares above 0 and up to 1 are expected")
+    places = changes or Config()
+    rows = []
+    for name in experiments:
+        for fraction in sorted(fractions):
+            for seed in seeds:
+                config = _config(name, fraction, seed, places, epochs)
+                stem = f"{Path(name).stem}-share{fraction:g}"
+                run = train(config, experiment=stem)
+                if run.state != "done":
+                    raise Failure(f"{run.folder}: was stopped; the same command goes on")
+                index = with_share(load_index(config.data, config.size, config.index), fraction, seed)
+                last = run.metrics[-1]
+                photos = len(index.splits["train"])
+                rows.append((Path(name).stem, fraction, seed, photos, last["macro_f1"], last["top1"]))
+    return pd.DataFrame(rows, columns=["experiment", "share", "seed", "photos", "macro_f1", "top1"])
+
+
+def _config(name: str, fraction: float, seed: int, places: Config, epochs: int | None) -> Config:
+    base = find_experiment(name)
+    settings = dataclasses.replace(base.train, share=fraction, seed=seed, epochs=epochs or base.train.epochs)
+    return dataclasses.replace(
+        base,
+        data=places.data,
+        size=places.size or base.size,
+        input_size=places.input_size or base.input_size,
+        runs=places.runs,
+        device=places.device,
+        index=places.index,
+        train=settings,
+        pipeline=dataclasses.replace(base.pipeline, workers=places.pipeline.workers),
+    )
+
+
+def efficiency_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per share: mean (and, of several seeds, sd) of macro F1 of each experiment."""
+    grouped = table.groupby(["share", "experiment"])["macro_f1"]
+    summary = pd.DataFrame({"mean": grouped.mean(), "sd": grouped.std()}).unstack("experiment")
+    summary.columns = [f"{experiment} {what}".removesuffix(" mean") for what, experiment in summary.columns]
+    return summary.dropna(axis=1, how="all").reset_index()
+
+
+def efficiency_figure(table: pd.DataFrame) -> Figure:
+    """Macro F1 over the number of training photos, a curve per experiment, a point per seed; photos on a log scale."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for color, (name, rows) in zip(COLORS * len(table), table.groupby("experiment", sort=False), strict=False):
+        photos, scores = rows["photos"].to_numpy(), rows["macro_f1"].to_numpy()
+        counts = np.unique(photos)
+        axes.plot(counts, [scores[photos == count].mean() for count in counts], "-", color=color, label=str(name))
+        axes.plot(photos, scores, "o", color=color, markersize=4, alpha=0.7)
+    axes.set_xscale("log")
+    axes.set_xlabel("training photos")
+    axes.set_ylabel("macro F1 on val, last epoch")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,177 @@
+"""The runs of a comparison, scored on the same images, and grouped into recipes."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corolla.config import to_dict
+from corolla.errors import UserError
+from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
+from corolla.evaluation.predictions import Predictions
+from corolla.study.statistics import interval, weighted_macro_f1
+from corolla.training.run import Run, open_run
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A run with its predictions; `ids` are sorted, and the same for all members of a comparison."""
+
+    run: Run
+    recipe: str
+    """What its recipe is told by: its config without the seed, as JSON."""
+    seed: int
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    """Images x classes."""
+    resampled: NDArray[np.float64]
+    """Macro F1 in each bootstrap sample of the images; the same samples for all members."""
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        return self.probabilities.argmax(1)
+
+    @cached_property
+    def scores(self) -> Metrics:
+        return metrics_of_probabilities(self.probabilities, self.labels)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """metrics.jsonl."""
+        return self.run.metrics
+
+    @cached_property
+    def timing(self) -> list[dict[str, float]]:
+        """timing.jsonl, a line per epoch."""
+        path = self.run.folder / "timing.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @cached_property
+    def best_macro_f1(self) -> float:
+        """Of the best epoch: chosen on val, so too kind."""
+        return max(row["macro_f1"] for row in self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """Runs that differ in their seed only."""
+
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def macro_f1(self) -> list[float]:
+        """A value per seed."""
+        return [member.scores.macro_f1 for member in self.members]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.macro_f1))
+
+    @property
+    def sd(self) -> float | None:
+        """Over seeds; None of one seed."""
+        return float(np.std(self.macro_f1, ddof=1)) if len(self.members) > 1 else None
+
+    @cached_property
+    def resampled(self) -> NDArray[np.float64]:
+        return np.mean([member.resampled for member in self.members], axis=0)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, over images alone."""
+        return interval(self.mean, self.resampled)
+
+
+def find_runs(words: Sequence[Path], runs: Path) -> list[Path]:
+    """Folders of runs as they are, and for the name of an experiment all its runs (`runs`/NAME-seed*).
+
+    Raises:
+        UserError: a word is neither.
+    """
+    found: list[Path] = []
+    for word in words:
+        if (word / "config.json").is_file():
+            found.append(word)
+        elif (runs / word / "config.json").is_file():
+            found.append(runs / word)
+        elif seeds := sorted(runs.glob(f"{word}-seed*"), key=_natural):
+            found += seeds
+        else:
+            raise UserError(f"{word}: neither a run's folder nor an experiment with runs {runs / f'{word}-seed*'}")
+    return found
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", path.name)]
+
+
+def distinct_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs, each once.
+
+    Raises:
+        UserError: one is named twice, or has no epoch to its end.
+    """
+    runs: dict[Path, Run] = {}
+    for folder in folders:
+        run = open_run(folder)
+        if run.folder.resolve() in runs:
+            raise UserError(f"{folder}: is named twice")
+        if not run.metrics:
+            raise UserError(f"{folder}: no epoch is finished yet, so there is nothing to compare")
+        runs[run.folder.resolve()] = run
+    return list(runs.values())
+
+
+def make_member(
+    run: Run, found: Predictions, reference: tuple[Run, Predictions], weights: NDArray[np.float32]
+) -> Member:
+    """A run with its predictions, scored in every bootstrap sample (resamples x images in the order of sorted ids).
+
+    Raises:
+        UserError: its images or labels are not those of the reference.
+    """
+    first_run, first = reference
+    order, first_order = np.argsort(found.ids), np.argsort(first.ids)
+    if found.labels is None or first.labels is None or not np.array_equal(found.ids[order], first.ids[first_order]):
+        raise UserError(
+            f"{run.folder}: its val images are not those of {first_run.folder}; runs of other data can't be compared"
+        )
+    if not np.array_equal(found.labels[order], first.labels[first_order]):
+        raise UserError(f"{run.folder}: val has other labels than for {first_run.folder}")
+    config = to_dict(run.config, with_operational=False)
+    seed = config["train"].pop("seed")
+    labels, probabilities = found.labels[order], found.probabilities[order]
+    return Member(
+        run=run,
+        recipe=json.dumps(config, sort_keys=True),
+        seed=seed,
+        ids=found.ids[order],
+        labels=labels,
+        probabilities=probabilities,
+        resampled=weighted_macro_f1(labels, probabilities.argmax(1), weights),
+    )
+
+
+def group_recipes(members: Sequence[Member]) -> tuple[Recipe, ...]:
+    """Members whose configs differ in the seed only belong together; by falling mean macro F1."""
+    grouped: dict[str, list[Member]] = {}
+    for member in members:
+        grouped.setdefault(member.recipe, []).append(member)
+    names = [re.sub(r"[-_]?seed[-_]?\d+", "", group[0].name) or group[0].name for group in grouped.values()]
+    recipes = [
+        Recipe(name if names.count(name) == 1 else group[0].name, tuple(sorted(group, key=lambda member: member.seed)))
+        for name, group in zip(names, grouped.values(), strict=True)
+    ]
+    return tuple(sorted(recipes, key=lambda recipe: -recipe.mean))

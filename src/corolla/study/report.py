@@ -1,0 +1,103 @@
+"""The report of a comparison: one HTML file that opens from a disk, without a network, on a phone too."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from corolla.files import write_atomically
+from corolla.study import report_plots
+from corolla.study.compare import Comparison
+from corolla.study.course import SHARES
+from corolla.study.report_classes import class_scores, class_table
+from corolla.study.report_parts import calibration_table, calibrations, ensemble_table, environment_table
+from corolla.study.report_photos import Photos, confusions, mistakes
+from corolla.study.report_tables import (
+    cost_view,
+    course_view,
+    differences_view,
+    pairs_view,
+    recipes_view,
+    runs_view,
+)
+
+CURVES = {"macro_f1": "val macro F1", "val_loss": "val loss", "train_loss": "train loss"}
+
+
+def write_report(
+    comparison: Comparison,
+    path: Path,
+    *,
+    data: Path | None = None,
+    reproduce: Sequence[str] = (),
+    index: Path | None = None,
+) -> Path:
+    """Write the report of a comparison to `path`.
+
+    Args:
+        data: the data folder the photos are taken from; default: the one the best run was trained with. Where its
+            photos are not there (any more), the report has none and says why.
+        reproduce: the commands to print under "How to reproduce".
+        index: folder for the data's index; default: the user's cache.
+    """
+    best = comparison.recipes[0].members[0]
+    photos = Photos(best, comparison.split, data, index)
+    environment = Environment(
+        loader=PackageLoader("corolla.study"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Bokeh's JSON names a model where it first stands and refers to it after that: the order must stay
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    page = environment.get_template("report.html.j2").render(
+        comparison=comparison,
+        best=best,
+        photos=photos,
+        reproduce=reproduce,
+        styles=report_plots.styles(comparison),
+        library=Markup(report_plots.library()),
+        **_sections(comparison, photos),
+    )
+    write_atomically(path, page.encode())
+    return path
+
+
+def _sections(comparison: Comparison, photos: Photos) -> dict[str, Any]:
+    """The tables, plots and photos that the template places."""
+    best, names = comparison.recipes[0].members[0], comparison.class_names
+    classes = class_scores(comparison, photos.num_train)
+    calibrated = calibrations(comparison)
+    return {
+        "recipes": recipes_view(comparison),
+        "differences": differences_view(comparison),
+        "runs": runs_view(comparison),
+        "pairs": pairs_view(comparison),
+        "course": course_view(comparison),
+        "shares": [f"{share:.0%}" for share in SHARES],
+        "cost": cost_view(comparison),
+        "classes": classes,
+        "class_table": class_table(classes),
+        "confusions": confusions(best, names, photos),
+        "mistakes": mistakes(best, names, photos),
+        "calibration": calibration_table(comparison),
+        "ensembles": ensemble_table(comparison),
+        "environment": environment_table(comparison),
+        "plots": _plots(comparison, classes, calibrated),
+    }
+
+
+def _plots(comparison: Comparison, classes: Any, calibrated: Any) -> dict[str, Any]:
+    """By the id of the element they are drawn into."""
+    figures = {f"plot-{key}": report_plots.curves(comparison, key, title) for key, title in CURVES.items()}
+    figures["plot-reliability"] = report_plots.reliability(comparison, calibrated)
+    if comparison.differences:
+        figures["plot-forest"] = report_plots.forest(comparison)
+    if len(classes.sides) == 2:
+        styles = list(report_plots.styles(comparison).values())
+        colors = [style[0] for style in styles[:2]] if len(styles) > 1 else list(report_plots.COLORS[:2])
+        figures["plot-classes"] = report_plots.class_scatter(classes, colors)
+    return {target: report_plots.as_item(plot, target) for target, plot in figures.items()}

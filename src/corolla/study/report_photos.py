@@ -1,0 +1,119 @@
+"""Photos for the report, small and inline, and the mistakes they show."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from corolla.data.flowers import Flowers
+from corolla.data.index import load_index
+from corolla.data.share import with_share
+from corolla.errors import UserError
+from corolla.study.figures import confused_pairs, confusion_matrix
+from corolla.study.members import Member
+from corolla.training.run import data_of
+
+SIDE = 96  # pixels, at most
+NUM_PAIRS = 8
+NUM_EXAMPLES = 3
+NUM_MISTAKES = 12
+
+
+class Photos:
+    """Those a comparison scored, as data URIs; none where the data folder is gone or holds others now."""
+
+    def __init__(self, member: Member, split: str, data: Path | None, cache: Path | None) -> None:
+        folder = data or data_of(member.run)
+        self.why_not = ""
+        self.num_train: dict[int, int] | None = None
+        self._rows: dict[str, int] = {}
+        try:
+            index = load_index(folder, member.run.config.size, cache)
+            self._flowers = Flowers(index, split, bad_images="grey")
+        except (UserError, OSError) as error:
+            self.why_not = f"The photos are left out: {error}."
+            return
+        found = {str(name): row for row, name in enumerate(self._flowers.split.id)}
+        labels = self._flowers.split.label
+        wanted = zip(map(str, member.ids), member.labels, strict=True)
+        if not all(name in found and labels[found[name]] == label for name, label in wanted):
+            self.why_not = f"The photos are left out: {folder} holds other ones than the runs were scored on."
+            return
+        self._rows = found
+        if "train" in index.splits:
+            train = member.run.config.train
+            trained = with_share(index, train.share, train.seed).splits["train"]
+            self.num_train = dict(Counter(trained.label.tolist()))
+
+    def __bool__(self) -> bool:
+        return not self.why_not
+
+    def uri(self, name: str) -> str | None:
+        """The photo with the id `name`."""
+        if name not in self._rows:
+            return None
+        image = Image.fromarray(self._flowers.image(self._rows[name]))
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=85)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One prediction, with its photo where there is one."""
+
+    uri: str | None
+    id: str
+    true: str
+    said: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Photos of one class taken for another."""
+
+    true: str
+    said: str
+    count: int
+    share: float
+    """Of the photos of the class `true`."""
+    examples: tuple[Shown, ...]
+    right: Shown | None
+    """A photo of the class `said` that was classified correctly."""
+
+
+def confusions(member: Member, names: Sequence[str], photos: Photos) -> list[Confusion]:
+    """The most frequent mistakes of a run, each with its surest examples."""
+    counts = confusion_matrix(member.labels, member.predicted, len(names))
+    found = []
+    for true, said, count in confused_pairs(counts)[:NUM_PAIRS]:
+        wrong = np.flatnonzero((member.labels == true) & (member.predicted == said))
+        right = np.flatnonzero((member.labels == said) & (member.predicted == said))
+        examples = [_shown(member, i, names, photos) for i in _surest(member, wrong)[:NUM_EXAMPLES]]
+        models = [_shown(member, i, names, photos) for i in _surest(member, right)[:1]]
+        share = count / int(counts[true].sum())
+        found.append(Confusion(names[true], names[said], count, share, tuple(examples), models[0] if models else None))
+    return found
+
+
+def mistakes(member: Member, names: Sequence[str], photos: Photos) -> list[Shown]:
+    """What a run was surest of and wrong about."""
+    wrong = np.flatnonzero(member.labels != member.predicted)
+    return [_shown(member, i, names, photos) for i in _surest(member, wrong)[:NUM_MISTAKES]]
+
+
+def _surest(member: Member, rows: np.ndarray) -> list[int]:
+    return rows[np.argsort(-member.probabilities[rows].max(1), kind="stable")].tolist()
+
+
+def _shown(member: Member, row: int, names: Sequence[str], photos: Photos) -> Shown:
+    name = str(member.ids[row])
+    true, said = names[int(member.labels[row])], names[int(member.predicted[row])]
+    return Shown(photos.uri(name), name, true, said, float(member.probabilities[row].max()))

@@ -1,0 +1,91 @@
+"""`corolla report`: the README's table of results, made from run folders, each line with the command that makes it."""
+
+import json
+import shlex
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from corolla.errors import UserError
+from corolla.experiments import EXPERIMENTS
+from corolla.files import write_atomically
+from corolla.study.settings import option, settings_of
+from corolla.training.run import Run, open_run
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+def command_of(run: Run) -> str:
+    """The command that trains a run again, its seed left out: the experiment, and what was asked for beside it."""
+    experiment = run.environment.get("experiment", "")
+    settings = settings_of(run.config)
+    if experiment not in EXPERIMENTS:
+        return f"corolla train {shlex.quote(str(run.folder / 'config.json'))}"
+    usual = settings_of(EXPERIMENTS[experiment]())
+    words = ["corolla", "train", experiment]
+    for key, value in settings.items():
+        if value != usual[key] and key not in ("train.seed", "input_size" if settings["size"] == value else ""):
+            words += option(key, value)
+    return shlex.join(words)
+
+
+def results_table(folders: Sequence[Path]) -> str:
+    """A Markdown table: a line per recipe, means and sd over its seeds of the last epoch's scores on val.
+
+    Raises:
+        UserError: a folder holds no run, or a run without an epoch to its end.
+    """
+    recipes: dict[str, list[Run]] = {}
+    for run in map(open_run, folders):
+        if not run.metrics:
+            raise UserError(f"{run.folder}: no epoch is finished yet")
+        settings = settings_of(run.config) | {"train.seed": None, "data": run.environment.get("fingerprint")}
+        recipes.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
+    if not recipes:
+        raise UserError("name at least one run's folder")
+    lines = [
+        "| recipe | seeds | epochs | macro F1 | top-1 | best epoch's macro F1 (chosen on val) | minutes | command |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join(lines + [_line(runs) for runs in recipes.values()])
+
+
+def _line(runs: Sequence[Run]) -> str:
+    last = [run.metrics[-1] for run in runs]
+    best = [max(row["macro_f1"] for row in run.metrics) for run in runs]
+    timing = [path.read_text().splitlines() for run in runs if (path := run.folder / "timing.jsonl").exists()]
+    minutes = [json.loads(lines[-1])["total_seconds"] / 60 for lines in timing if lines]
+    seeds = ", ".join(str(run.config.train.seed) for run in runs)
+    cells = [
+        runs[0].environment.get("experiment", runs[0].name),
+        seeds,
+        str(len(runs[0].metrics)),
+        _spread([row["macro_f1"] for row in last]),
+        _spread([row["top1"] for row in last]),
+        _spread(best),
+        f"{statistics.mean(minutes):.0f}" if minutes else "",
+        f"`{command_of(runs[0])}`",
+    ]
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    sd = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{sd}"
+
+
+def update_readme(path: Path, table: str) -> None:
+    """Put the table between the two marks in a Markdown file.
+
+    Raises:
+        UserError: the marks are not there, each once and in their order.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{path}: the lines {BEGIN} and {END} say where the table goes, and are not both there")
+    write_atomically(path, f"{before}{BEGIN}\n{table}\n{END}{after}".encode())

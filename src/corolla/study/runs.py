@@ -1,0 +1,97 @@
+"""`corolla runs`: every run of a folder in a table, damaged ones too; no checkpoint is loaded."""
+
+import errno
+import fcntl
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from corolla.errors import UserError
+from corolla.training.run import Run
+
+RunState = Literal["running", "stopped", "done", "damaged"]
+COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
+COLUMNS += ["minutes", "state", "fault"]
+
+
+def list_runs(
+    folder: Path = Path("runs"),
+    *,
+    experiment: str | None = None,
+    state: str | None = None,
+    sort: str = "name",
+    reverse: bool = False,
+) -> pd.DataFrame:
+    """A row per run in `folder`; `best F1` is that of epoch `at`, chosen on the val it is scored on.
+
+    Args:
+        experiment: only runs of this one.
+        state: only running, stopped, done or damaged ones.
+        sort: a column.
+
+    Raises:
+        UserError: there is no such folder, column or state.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; runs are made by corolla train")
+    if sort not in COLUMNS:
+        raise UserError(f"--sort {sort}: the columns are {', '.join(COLUMNS)}")
+    if state not in (None, "running", "stopped", "done", "damaged"):
+        raise UserError(f"--state {state}: running, stopped, done or damaged is expected")
+    folders = {path.parent for name in ("config.json", "last.pt") for path in folder.glob(f"*/{name}")}
+    table = pd.DataFrame([_row(Run(path)) for path in sorted(folders)], columns=COLUMNS)
+    if experiment is not None:
+        table = table.loc[table["experiment"] == experiment]
+    if state is not None:
+        table = table.loc[table["state"] == state]
+    return table.sort_values(sort, ascending=not reverse, kind="stable", ignore_index=True)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": run.name, "fault": ""}
+    try:
+        config, environment, metrics = run.config, run.environment, run.metrics
+        timing = _last_line(run.folder / "timing.jsonl")
+    except (UserError, ValueError, OSError) as error:
+        return row | {"state": "damaged", "fault": " ".join(str(error).split())}
+    row |= {
+        "experiment": environment.get("experiment", ""),
+        "model": config.model.name,
+        "weights": config.model.weights,
+        "seed": config.train.seed,
+        "px": config.input_size,
+        "epochs": len(metrics),
+        "of": config.train.epochs,
+        "minutes": round(timing.get("total_seconds", 0.0) / 60, 1),
+    }
+    if metrics:
+        best = max(metrics, key=lambda line: line["macro_f1"])
+        row |= {"best F1": best["macro_f1"], "at": best["epoch"], "last F1": metrics[-1]["macro_f1"]}
+    broken = [path.name for path in (run.last, run.best) if path.exists() and not zipfile.is_zipfile(path)]
+    if broken:
+        return row | {"state": "damaged", "fault": f"{broken[0]} is empty or cut; corolla doctor says what mends it"}
+    return row | {"state": _state(run)}
+
+
+def _last_line(path: Path) -> dict[str, float]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return json.loads(lines[-1]) if lines else {}
+
+
+def _state(run: Run) -> RunState:
+    if _is_locked(run.folder / ".lock"):
+        return "running"
+    return "done" if run.state == "done" else "stopped"
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether another process trains into the folder; asked by trying a lock that would not shut it out."""
+    try:
+        with path.open("r") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)

@@ -1,0 +1,125 @@
+"""The statistics of a comparison: intervals over images, paired tests, a correction for many of them, calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Labels = NDArray[np.int64]
+NUM_RESAMPLES = 2000
+CHUNK = 250  # resamples at a time, which bounds the memory
+
+
+def resample_weights(num_images: int, num_resamples: int, seed: int) -> NDArray[np.float32]:
+    """How often each image is drawn in each bootstrap sample: resamples x images, rows sum to the number of images."""
+    rng = np.random.default_rng(seed)
+    even = np.full(num_images, 1 / num_images)
+    return rng.multinomial(num_images, even, size=num_resamples).astype(np.float32)
+
+
+def weighted_macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Macro F1 of every row of `weights` (resamples x images), over the classes that it has an image of."""
+    num_classes = int(max(labels.max(), predicted.max())) + 1
+    one_hot = np.eye(num_classes, dtype=np.float32)
+    true, said = one_hot[labels], one_hot[predicted]
+    hit = true * said
+    scores = []
+    for first in range(0, len(weights), CHUNK):
+        part = weights[first : first + CHUNK]
+        support, claimed, correct = part @ true, part @ said, part @ hit
+        f1 = 2 * correct / np.maximum(support + claimed, 1)
+        present = support > 0
+        scores.append((f1 * present).sum(1) / present.sum(1))
+    return np.concatenate(scores).astype(np.float64)
+
+
+def interval(observed: float, values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """The percentile interval of bootstrap values, moved by their bias (Efron and Tibshirani 1993, chapters 10 and 13).
+
+    In a resample a class has fewer different images than in truth, which lowers its macro F1 by a point or so.
+    """
+    tail = (1 - level) / 2
+    low, high = np.quantile(values, [tail, 1 - tail]) - values.mean() + observed
+    return float(low), float(high)
+
+
+def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
+    """p of equal accuracy of two classifiers on the same images, exact (McNemar 1947; the binomial form)."""
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values adjusted for their number (Holm 1979), so that 0.05 bounds the chance of even one false alarm."""
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    highest = 0.0
+    for rank, which in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[which]))
+        adjusted[which] = highest
+    return adjusted.tolist()
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference of two means with its uncertainty."""
+
+    value: float
+    low: float
+    high: float
+    """95 % interval."""
+    p: float
+    """Of no difference, two-sided."""
+
+
+def two_level(a: Sequence[float], b: Sequence[float], image_values: NDArray[np.float64]) -> Effect:
+    """The difference of two recipes, from several seeds of each and a bootstrap over the images they were scored on.
+
+    Two independent sources of chance are added: between seeds (the pooled variance of `a` and `b`, with Student's t for
+    their small number) and between images (the variance of `image_values`, the bootstrapped differences of the means).
+    The degrees of freedom are Satterthwaite's. One seed on a side borrows the other's spread; with one on both sides
+    only the images count, and the result is about these two networks, not about their recipes.
+    """
+    value = float(np.mean(a) - np.mean(b))
+    image_variance = float(np.var(image_values, ddof=1)) if len(image_values) > 1 else 0.0
+    freedom = len(a) + len(b) - 2
+    seed_variance = 0.0
+    if freedom > 0:
+        spread = sum(float(np.sum((np.asarray(side) - np.mean(side)) ** 2)) for side in (a, b)) / freedom
+        seed_variance = spread * (1 / len(a) + 1 / len(b))
+    variance = image_variance + seed_variance
+    if variance == 0:
+        return Effect(value, value, value, 1.0 if value == 0 else 0.0)
+    effective = freedom * variance**2 / seed_variance**2 if seed_variance > 0 else np.inf
+    half = float(stats.t.ppf(0.975, effective)) * variance**0.5
+    p = 2 * float(stats.t.sf(abs(value) / variance**0.5, effective))
+    return Effect(value, value - half, value + half, p)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far confidence is from accuracy."""
+
+    confidence: list[float]
+    accuracy: list[float]
+    count: list[int]
+    """Of each bin that holds images, by rising confidence."""
+    ece: float
+    """Expected calibration error: the mean |accuracy - confidence|, weighted by count."""
+
+
+def calibration(probabilities: NDArray[np.float32], labels: Labels, num_bins: int = 15) -> Calibration:
+    """Reliability over `num_bins` equal bins of the highest probability (Guo et al. 2017, section 2).
+
+    Args:
+        probabilities: N x classes.
+    """
+    confidence = probabilities.max(1).astype(np.float64)
+    correct = probabilities.argmax(1) == labels
+    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    rows = [(confidence[bins == b].mean(), correct[bins == b].mean(), int((bins == b).sum())) for b in np.unique(bins)]
+    means, accuracies, counts = (list(column) for column in zip(*rows, strict=True))
+    error = sum(n * abs(hit - sure) for sure, hit, n in rows) / len(labels)
+    return Calibration([float(m) for m in means], [float(a) for a in accuracies], counts, float(error))

@@ -1,0 +1,108 @@
+"""A comparison as tables: for the terminal, CSV, JSON and the report."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from corolla.study.compare import Comparison
+from corolla.study.course import SHARES, cost, courses
+
+
+def recipe_table(comparison: Comparison) -> pd.DataFrame:
+    """A row per recipe: seeds, mean and sd of macro F1 and companions, interval over images, and the best epoch's."""
+    rows: list[dict[str, Any]] = []
+    for recipe in comparison.recipes:
+        scores = [member.scores for member in recipe.members]
+        low, high = recipe.interval
+        row: dict[str, Any] = {
+            "recipe": recipe.name,
+            "seeds": len(recipe.members),
+            "macro F1": recipe.mean,
+            "sd": recipe.sd,
+            "95 % low": low,
+            "95 % high": high,
+        }
+        for title, name in (("top-1", "top1"), ("top-5", "top5"), ("loss", "loss")):
+            values = pd.Series([getattr(score, name) for score in scores])
+            row |= {title: values.mean(), f"{title} sd": values.std() if len(values) > 1 else None}
+        row["best epoch (chosen on val)"] = pd.Series([member.best_macro_f1 for member in recipe.members]).mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def run_table(comparison: Comparison) -> pd.DataFrame:
+    """A row per run."""
+    rows = [
+        {
+            "run": member.name,
+            "recipe": recipe.name,
+            "seed": member.seed,
+            "epochs": len(member.rows),
+            "macro F1": member.scores.macro_f1,
+            "top-1": member.scores.top1,
+            "top-5": member.scores.top5,
+            "loss": member.scores.loss,
+            "best epoch (chosen on val)": member.best_macro_f1,
+        }
+        for recipe in comparison.recipes
+        for member in recipe.members
+    ]
+    return pd.DataFrame(rows)
+
+
+def difference_table(comparison: Comparison) -> pd.DataFrame:
+    """A row per pair of recipes."""
+    rows = [
+        {
+            "first": d.first,
+            "second": d.second,
+            "macro F1": d.effect.value,
+            "95 % low": d.effect.low,
+            "95 % high": d.effect.high,
+            "p": d.effect.p,
+            "p adjusted": d.p_adjusted,
+            "shown": d.shown,
+        }
+        for d in comparison.differences
+    ]
+    return pd.DataFrame(rows)
+
+
+def pair_table(comparison: Comparison) -> pd.DataFrame:
+    """A row per pair of runs: McNemar for accuracy, paired bootstrap for macro F1."""
+    return pd.DataFrame([asdict(pair) for pair in comparison.pairs])
+
+
+def course_table(comparison: Comparison) -> pd.DataFrame:
+    """A row per run: epochs and minutes to shares of the best macro F1, lr drops, the gap."""
+    rows = []
+    for course in courses(comparison.members):
+        row: dict[str, Any] = {"run": course.name}
+        for share, reached in zip(SHARES, course.reached, strict=True):
+            row |= {f"epochs to {share:.0%}": reached.epoch, f"minutes to {share:.0%}": reached.minutes}
+        row |= {
+            "lr drops": " ".join(map(str, course.lr_drops)),
+            "train loss": course.train_loss,
+            "val loss": course.val_loss,
+            "gap": course.gap,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def cost_table(comparison: Comparison) -> pd.DataFrame:
+    """A row per run."""
+    return pd.DataFrame([asdict(cost(member)) for member in comparison.members])
+
+
+def all_tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
+    """By name, in the order in which they are read."""
+    return {
+        "recipes": recipe_table(comparison),
+        "differences": difference_table(comparison),
+        "runs": run_table(comparison),
+        "pairs": pair_table(comparison),
+        "course": course_table(comparison),
+        "cost": cost_table(comparison),
+    }

@@ -1,0 +1,136 @@
+"""corolla runs and corolla report: tables made from run folders."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+
+from corolla.config import Config
+from corolla.errors import UserError
+from corolla.experiments import find_experiment
+from corolla.study.results import BEGIN, END, command_of, results_table, update_readme
+from corolla.study.runs import list_runs
+from corolla.training.loop import train
+from corolla.training.run import Run, locked, write_config, write_environment
+
+
+def make_run(folder: Path, name: str, config: Config, scores: list[float], experiment: str = "resnet18") -> Run:
+    """A run's folder as training leaves it, without having trained."""
+    import json
+
+    run = Run(folder / name)
+    write_config(run, config)
+    write_environment(run, experiment=experiment, fingerprint={"train": "x"})
+    rows = [
+        {"epoch": n, "step": n, "lr": 0.1, "train_loss": 1.0, "val_loss": 1.0, "top1": s, "top5": s, "macro_f1": s}
+        for n, s in enumerate(scores, 1)
+    ]
+    (run.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (run.folder / "timing.jsonl").write_text('{"epoch": 1, "total_seconds": 90.0}\n')
+    return run
+
+
+def with_seed(seed: int, epochs: int = 3) -> Config:
+    base = find_experiment("resnet18")
+    return dataclasses.replace(
+        base, size=64, input_size=64, train=dataclasses.replace(base.train, seed=seed, epochs=epochs)
+    )
+
+
+def test_every_state_is_told(tiny_config: Config, tmp_path: Path) -> None:
+    runs = tiny_config.runs
+    train(dataclasses.replace(tiny_config, run_name="done"), experiment="tiny")
+    make_run(runs, "stopped", with_seed(0), [0.1, 0.3]).last.write_bytes((runs / "done/last.pt").read_bytes())
+    make_run(runs, "cut", with_seed(0), [0.1]).last.write_bytes(b"cut")
+    (runs / "broken").mkdir()
+    (runs / "broken/config.json").write_text("{")
+    table = list_runs(runs).set_index("name")
+    assert table["state"].to_dict() == {"broken": "damaged", "cut": "damaged", "done": "done", "stopped": "stopped"}
+    assert (table.loc["stopped", "best F1"], table.loc["stopped", "at"], table.loc["stopped", "minutes"]) == (
+        0.3,
+        2,
+        1.5,
+    )
+    assert "config.json" in table.loc["broken", "fault"]
+    assert list_runs(runs, state="damaged")["name"].tolist() == ["broken", "cut"]
+    assert list_runs(runs, experiment="tiny")["name"].tolist() == ["done"]
+    assert list_runs(runs, sort="last F1", reverse=True)["name"].tolist()[0] in ("stopped", "done")
+
+
+def test_a_run_under_way_is_seen_and_not_disturbed(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    run = make_run(tmp_path, "busy", with_seed(0), [0.1])
+    code = f"""
+import sys, time
+from pathlib import Path
+from corolla.training.run import locked
+with locked(Path({str(run.folder)!r})):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert list_runs(tmp_path)["state"].tolist() == ["running"]
+    finally:
+        process.communicate()
+    assert list_runs(tmp_path)["state"].tolist() == ["stopped"]
+    with locked(run.folder):
+        pass
+
+
+def test_a_hundred_runs_are_quick(tmp_path: Path) -> None:
+    for number in range(100):
+        make_run(tmp_path, f"run{number}", with_seed(number), [0.1] * 30)
+    start = time.process_time()
+    assert len(list_runs(tmp_path)) == 100
+    assert time.process_time() - start < 10, "no checkpoint is loaded"
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such folder"):
+        list_runs(tmp_path / "none")
+    with pytest.raises(UserError, match="--sort colour: the columns are name"):
+        list_runs(tmp_path, sort="colour")
+    with pytest.raises(UserError, match="--state odd"):
+        list_runs(tmp_path, state="odd")
+
+
+def test_the_results_are_means_over_seeds_with_the_command(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, f"r{seed}", with_seed(seed), [0.9, 0.5 + seed / 10]) for seed in range(3)]
+    lone = make_run(tmp_path, "lone", with_seed(0, epochs=5), [0.25])
+    table = results_table([run.folder for run in [*runs, lone]])
+    first, second = table.splitlines()[2:]
+    assert "| 0, 1, 2 | 2 | 0.600 ± 0.100 | 0.600 ± 0.100 | 0.900 ± 0.000 | 2 |" in first
+    assert "`corolla train resnet18 --size 64 --train.epochs 3`" in first
+    assert "| 0.250 | 0.250 | 0.250 |" in second
+    with pytest.raises(UserError, match="no run is in this folder"):
+        results_table([tmp_path])
+
+
+def test_the_command_gives_the_same_config(tmp_path: Path) -> None:
+    import shlex
+
+    import tyro
+
+    config = dataclasses.replace(
+        with_seed(0), augment=dataclasses.replace(with_seed(0).augment, color=True, area=(0.3, 0.9), flip=False)
+    )
+    words = shlex.split(command_of(make_run(tmp_path, "r", config, [0.1])))
+    parsed = tyro.cli(Config, default=find_experiment(words[2]), args=words[3:])
+    assert dataclasses.replace(parsed, input_size=64) == config
+
+
+def test_the_table_goes_between_the_marks(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# a\n{BEGIN}\nold\n{END}\nrest\n")
+    update_readme(readme, "| new |")
+    assert readme.read_text() == f"# a\n{BEGIN}\n| new |\n{END}\nrest\n"
+    readme.write_text("# nothing\n")
+    with pytest.raises(UserError, match="say where the table goes"):
+        update_readme(readme, "| new |")
+    assert readme.read_text() == "# nothing\n"

@@ -1,0 +1,53 @@
+"""What TensorBoard is given: curves, the first batch, a confusion matrix, the settings; nothing twice."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from corolla.config import Config
+from corolla.training.loop import train
+from corolla.training.stop import Stop
+
+CURVES = {f"epoch/{name}" for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr", "images_per_s")}
+
+
+def events(folder: Path) -> Any:
+    found = EventAccumulator(str(folder / "tensorboard"), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+    found.Reload()
+    return found
+
+
+def test_everything_a_board_shows(tiny_config: Config) -> None:
+    board = events(train(tiny_config, experiment="tiny").folder)
+    tags = board.Tags()
+    assert set(tags["scalars"]) >= CURVES
+    assert {"result/macro_f1", "result/best_macro_f1", "result/val_loss"} <= set(tags["scalars"])
+    assert set(tags["images"]) == {"train/first_batch", "val/confusion"}
+    assert [event.step for event in board.Images("train/first_batch")] == [1]
+    assert [event.step for event in board.Images("val/confusion")] == [10], "the last epoch's: these are short"
+    assert [event.step for event in board.Scalars("epoch/val_loss")] == [5, 10]
+    assert "kind 1" in board.Tensors("train/first_batch/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "_hparams_/session_start_info" in board.summary_metadata
+    assert "custom_scalars__config__" in board.summary_metadata
+
+
+def test_a_resumed_run_shows_nothing_twice(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def after_seven(self: Stop) -> str | None:
+        asked.append(1)
+        return "enough" if len(asked) == 9 else None
+
+    monkeypatch.setattr(Stop, "reason", property(after_seven))
+    run = train(tiny_config, experiment="tiny")
+    assert run.state == "stopped"
+    run = train(dataclasses.replace(tiny_config), experiment="tiny")
+    assert run.state == "done"
+    board = events(run.folder)
+    assert [event.step for event in board.Scalars("epoch/val_loss")] == [5, 10]
+    assert [event.step for event in board.Scalars("result/macro_f1")] == [10]
+    assert [event.step for event in board.Images("val/confusion")] == [10]
+    assert len(board.Images("train/first_batch")) == 2, "once for each start"
