@@ -1,12 +1,15 @@
 """Contact sheets: every class is there, named, legible in size, for labelled and unlabelled splits."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from corolla.data.show import contact_sheet, show
+from corolla.config import Config
+from corolla.data.sheet import contact_sheet
+from corolla.data.show import show, show_augmented
 from corolla.data.synthetic import synthesize
 from corolla.errors import UserError
 
@@ -76,3 +79,15 @@ def test_mistakes_are_named(data: Path) -> None:
 def test_real_photos(name: str, size: int) -> None:
     sheet = np.asarray(Image.open(show(FLOWERS / name, size=size, split="val")))
     assert sheet.std() > 40
+
+
+def test_what_the_network_is_given(tiny_config: Config, tmp_path: Path) -> None:
+    path = show_augmented(tiny_config, epochs=3, out=tmp_path / "a.png")
+    first = np.asarray(Image.open(path))
+    assert np.array_equal(first, np.asarray(Image.open(show_augmented(tiny_config, epochs=3, out=tmp_path / "b.png"))))
+    other = dataclasses.replace(tiny_config, train=dataclasses.replace(tiny_config.train, seed=1))
+    assert not np.array_equal(first, np.asarray(Image.open(show_augmented(other, epochs=3, out=tmp_path / "c.png"))))
+    crops = np.asarray(Image.open(show_augmented(tiny_config, tta="ten-crop", out=tmp_path / "d.png")))
+    assert crops.shape[1] > 2 * first.shape[1], "the photo and ten views beside the photo and three epochs"
+    with pytest.raises(UserError, match="--epochs 0"):
+        show_augmented(tiny_config, epochs=0)

@@ -1,11 +1,14 @@
 """download, synth, check, stats, show: what concerns the data."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
 from corolla.commands.common import DONE, FAILED, Folder, next_command, slug
+from corolla.config import Config
 from corolla.errors import UserError
-from corolla.evaluation.predictions import SplitName
+from corolla.evaluation.predictions import TTA, SplitName
+from corolla.experiments import find_experiment
 
 
 def download(
@@ -124,22 +127,44 @@ def show(
     split: SplitName = "train",
     per_class: int = 1,
     seed: int = 0,
+    augment: str | None = None,
+    epochs: int = 6,
+    tta: TTA | None = None,
+    input_size: int | None = None,
     out: Path | None = None,
     index: Path | None = None,
 ) -> int:
-    """A contact sheet as PNG: photos of each class with its number and name.
+    """A contact sheet as PNG: photos of each class with its number and name, or what a network is given of them.
 
     Args:
         folder: the data folder.
         size: which tfrecords-jpeg-SxS; may be left out where there is one only.
         split: train, val or test.
         per_class: photos of each class.
-        seed: another seed picks other photos.
-        out: the PNG to write.
+        seed: another seed picks other photos, or augments them otherwise.
+        augment: an experiment or a .toml: show training photos as its first epochs see them.
+        epochs: with --augment: how many of them.
+        tta: show val photos as prediction sees them: none, flip, ten-crop.
+        input_size: with --augment or --tta: side of what the network sees; default: the experiment's, or the photos'.
+        out: the PNG to write; default: contact-FOLDER-SIZExSIZE-WHAT.png in this folder.
         index: folder for the index; default: the user's cache.
     """
     from corolla.data.show import show as show_data
+    from corolla.data.show import show_augmented
 
-    print(f"wrote {show_data(folder, size=size, split=split, per_class=per_class, seed=seed, out=out, cache=index)}")
-    print(next_command("train", "resnet34", "--data", folder, *(["--size", size] if size else [])))
+    if augment is None and tta is None:
+        path = show_data(folder, size=size, split=split, per_class=per_class, seed=seed, out=out, cache=index)
+    else:
+        base = find_experiment(augment) if augment is not None else Config()
+        config = dataclasses.replace(
+            base,
+            data=folder,
+            size=size or base.size,
+            input_size=input_size or base.input_size,
+            index=index,
+            train=dataclasses.replace(base.train, seed=seed),
+        )
+        path = show_augmented(config, epochs=epochs, tta=tta, out=out)
+    print(f"wrote {path}")
+    print(next_command("train", augment or "resnet34", "--data", folder, *(["--size", size] if size else [])))
     return DONE

@@ -1,21 +1,24 @@
 """A contact sheet of a data set: one tile a photo, classes named, so that a person can look at it."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from corolla.config import Config
 from corolla.data.decode import decode_jpeg
+from corolla.data.flowers import Flowers
 from corolla.data.index import Index, Split, load_index
+from corolla.data.sheet import MAX_CELL, MIN_CELL, contact_sheet
+from corolla.data.stats import data_statistics
+from corolla.data.transforms import EvalTransform, TrainTransform
 from corolla.errors import UserError
+from corolla.evaluation.predictions import TTA
 from corolla.files import replacing
 
-GAP = 6  # pixels between tiles
-LINES = 2  # of title a tile
-FONT_SIZE = 13  # pixels
-MIN_CELL, MAX_CELL = 128, 256  # a tile's side in pixels: photos are enlarged or reduced to it
+NUM_PHOTOS = 8  # rows of an augmented sheet
 
 
 def show(
@@ -49,60 +52,54 @@ def show(
     )  # a class's photos stay in one row
     sheet = contact_sheet(photos, _titles(index, split, rows), columns=columns, cell=cell)
     out = out or Path(f"contact-{data.resolve().name}-{index.size}x{index.size}-{split}.png")
+    return _save(sheet, out)
+
+
+def show_augmented(
+    config: Config,
+    *,
+    epochs: int = 6,
+    tta: TTA | None = None,
+    out: Path | None = None,
+) -> Path:
+    """Write a contact sheet of what a network is given: a row per photo, as stored and as its epochs would see it.
+
+    The crops are those that training `config` makes, a function of (seed, epoch, photo). With `tta` they are the views
+    that prediction averages instead, of val photos.
+
+    Raises UserError where the data is missing or a photo can't be decoded.
+    """
+    if epochs < 1:
+        raise UserError(f"--epochs {epochs}: at least 1 is expected")
+    index = load_index(config.data, config.size, config.index)
+    size = config.input_size or index.size
+    transform: Any
+    if tta is None:
+        noise = data_statistics(index, ("train",), cache=config.index).color if config.augment.pca_noise else None
+        transform = TrainTransform(config.augment, size, statistics=noise)
+        photos = Flowers(index, "train", transform, seed=config.train.seed)
+    else:
+        photos = Flowers(
+            index, "val", EvalTransform(size, tta=tta, crop_fraction=config.augment.crop_fraction or 0.875)
+        )
+    tiles, titles = [], []
+    for row in np.linspace(0, len(photos) - 1, min(NUM_PHOTOS, len(photos)), dtype=int).tolist():
+        name = f"{photos.split.label[row]} {index.class_names[photos.split.label[row]]}"
+        views = [photos[epoch, row].image for epoch in range(epochs)] if tta is None else [photos[row].image]
+        crops = [crop for view in views for crop in view.reshape(-1, *view.shape[-3:])]
+        tiles += [photos.image(row), *crops]
+        titles += [name, *(f"epoch {n + 1}" if tta is None else f"view {n + 1}" for n in range(len(crops)))]
+    cell = min(max(size, MIN_CELL), MAX_CELL)
+    sheet = contact_sheet(tiles, titles, columns=len(tiles) // min(NUM_PHOTOS, len(photos)), cell=cell)
+    what = f"augmented-seed{config.train.seed}" if tta is None else tta
+    return _save(sheet, out or Path(f"contact-{config.data.resolve().name}-{index.size}x{index.size}-{what}.png"))
+
+
+def _save(sheet: np.ndarray, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as temporary:
         Image.fromarray(sheet).save(temporary, "PNG")
     return out
-
-
-def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], *, columns: int, cell: int) -> np.ndarray:
-    """Lay out uint8 (H, W, 3) images in rows, each fitted into `cell` x `cell` pixels, its title on two lines below.
-
-    Returns the sheet, uint8 (height, width, 3).
-    """
-    font = ImageFont.load_default(FONT_SIZE)
-    line = math.ceil(FONT_SIZE * 1.25)
-    step_x, step_y = cell + GAP, cell + LINES * line + GAP
-    columns = min(columns, len(images))
-    rows = math.ceil(len(images) / columns)
-    sheet = Image.new("RGB", (GAP + columns * step_x, GAP + rows * step_y), "white")
-    draw = ImageDraw.Draw(sheet)
-    for number, (image, title) in enumerate(zip(images, titles, strict=True)):
-        row, column = divmod(number, columns)
-        x, y = GAP + column * step_x, GAP + row * step_y
-        photo = _fit(Image.fromarray(image), cell)
-        sheet.paste(photo, (x + (cell - photo.width) // 2, y + (cell - photo.height) // 2))
-        for number_of_line, text in enumerate(_wrap(title, font, cell)):
-            draw.text((x, y + cell + 1 + number_of_line * line), text, fill="black", font=font)
-    return np.asarray(sheet)
-
-
-def _fit(photo: Image.Image, cell: int) -> Image.Image:
-    scale = cell / max(photo.size)
-    width, height = (max(1, round(side * scale)) for side in photo.size)
-    return photo.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def _wrap(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """Break a title into at most LINES lines of `width` pixels; what doesn't fit ends in an ellipsis."""
-    lines = [""]
-    for word in title.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    if len(lines) > LINES:
-        lines = [*lines[: LINES - 1], " ".join(lines[LINES - 1 :])]
-    return [_shorten(text, font, width) for text in lines]
-
-
-def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
 
 
 def _choose(index: Index, split: str, per_class: int, seed: int) -> list[int]:

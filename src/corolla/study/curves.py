@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from corolla.config import Config
 from corolla.data.flowers import Flowers, sample_generator
 from corolla.data.index import Index
-from corolla.data.show import contact_sheet
+from corolla.data.sheet import contact_sheet
 from corolla.data.stats import data_statistics
 from corolla.data.transforms import EvalTransform, TrainTransform
 from corolla.evaluation.predict import PredictResult
