@@ -169,3 +169,30 @@ def test_shares_of_the_data(small: Config, tmp_path: Path) -> None:
     assert len(efficiency_figure(table).axes[0].lines) == 4
     with pytest.raises(UserError, match="shares above 0 and up to 1"):
         data_efficiency([str(toml)], [0.0])
+
+
+def test_the_command(same: list[Path], lazy: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from corolla.cli import run_command
+
+    arguments = ["compare", *map(str, [*same, *lazy]), "--out", str(tmp_path / "out/c"), "--workers", "0"]
+    assert run_command(arguments) == 0
+    said = capsys.readouterr().out
+    assert "same" in said
+    assert "lazy" in said
+    content = json.loads((tmp_path / "out/c.json").read_text())
+    assert {"recipes", "differences", "verdict"} <= set(content)
+    assert "macro F1" in (tmp_path / "out/c.csv").read_text()
+    assert (tmp_path / "out/c.html").read_text().lower().startswith("<!doctype html>")
+
+
+def test_the_command_trains_shares(small: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from corolla.cli import run_command
+
+    toml = tmp_path / "tiny.toml"
+    toml.write_text('[model]\nname = "timm:test_resnet"\n[train]\nbatch_size = 8\n')
+    arguments = ["compare", str(toml), "--fractions", "0.5", "1", "--epochs", "1", "--data", str(small.data)]
+    arguments += ["--runs", str(tmp_path / "runs"), "--workers", "0", "--device", "cpu"]
+    assert run_command(arguments) == 0
+    assert "0.500" in capsys.readouterr().out
+    assert (tmp_path / "runs/comparison-shares.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "runs/comparison-shares.csv").read_text().splitlines()) == 3

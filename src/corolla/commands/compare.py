@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corolla.commands.common import DONE, Paths
+from corolla.config import Config, PipelineConfig
 from corolla.errors import UserError
 from corolla.evaluation.predictions import TTA, CheckpointName
 
@@ -24,6 +25,11 @@ def compare(
     index: Path | None = None,
     device: str = "auto",
     workers: int | None = None,
+    fractions: tuple[float, ...] = (),
+    seeds: tuple[int, ...] = (0,),
+    epochs: int | None = None,
+    size: int | None = None,
+    input_size: int | None = None,
 ) -> int:
     """Compare runs on val: scores with their spread, what is shown to differ, courses, costs; CSV, JSON, HTML report.
 
@@ -39,6 +45,12 @@ def compare(
         index: folder for the index; default: the user's cache.
         device: auto, cpu, cuda, cuda:1, mps.
         workers: decoding processes; default: by the number of cores.
+        fractions: how much data does it take? Train the experiments named on these shares of the training photos, such
+            as 0.05 0.1 0.25 0.5 1; OUT-shares.csv and OUT-shares.png hold a curve each.
+        seeds: with --fractions: train with each of these.
+        epochs: with --fractions: in place of the experiments' own.
+        size: with --fractions: which tfrecords-jpeg-SxS.
+        input_size: with --fractions: side of what the network sees.
     """
     from corolla.study.compare import compare as compare_runs
     from corolla.study.members import find_runs
@@ -49,6 +61,17 @@ def compare(
     out = out or runs / "comparison"
     if out.is_dir() and str(out) in (".", ".."):
         raise UserError(f"--out {out}: the beginning of file names is expected, as runs/comparison")
+    if fractions:
+        places = Config(
+            data=data or Path("data"),
+            size=size,
+            input_size=input_size,
+            runs=runs,
+            device=device,
+            index=index,
+            pipeline=PipelineConfig(workers=workers),
+        )
+        return _shares([str(word) for word in words], fractions, seeds, epochs, places, out)
     folders = find_runs(words, runs)
     comparison = compare_runs(
         folders, tta=tta, checkpoint=checkpoint, device=device, workers=workers, data=data, index=index
@@ -58,6 +81,26 @@ def compare(
     report = Path(f"{out}.html")
     written.append(write_report(comparison, report, data=data, reproduce=_commands(comparison, data), index=index))
     print("\nwrote " + " ".join(map(str, written)))
+    return DONE
+
+
+def _shares(
+    experiments: list[str],
+    fractions: tuple[float, ...],
+    seeds: tuple[int, ...],
+    epochs: int | None,
+    places: Config,
+    out: Path,
+) -> int:
+    from corolla.study.efficiency import data_efficiency, efficiency_figure, efficiency_summary
+
+    table = data_efficiency(experiments, fractions, seeds=seeds, changes=places, epochs=epochs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(f"{out}-shares.csv", index=False)
+    efficiency_figure(table).savefig(f"{out}-shares.png", dpi=120)
+    print("\nmacro F1 on val of the last epoch, by share of the training photos")
+    print(efficiency_summary(table).to_string(index=False, float_format="{:.3f}".format))
+    print(f"\nwrote {out}-shares.csv {out}-shares.png")
     return DONE
 
 

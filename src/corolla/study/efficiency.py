@@ -42,6 +42,8 @@ def data_efficiency(
     Raises:
         UserError: a share out of range, or what `train` refuses. Failure: a training was stopped.
     """
+    if not experiments:
+        raise UserError("--fractions: name the experiments to train, such as lite0_scratch lite0_pretrained")
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise UserError(f"--fractions {' '.join(map(str, fractions))}: shares above 0 and up to 1 are expected")
     places = changes or Config()
