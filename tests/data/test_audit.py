@@ -231,12 +231,12 @@ def test_a_photo_that_does_not_decode_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_recall_and_precision_on_real_photos(real_photos: Path, tmp_path: Path) -> None:
-    """Floors with room below what stands in the docstrings of duplicates.py and suspects.py."""
-    data = real_photos / "oxford102"
-    planted = plant(data, tmp_path / "out")
+    """Floors below what was measured: recall, precision of duplicates 0.95, 1.00, of wrong labels 0.64, 0.82."""
+    data = real_photos / "oxford17"
+    planted = plant(data, tmp_path / "out", size=224)
     found = audit(planted.folder, progress=False)
-    duplicates, labels, worst = recall_and_precision(found, planted, standing_pairs(data))
+    duplicates, labels, _ = recall_and_precision(found, planted, standing_pairs(data, size=224))
     assert duplicates.recall >= 0.85
     assert duplicates.precision >= 0.9
-    assert labels.recall >= 0.45
-    assert worst.precision >= 0.35
+    assert labels.recall >= 0.5
+    assert labels.precision >= 0.7

@@ -40,7 +40,7 @@ def compare(
         runs: where experiments' runs are looked for.
         tta: the views whose predictions are compared: none (centre), flip, ten-crop.
         checkpoint: last, or best (chosen on the val it is scored on, so too kind).
-        out: OUT.csv, OUT.json and OUT.html are written; default: comparison in the runs folder.
+        out: OUT.csv, OUT.json, OUT.html and OUT.png are written; default: comparison in the runs folder.
         data: the data folder; default: the one the runs were trained with.
         index: folder for the index; default: the user's cache.
         device: auto, cpu, cuda, cuda:1, mps.
@@ -53,6 +53,7 @@ def compare(
         input_size: with --fractions: side of what the network sees.
     """
     from corolla.study.compare import compare as compare_runs
+    from corolla.study.curves import comparison_figure
     from corolla.study.members import find_runs
     from corolla.study.report import write_report
 
@@ -80,7 +81,8 @@ def compare(
     written = _write_tables(comparison, out)
     report = Path(f"{out}.html")
     written.append(write_report(comparison, report, data=data, reproduce=_commands(comparison, data), index=index))
-    print("\nwrote " + " ".join(map(str, written)))
+    comparison_figure(comparison).savefig(f"{out}.png", dpi=100)
+    print("\nwrote " + " ".join(map(str, [*written, f"{out}.png"])))
     return DONE
 
 

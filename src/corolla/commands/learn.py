@@ -130,45 +130,20 @@ def ensemble(
         checkpoint: which predictions to take: of best or of last.
         data: the data folder, for its sample_submission.csv; default: the one the first run was trained with.
     """
-    from corolla.evaluation.ensemble import ensemble as combine_runs
-    from corolla.evaluation.ensemble import ensemble_on_val
-    from corolla.evaluation.metrics import macro_f1
+    from corolla.kaggle.make_submission import submission_from_runs
     from corolla.kaggle.origin import read_origin
-    from corolla.kaggle.submission import describe_runs, write_submission
-    from corolla.training.run import data_of
 
-    if not runs:
-        raise UserError("name at least one run's folder")
-    if out.suffix != ".csv" or out.is_dir():
-        raise UserError(f"--out {out}: the name of a .csv file is expected; its JSON goes beside it")
-    combined = combine_runs(runs, split="test", tta=tta, method=method, checkpoint=checkpoint)
-    on_val = ensemble_on_val(runs, tta=tta, method=method, checkpoint=checkpoint)
-    val_f1 = val_accuracy = None
-    if on_val is not None and on_val.labels is not None:
-        val_f1 = macro_f1(on_val.labels, on_val.predicted)
-        val_accuracy = float((on_val.predicted == on_val.labels).mean())
-    sample = (data or data_of(combined.runs[0])) / "sample_submission.csv"
-    provenance = describe_runs(
-        combined.runs,
-        combined.members,
-        method=method,
-        tta=tta,
-        checkpoint=checkpoint,
-        val_macro_f1=val_f1,
-        val_accuracy=val_accuracy,
-        data=str(sample.parent.resolve()),
-    )
-    write_submission(out, combined, sample, combined.num_classes, provenance)
-    print(f"wrote {out} ({len(combined.ids)} rows, ids as in {sample}) and {out.with_suffix('.json')}")
-    if val_f1 is None:
+    made = submission_from_runs(runs, out, method=method, tta=tta, checkpoint=checkpoint, data=data)
+    print(f"wrote {out} ({made.num_images} rows, ids as in {made.sample}) and {out.with_suffix('.json')}")
+    if made.val_macro_f1 is None:
         print("for its val macro F1, predict every run with --split val as well")
     else:
-        print(f"the same ensemble on val: macro F1 {val_f1:.4f}, accuracy {val_accuracy:.4f}")
-    labels = sample.with_name("test_labels.csv")
+        print(f"the same ensemble on val: macro F1 {made.val_macro_f1:.4f}, accuracy {made.val_accuracy:.4f}")
+    labels = made.sample.with_name("test_labels.csv")
     if labels.exists():
         print(next_command("score", out, labels))
     else:
-        origin = read_origin(sample.parent)
+        origin = read_origin(made.sample.parent)
         print(next_command("submit", out, *([] if origin else ["--competition", "SLUG"])))
     return DONE
 
