@@ -29,7 +29,7 @@ class Course:
     reached: tuple[Reached, ...]
     """For SHARES of the best last-epoch macro F1 among the runs compared."""
     lr_drops: tuple[int, ...]
-    """Epochs whose learning rate is at most half of that before."""
+    """Epochs before which schedule step or plateau has lowered the learning rate; cosine falls all the time."""
     train_loss: float
     val_loss: float
     """Of the last epoch. The training loss has augmentation and, where it is on, label smoothing in it."""
@@ -70,7 +70,8 @@ def _course(member: Member, best: float) -> Course:
     for goal in (share * best for share in SHARES):
         epoch = next((row["epoch"] for row in rows if row["macro_f1"] >= goal), None)
         reached.append(Reached(goal, epoch, seconds[epoch] / 60 if epoch in seconds else None))
-    drops = [now["epoch"] for before, now in itertools.pairwise(rows) if 0 < now["lr"] <= before["lr"] / 2]
+    steps = member.run.config.optim.schedule in ("step", "plateau")
+    drops = [now["epoch"] for before, now in itertools.pairwise(rows) if steps and 0 < now["lr"] < before["lr"]]
     return Course(member.name, tuple(reached), tuple(drops), rows[-1]["train_loss"], rows[-1]["val_loss"])
 
 

@@ -70,9 +70,12 @@ def comparison_figure(comparison: Comparison) -> Figure:
     num_images = len(comparison.members[0].labels)
     views = "centre crop" if comparison.tta == "none" else comparison.tta
     end.set_xlabel(f"macro F1 on {num_images:,} photos of {comparison.split}, {views}, {comparison.checkpoint}.pt")
-    end.set_title("each seed, their mean and its 95 % interval over photos", fontsize=11, loc="left")
-    end.set_yticks([])
-    end.set_ylim(0.6 - len(comparison.recipes), 0.6)
+    end.set_title("seeds, mean, 95 % interval over photos", fontsize=11, loc="left")
+    recipes = comparison.recipes
+    end.set_yticks([-place for place in range(len(recipes))], [_end_label(recipe) for recipe in recipes])
+    end.tick_params(axis="y", length=0)
+    end.spines[["top", "right", "left"]].set_visible(False)
+    end.set_ylim(0.5 - len(recipes), 0.5)
     end.grid(axis="x", color="0.92")
     return figure
 
@@ -90,9 +93,12 @@ def _draw_end(axes: Axes, recipe: Recipe, y: float, color: str) -> None:
     axes.plot(recipe.interval, (y, y), color=color, lw=3, alpha=0.45, solid_capstyle="butt")
     axes.plot(recipe.mean, y, "|", color=color, ms=22, mew=3)
     axes.plot(recipe.macro_f1, [y - 0.16] * len(recipe.members), "o", color=color, ms=7, alpha=0.75, mec="white")
+
+
+def _end_label(recipe: Recipe) -> str:
     seeds = "1 seed" if len(recipe.members) == 1 else f"{len(recipe.members)} seeds"
-    text = f"{recipe.name}  {recipe.mean:.3f}" + (f" ± {recipe.sd:.3f}" if recipe.sd is not None else "")
-    axes.annotate(f"{text}, {seeds}", (recipe.mean, y), (0, 14), textcoords="offset points", ha="center", color=color)
+    spread = f" ± {recipe.sd:.3f}" if recipe.sd is not None else ""
+    return f"{recipe.name}\n{recipe.mean:.3f}{spread}\n{seeds}"
 
 
 def class_counts_figure(index: Index) -> Figure:
