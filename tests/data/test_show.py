@@ -91,3 +91,14 @@ def test_what_the_network_is_given(tiny_config: Config, tmp_path: Path) -> None:
     assert crops.shape[1] > 2 * first.shape[1], "the photo and ten views beside the photo and three epochs"
     with pytest.raises(UserError, match="--epochs 0"):
         show_augmented(tiny_config, epochs=0)
+
+
+def test_the_weights_own_interpolation_is_shown(tiny_config: Config, tmp_path: Path) -> None:
+    from corolla.config import ModelConfig
+
+    sheets = []
+    for weights in ("none", "package"):
+        model = ModelConfig(name="timm:tf_efficientnet_lite0", weights=weights)
+        config = dataclasses.replace(tiny_config, model=model, input_size=48)
+        sheets.append(np.asarray(Image.open(show_augmented(config, epochs=1, out=tmp_path / f"{weights}.png"))))
+    assert not np.array_equal(*sheets), "bilinear from scratch, bicubic with these weights"

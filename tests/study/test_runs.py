@@ -83,6 +83,34 @@ with locked(Path({str(run.folder)!r})):
         pass
 
 
+def test_a_look_does_not_take_the_lock_of_this_process(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    run = make_run(tmp_path, "own", with_seed(0), [0.1])
+    code = "import sys; from pathlib import Path; from corolla.study.runs import list_runs\n"
+    code += "print(list_runs(Path(sys.argv[1])).state[0])"
+    with locked(run.folder):
+        assert list_runs(tmp_path)["state"].tolist() == ["running"]
+        seen = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
+    assert seen == "running\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("environment.json", "[]"), ("metrics.jsonl", '{"epoch": 1}\n'), ("metrics.jsonl", "3\n")]
+)
+def test_whatever_a_file_holds_the_run_is_listed(name: str, content: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path, "odd", with_seed(0), [0.1])
+    (run.folder / name).write_text(content)
+    assert list_runs(tmp_path)["state"].tolist() == ["damaged"]
+
+
+def test_a_line_that_a_kill_has_cut_is_passed_over(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "cut", with_seed(0), [0.1])
+    (run.folder / "timing.jsonl").write_text('{"epoch": 1, "total_seconds": 60.0}\n{"epoch": 2, "tot')
+    assert list_runs(tmp_path)[["state", "minutes"]].to_numpy().tolist() == [["stopped", 1.0]]
+
+
 def test_a_hundred_runs_are_quick(tmp_path: Path) -> None:
     for number in range(100):
         make_run(tmp_path, f"run{number}", with_seed(number), [0.1] * 30)
@@ -101,15 +129,19 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 
 
 def test_the_results_are_means_over_seeds_with_the_command(tmp_path: Path) -> None:
-    runs = [make_run(tmp_path, f"r{seed}", with_seed(seed), [0.9, 0.5 + seed / 10]) for seed in range(3)]
-    lone = make_run(tmp_path, "lone", with_seed(0, epochs=5), [0.25])
-    table = results_table([run.folder for run in [*runs, lone]])
+    runs = [make_run(tmp_path, f"r{seed}", with_seed(seed, epochs=2), [0.9, 0.5 + seed / 10]) for seed in range(3)]
+    lone = make_run(tmp_path, "lone", with_seed(0, epochs=1), [0.25])
+    for run in [*runs, lone]:
+        run.last.touch()
+    table = results_table([run.folder for run in [*runs, lone, lone]])
     first, second = table.splitlines()[2:]
     assert "| 0, 1, 2 | 2 | 0.600 ± 0.100 | 0.600 ± 0.100 | 0.900 ± 0.000 | 2 |" in first
-    assert "`corolla train resnet18 --size 64 --train.epochs 3`" in first
+    assert "`corolla train resnet18 --size 64 --train.epochs 2`" in first
     assert "| 0.250 | 0.250 | 0.250 |" in second
     with pytest.raises(UserError, match="no run is in this folder"):
         results_table([tmp_path])
+    with pytest.raises(UserError, match="has 1 of 9 epochs; finish it first"):
+        results_table([make_run(tmp_path, "begun", with_seed(0, epochs=9), [0.25]).folder])
 
 
 def test_the_command_gives_the_same_config(tmp_path: Path) -> None:

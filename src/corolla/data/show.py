@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -73,14 +73,15 @@ def show_augmented(
         raise UserError(f"--epochs {epochs}: at least 1 is expected")
     index = load_index(config.data, config.size, config.index)
     size = config.input_size or index.size
+    interpolation, crop_fraction = _preprocessing(config, index, size)
     transform: Any
     if tta is None:
         noise = data_statistics(index, ("train",), cache=config.index).color if config.augment.pca_noise else None
-        transform = TrainTransform(config.augment, size, statistics=noise)
+        transform = TrainTransform(config.augment, size, statistics=noise, interpolation=interpolation)
         photos = Flowers(index, "train", transform, seed=config.train.seed)
     else:
         photos = Flowers(
-            index, "val", EvalTransform(size, tta=tta, crop_fraction=config.augment.crop_fraction or 0.875)
+            index, "val", EvalTransform(size, tta=tta, crop_fraction=crop_fraction, interpolation=interpolation)
         )
     tiles, titles = [], []
     for row in np.linspace(0, len(photos) - 1, min(NUM_PHOTOS, len(photos)), dtype=int).tolist():
@@ -93,6 +94,19 @@ def show_augmented(
     sheet = contact_sheet(tiles, titles, columns=len(tiles) // min(NUM_PHOTOS, len(photos)), cell=cell)
     what = f"augmented-seed{config.train.seed}" if tta is None else tta
     return _save(sheet, out or Path(f"contact-{config.data.resolve().name}-{index.size}x{index.size}-{what}.png"))
+
+
+def _preprocessing(config: Config, index: Index, size: int) -> tuple[Literal["bilinear", "bicubic"], float]:
+    """Interpolation and crop fraction: they travel with pretrained weights."""
+    found = None
+    if config.model.weights != "none":
+        from corolla.models.factory import build_model
+        from corolla.models.weights import load_weights
+
+        num_classes = len(index.class_names)
+        found = load_weights(build_model(config.model, num_classes, size), config.model, num_classes, size)
+    fraction = found.crop_fraction if found is not None else 0.875
+    return found.interpolation if found is not None else "bilinear", config.augment.crop_fraction or fraction
 
 
 def _save(sheet: np.ndarray, out: Path) -> Path:

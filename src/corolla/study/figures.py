@@ -8,7 +8,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-NUM_PAIRS = 20  # named beside the matrix
+NUM_PAIRS = 18  # named beside the matrix
 LONGEST_NAME = 22  # characters
 GAMMA = 0.35  # of the colour scale: one photo in a hundred is still told from none
 

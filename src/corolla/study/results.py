@@ -33,12 +33,14 @@ def results_table(folders: Sequence[Path]) -> str:
     """A Markdown table: a line per recipe, means and sd over its seeds of the last epoch's scores on val.
 
     Raises:
-        UserError: a folder holds no run, or a run without an epoch to its end.
+        UserError: a folder holds no run, or one that is not finished.
     """
     recipes: dict[str, list[Run]] = {}
-    for run in map(open_run, folders):
-        if not run.metrics:
-            raise UserError(f"{run.folder}: no epoch is finished yet")
+    for run in {run.folder.resolve(): run for run in map(open_run, folders)}.values():
+        if run.state != "done":
+            raise UserError(
+                f"{run.folder}: has {len(run.metrics)} of {run.config.train.epochs} epochs; finish it first"
+            )
         settings = settings_of(run.config) | {"train.seed": None, "data": run.environment.get("fingerprint")}
         recipes.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
     if not recipes:

@@ -1,5 +1,6 @@
 """`corolla runs`: every run of a folder in a table, damaged ones too; no checkpoint is loaded."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from corolla.errors import UserError
-from corolla.training.run import Run
+from corolla.training.run import Run, is_held_here
 
 RunState = Literal["running", "stopped", "done", "damaged"]
 COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
@@ -53,10 +54,19 @@ def list_runs(
 def _row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {"name": run.name, "fault": ""}
     try:
-        config, environment, metrics = run.config, run.environment, run.metrics
-        timing = _last_line(run.folder / "timing.jsonl")
-    except (UserError, ValueError, OSError) as error:
+        row |= _facts(run)
+    except (ValueError, OSError, AttributeError, KeyError, TypeError) as error:  # JSON, but not what it should hold
         return row | {"state": "damaged", "fault": " ".join(str(error).split())}
+    broken = [path.name for path in (run.last, run.best) if path.exists() and not zipfile.is_zipfile(path)]
+    if broken:
+        return row | {"state": "damaged", "fault": f"{broken[0]} is empty or cut; corolla doctor says what mends it"}
+    return row | {"state": _state(run)}
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    config, environment, metrics = run.config, run.environment, run.metrics
+    timing = _last_line(run.folder / "timing.jsonl")
+    row: dict[str, Any] = {}
     row |= {
         "experiment": environment.get("experiment", ""),
         "model": config.model.name,
@@ -70,15 +80,14 @@ def _row(run: Run) -> dict[str, Any]:
     if metrics:
         best = max(metrics, key=lambda line: line["macro_f1"])
         row |= {"best F1": best["macro_f1"], "at": best["epoch"], "last F1": metrics[-1]["macro_f1"]}
-    broken = [path.name for path in (run.last, run.best) if path.exists() and not zipfile.is_zipfile(path)]
-    if broken:
-        return row | {"state": "damaged", "fault": f"{broken[0]} is empty or cut; corolla doctor says what mends it"}
-    return row | {"state": _state(run)}
+    return row
 
 
 def _last_line(path: Path) -> dict[str, float]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return json.loads(lines[-1]) if lines else {}
+    for line in reversed(path.read_text().splitlines() if path.exists() else []):
+        with contextlib.suppress(ValueError):  # a kill may have cut the last one
+            return json.loads(line)
+    return {}
 
 
 def _state(run: Run) -> RunState:
@@ -88,7 +97,9 @@ def _state(run: Run) -> RunState:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether another process trains into the folder; asked by trying a lock that would not shut it out."""
+    """Whether a process trains into the folder; asked by trying a lock that would not shut it out."""
+    if is_held_here(path.parent):  # to open and close the file would drop our own lock
+        return True
     try:
         with path.open("r") as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

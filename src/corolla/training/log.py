@@ -112,7 +112,7 @@ class RunLog:
     def _settings(self, rows: list[dict[str, Any]]) -> None:
         """The HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
         settings = settings_of(self.run.config)
-        plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
+        plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items() if v}
         results = {
             "result/macro_f1": rows[-1]["macro_f1"],
             "result/best_macro_f1": max(row["macro_f1"] for row in rows),

@@ -118,6 +118,11 @@ def locked(folder: Path) -> Iterator[None]:
             _HELD.discard(place)
 
 
+def is_held_here(folder: Path) -> bool:
+    """Whether this very process trains into a folder."""
+    return folder.resolve() in _HELD
+
+
 def refuse_other_config(run: Run, config: Config) -> None:
     """A folder that holds checkpoints belongs to their config.
 
