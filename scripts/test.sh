@@ -19,7 +19,5 @@ if ! $slow; then
     basedpyright
     pytest -n 2 -m "not slow and not gpu" "$@"
 else
-    # One at a time with all cores: these train for real.
-    unset OMP_NUM_THREADS
-    pytest -m "slow" "$@"
+    pytest -n 2 -m "slow" --durations 0 "$@"
 fi
