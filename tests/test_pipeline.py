@@ -53,8 +53,8 @@ def test_quickstart_ends_with_a_scored_submission_and_reuses_it() -> None:
 def test_transfer_on_real_photos(real_photos: Path, tmp_path: Path) -> None:
     data = str(real_photos / "oxford17")
     options = ["--data", data, "--size", "224", "--runs", str(tmp_path), "--run-name", "lite0"]
-    assert run_command(["train", "lite0_pretrained", *options, "--input-size", "128", "--train.epochs", "5"]) == 0
-    assert Run(tmp_path / "lite0").metrics[-1]["top1"] > 0.75
+    assert run_command(["train", "lite0_pretrained", *options, "--input-size", "128", "--train.epochs", "4"]) == 0
+    assert Run(tmp_path / "lite0").metrics[-1]["top1"] > 0.7
     for tta in ("none", "ten-crop"):
         assert run_command(["predict", str(tmp_path / "lite0"), "--split", "test", "--tta", tta]) == 0
         out = tmp_path / f"{tta}.csv"
@@ -64,6 +64,6 @@ def test_transfer_on_real_photos(real_photos: Path, tmp_path: Path) -> None:
 
 def test_scratch_on_real_photos(real_photos: Path, tmp_path: Path) -> None:
     data = str(real_photos / "oxford102")
-    options = ["--data", data, "--runs", str(tmp_path), "--model.name", "resnet18", "--train.epochs", "3"]
+    options = ["--data", data, "--runs", str(tmp_path), "--model.name", "resnet18", "--train.epochs", "2"]
     assert run_command(["train", str(REPOSITORY / "configs" / "flowers64.toml"), *options]) == 0
-    assert Run(tmp_path / "flowers64-seed0").metrics[-1]["macro_f1"] > 0.1
+    assert Run(tmp_path / "flowers64-seed0").metrics[-1]["macro_f1"] > 0.04

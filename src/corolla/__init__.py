@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from corolla.data.check import check as check
+    from corolla.data.photos import import_photos as import_photos
     from corolla.data.show import show as show
     from corolla.data.stats import stats as stats
     from corolla.data.synthetic import synthesize as synthesize
     from corolla.evaluation.ensemble import ensemble as ensemble
     from corolla.evaluation.predict import predict as predict
     from corolla.experiments import find_experiment as find_experiment
+    from corolla.kaggle.download import download as download
     from corolla.kaggle.submission import score as score
+    from corolla.kaggle.submit import submit as submit
+    from corolla.kaggle.submit_notebook import submit_notebook as submit_notebook
+    from corolla.study.compare import compare as compare
     from corolla.training.loop import train as train
 
 _STAGES = {
@@ -23,11 +28,16 @@ _STAGES = {
     "check": "corolla.data.check",
     "stats": "corolla.data.stats",
     "show": "corolla.data.show",
+    "import_photos": "corolla.data.photos",
     "find_experiment": "corolla.experiments",
     "train": "corolla.training.loop",
     "predict": "corolla.evaluation.predict",
     "ensemble": "corolla.evaluation.ensemble",
     "score": "corolla.kaggle.submission",
+    "compare": "corolla.study.compare",
+    "download": "corolla.kaggle.download",
+    "submit": "corolla.kaggle.submit",
+    "submit_notebook": "corolla.kaggle.submit_notebook",
 }
 
 

@@ -283,6 +283,4 @@ def test_a_network_learns_the_shapes_and_transfer_learns_them_better(fifth: Inde
     scratch = accuracy(resnet18(num_classes=104), fifth, size=64, peak=0.1)
     assert 0.6 < scratch < 0.95
     transfer = accuracy(lite0(pretrained=True), fifth, size=64, peak=0.05)
-    same = accuracy(lite0(pretrained=False), fifth, size=64, peak=0.05)
-    assert transfer > same + 0.2
     assert transfer > scratch
