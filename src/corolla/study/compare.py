@@ -156,7 +156,8 @@ def _pairs(members: Sequence[Member]) -> tuple[Pair, ...]:
     correct = {member.name: member.predicted == member.labels for member in members}
     by_accuracy = [mcnemar(correct[a.name], correct[b.name]) for a, b in pairs]
     differences = [a.resampled - b.resampled for a, b in pairs]
-    by_f1 = [bootstrap_p(difference) for difference in differences]
+    observed = [a.scores.macro_f1 - b.scores.macro_f1 for a, b in pairs]
+    by_f1 = [bootstrap_p(values - values.mean() + seen) for values, seen in zip(differences, observed, strict=True)]
     adjusted = zip(holm(by_accuracy), holm(by_f1), strict=True)
     return tuple(
         Pair(
@@ -178,7 +179,7 @@ def _pairs(members: Sequence[Member]) -> tuple[Pair, ...]:
 
 
 def bootstrap_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided p of no difference: twice the share of resamples on the other side of 0, at least one of them."""
+    """Two-sided p of no difference: twice the share of resamples (their bias taken off) beyond 0, at least one."""
     below, above = int((differences <= 0).sum()), int((differences >= 0).sum())
     return min(1.0, 2 * (min(below, above) + 1) / (len(differences) + 1))
 

@@ -50,6 +50,8 @@ def learning_curves(runs: Sequence[Run]) -> Figure:
     scores.set_ylim(bottom=0)
     scores.legend(frameon=False)
     _by_epoch(losses, "loss (nats)")
+    # Before batch norm's averages have settled, val loss may be in the hundreds and would flatten all the rest.
+    losses.set_ylim(0, 1.3 * max(row["train_loss"] for run in runs for row in run.metrics))
     losses.plot([], [], color=GREY, label="val")
     losses.plot([], [], color=GREY, ls="--", label="train (augmented photos)")
     losses.legend(frameon=False)
