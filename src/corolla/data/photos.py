@@ -1,8 +1,6 @@
 """`corolla import`: folders of one's own photos become a data folder in the competition's layout."""
 
-import csv
 import hashlib
-import io
 import json
 import math
 import struct
@@ -24,14 +22,13 @@ from corolla.data.photo_folders import (
     class_names,
     find_photos,
     listed_photos,
-    natural_key,
 )
 from corolla.data.photo_pixels import Crop, Pixels, to_jpeg
 from corolla.data.photo_splits import photo_ids, split_photos
+from corolla.data.photo_tables import tables_of, write_tables
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.device import num_cores
 from corolla.errors import UserError
-from corolla.files import write_atomically
 
 T = TypeVar("T")
 FORMAT = 1  # one more whenever the same photos give other bytes: an older import is then not taken for a new one
@@ -111,7 +108,7 @@ def import_photos(
         counts = {split: len(members) for split, members in splits.items()}
         about = {"recipe": recipe, "pixels": asdict(Pixels(size, crop, quality)), "notes": notes, "counts": counts}
         (records / "import.json").write_text(json.dumps(about) + "\n")
-        _write_tables(out, _tables(splits, names, ids))
+        write_tables(out, tables_of(splits, names, ids))
         records.rename(out / records.name)  # last: only now does the set look whole
     return Imported(folder=out, size=size, class_names=names, counts=counts, notes=tuple(notes), reused=False)
 
@@ -249,34 +246,6 @@ def _write_records(
                     for photo in part
                 ),
             )
-
-
-def _tables(splits: Mapping[str, list[Photo]], names: tuple[str, ...], ids: Mapping[str, str]) -> dict[str, str]:
-    """The text files of a data folder, by name."""
-    labels: dict[str | None, int | str] = {None: ""} | {name: label for label, name in enumerate(names)}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "split", "label", "path"))
-    for split, members in splits.items():
-        for photo in sorted(members, key=lambda photo: natural_key(photo.path)):
-            writer.writerow((ids[photo.path], split, labels[photo.name], photo.path))
-    tables = {"classes.txt": "".join(f"{name}\n" for name in names), "photos.csv": text.getvalue()}
-    if test := sorted(splits.get("test", []), key=lambda photo: ids[photo.path]):
-        tables["sample_submission.csv"] = "id,label\n" + "".join(f"{ids[photo.path]},0\n" for photo in test)
-        if test[0].name is not None:
-            rows = (f"{ids[photo.path]},{labels[photo.name]}\n" for photo in test)
-            tables["test_labels.csv"] = "id,label\n" + "".join(rows)
-    return tables
-
-
-def _write_tables(out: Path, tables: Mapping[str, str]) -> None:
-    """Raises UserError, nothing written, where one stands there with other content."""
-    content = {out / name: text.encode(errors="surrogateescape") for name, text in tables.items()}
-    for path in (out / name for name in ("classes.txt", "photos.csv", "sample_submission.csv", "test_labels.csv")):
-        if path.exists() and path.read_bytes() != content.get(path):
-            raise UserError(f"{path} belongs to other data; choose another folder than {out}")
-    for path, data in content.items():
-        write_atomically(path, data)
 
 
 def _reused(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imported | None:

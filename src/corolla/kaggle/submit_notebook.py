@@ -16,10 +16,11 @@ from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.faults import SITE
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.notebook import write_notebook
+from corolla.kaggle.once import begin, description, look, send
 from corolla.kaggle.patience import poll
 from corolla.kaggle.remote_notebook import log_tail, push, run_state
 from corolla.kaggle.submissions import await_score, get_competition, refuse_beyond_limit
-from corolla.kaggle.submit import Submitted, begin, competition_of, description, look, send
+from corolla.kaggle.submit import Submitted, competition_of
 from corolla.kaggle.upload_dataset import upload_dataset
 from corolla.training.run import data_of, open_run
 
