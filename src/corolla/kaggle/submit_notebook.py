@@ -97,21 +97,7 @@ def submit_notebook(
             competition=competition,
             wheels=wheels,
         )
-        entry = begin(
-            book,
-            again=again,
-            entry=Entry(
-                time=now(),
-                competition=competition,
-                csv="notebook",  # and its version, when there is one
-                sha256=bundle.sha256,
-                runs=" ".join(run["name"] for run in bundle.runs),
-                val_macro_f1=_val_macro_f1(runs, tta, method, checkpoint),
-                status="sending",
-                tag=f"corolla-{bundle.sha256[:12]}",
-                message=text(message),
-            ),
-        )
+        entry = begin(book, _row(bundle, runs, message), again=again)
         kaggle = connect()
         entry, found = look(kaggle, book, entry, again=again)
         if found is None:
@@ -126,10 +112,21 @@ def submit_notebook(
     return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
 
 
-def _val_macro_f1(runs: Sequence[Path], tta: TTA, method: Method, checkpoint: CheckpointName) -> str:
-    """Of the same ensemble, where val was predicted in the same way."""
-    joined = ensemble_on_val(runs, tta=tta, method=method, checkpoint=checkpoint)
-    return "" if joined is None or joined.labels is None else f"{macro_f1(joined.labels, joined.predicted):.5f}"
+def _row(bundle: Bundle, runs: Sequence[Path], message: str) -> Entry:
+    """A new row for the ledger; its val macro F1 is of the same ensemble, where val was predicted in the same way."""
+    joined = ensemble_on_val(runs, tta=bundle.tta, method=bundle.method, checkpoint=bundle.checkpoint)
+    score = macro_f1(joined.labels, joined.predicted) if joined is not None and joined.labels is not None else None
+    return Entry(
+        time=now(),
+        competition=bundle.competition,
+        csv="notebook",  # and its version, when there is one
+        sha256=bundle.sha256,
+        runs=" ".join(run["name"] for run in bundle.runs),
+        val_macro_f1="" if score is None else f"{score:.5f}",
+        status="sending",
+        tag=f"corolla-{bundle.sha256[:12]}",
+        message=text(message),
+    )
 
 
 def _create(names: _Names) -> Any:

@@ -59,7 +59,7 @@ def write_report(
         photos=photos,
         reproduce=reproduce,
         styles=report_plots.styles(comparison),
-        library=Markup(report_plots.library()),
+        library=Markup(report_plots.bokeh_scripts()),
         **_sections(comparison, photos),
     )
     write_atomically(path, page.encode())

@@ -24,7 +24,7 @@ Style = tuple[str, tuple[int, ...]]
 """Colour and dash pattern."""
 
 
-def library() -> str:
+def bokeh_scripts() -> str:
     """Bokeh's JavaScript, for a script element: the core alone, without widgets, WebGL and MathJax."""
     return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
 
