@@ -150,6 +150,9 @@ class TrainConfig(Section):
     fp32."""
     channels_last: bool = True
     """Keep activations in NHWC order."""
+    compile: bool = False
+    """Have torch.compile make one program of the network: minutes at the start, faster steps; it needs a C++ compiler,
+    and rounds in another way."""
     deterministic: bool = False
     """On CUDA: the same bits every time, somewhat slower. A CPU needs no switch."""
     checkpoint_minutes: Positive = operational(5.0)
@@ -169,6 +172,14 @@ class PipelineConfig(Section):
     """Processes that decode and augment; 0: none but the main one; default: by the number of cores."""
     bad_images: Literal["stop", "grey"] = "stop"
     """A JPEG that does not decode stops the work, or is replaced by a grey image with a warning."""
+    cache: Literal["auto", "off", "encoded", "decoded"] = operational("auto")
+    """Keep photos between epochs: encoded (their files, in memory), decoded (their pixels, in a mapped file beside the
+    index), off; auto: decoded where half of the free memory holds it, else encoded where it fits. No pixel depends on
+    it."""
+    half_size: bool = False
+    """Decode photos at half their size, before anything else is done with them; this changes the pixels."""
+    stored_side: Count | None = None
+    """Shrink photos to this shorter side, before anything else is done with them; this changes the pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Which device computes, in which precision, with how many workers beside it."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from corolla.errors import UserError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-_DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -48,7 +49,7 @@ def choose_precision(requested: str, device: torch.device) -> Precision:
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Reduced precision for the matrix products; a no-op in fp32."""
-    return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")
+    return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "fp32")
 
 
 def num_cores() -> int:
@@ -59,6 +60,20 @@ def num_cores() -> int:
         return max(1, min(cores, int(quota) // int(period)))
     except (OSError, ValueError):
         return cores
+
+
+def free_memory_bytes() -> int:
+    """Memory that can still be had without swapping: the machine's, or what is left of a container's share."""
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
+    with contextlib.suppress(OSError, ValueError):  # cgroup v2: bytes, or "max"
+        group = Path("/sys/fs/cgroup")
+        used = int((group / "memory.current").read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, int((group / "memory.max").read_text()) - used + int(stat.get("inactive_file", 0)))
+    return max(0, free)
 
 
 def num_workers(requested: int | None, device: torch.device) -> int:

@@ -1,8 +1,11 @@
 """Writing files so that whoever reads next, after a crash too, finds the old content or the new, never half of it."""
 
+import errno
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,3 +34,22 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def only_one(path: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+    """Wait until no other process is in this block with the same `path`; False if `stopped` said so meanwhile.
+
+    A POSIX record lock, which dies with its process; where the file system has none, nobody waits.
+    """
+    with path.open("a") as file:
+        while not stopped():
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    time.sleep(0.1)
+                    continue
+            yield True
+            return
+        yield False

@@ -54,7 +54,7 @@ def test_counts_and_sizes(tiny_data: Path) -> None:
 
 def test_the_cache_spares_decoding(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = stats(tiny_data, index=tmp_path)
-    monkeypatch.setattr("corolla.data.flowers.decode_jpeg", fail)
+    monkeypatch.setattr("corolla.data.flowers.decode_stored", fail)
     assert stats(tiny_data, index=tmp_path) == first
     with pytest.raises(AssertionError, match="decoded again"):
         stats(tiny_data, splits=("val",), index=tmp_path)

@@ -1,12 +1,20 @@
-"""JPEG bytes to uint8 RGB pixels."""
+"""JPEG bytes to uint8 RGB pixels.
 
-from typing import Literal
+Why it is fast: a photo is decoded into a buffer that its thread keeps. A fresh one of 0.8 MB is mapped by the kernel,
+zeroed page by page and handed back afterwards, which can cost half as much again as the decoding itself. No more of a
+photo is decoded than its crop needs: from the top down to the crop's last row. A crop is resized by OpenCV where it
+grows, and by torch's vectorised antialiasing filter where it shrinks: as smooth as OpenCV's area average, in a third of
+its time.
+"""
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 try:
     import simplejpeg
@@ -16,51 +24,195 @@ except ModuleNotFoundError:  # in an image without it (Kaggle's): OpenCV's libjp
 Image = NDArray[np.uint8]
 """Pixels, height x width x 3, RGB, uint8."""
 
-# One image has too few pixels to share out: the loader's workers are the parallelism, and OpenCV's own threads
-# would only compete with them.
+Interpolation = Literal["bilinear", "bicubic"]
+
+# One image has too few pixels to share out: the loader's threads are the parallelism, and OpenCV's own would only
+# compete with them.
 cv2.setNumThreads(0)
 
 
-def decode_jpeg(data: bytes | memoryview) -> Image:
-    """All pixels of a JPEG, exactly as libjpeg's accurate DCT and smooth upsampling give them.
+class _Scratch(threading.local):
+    """A thread's own buffer, as large as the largest photo so far."""
+
+    def __init__(self) -> None:
+        self.bytes = np.empty(0, np.uint8)
+
+    def image(self, height: int, width: int) -> Image:
+        if self.bytes.size < height * width * 3:
+            self.bytes = np.empty(height * width * 3, np.uint8)
+        return self.bytes[: height * width * 3].reshape(height, width, 3)
+
+
+_decoded, _mirrored = _Scratch(), _Scratch()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """In which size photos are kept before anything is done with them; this changes the pixels."""
+
+    half_size: bool = False
+    """Decode at half the height and width (rounded up), by libjpeg's smaller DCT."""
+    side: int | None = None
+    """Then shrink to this shorter side, where it is longer."""
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in which a photo of `height` x `width` is kept."""
+        if self.half_size:
+            height, width = -(-height // 2), -(-width // 2)
+        if self.side is not None and min(height, width) > self.side:
+            scale = self.side / min(height, width)
+            height, width = (max(self.side, round(side * scale)) for side in (height, width))
+        return height, width
+
+
+FULL = Stored()
+"""Every pixel that the JPEG has."""
+
+
+def decode_stored(
+    data: bytes | memoryview, stored: Stored, out: Image | None = None, *, rows: int | None = None
+) -> Image:
+    """A photo in the size that `stored` says, into `out` where that is given; else into this thread's scratch buffer,
+    where it stands until the thread's next photo.
+
+    Args:
+        rows: only so many from the top are needed, and more need not be there.
+
+    Raises:
+        ValueError: the bytes are not a whole JPEG.
+    """
+    full = jpeg_shape(data)
+    height, width = (-(-side // 2) for side in full) if stored.half_size else full
+    shape = stored.shape(*full)
+    if out is not None and shape == (height, width):
+        return decode_jpeg(data, half_size=stored.half_size, out=out)
+    target = _decoded.image(height, width)
+    if stored == FULL and rows is not None and rows + EDGE < height:
+        return decode_top(data, rows, out=target)
+    image = decode_jpeg(data, half_size=stored.half_size, out=target)
+    return image if shape == (height, width) else resize_antialiased(image, shape[1], shape[0], out=out)
+
+
+EDGE = 2  # rows beyond those asked for: the smooth upsampling of colour looks one row ahead
+STOPPED_EARLY = "extraneous bytes before marker 0xd9"  # libjpeg's word for what follows the last row it was asked for
+
+
+def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
+    """The upper `rows` of a JPEG, the same pixels as in the whole, into the rows of `out`.
+
+    libjpeg decodes from the top, and a crop ends above the photo's last row more often than not. It is told to stop by
+    a smaller height in the header; where that cannot be done (progressive files, or without simplejpeg) everything is
+    decoded.
+
+    Raises:
+        ValueError: the bytes are not a whole JPEG, or are damaged in those rows.
+    """
+    height = _height_field(data) if simplejpeg is not None else None
+    if height is None or simplejpeg is None:
+        return decode_jpeg(data, out=out)[:rows]
+    shortened = bytearray(data)
+    shortened[height : height + 2] = (rows + EDGE).to_bytes(2, "big")
+    top = out[: rows + EDGE]
+    try:
+        simplejpeg.decode_jpeg(shortened, "RGB", fastdct=False, fastupsample=False, buffer=top)
+    except ValueError as error:
+        if STOPPED_EARLY not in str(error):  # the pixels are there all the same, and nothing else was wrong up to here
+            raise
+    return top[:rows]
+
+
+def _height_field(data: bytes | memoryview) -> int | None:
+    """Where a sequential JPEG's header has the height (two bytes); None in other kinds of JPEG (ITU T.81, B.2.2)."""
+    position = 2
+    while position + 4 <= len(data):
+        marker = data[position + 1]
+        if marker in (0xC0, 0xC1):
+            return position + 5
+        if marker == 0xDA or (0xC0 < marker < 0xD0 and marker not in (0xC4, 0xC8, 0xCC)):
+            return None
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return None
+
+
+def jpeg_shape(data: bytes | memoryview) -> tuple[int, int]:
+    """Height and width in pixels, from the header.
+
+    Raises:
+        ValueError: the bytes are not a JPEG.
+    """
+    if simplejpeg is None:
+        return decode_jpeg(data).shape[:2]
+    height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    return int(height), int(width)
+
+
+def decode_jpeg(data: bytes | memoryview, *, half_size: bool = False, out: Image | None = None) -> Image:
+    """All pixels of a JPEG, exactly as libjpeg's accurate DCT and smooth upsampling give them, into `out` where given.
 
     Raises:
         ValueError: the bytes are not a whole JPEG.
     """
     if simplejpeg is None:
-        return _decode_by_opencv(data)
-    return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+        return _decode_by_opencv(data, half_size, out)
+    options: dict[str, Any] = {}
+    if half_size:
+        height, width = (-(-side // 2) for side in jpeg_shape(data))
+        options = {"min_height": height, "min_width": width, "min_factor": 2}
+    if out is not None:
+        options["buffer"] = out
+    image = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **options)
+    return image if out is None else out
 
 
-def _decode_by_opencv(data: bytes | memoryview) -> Image:
+def _decode_by_opencv(data: bytes | memoryview, half_size: bool, out: Image | None) -> Image:
     # It fills up a JPEG that is cut short without a word, so the end's marker is looked for.
     whole = bytes(data[-2:]) == b"\xff\xd9"
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if whole else None
+    flag = cv2.IMREAD_REDUCED_COLOR_2 if half_size else cv2.IMREAD_COLOR
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if whole else None
     if pixels is None:
         raise ValueError("the bytes are not a whole JPEG")
-    return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
+    image = np.empty(pixels.shape, np.uint8) if out is None else out
+    image[...] = pixels[..., ::-1]
+    return image
 
 
-def resize(image: Image, width: int, height: int, interpolation: Literal["bilinear", "bicubic"] = "bilinear") -> Image:
-    """The fast resize of the training crops: area averages when shrinking, `interpolation` when enlarging."""
-    if (image.shape[1], image.shape[0]) == (width, height):
-        return image
-    if width * height < image.shape[0] * image.shape[1]:
-        method = cv2.INTER_AREA
-    else:
-        method = cv2.INTER_CUBIC if interpolation == "bicubic" else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=method), dtype=np.uint8)
+def resize(
+    image: Image, width: int, height: int, interpolation: Interpolation = "bilinear", *, out: Image | None = None
+) -> Image:
+    """The resize of the training crops, into `out` where given: without a filter where neither side shrinks, since
+    there is nothing to average then; otherwise as `resize_antialiased`."""
+    if image.shape[0] > height or image.shape[1] > width or image.shape[:2] == (height, width):
+        return resize_antialiased(image, width, height, interpolation, out=out)
+    method = cv2.INTER_CUBIC if interpolation == "bicubic" else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), dst=out, interpolation=method), dtype=np.uint8)
+
+
+def mirrored_resize(image: Image, width: int, height: int, interpolation: Interpolation, *, out: Image) -> Image:
+    """`resize`, and left and right exchanged."""
+    cv2.flip(resize(image, width, height, interpolation, out=_mirrored.image(height, width)), 1, dst=out)
+    return out
 
 
 def resize_antialiased(
-    image: Image, width: int, height: int, interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    image: Image, width: int, height: int, interpolation: Interpolation = "bilinear", *, out: Image | None = None
 ) -> Image:
     """The exact resize of evaluation: `interpolation` with a filter as wide as the pixels that become one.
 
     It is Pillow's, within rounding, with which pretrained weights were trained and measured.
     """
-    if (image.shape[1], image.shape[0]) == (width, height):
-        return image
-    pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
-    resized = F.interpolate(pixels, (height, width), mode=interpolation, antialias=True)
-    return resized[0].permute(1, 2, 0).contiguous().numpy()
+    if out is None:
+        out = np.empty((height, width, 3), np.uint8)
+    if image.shape == out.shape:
+        out[...] = image
+    else:
+        # F.interpolate calls the same operator, but into memory of its own, which costs as much as half of the work.
+        resample = torch.ops.aten._upsample_bilinear2d_aa.out
+        if interpolation == "bicubic":
+            resample = torch.ops.aten._upsample_bicubic2d_aa.out
+        resample(_nchw(image), [height, width], False, None, None, out=_nchw(out))
+    return out
+
+
+def _nchw(image: Image) -> torch.Tensor:
+    """The same memory as torch has it: 1 x 3 x H x W, channels last."""
+    return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)

@@ -3,23 +3,48 @@
 import mmap
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from corolla.data.decode import Image, decode_jpeg
+from corolla.data.decode import FULL, Image, Stored, decode_stored, jpeg_shape
 from corolla.data.index import Index
 from corolla.errors import UserError
 
-Transform = Callable[[Image, np.random.Generator], Image]
 Key = tuple[int, int]
 """(epoch, index)."""
+Box = tuple[int, int, int, int]
+"""left, top, width, height in pixels."""
+
+
+class Transform(Protocol):
+    """Pixels to pixels, uint8; whatever is random is drawn from the generator that is handed in."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what it gives, whatever the photo."""
+        ...
+
+    def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
+        """The part of a photo of `height` x `width` that will be looked at."""
+        ...
+
+    def apply(self, image: Image, box: Box, rng: np.random.Generator, out: Image) -> None:
+        """Fill `out` (of `shape`, C-contiguous) from that part of `image`, whose rows may end with it."""
+        ...
+
+
+class DecodedPhotos(Protocol):
+    """Pixels that are ready (data/cache.py)."""
+
+    def __getitem__(self, i: int) -> Image | None:
+        """Those of sample i, read-only; None where it did not decode."""
+        ...
 
 
 class Sample(NamedTuple):
@@ -42,7 +67,8 @@ class Flowers(Dataset[Sample]):
     """Random access to a split of an index: `len()`, `[i]`, or `[epoch, i]` for what training sees in that epoch.
 
     What happens to sample i in epoch e is a function of (seed, e, i) alone. The mapped files are opened in each process
-    on first use, so any number of workers and threads share one copy of the pages.
+    on first use, so any number of workers and threads share one copy of the pages. `stored` is the size in which photos
+    are kept before the transform; `decoded`, where set, has their pixels ready.
     """
 
     def __init__(
@@ -53,6 +79,7 @@ class Flowers(Dataset[Sample]):
         *,
         seed: int = 0,
         bad_images: Literal["stop", "grey"] = "stop",
+        stored: Stored = FULL,
     ) -> None:
         """
         Raises:
@@ -67,7 +94,9 @@ class Flowers(Dataset[Sample]):
         self.transform = transform
         self.seed = seed
         self.bad_images: Literal["stop", "grey"] = bad_images
-        self._maps = _Maps(self.folder, self.split.files)
+        self.stored = stored
+        self.decoded: DecodedPhotos | None = None
+        self.maps = FileMaps(self.folder, self.split.files)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -77,45 +106,79 @@ class Flowers(Dataset[Sample]):
         if not -len(self) <= i < len(self):
             raise IndexError(f"sample {i} of {len(self)}")
         i %= len(self)
-        image = self.image(i)
-        if self.transform is not None:
-            image = self.transform(image, sample_generator(self.seed, epoch, i))
+        if self.transform is None:
+            image = self.image(i)
+        else:
+            image = np.empty(self.transform.shape, np.uint8)
+            self._transformed(epoch, i, self.transform, image)
         return Sample(image, int(self.split.label[i]), str(self.split.id[i]))
 
     def batch(self, keys: list[Key]) -> Batch:
-        """Several samples at once, written straight into the batch's memory."""
-        images: torch.Tensor | None = None
-        for row, (epoch, i) in enumerate(keys):
-            image = self[epoch, i].image
-            if images is None:
-                images = torch.empty((len(keys), *image.shape), dtype=torch.uint8)
-            images.numpy()[row] = image
-        assert images is not None, "an empty batch was asked for"
+        """Several transformed samples at once."""
+        assert self.transform is not None, "photos alone may differ in size"
+        images = torch.empty((len(keys), *self.transform.shape), dtype=torch.uint8)
+        self.fill(keys, images.numpy())
+        return self.described(images, keys)
+
+    def fill(self, keys: list[Key], images: NDArray[np.uint8]) -> None:
+        """Write the transformed samples into the first rows of `images`."""
+        assert self.transform is not None, "photos alone may differ in size"
+        for row, (epoch, i) in zip(images, keys, strict=False):
+            self._transformed(epoch, i, self.transform, row)
+
+    def described(self, images: torch.Tensor, keys: list[Key]) -> Batch:
+        """The batch whose images are the first rows of `images`."""
         indices = torch.tensor([i for _, i in keys])
-        return Batch(images, torch.from_numpy(self.split.label[indices.numpy()].astype(np.int64)), indices)
+        labels = torch.from_numpy(self.split.label[indices.numpy()].astype(np.int64))
+        return Batch(images[: len(keys)], labels, indices)
 
     def jpeg(self, i: int) -> memoryview:
-        """The JPEG of sample i, as it lies in the mapped file."""
+        """The JPEG of sample i, as it lies in its file."""
         start = int(self.split.offset[i])
-        return self._maps[int(self.split.file[i])][start : start + int(self.split.length[i])]
+        return self.maps[int(self.split.file[i])][start : start + int(self.split.length[i])]
 
     def image(self, i: int) -> Image:
-        """The photo as stored, H x W x 3 uint8.
+        """The photo as it is kept, H x W x 3 uint8.
 
         Raises:
             UserError: it does not decode, and `bad_images` is "stop".
         """
+        ready = self.decoded[i] if self.decoded is not None else None
+        if ready is not None:
+            return ready.copy()
         try:
-            return decode_jpeg(self.jpeg(i))
+            return decode_stored(self.jpeg(i), self.stored).copy()
         except ValueError as error:
-            path = self.folder / self.split.files[int(self.split.file[i])]
-            fault = f"{path}:{self.split.start[i]} record {self.split.record[i]}: JPEG does not decode: {error}"
-            if self.bad_images == "stop":
-                raise UserError(
-                    f"{fault}; replace the file, or go on with --pipeline.bad-images grey (predict: --bad-images grey)"
-                ) from None
-            print(f"warning: {fault}; a grey image stands in for it", file=sys.stderr)
-            return np.full((self.size, self.size, 3), 128, np.uint8)
+            return self._stand_in(i, error)
+
+    def _transformed(self, epoch: int, i: int, transform: Transform, out: Image) -> None:
+        """Fill `out` with sample i of that epoch, decoding no more of the photo than is looked at."""
+        rng = sample_generator(self.seed, epoch, i)
+        image = self.decoded[i] if self.decoded is not None else None
+        if image is not None:
+            transform.apply(image, transform.draw(image.shape[0], image.shape[1], rng), rng, out)
+            return
+        try:
+            jpeg = self.jpeg(i)
+            box = transform.draw(*self.stored.shape(*jpeg_shape(jpeg)), rng)
+            # A photo that a grey one may stand in for is decoded whole, so that its damage is found in any crop.
+            rows = box[1] + box[3] if self.bad_images == "stop" else None
+            image = decode_stored(jpeg, self.stored, rows=rows)
+        except ValueError as error:
+            image, rng = self._stand_in(i, error), sample_generator(self.seed, epoch, i)
+            box = transform.draw(image.shape[0], image.shape[1], rng)
+        transform.apply(image, box, rng, out)
+
+    def _stand_in(self, i: int, error: ValueError) -> Image:
+        """A grey photo for one that does not decode, or the end of the work."""
+        path = self.folder / self.split.files[int(self.split.file[i])]
+        fault = f"{path}:{self.split.start[i]} record {self.split.record[i]}: JPEG does not decode: {error}"
+        if self.bad_images == "stop":
+            raise UserError(
+                f"{fault}; replace the file, or go on with --pipeline.bad-images grey (predict: --bad-images grey)"
+            ) from None
+        print(f"warning: {fault}; a grey image stands in for it", file=sys.stderr)
+        return np.full((*self.stored.shape(self.size, self.size), 3), 128, np.uint8)
 
 
 def sample_generator(seed: int, epoch: int, i: int) -> np.random.Generator:
@@ -129,8 +192,8 @@ def epoch_order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 @dataclass
-class _Maps:
-    """The mapped files of a split, opened on first use and left behind when the data set travels to a worker."""
+class FileMaps:
+    """The files of a split, mapped on first use and left behind when the data set travels to another process."""
 
     folder: Path
     files: tuple[str, ...]
@@ -146,16 +209,29 @@ class _Maps:
                     self._open[number] = self._map(self.folder / self.files[number])
         return self._open[number]
 
+    def read_into_memory(self) -> None:
+        """Read every file once, in order, and keep its bytes: for a disk that is slow, or gone later."""
+        for number, name in enumerate(self.files):
+            path = self.folder / name
+            try:
+                self._open[number] = memoryview(path.read_bytes())
+            except OSError as error:
+                raise _gone(path, error) from None
+
     @staticmethod
     def _map(path: Path) -> memoryview:
         try:
             with path.open("rb") as file:
                 return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read any more: {error}") from None
+            raise _gone(path, error) from None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "files": self.files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
+
+
+def _gone(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: cannot be read any more: {error}")

@@ -6,19 +6,15 @@ handed in, which is a function of (seed, epoch, sample).
 
 import math
 import threading
-from typing import Any, Literal
+from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from corolla.config import AugmentConfig
-from corolla.data.decode import Image, resize, resize_antialiased
+from corolla.config import AugmentConfig, PipelineConfig
+from corolla.data.decode import Image, Interpolation, Stored, mirrored_resize, resize, resize_antialiased
+from corolla.data.flowers import Box
 from corolla.data.stats import ColorStatistics
 from corolla.evaluation.predictions import TTA
-
-Box = tuple[int, int, int, int]
-"""left, top, width, height in pixels."""
 
 
 def resnet_box(width: int, height: int, *, sides: tuple[int, int], size: int, rng: np.random.Generator) -> Box:
@@ -62,35 +58,44 @@ class TrainTransform:
         size: int,
         *,
         statistics: ColorStatistics | None = None,
-        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         """`statistics` are those of the training images; PCA noise alone needs them."""
         assert statistics is not None or not config.pca_noise
         self.config = config
         self.size = size
         self.statistics = statistics
-        self.interpolation: Literal["bilinear", "bicubic"] = interpolation
+        self.interpolation: Interpolation = interpolation
         self._local = threading.local()
 
-    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
-        """`image` H x W x 3 -> size x size x 3."""
-        left, top, width, height = self.box(image.shape[1], image.shape[0], rng)
-        crop = image[top : top + height, left : left + width]
-        crop = resize(crop, self.size, self.size, self.interpolation)
-        if self.config.flip and rng.random() < 0.5:
-            crop = np.asarray(cv2.flip(crop, 1), dtype=np.uint8)
-        if self.config.color or self.config.pca_noise:
-            compose = self._compose()
-            compose.set_random_seed(int(rng.integers(2**32)))
-            crop = compose(image=crop)["image"]
-        return np.ascontiguousarray(crop)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what it gives."""
+        return self.size, self.size, 3
 
-    def box(self, width: int, height: int, rng: np.random.Generator) -> Box:
-        """Where to crop a photo of `width` x `height`."""
+    def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
+        """Where to crop a photo of `height` x `width`."""
         config = self.config
         if config.crop == "resnet":
             return resnet_box(width, height, sides=config.shorter_side, size=self.size, rng=rng)
         return random_resized_box(width, height, area=config.area, aspect=config.aspect, rng=rng)
+
+    def apply(self, image: Image, box: Box, rng: np.random.Generator, out: Image) -> None:
+        """Fill `out` (size x size x 3) with the box of `image`."""
+        left, top, width, height = box
+        crop = image[top : top + height, left : left + width]
+        fit = mirrored_resize if self.config.flip and rng.random() < 0.5 else resize
+        fit(crop, self.size, self.size, self.interpolation, out=out)
+        if self.config.color or self.config.pca_noise:
+            compose = self._compose()
+            compose.set_random_seed(int(rng.integers(2**32)))
+            out[...] = compose(image=out)["image"]
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """`image` H x W x 3 -> size x size x 3."""
+        out = np.empty(self.shape, np.uint8)
+        self.apply(image, self.draw(image.shape[0], image.shape[1], rng), rng, out)
+        return out
 
     def _compose(self) -> Any:
         # albumentations' Compose keeps its generator inside, so each thread has one of its own.
@@ -119,21 +124,30 @@ class EvalTransform:
         size: int,
         *,
         crop_fraction: float,
-        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+        interpolation: Interpolation = "bilinear",
         tta: TTA = "none",
     ) -> None:
         self.size = size
         self.resized = max(size, round(size / crop_fraction))
-        self.interpolation: Literal["bilinear", "bicubic"] = interpolation
+        self.interpolation: Interpolation = interpolation
         self.tta: TTA = tta
 
     @property
     def num_views(self) -> int:
         return {"none": 1, "flip": 2, "ten-crop": 10}[self.tta]
 
-    def __call__(self, image: Image, rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
-        """`image` H x W x 3 -> views x size x size x 3; nothing is random, so `rng` is left alone."""
-        height, width = image.shape[:2]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what it gives."""
+        return self.num_views, self.size, self.size, 3
+
+    def draw(self, height: int, width: int, rng: np.random.Generator | None) -> Box:
+        """All of the photo: nothing is random."""
+        return 0, 0, width, height
+
+    def apply(self, image: Image, box: Box, rng: np.random.Generator | None, out: Image) -> None:
+        """Fill `out` (views x size x size x 3) with the views of `image`."""
+        _, _, width, height = box
         scale = self.resized / min(width, height)
         width, height = max(self.resized, round(width * scale)), max(self.resized, round(height * scale))
         image = resize_antialiased(image, width, height, self.interpolation)
@@ -141,5 +155,18 @@ class EvalTransform:
         corners = [(round(bottom / 2), round(right / 2))]
         if self.tta == "ten-crop":
             corners += [(0, 0), (0, right), (bottom, 0), (bottom, right)]
-        crops = np.stack([image[top : top + self.size, left : left + self.size] for top, left in corners])
-        return crops if self.tta == "none" else np.concatenate([crops, crops[:, :, ::-1]])
+        for view, (top, left) in enumerate(corners):
+            out[view] = image[top : top + self.size, left : left + self.size]
+        if self.tta != "none":
+            out[len(corners) :] = out[: len(corners), :, ::-1]
+
+    def __call__(self, image: Image, rng: np.random.Generator | None = None) -> Image:
+        """`image` H x W x 3 -> views x size x size x 3; nothing is random, so `rng` is left alone."""
+        out = np.empty(self.shape, np.uint8)
+        self.apply(image, self.draw(image.shape[0], image.shape[1], rng), rng, out)
+        return out
+
+
+def stored_as(config: PipelineConfig) -> Stored:
+    """The size in which a run's photos are kept."""
+    return Stored(half_size=config.half_size, side=config.stored_side)

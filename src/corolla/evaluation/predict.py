@@ -8,17 +8,19 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from tqdm.auto import tqdm
 
 from corolla.data.flowers import Flowers
 from corolla.data.index import load_index
 from corolla.data.loader import EvalBatches, load_batches
-from corolla.data.transforms import EvalTransform
-from corolla.device import autocast, choose_device, choose_precision, num_workers
+from corolla.data.transforms import EvalTransform, stored_as
+from corolla.device import DTYPES, choose_device, choose_precision, num_workers
 from corolla.errors import UserError
 from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
 from corolla.evaluation.tta import average_views
 from corolla.files import sha256
+from corolla.models.fold import fold_batch_norms
 from corolla.models.normalise import Normalise
 from corolla.training.checkpoint import Description, load_checkpoint, rebuild_model
 from corolla.training.run import data_of, open_run
@@ -64,7 +66,7 @@ def predict(
         raise UserError(f"{source}: there is no such checkpoint yet; train the run's first epoch to its end")
     path, digest = run.predictions(split, tta, checkpoint), sha256(source)
     loaded = load_index(data or data_of(run), run.config.size, index)
-    photos = Flowers(loaded, split, bad_images=bad_images)
+    photos = Flowers(loaded, split, bad_images=bad_images, stored=stored_as(run.config.pipeline))
     there = _current(path, digest, photos)
     if there is not None:
         return PredictResult(path, there, loaded.class_names, made=False)
@@ -105,7 +107,7 @@ def _current(path: Path, digest: str, photos: Flowers) -> Predictions | None:
 
 @torch.inference_mode()
 def _probabilities(
-    model: torch.nn.Module,
+    model: nn.Module,
     description: Description,
     photos: Flowers,
     *,
@@ -114,26 +116,36 @@ def _probabilities(
     workers: int,
 ) -> NDArray[np.float32]:
     """N x classes. Each photo is decoded once, whatever the number of its views."""
-    train = description.config.train
-    precision = choose_precision(train.precision if train.precision != "fp16" else "auto", device)
-    memory_format = torch.channels_last if train.channels_last else torch.contiguous_format
-    model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - missing overload
-    normalise = Normalise(description.preprocessing, channels_last=train.channels_last).to(device)
-    num_views = photos.transform.num_views if isinstance(photos.transform, EvalTransform) else 1
-    photos_per_batch = max(1, batch_size // num_views)
-    rows = []
-    plan = EvalBatches(len(photos), photos_per_batch)
+    classify = Classifier(model, description, device)
+    assert isinstance(photos.transform, EvalTransform)
+    probabilities = np.empty((len(photos), len(description.class_names)), np.float32)
+    plan = EvalBatches(len(photos), max(1, batch_size // photos.transform.num_views))
     with (
         closing(load_batches(photos, plan, workers=workers, device=device)) as batches,
         tqdm(total=len(photos), unit="img", desc=f"predict {photos.split.name}", disable=None, leave=False) as bar,
     ):
         for batch in batches:
             num_photos, num_views = batch.images.shape[:2]
-            images = batch.images.flatten(0, 1)
-            with autocast(device, precision):
-                logits = [
-                    model(normalise(part.to(device, non_blocking=True))).float() for part in images.split(batch_size)
-                ]
-            rows.append(average_views(torch.cat(logits).unflatten(0, (num_photos, num_views))).cpu())
+            logits = torch.cat([classify(part) for part in batch.images.flatten(0, 1).split(batch_size)])
+            averaged = average_views(logits.unflatten(0, (num_photos, num_views)))
+            probabilities[batch.indices.numpy()] = averaged.cpu().numpy()
             bar.update(num_photos)
-    return torch.cat(rows).numpy()
+    return probabilities
+
+
+class Classifier:
+    """A trained network made ready for inference: batch norms folded, weights in the precision that is native."""
+
+    def __init__(self, model: nn.Module, description: Description, device: torch.device) -> None:
+        """`model`, in eval mode, is changed in place."""
+        train = description.config.train
+        precision = choose_precision(train.precision if train.precision != "fp16" else "auto", device)
+        memory_format = torch.channels_last if train.channels_last else torch.contiguous_format
+        fold_batch_norms(model)
+        self._dtype = DTYPES[precision]
+        self._model = model.to(device=device, dtype=self._dtype, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - missing overload
+        self._normalise = Normalise(description.preprocessing, channels_last=train.channels_last).to(device)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 N x H x W x 3, on the device -> logits N x classes, float32."""
+        return self._model(self._normalise(images).to(self._dtype)).float()

@@ -182,7 +182,7 @@ def augmentation_figure(config: Config, index: Index, *, photos: Sequence[int] =
         _show(line[0], image, "as stored, with the crops")
         for epoch in range(epochs):
             rng = sample_generator(config.train.seed, epoch, photo)  # the box is what is drawn from it first
-            left, top, width, height = transform.box(image.shape[1], image.shape[0], rng)
+            left, top, width, height = transform.draw(image.shape[0], image.shape[1], rng)
             color = _color(epoch)
             line[0].add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=color, lw=1.5))
             _show(line[epoch + 1], dataset[epoch, photo].image, f"epoch {epoch + 1}", edge=color)

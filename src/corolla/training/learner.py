@@ -28,11 +28,8 @@ from corolla.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from corolla.training.optim import make_optimizer
-
-
-class NotFinite(RuntimeError):
-    """The loss of a step is not finite; nothing was updated with it."""
+from corolla.training.optim import make_optimizer, restore_optimizer
+from corolla.training.tally import Tally
 
 
 @dataclass(kw_only=True)
@@ -48,53 +45,74 @@ class Learner:
     normalise: Normalise
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    tally: Tally
 
     @property
     def evaluated(self) -> nn.Module:
         """The weights that count: the moving average where it is on."""
         return self.ema.module if self.ema is not None else self.model
 
-    def update(self, batch: Batch, lr: float) -> torch.Tensor:
-        """One step on one batch; its mean loss.
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        return self.optimizer.param_groups[0]["lr"]
 
-        Raises:
-            NotFinite: before anything is updated.
+    def update(self, batch: Batch, lr: float) -> torch.Tensor:
+        """One step on one batch, on the device; its mean loss, also there. Nothing here waits for the device.
+
+        A loss that is not finite updates nothing, and is found out by `look`.
         """
-        config = self.description.config
+        config, step = self.description.config, self.progress.step + 1
         torch.manual_seed(_step_seed(config.train.seed, self.progress.step))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        images = batch.images.to(self.device, non_blocking=True)
-        labels = batch.labels.to(self.device, non_blocking=True)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
-        parts = min(config.train.accumulate, len(labels))
-        for part, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
+        num_images = len(batch.labels)
+        parts = min(config.train.accumulate, num_images)
+        for images, labels in zip(batch.images.tensor_split(parts), batch.labels.tensor_split(parts), strict=True):
             with autocast(self.device, self.precision):
-                logits = self.model(self.normalise(part))
+                logits = self.model(self.normalise(images))
             summed = F.cross_entropy(
-                logits.float(), truth, reduction="sum", label_smoothing=config.train.label_smoothing
+                logits.float(), labels, reduction="sum", label_smoothing=config.train.label_smoothing
             )
-            self.scaler.scale(summed / len(labels)).backward()
-            loss += summed.detach() / len(labels)
-        # Waits for the device once a step: nothing may be updated with a loss that is not finite.
-        if not torch.isfinite(loss):
-            raise NotFinite(f"the loss is {loss.item()}")
+            self.scaler.scale(summed / num_images).backward()
+            loss += summed.detach() / num_images
+        self.tally.check(loss, step)
         if config.optim.clip_norm:
             self.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm)
-            if not self.scaler.is_enabled() and not torch.isfinite(norm):  # in fp16 the scaler skips such a step
-                raise NotFinite(f"the gradient's norm is {norm.item()}")
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.progress.step += 1
+            if not self.scaler.is_enabled():  # in fp16 the scaler skips such a step
+                self.tally.check(norm, step, what=1)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.found_inf = self.tally.found_inf  # pyright: ignore[reportAttributeAccessIssue]
+            self.optimizer.step()
+        self.progress.step = step
+        self.progress.num_seen += num_images
+        self.tally.add(loss, num_images)
         if self.ema is not None:
-            self.ema.update(self.model, step=self.progress.step)
+            self.ema.update(self.model, step=step)
         return loss
 
+    def look(self) -> None:
+        """Wait for the device, and bring the epoch's sum of losses to `progress`.
+
+        Raises:
+            NotFinite: a step since the start had a loss or gradient that is not.
+        """
+        self.progress.loss_sum = self.tally.loss_sum()
+
+    def next_epoch(self) -> None:
+        """The sums of the epoch start at 0."""
+        self.tally.reset()
+        self.progress.loss_sum, self.progress.num_seen = 0.0, 0
+
     def save(self, path: Path, *copies: Path) -> None:
-        """A checkpoint at `path`, and the same one at `copies`."""
+        """A checkpoint at `path`, and the same one at `copies`. Call `look` before."""
         save_checkpoint(
             path,
             self.description,
@@ -145,7 +163,7 @@ def resumed_learner(path: Path, index: Index, device: torch.device, config: Conf
     learner = _assemble(description, Progress(**content["progress"]), model, device)
     if learner.ema is not None:
         learner.ema.module.load_state_dict(content["ema"])
-    learner.optimizer.load_state_dict(content["optimizer"])
+    restore_optimizer(learner.optimizer, content["optimizer"])
     _load_scaler(learner, content)
     return learner
 
@@ -187,10 +205,7 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     if learner.ema is not None and content["ema"] is not None:
         learner.ema.module.load_state_dict(content["ema"])
     if before.config.optim.name == config.optim.name:
-        settings = [{k: v for k, v in group.items() if k != "params"} for group in learner.optimizer.param_groups]
-        learner.optimizer.load_state_dict(content["optimizer"])
-        for group, own in zip(learner.optimizer.param_groups, settings, strict=True):
-            group.update(own)  # the state is the checkpoint's, the settings are this run's
+        restore_optimizer(learner.optimizer, content["optimizer"])
     _load_scaler(learner, content)
     return learner
 
@@ -223,17 +238,21 @@ def _assemble(description: Description, progress: Progress, model: nn.Module, de
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
     precision = choose_precision(config.train.precision, device)
+    # The warm-up keeps the random first weights out of the average of a short run.
+    ema = ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None
+    if config.train.compile:
+        model.compile()
     return Learner(
         description=description,
         progress=progress,
         device=device,
         precision=precision,
         model=model,
-        # The warm-up keeps the random first weights out of the average of a short run.
-        ema=ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None,
+        ema=ema,
         normalise=Normalise(description.preprocessing, channels_last=config.train.channels_last).to(device),
         optimizer=make_optimizer(model, config.optim),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        tally=Tally(device, progress.loss_sum),
     )
 
 

@@ -1,22 +1,26 @@
 """`corolla train`: from TFRecords to a run folder, top to bottom."""
 
 import dataclasses
+import functools
 import math
 import os
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 from tqdm.auto import tqdm
 
 from corolla.config import Config, validate
+from corolla.data.cache import use_cache
 from corolla.data.flowers import Batch, Flowers
 from corolla.data.index import Index, load_index
 from corolla.data.loader import EvalBatches, TrainBatches, load_batches, steps_per_epoch
 from corolla.data.share import with_share
 from corolla.data.stats import ColorStatistics, data_statistics
-from corolla.data.transforms import EvalTransform, TrainTransform
+from corolla.data.transforms import EvalTransform, TrainTransform, stored_as
 from corolla.device import autocast, choose_device, describe, idle_gpus, num_workers
 from corolla.errors import Failure, UserError
 from corolla.evaluation.metrics import Metrics, classification_metrics
@@ -24,7 +28,6 @@ from corolla.training.adopt import adopt
 from corolla.training.checkpoint import Progress
 from corolla.training.learner import (
     Learner,
-    NotFinite,
     continued_learner,
     input_size_of,
     new_learner,
@@ -34,6 +37,7 @@ from corolla.training.log import Clock, RunLog
 from corolla.training.optim import learning_rate
 from corolla.training.run import Run, locked, refuse_other_config, write_config, write_environment
 from corolla.training.stop import Stop, stopping, time_budget
+from corolla.training.tally import NotFinite
 
 
 class TrainingFailed(Failure):
@@ -110,13 +114,15 @@ def _start(run: Run, config: Config, index: Index) -> Learner:
 
 def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -> None:
     """Train to the last epoch, or until `stop` says so."""
-    seed, epochs, progress = config.train.seed, config.train.epochs, learner.progress
-    train_set, val_set = _data_sets(learner, config, index)
+    progress = learner.progress
+    train_set, val_set = data_sets(learner, config, index)
+    print(use_cache((train_set, val_set), config.pipeline.cache, config.index, stopped=lambda: stop.reason is not None))
     length = steps_per_epoch(len(train_set), config.train.batch_size)
-    plan = TrainBatches(len(train_set), config.train.batch_size, seed, start=progress.step, stop=epochs * length)
+    plan = TrainBatches(
+        len(train_set), config.train.batch_size, config.train.seed, progress.step, config.train.epochs * length
+    )
     workers = num_workers(config.pipeline.workers, learner.device)
     images_per_step = min(config.train.batch_size, len(train_set))
-    clock = Clock(progress.seconds)
     with (
         closing(load_batches(train_set, plan, workers=workers, device=learner.device)) as batches,
         RunLog(
@@ -128,64 +134,95 @@ def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -
             class_names=index.class_names,
         ) as log,
     ):
-        while True:
-            stopped = stop.reason is not None  # asked once, so that a signal cannot fall between saving and leaving
-            if stopped or clock.minutes_since_save >= config.train.checkpoint_minutes:
-                progress.seconds = clock.total
-                learner.save(run.last)
-                clock.saved()
-            if stopped:
-                return
-            if progress.step == (len(progress.rows) + 1) * length:  # an epoch is over, and not evaluated yet
-                metrics = evaluate(learner, val_set, batch_size=config.train.batch_size, workers=workers, stop=stop)
-                if metrics is None:
-                    continue  # to save and leave; the evaluation comes first when the run is resumed
-                progress.rows.append(_row(learner, metrics))
-                progress.loss_sum, progress.num_seen = 0.0, 0
-                progress.seconds = clock.total
-                learner.save(*_checkpoints(run, config, progress))
-                log.epoch(progress.rows, epochs=epochs, timing=clock.epoch(learner.device), metrics=metrics)
-            if progress.step == plan.stop:
-                return
+        check_val = functools.partial(
+            evaluate, learner, val_set, batch_size=config.train.batch_size, workers=workers, stop=stop
+        )
+        try:
+            _steps(learner, run, config, batches, log, stop, check_val=check_val, length=length)
+        except NotFinite as error:
+            raise TrainingFailed(_explain(error, run, learner, plan, train_set)) from None
 
-            batch = next(batches)
-            log.batch(progress.step + 1, batch)
-            lr = learning_rate(
-                config.optim,
-                progress.step,
-                steps_per_epoch=length,
-                epochs=epochs,
-                val_losses=[row["val_loss"] for row in progress.rows],
-            )
-            try:
-                loss = learner.update(batch, lr)
-            except NotFinite as error:
-                raise TrainingFailed(_explain(error, run, learner, lr, batch, train_set)) from None
-            except ValueError as error:
-                if "more than 1 value per channel" not in str(error):
-                    raise
-                raise UserError(
-                    "batch norm needs more than one value per channel: more images in each part of a batch "
-                    "(--train.batch-size, --train.accumulate), or a larger --input-size"
-                ) from None
-            except torch.OutOfMemoryError:
-                raise TrainingFailed(
-                    f"{describe(learner.device)} is out of memory: --train.accumulate 2 (or more) sends the batch "
-                    "through in parts; or a smaller --train.batch-size or --input-size"
-                ) from None
-            progress.loss_sum += loss.item() * len(batch.labels)
-            progress.num_seen += len(batch.labels)
-            clock.images += len(batch.labels)
-            log.advance(len(batch.labels))
-            if progress.step % config.train.log_steps == 0:
-                log.step(progress.step, loss, lr)
+
+def _steps(
+    learner: Learner,
+    run: Run,
+    config: Config,
+    batches: Iterator[Batch],
+    log: RunLog,
+    stop: Stop,
+    *,
+    check_val: Callable[[], Metrics | None],
+    length: int,
+) -> None:
+    """The loop itself; epochs of `length` steps. `check_val` evaluates, unless it is told to stop."""
+    progress, epochs = learner.progress, config.train.epochs
+    clock = Clock(progress.seconds)
+    while True:
+        stopped = stop.reason is not None  # asked once, so that a signal cannot fall between saving and leaving
+        if stopped or clock.minutes_since_save >= config.train.checkpoint_minutes:
+            learner.look()
+            progress.seconds = clock.total
+            learner.save(run.last)
+            clock.saved()
+        if stopped:
+            return
+        if progress.step == (len(progress.rows) + 1) * length:  # an epoch is over, and not evaluated yet
+            learner.look()
+            metrics = check_val()
+            if metrics is None:
+                continue  # to save and leave; the evaluation comes first when the run is resumed
+            progress.rows.append(_row(learner, metrics))
+            learner.next_epoch()
+            progress.seconds = clock.total
+            learner.save(*_checkpoints(run, config, progress))
+            log.epoch(progress.rows, epochs=epochs, timing=clock.epoch(learner.device), metrics=metrics)
+        if progress.step == epochs * length:
+            return
+
+        batch = next(batches)
+        log.batch(progress.step + 1, batch)
+        loss = _update(learner, batch, _rate(learner, progress.step, length))
+        clock.images += len(batch.labels)
+        log.advance(len(batch.labels))
+        if progress.step % config.train.log_steps == 0:
+            learner.look()
+            log.step(progress.step, loss, learner.lr)
+
+
+def _rate(learner: Learner, step: int, length: int) -> float:
+    """The learning rate of a step (from 0) of the epoch under way; epochs have `length` steps."""
+    config = learner.description.config
+    val_losses = [row["val_loss"] for row in learner.progress.rows]
+    return learning_rate(config.optim, step, steps_per_epoch=length, epochs=config.train.epochs, val_losses=val_losses)
+
+
+def _update(learner: Learner, batch: Batch, lr: float) -> torch.Tensor:
+    """`learner.update`, with what a user can do about its errors."""
+    try:
+        return learner.update(batch, lr)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "batch norm needs more than one value per channel: more images in each part of a batch "
+            "(--train.batch-size, --train.accumulate), or a larger --input-size"
+        ) from None
+    except torch.OutOfMemoryError:
+        raise TrainingFailed(
+            f"{describe(learner.device)} is out of memory: --train.accumulate 2 (or more) sends the batch "
+            "through in parts; or a smaller --train.batch-size or --input-size"
+        ) from None
+    except TorchDynamoException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--train.compile does not work here, train without it: {reason}") from None
 
 
 def _color(config: Config, index: Index) -> ColorStatistics:
     return data_statistics(index, ("train",), cache=config.index, bad_images=config.pipeline.bad_images).color
 
 
-def _data_sets(learner: Learner, config: Config, index: Index) -> tuple[Flowers, Flowers]:
+def data_sets(learner: Learner, config: Config, index: Index) -> tuple[Flowers, Flowers]:
+    """train as training sees it, and val as evaluation does."""
     preprocessing, size = learner.description.preprocessing, learner.description.input_size
     train_transform = TrainTransform(
         config.augment,
@@ -196,10 +233,10 @@ def _data_sets(learner: Learner, config: Config, index: Index) -> tuple[Flowers,
     val_transform = EvalTransform(
         size, crop_fraction=preprocessing.crop_fraction, interpolation=preprocessing.interpolation
     )
-    bad_images = config.pipeline.bad_images
+    options = {"bad_images": config.pipeline.bad_images, "stored": stored_as(config.pipeline)}
     return (
-        Flowers(index, "train", train_transform, seed=config.train.seed, bad_images=bad_images),
-        Flowers(index, "val", val_transform, bad_images=bad_images),
+        Flowers(index, "train", train_transform, seed=config.train.seed, **options),
+        Flowers(index, "val", val_transform, **options),
     )
 
 
@@ -216,12 +253,11 @@ def evaluate(learner: Learner, dataset: Flowers, *, batch_size: int, workers: in
         for batch in loaded:
             if stop.reason:
                 return None
-            images = batch.images.to(learner.device, non_blocking=True).flatten(0, 1)
             with autocast(learner.device, learner.precision):
-                logits.append(model(learner.normalise(images)).float())
+                logits.append(model(learner.normalise(batch.images.flatten(0, 1))).float())
             labels.append(batch.labels)
             bar.update(len(batch.labels))
-    return classification_metrics(torch.cat(logits).cpu().numpy(), torch.cat(labels).numpy())
+    return classification_metrics(torch.cat(logits).cpu().numpy(), torch.cat(labels).cpu().numpy())
 
 
 def _row(learner: Learner, metrics: Metrics) -> dict[str, Any]:
@@ -230,7 +266,7 @@ def _row(learner: Learner, metrics: Metrics) -> dict[str, Any]:
     return {
         "epoch": len(progress.rows) + 1,
         "step": progress.step,
-        "lr": learner.optimizer.param_groups[0]["lr"],
+        "lr": learner.lr,
         "train_loss": progress.loss_sum / progress.num_seen,
         "val_loss": metrics.loss,
         "top1": metrics.top1,
@@ -259,10 +295,11 @@ def _checkpoints(run: Run, config: Config, progress: Progress) -> list[Path]:
     return [*paths, run.last]
 
 
-def _explain(error: NotFinite, run: Run, learner: Learner, lr: float, batch: Batch, photos: Flowers) -> str:
-    ids = ", ".join(photos.split.id[batch.indices.numpy()].tolist())
+def _explain(error: NotFinite, run: Run, learner: Learner, plan: TrainBatches, photos: Flowers) -> str:
+    ids = ", ".join(str(photos.split.id[i]) for _, i in plan.keys(error.step - 1))
     kept = f"{run.last} holds the last checkpoint" if run.last.exists() else "there is no checkpoint yet"
+    lr = _rate(learner, error.step - 1, steps_per_epoch(plan.num_samples, plan.batch_size))
     return (
-        f"step {learner.progress.step + 1}: {error} at lr {lr:g}; nothing was updated and {kept}; try a lower "
+        f"step {error.step}: {error} at lr {lr:g}; nothing was updated and {kept}; try a lower "
         f"--optim.lr, --optim.warmup-epochs or --optim.clip-norm under another --run-name. Images of the step: {ids}"
     )

@@ -1,0 +1,227 @@
+"""Photos kept ready between epochs: their JPEG bytes in memory, or their pixels in a file that every process maps.
+
+Pixels never depend on it: what is kept is what would have been decoded.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from corolla.data.decode import Image, decode_stored, jpeg_shape
+from corolla.data.flowers import Flowers
+from corolla.data.index import cache_folder
+from corolla.device import free_memory_bytes, num_cores
+from corolla.errors import UserError
+from corolla.files import only_one, replacing
+
+Cache = Literal["auto", "off", "encoded", "decoded"]
+FORMAT = 1  # counted up when what a file of pixels holds changes, so that older ones are made again
+MEMORY_SHARE = 0.5  # of the free memory: the network needs some as well
+DISK_LEFT = 2**30  # bytes that stay free on the disk
+MIB = 2**20
+
+
+def use_cache(
+    photos: Sequence[Flowers], choice: Cache, cache: Path | None, *, stopped: Callable[[], bool] = lambda: False
+) -> str:
+    """Have `photos` come from the cache that is chosen; what it is, in one line.
+
+    auto: decoded where the pixels fit into half of the free memory and onto the disk, else encoded where the files fit
+    into memory, else off. `cache` is the folder for the index, beside which pixels are kept. Building ends early, and
+    nothing is cached, when `stopped` says so.
+
+    Raises:
+        UserError: "decoded" was asked for and does not fit, or a file cannot be read.
+    """
+    if choice == "off":
+        return "cache: off"
+    reason = ""
+    if choice in ("auto", "decoded"):
+        try:
+            return _use_decoded(photos, cache_folder(cache) / "decoded", stopped)
+        except _DoesNotFit as misfit:
+            if choice == "decoded":
+                raise UserError(
+                    f"--pipeline.cache decoded: {misfit}; use auto, encoded or off, another place (--index, or "
+                    "XDG_CACHE_HOME), or a smaller --pipeline.stored-side"
+                ) from None
+            reason = f" (decoded does not fit: {misfit})"
+    size = sum((each.folder / name).stat().st_size for each in photos for name in each.maps.files)
+    if choice == "auto" and size > MEMORY_SHARE * free_memory_bytes():
+        return f"cache: off{reason}"
+    for each in photos:
+        each.maps.read_into_memory()
+    return f"cache: encoded, {size / MIB:.0f} MiB in memory{reason}"
+
+
+class _DoesNotFit(Exception):
+    """Too little memory or disk, or a folder that cannot be written."""
+
+
+class MappedPixels:
+    """The pixels of a split in a mapped file; whoever maps it shares its pages."""
+
+    def __init__(self, path: Path, height: NDArray[np.int64], width: NDArray[np.int64]) -> None:
+        """`height` and `width` of each photo, in the order of the file; 0: it did not decode."""
+        self.path, self.height, self.width = path, height, width
+        self.offset = np.concatenate([[0], np.cumsum(height * width * 3)])
+        self._pixels: NDArray[np.uint8] | None = None
+
+    def __getitem__(self, i: int) -> Image | None:
+        height = self.height[i]
+        if not height:
+            return None
+        if self._pixels is None:
+            # "c": whoever writes to it has a page of its own; torch warns of memory that cannot be written.
+            self._pixels = np.asarray(np.memmap(self.path, np.uint8, "c"))
+        return self._pixels[self.offset[i] : self.offset[i + 1]].reshape(height, -1, 3)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pixels": None}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the pixels of one split are kept: a file, and beside it a table that is there once the file is whole."""
+
+    pixels: Path
+    table: Path
+
+    @staticmethod
+    def of(photos: Flowers, folder: Path) -> "_Place":
+        key = [FORMAT, photos.split.fingerprint, dataclasses.astuple(photos.stored)]
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
+        name = f"{photos.split.name}-{photos.size}-{digest}"
+        return _Place(folder / f"{name}.pixels", folder / f"{name}.npz")
+
+    def open(self, num_photos: int) -> MappedPixels | None:
+        """What is kept here, if it is whole."""
+        try:
+            with np.load(self.table, allow_pickle=False) as table:
+                kept = MappedPixels(self.pixels, table["height"], table["width"])
+            whole = len(kept.height) == num_photos and self.pixels.stat().st_size == kept.offset[-1]
+        except Exception:  # not there, cut, overwritten: whatever it is, it is made again
+            return None
+        return kept if whole else None
+
+
+def _use_decoded(photos: Sequence[Flowers], folder: Path, stopped: Callable[[], bool]) -> str:
+    places = [_Place.of(each, folder) for each in photos]
+    kept = [place.open(len(each)) for place, each in zip(places, photos, strict=True)]
+    shapes = [None if there else _shapes(each) for there, each in zip(kept, photos, strict=True)]
+    missing = sum(int((height * width * 3).sum()) for height, width in filter(None, shapes))
+    total = missing + sum(int(there.offset[-1]) for there in kept if there)
+    _refuse_what_does_not_fit(total, missing, folder)
+    seconds = time.monotonic()
+    for number, (place, each, shape) in enumerate(zip(places, photos, shapes, strict=True)):
+        if shape is not None:
+            kept[number] = _build(place, each, *shape, stopped)
+    if not all(kept):
+        return "cache: off (stopped while it was built)"
+    for each, there in zip(photos, kept, strict=True):
+        each.decoded = there
+    built = f", built in {time.monotonic() - seconds:.1f} s" if missing else ""
+    return f"cache: decoded, {total / MIB:.0f} MiB in {folder}{built}"
+
+
+def _refuse_what_does_not_fit(total: int, missing: int, folder: Path) -> None:
+    memory = free_memory_bytes()
+    if total > MEMORY_SHARE * memory:
+        raise _DoesNotFit(
+            f"{total / MIB:.0f} MiB of pixels, {memory / MIB:.0f} MiB of memory are free and half of it may be used"
+        )
+    if not missing:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise _DoesNotFit(f"{folder} cannot be written: {error.strerror}") from None
+    if missing > free - DISK_LEFT:
+        raise _DoesNotFit(f"{missing / MIB:.0f} MiB of pixels, {free / MIB:.0f} MiB are free on the disk of {folder}")
+
+
+def _shapes(photos: Flowers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Height and width in which each photo is kept, from its header; 0 where it has none."""
+    shapes = np.zeros((len(photos), 2), np.int64)
+    for i in range(len(photos)):
+        with contextlib.suppress(ValueError):
+            shapes[i] = photos.stored.shape(*jpeg_shape(photos.jpeg(i)))
+    return shapes[:, 0], shapes[:, 1]
+
+
+def _build(
+    place: _Place,
+    photos: Flowers,
+    height: NDArray[np.int64],
+    width: NDArray[np.int64],
+    stopped: Callable[[], bool],
+) -> MappedPixels | None:
+    """Decode every photo into the file at `place`; None if `stopped` came first.
+
+    Of several processes one builds, and the others wait for it. The file has its name before its table is there, and
+    the table when every pixel is on the disk, so that neither a kill nor a power cut leaves half of one in use.
+    """
+    with only_one(place.table.with_suffix(".lock"), stopped) as mine:
+        if not mine:
+            return None
+        if there := place.open(len(photos)):  # another process built it meanwhile
+            return there
+        for left_by_a_kill in place.pixels.parent.glob(f".{place.pixels.name}.*.tmp"):
+            left_by_a_kill.unlink()
+        try:
+            with replacing(place.pixels) as temporary:
+                good = _decode_all(temporary, photos, MappedPixels(temporary, height, width), stopped)
+                if good is None:
+                    raise InterruptedError
+            with replacing(place.table) as temporary, temporary.open("wb") as file:
+                np.savez(file, height=np.where(good, height, 0), width=width)
+        except InterruptedError:
+            return None
+        except OSError as error:  # a quota, or a disk that others fill
+            raise _DoesNotFit(f"{place.pixels} cannot be written: {error.strerror}") from None
+    return place.open(len(photos))
+
+
+def _decode_all(
+    path: Path, photos: Flowers, layout: MappedPixels, stopped: Callable[[], bool]
+) -> NDArray[np.bool_] | None:
+    """Fill `path`; which photos decoded, or None if `stopped` came first."""
+    num_bytes = int(layout.offset[-1])
+    with path.open("wb+") as file:
+        if hasattr(os, "posix_fallocate"):  # a mapped file on a full disk would end the process, so space comes first
+            os.posix_fallocate(file.fileno(), 0, max(1, num_bytes))
+        file.truncate(num_bytes)
+    good = np.zeros(len(photos), np.bool_)
+    if not num_bytes:
+        return good
+    pixels = np.memmap(path, np.uint8, "r+")
+
+    def decode(i: int) -> None:
+        if layout.height[i] and not stopped():
+            out = pixels[layout.offset[i] : layout.offset[i + 1]].reshape(layout.height[i], -1, 3)
+            with contextlib.suppress(ValueError):
+                decode_stored(photos.jpeg(i), photos.stored, out)
+                good[i] = True
+
+    title = f"decode {photos.split.name}"
+    with ThreadPoolExecutor(num_cores()) as pool:
+        for _ in tqdm(
+            pool.map(decode, range(len(photos))), total=len(photos), desc=title, unit="img", disable=None, leave=False
+        ):
+            pass
+    pixels.flush()
+    return None if stopped() else good
