@@ -10,7 +10,7 @@ from conftest import write_data
 from numpy.typing import NDArray
 from tests_support import break_first_jpeg
 
-from corolla.data.decode import Image, decode_jpeg
+from corolla.data.decode import decode_jpeg
 from corolla.data.flowers import Flowers
 from corolla.data.index import load_index
 from corolla.data.stats import data_statistics, stats

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from tests_support import break_first_jpeg, corolla_process, same_content
-from torch import nn
 
 import corolla.training.log
 from corolla.config import Config, OptimConfig

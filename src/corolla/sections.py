@@ -1,0 +1,174 @@
+"""The sections of a run's settings. The text under each field is its help on the command line.
+
+Fields made with `operational` may change between two starts of one run; all the others decide its result.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator, ConfigDict
+
+Count = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Gt(0), Le(1)]
+Decay = Annotated[float, Ge(0), Lt(1)]
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError("the smaller number comes first")
+    return pair
+
+
+Ascending = AfterValidator(_ascending)
+
+
+def operational(default: Any) -> Any:
+    """A field that says how a run is carried out, not what comes out of it: it is left out of config.json."""
+    return field(default=default, metadata={"operational": True})
+
+
+class Section:
+    """Unknown keys and wrong types are errors in every section; a number is never read from a string."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    name: str = "resnet34"
+    """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, or timm:NAME for any model of timm."""
+    weights: str = "none"
+    """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
+    file: a state dict, safetensors, or the checkpoint of another run."""
+    pretrained_tag: str = ""
+    """Which pretrained weights, as timm tags them (a1_in1k, ...); empty: the model's default."""
+    shortcut: Literal["A", "B", "C"] = "B"
+    """Shortcuts of the own ResNets (He et al. 2015, section 4.1): A zero padding, B projection where dimensions grow,
+    C projection everywhere."""
+    init: Literal["he", "xavier"] = "he"
+    """Initialisation of the convolutions: he (He et al. 2015, "Delving deep") or xavier (Glorot and Bengio 2010)."""
+    stride_in_1x1: bool = False
+    """Bottlenecks stride in their first 1x1, as in the paper (3.8 G multiply-adds), instead of the 3x3 (4.1 G)."""
+    dropout: Decay = 0.0
+    """Dropout before the classifier (timm models)."""
+    drop_path: Decay = 0.0
+    """Stochastic depth (Huang et al. 2016; timm models)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig(Section):
+    crop: Literal["resnet", "random-resized"] = "resnet"
+    """resnet: shorter side drawn per image from --augment.shorter-side, then a random crop (He et al. 2015, section
+    3.4); random-resized: a crop of random area and aspect (Szegedy et al. 2015; the baseline of He et al. 2018)."""
+    shorter_side: Annotated[tuple[Count, Count], Ascending] = (256, 480)
+    """Range of the shorter side for crop resnet, in pixels at input size 224; scaled with the input size."""
+    area: Annotated[tuple[Share, Share], Ascending] = (0.08, 1.0)
+    """Range of the crop's share of the photo's area, for crop random-resized."""
+    aspect: Annotated[tuple[Positive, Positive], Ascending] = (3 / 4, 4 / 3)
+    """Range of the crop's aspect ratio, drawn log-uniformly, for crop random-resized."""
+    flip: bool = True
+    """Mirror half of the images."""
+    color: bool = False
+    """Draw hue, saturation and brightness. Off by default: colour tells flowers apart."""
+    brightness: NonNegative = 0.4
+    """With --augment.color: brightness times [1 - b, 1 + b] (He et al. 2018, section 2.1)."""
+    saturation: NonNegative = 0.4
+    """With --augment.color: saturation times [1 - s, 1 + s]."""
+    hue: Annotated[float, Ge(0), Le(0.5)] = 0.2
+    """With --augment.color: hue turned by [-h, h] of the full circle."""
+    pca_noise: NonNegative = 0.0
+    """Standard deviation of the PCA colour noise (Krizhevsky et al. 2012, section 4.1) along the data set's own colour
+    eigenvectors; 0.1 in the papers, 0 is off."""
+    crop_fraction: Share | None = None
+    """Evaluation resizes the shorter side to input size / this, then crops the centre. None: the weights' own value,
+    0.875 from scratch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig(Section):
+    name: Literal["sgd", "adamw"] = "sgd"
+    """The optimizer."""
+    lr: Positive = 0.1
+    """Peak learning rate."""
+    momentum: Decay = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov's momentum for SGD."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Betas of AdamW."""
+    weight_decay: NonNegative = 1e-4
+    """Weight decay (coupled for SGD, decoupled for AdamW)."""
+    decay_norms: bool = True
+    """Decay biases and normalisation weights too, as the ResNet paper does (off: He et al. 2018, section 3.1)."""
+    schedule: Literal["plateau", "step", "cosine", "constant"] = "plateau"
+    """plateau: times --optim.factor when val loss stands still; step: times it at --optim.milestones; cosine: to 0 at
+    the end (Loshchilov and Hutter 2017)."""
+    warmup_epochs: NonNegative = 0.0
+    """Linear warm-up (Goyal et al. 2017, section 2.2)."""
+    patience: NonNegativeInt = 7
+    """Epochs without a lower val loss that schedule plateau bears."""
+    factor: Annotated[float, Gt(0), Lt(1)] = 0.1
+    """What schedules plateau and step multiply the learning rate by."""
+    milestones: tuple[Share, ...] = (0.25, 0.5, 0.75)
+    """Where schedule step lowers the learning rate, as shares of all epochs (30, 60, 90 of 120)."""
+    clip_norm: NonNegative = 0.0
+    """Largest norm of the gradient; 0: no clipping."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Section):
+    epochs: Count = 70
+    """Passes over the training images."""
+    batch_size: Count = 256
+    """Images per update."""
+    accumulate: Count = 1
+    """Send each batch through the network in this many parts, to save memory; the update stays one."""
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    """Decides the initial weights, the order of the images and every augmentation."""
+    share: Share = 1.0
+    """Train on this share of each class's photos, chosen by the seed; a larger share holds every smaller one."""
+    label_smoothing: Decay = 0.0
+    """Label smoothing (Szegedy et al. 2016, section 7)."""
+    ema: Decay = 0.0
+    """Decay of the moving average of the weights per update, evaluated in their place; 0: off."""
+    select_by: Literal["macro_f1", "val_loss"] = "macro_f1"
+    """What best.pt is chosen by, on val."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where it is native (CUDA capability 8.0, CPUs with AVX512-BF16 or AMX), fp16 on older GPUs, else
+    fp32."""
+    channels_last: bool = True
+    """Keep activations in NHWC order."""
+    compile: bool = False
+    """Have torch.compile make one program of the network: minutes at the start, faster steps; it needs a C++ compiler,
+    and rounds in another way."""
+    deterministic: bool = False
+    """On CUDA: the same bits every time, somewhat slower. A CPU needs no switch."""
+    checkpoint_minutes: Positive = operational(5.0)
+    """Minutes between checkpoints within an epoch; there is one at each epoch's end in any case."""
+    keep_every: NonNegativeInt = operational(0)
+    """Also keep the checkpoint of every N-th epoch, as epoch-NNN.pt; 0: none."""
+    max_hours: Positive | None = operational(None)
+    """Stop after so many hours with a checkpoint to resume from (exit status 75). Default: no limit; in a Kaggle
+    notebook what its session has left, less half an hour."""
+    log_steps: Count = operational(10)
+    """Steps between two points of the loss curve in TensorBoard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig(Section):
+    workers: NonNegativeInt | None = operational(None)
+    """Processes that decode and augment; 0: none but the main one; default: by the number of cores."""
+    bad_images: Literal["stop", "grey"] = "stop"
+    """A JPEG that does not decode stops the work, or is replaced by a grey image with a warning."""
+    cache: Literal["auto", "off", "encoded", "decoded"] = operational("auto")
+    """Keep photos between epochs: encoded (their files, in memory), decoded (their pixels, in a mapped file beside the
+    index), off; auto: decoded where half of the free memory holds it, else encoded where it fits. No pixel depends on
+    it."""
+    half_size: bool = False
+    """Decode photos at half their size, before anything else is done with them; this changes the pixels."""
+    stored_side: Count | None = None
+    """Shrink photos to this shorter side, before anything else is done with them; this changes the pixels."""
