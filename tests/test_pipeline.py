@@ -1,14 +1,24 @@
 """The pipeline as a user runs it, with real training: slow."""
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from corolla.cli import run_command
-from corolla.training.run import Run
+from corolla.data.flowers import Flowers
+from corolla.data.index import load_index
+from corolla.data.loader import EvalBatches
+from corolla.data.transforms import EvalTransform
+from corolla.evaluation.classifier import Classifier
+from corolla.evaluation.tta import average_views
+from corolla.models.normalise import Normalise
+from corolla.training.checkpoint import load_checkpoint, rebuild_model
+from corolla.training.run import Run, data_of
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -60,6 +70,42 @@ def test_transfer_on_real_photos(real_photos: Path, tmp_path: Path) -> None:
         out = tmp_path / f"{tta}.csv"
         assert run_command(["ensemble", str(tmp_path / "lite0"), "--tta", tta, "--out", str(out)]) == 0
         assert len(pd.read_csv(out)) == 340
+    reduced_precision_agrees(tmp_path / "lite0")
+
+
+def reduced_precision_agrees(folder: Path) -> None:
+    """Ten-crop of folded bf16 weights against the network as it was trained, in fp32, on all photos."""
+    run = Run(folder)
+    index = load_index(data_of(run), run.config.size)
+    model, description = rebuild_model(load_checkpoint(run.best))
+    plain = Normalise(description.preprocessing, channels_last=False)
+    train = dataclasses.replace(description.config.train, precision="bf16")
+    config = dataclasses.replace(description.config, train=train)
+    fast = Classifier(
+        rebuild_model(load_checkpoint(run.best))[0],
+        dataclasses.replace(description, config=config),
+        torch.device("cpu"),
+    )
+    views = EvalTransform(
+        description.input_size,
+        crop_fraction=description.preprocessing.crop_fraction,
+        interpolation=description.preprocessing.interpolation,
+        tta="ten-crop",
+    )
+    probabilities: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    with torch.inference_mode():
+        for split in ("val", "test"):
+            photos = Flowers(index, split, views)
+            for keys in EvalBatches(len(photos), 8):
+                images = photos.batch(keys).images.flatten(0, 1)
+                for rows, logits in zip(probabilities, (model(plain(images)), fast(images)), strict=True):
+                    rows.append(average_views(logits.unflatten(0, (len(keys), 10))))
+    exact, quick = (torch.cat(rows) for rows in probabilities)
+    differ = exact.argmax(1) != quick.argmax(1)
+    assert len(exact) == 680
+    assert differ.float().mean() <= 0.005
+    best, second = exact.topk(2).values.T
+    assert ((best - second)[differ] < 0.05).all()
 
 
 def test_scratch_on_real_photos(real_photos: Path, tmp_path: Path) -> None:

@@ -1,36 +1,103 @@
-"""The command line: one subcommand per stage, in the order of the pipeline. Each stands in `corolla.commands`."""
+"""The command line: one subcommand per stage, in the order of the pipeline. Each stands in `corolla.commands`.
 
+What is listed here is what `corolla --help` prints, so that it need not import a stage, let alone torch.
+"""
+
+import importlib
 import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 
-import tyro
-
-from corolla.commands.audit import audit
-from corolla.commands.common import DONE, FAILED, STOPPED, USER_ERROR
-from corolla.commands.compare import compare
-from corolla.commands.data import check, download, show, stats, synth
-from corolla.commands.learn import ensemble, predict, score, train
-from corolla.commands.photos import import_
-from corolla.commands.study import report, runs
-from corolla.commands.submit import doctor, leaderboard, submissions, submit
 from corolla.errors import Failure, UserError
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__.rstrip("_"): command
-    for command in (
-        *(download, synth, import_, check, audit, stats, show),
-        *(train, runs, predict, compare, report, ensemble, score),
-        *(submit, submissions, leaderboard, doctor),
-    )
+DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 75
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "download": (
+        "data",
+        "Fetch one size of the competition's TFRecords from Kaggle, every file verified; go on where it stopped.",
+    ),
+    "synth": (
+        "data",
+        "Draw the embedded data set: 104 kinds of flowers in the competition's layout.",
+    ),
+    "import": (
+        "photos",
+        "Turn folders of your own photos, a class each, into TFRecords that every other stage takes.",
+    ),
+    "check": (
+        "data",
+        "Read everything, verify every checksum, decode every JPEG; print every fault.",
+    ),
+    "audit": (
+        "audit",
+        "Find duplicates within and across splits, suspect labels, odd photos and class imbalance.",
+    ),
+    "stats": (
+        "data",
+        "Exact channel means, standard deviations and colour eigenvectors; images per class; image sizes.",
+    ),
+    "show": (
+        "data",
+        "A contact sheet as PNG: photos of each class with its number and name, or what a network is given of them.",
+    ),
+    "train": (
+        "learn",
+        "Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped.",
+    ),
+    "runs": (
+        "study",
+        "All runs in a table: experiment, seed, epochs, macro F1, minutes, state.",
+    ),
+    "predict": (
+        "learn",
+        "Predict a split with trained runs: ids and probabilities into runs/NAME/predictions.",
+    ),
+    "compare": (
+        "compare",
+        "Compare runs on val: scores with their spread, what differs, courses, costs; CSV, JSON, HTML report.",
+    ),
+    "report": (
+        "study",
+        "The README's table of results from run folders: means over seeds, each line with its command.",
+    ),
+    "ensemble": (
+        "learn",
+        "Join the test predictions of one run or several into a checked submission CSV.",
+    ),
+    "score": (
+        "learn",
+        "Score submissions against the true labels: macro F1, accuracy, the worst classes; several as a table.",
+    ),
+    "submit": (
+        "submit",
+        "Send a CSV, or with --notebook runs as a notebook, to Kaggle exactly once; wait for the score and record it.",
+    ),
+    "submissions": (
+        "submit",
+        "The ledger beside what Kaggle lists; scores that came later are filled in.",
+    ),
+    "leaderboard": (
+        "submit",
+        "The top of the leaderboard, where your best submission stands, and how the scores are spread.",
+    ),
+    "doctor": (
+        "submit",
+        "What this machine offers, which data and credentials are there, what is wrong, and what mends it.",
+    ),
+    "bench": (
+        "bench",
+        "Measure the input pipeline, the training loop or inference, as ratios to a reference in the same run.",
+    ),
 }
+"""Stage to its module and the first line of its help."""
 
 
 def usage() -> str:
     """The stages in the order of the pipeline, a line each."""
-    lines = (f"  {name:12} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items())
+    lines = (f"  {name:12} {summary}" for name, (_, summary) in COMMANDS.items())
     return "\n".join(
         [
             "corolla: from the 104-class flower TFRecords to a scored Kaggle submission",
@@ -60,10 +127,18 @@ def run_command(arguments: Sequence[str]) -> int:
 
         nearest = difflib.get_close_matches(name, COMMANDS, 1, 0.0)[0]
         raise UserError(f"corolla has no stage {name}; nearest: {nearest}; corolla --help lists them all")
-    command = COMMANDS[name]
-    if command is train:
-        return train(rest)
+    command = find_command(name)
+    if name == "train":  # reads its arguments by itself: the experiment decides the defaults of the options
+        return command(rest)
+    import tyro
+
     return tyro.cli(command, prog=f"corolla {name}", args=rest)
+
+
+def find_command(name: str) -> Callable[..., int]:
+    """The function of a stage; its name has an underscore where Python has that word for itself."""
+    module = importlib.import_module(f"corolla.commands.{COMMANDS[name][0]}")
+    return getattr(module, name, None) or getattr(module, f"{name}_")
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Gt(0), Le(1)]
 Decay = Annotated[float, Ge(0), Lt(1)]
+Probability = Annotated[float, Ge(0), Le(1)]
 
 
 def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
@@ -40,7 +41,9 @@ class Section:
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
     name: str = "resnet34"
-    """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, or timm:NAME for any model of timm."""
+    """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, or timm:NAME for any model of timm, among
+    them timm:resnet50d, seresnet50, resnext50_32x4d, wide_resnet50_2, ecaresnet50d; without normalisation
+    nf_resnet50, nfnet_f0 and dm_nfnet_f0."""
     weights: str = "none"
     """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
     file: a state dict, safetensors, or the checkpoint of another run."""
@@ -52,11 +55,28 @@ class ModelConfig(Section):
     init: Literal["he", "xavier"] = "he"
     """Initialisation of the convolutions: he (He et al. 2015, "Delving deep") or xavier (Glorot and Bengio 2010)."""
     stride_in_1x1: bool = False
-    """Bottlenecks stride in their first 1x1, as in the paper (3.8 G multiply-adds), instead of the 3x3 (4.1 G)."""
+    """Bottlenecks stride in their first 1x1, as in the paper (3.8 G multiply-adds), instead of the 3x3 (4.1 G; ResNet-B
+    of He et al. 2018, section 4.1)."""
+    stem: Literal["7x7", "3x3", "small", "small-pool"] = "7x7"
+    """First layers of the own ResNets. 3x3: three 3x3 (ResNet-C, He et al. 2018, section 4.1); small: one 3x3 of stride
+    1 and no max pool, for images of 32 to 64 px (He et al. 2015, section 4.2); small-pool: that with the max pool.
+    timm's ResNets take small and small-pool too; 7x7 leaves theirs as it is."""
+    avg_shortcut: bool = False
+    """Own ResNets: 2x2 average pool before a shortcut's 1x1, which strides no more (ResNet-D, He et al. 2018, section
+    4.1)."""
+    activation: Literal["relu", "silu"] | None = None
+    """Activation (silu: Ramachandran et al. 2017, "Swish"). Default: the model's own; the own ResNets' is relu."""
+    width: Positive = 1.0
+    """Own ResNets: channels times this, rounded to 8 (Zagoruyko and Komodakis 2016)."""
+    zero_gamma: bool | None = None
+    """The last batch norm of each residual block starts at 0 (Goyal et al. 2017, section 5.1; He et al. 2018, section
+    3.1). Default: the model's own, which is off for the own ResNets and on for timm's."""
     dropout: Decay = 0.0
-    """Dropout before the classifier (timm models)."""
+    """Dropout before the classifier."""
     drop_path: Decay = 0.0
-    """Stochastic depth (Huang et al. 2016; timm models)."""
+    """Stochastic depth, up to this rate in the last block (Huang et al. 2016)."""
+    freeze_norms: bool = False
+    """Batch norms stay as the weights have them, statistics, scale and shift."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +103,22 @@ class AugmentConfig(Section):
     pca_noise: NonNegative = 0.0
     """Standard deviation of the PCA colour noise (Krizhevsky et al. 2012, section 4.1) along the data set's own colour
     eigenvectors; 0.1 in the papers, 0 is off."""
+    erase: Probability = 0.0
+    """Random erasing (Zhong et al. 2020): the share of images a rectangle of which is painted over; 0: off."""
+    erase_area: Annotated[tuple[Share, Share], Ascending] = (0.02, 0.33)
+    """Range of the erased share of the image, for --augment.erase; its aspect is drawn from 0.3 to 1 / 0.3."""
+    erase_fill: Literal["noise", "mean"] = "noise"
+    """What --augment.erase paints: noise (every pixel random, as Zhong et al. found best) or the mean colour of the
+    data set."""
+    cutout: Probability = 0.0
+    """Cutout (DeVries and Taylor 2017): a square of the data set's mean colour in each image, its side as a share of
+    the input size, its centre anywhere, so that parts of it may lie outside; 0: off."""
+    start_size: Count | None = None
+    """Progressive resizing (Howard 2018; Tan and Le 2021, section 4.2): the first epoch's images have this side, in
+    pixels, and the later ones grow to the input size by steps of 32 (of 16 where the input is below 128). Evaluation
+    is always at the input size. None: off."""
+    grow_epochs: Share = 0.75
+    """With --augment.start-size: the share of the epochs over which images grow, linearly; then they are full size."""
     crop_fraction: Share | None = None
     """Evaluation resizes the shorter side to input size / this, then crops the centre. None: the weights' own value,
     0.875 from scratch."""
@@ -94,6 +130,14 @@ class OptimConfig(Section):
     """The optimizer."""
     lr: Positive = 0.1
     """Peak learning rate."""
+    lr_batch: NonNegativeInt = 0
+    """--optim.lr is for batches of so many images and scaled with --train.batch-size (Goyal et al. 2017, section 2.1;
+    256 in He et al. 2018, section 3.1); 0: --optim.lr is taken as it is."""
+    head_lr: Positive = 1.0
+    """The classifier's learning rate is times this."""
+    layer_decay: Share = 1.0
+    """Each layer's learning rate is that of the next one towards the classifier times this (Clark et al. 2020, ELECTRA,
+    section 3.1; the own ResNets count stem, four stages and classifier). 1: the same rate everywhere."""
     momentum: Decay = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
@@ -104,9 +148,12 @@ class OptimConfig(Section):
     """Weight decay (coupled for SGD, decoupled for AdamW)."""
     decay_norms: bool = True
     """Decay biases and normalisation weights too, as the ResNet paper does (off: He et al. 2018, section 3.1)."""
-    schedule: Literal["plateau", "step", "cosine", "constant"] = "plateau"
+    schedule: Literal["plateau", "step", "cosine", "constant", "one-cycle"] = "plateau"
     """plateau: times --optim.factor when val loss stands still; step: times it at --optim.milestones; cosine: to 0 at
-    the end (Loshchilov and Hutter 2017)."""
+    the end (Loshchilov and Hutter 2017); one-cycle: from lr / 25 up to lr, then down to lr / 250000 (Smith 2018; half
+    cosines as in torch's OneCycleLR, at constant momentum)."""
+    one_cycle_start: Annotated[float, Gt(0), Lt(1)] = 0.25
+    """Share of all steps in which schedule one-cycle rises."""
     warmup_epochs: NonNegative = 0.0
     """Linear warm-up (Goyal et al. 2017, section 2.2)."""
     patience: NonNegativeInt = 7
@@ -117,6 +164,10 @@ class OptimConfig(Section):
     """Where schedule step lowers the learning rate, as shares of all epochs (30, 60, 90 of 120)."""
     clip_norm: NonNegative = 0.0
     """Largest norm of the gradient; 0: no clipping."""
+    agc: NonNegative = 0.0
+    """Adaptive gradient clipping: largest norm of a unit's gradient as a share of its weights' norm, in every layer but
+    the classifier, for networks without normalisation (Brock et al. 2021, section 4.1; 0.01 for batches of 4096, up to
+    0.16 for small ones); 0: off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +178,40 @@ class TrainConfig(Section):
     """Images per update."""
     accumulate: Count = 1
     """Send each batch through the network in this many parts, to save memory; the update stays one."""
+    head_epochs: NonNegativeInt = 0
+    """For so many epochs the classifier trains alone, batch norms in evaluation mode; then everything does (LP-FT,
+    Kumar et al. 2022). The schedule covers both phases."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Decides the initial weights, the order of the images and every augmentation."""
     share: Share = 1.0
     """Train on this share of each class's photos, chosen by the seed; a larger share holds every smaller one."""
     label_smoothing: Decay = 0.0
     """Label smoothing (Szegedy et al. 2016, section 7)."""
+    mixup: NonNegative = 0.0
+    """Mixup (Zhang et al. 2018): alpha of the Beta distribution of a batch's mixing share; 0.2 in the paper's ImageNet
+    runs, 0: off. With --train.cutmix, each batch has the one or the other."""
+    cutmix: NonNegative = 0.0
+    """CutMix (Yun et al. 2019): alpha of the Beta distribution of the share that is kept; 1 in the paper, 0: off."""
+    mix_share: Share = 1.0
+    """Share of the batches that --train.mixup and --train.cutmix mix."""
+    mix_off_epochs: NonNegativeInt = 0
+    """Last epochs without mixing (He et al. 2019, "Data augmentation revisited")."""
+    balance: Probability = 0.0
+    """Balanced sampling: a class of n photos is shown n^(1 - this) times, up to a factor (Kang et al. 2020): 0 as
+    often as it has photos, 0.5 by the square root, 1 every class alike. Epochs keep their length."""
+    class_balance: Decay = 0.0
+    """Class-balanced loss (Cui et al. 2019): beta of the effective number of photos, by whose inverse each class's loss
+    is weighted; 0.9 to 0.9999 in the paper, 0: off."""
+    logit_adjustment: NonNegative = 0.0
+    """Logit adjustment in the loss (Menon et al. 2021): the log of each class's share of what training sees, times
+    this tau, is added to its logit; 1 in the paper, 0: off."""
+    teacher: str = ""
+    """Knowledge distillation (Hinton et al. 2015): the folder of a run (its best.pt) or a checkpoint of the same
+    classes, whose outputs are learned along with the labels; empty: off."""
+    distill_temperature: Positive = 4.0
+    """With --train.teacher: what both networks' logits are divided by."""
+    distill_weight: Probability = 0.5
+    """With --train.teacher: the teacher's share of the loss; the labels have the rest."""
     ema: Decay = 0.0
     """Decay of the moving average of the weights per update, evaluated in their place; 0: off."""
     select_by: Literal["macro_f1", "val_loss"] = "macro_f1"

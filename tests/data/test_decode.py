@@ -1,14 +1,30 @@
 """Pixels: every one of a JPEG, and resizing as Pillow does it."""
 
+import io
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from corolla.data.decode import decode_jpeg, resize, resize_antialiased
+from corolla.data.decode import (
+    EDGE,
+    FULL,
+    STOPPED_EARLY,
+    Stored,
+    decode_jpeg,
+    decode_stored,
+    decode_top,
+    jpeg_shape,
+    mirrored_resize,
+    resize,
+    resize_antialiased,
+)
 from corolla.data.flowers import Flowers
 from corolla.data.index import load_index
 
@@ -70,3 +86,233 @@ def test_grey_jpegs_become_rgb() -> None:
 def test_what_is_no_jpeg_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the words are libjpeg's
         decode_jpeg(data)
+
+
+SUBSAMPLINGS = ["444", "422", "420", "440", "411", "Gray"]
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Every pixel another colour: whatever is upsampled from the wrong row shows."""
+    return np.random.default_rng([seed, height, width]).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    return cv2.GaussianBlur(noise(height, width), (0, 0), 2)
+
+
+def top(data: bytes | memoryview, rows: int) -> np.ndarray:
+    return decode_top(data, rows, out=np.empty((*jpeg_shape(data), 3), np.uint8))
+
+
+def pillow_jpeg(image: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+@given(
+    height=st.integers(EDGE + 2, 70),
+    width=st.integers(1, 50),
+    subsampling=st.sampled_from(SUBSAMPLINGS),
+    quality=st.sampled_from([30, 95]),
+    seed=st.integers(0, 9),
+)
+def test_the_top_is_that_of_the_whole(height: int, width: int, subsampling: str, quality: int, seed: int) -> None:
+    data = simplejpeg.encode_jpeg(noise(height, width, seed), quality=quality, colorsubsampling=subsampling)
+    whole = decode_jpeg(data)
+    for rows in range(1, height - EDGE + 1):
+        assert np.array_equal(top(data, rows), whole[:rows])
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40), subsampling=st.sampled_from(SUBSAMPLINGS))
+def test_any_number_of_rows_may_be_asked_for(height: int, width: int, subsampling: str) -> None:
+    """More than there are, too: the crop's last row is the photo's last."""
+    data = simplejpeg.encode_jpeg(noise(height, width), colorsubsampling=subsampling)
+    whole = decode_jpeg(data)
+    for rows in range(1, height + 3):
+        assert np.array_equal(decode_stored(data, FULL, rows=rows)[:rows], whole[:rows])
+
+
+@pytest.mark.parametrize(("data", "size"), [("oxford102", 64), ("oxford17", 224)])
+def test_the_top_of_real_photos(data: str, size: int, real_photos: Path) -> None:
+    photos = Flowers(load_index(real_photos / data, size), "train")
+    for number, row in enumerate(range(0, len(photos), len(photos) // 40)):
+        whole = decode_jpeg(photos.jpeg(row))
+        rows = 1 + (number * 37 + 11) % (size - EDGE - 1)
+        assert np.array_equal(decode_stored(photos.jpeg(row), FULL, rows=rows)[:rows], whole[:rows])
+
+
+@pytest.mark.parametrize(
+    "options", [{"progressive": True}, {"optimize": True}, {"exif": b"Exif\0\0" + b"\xff\xc0" * 9}]
+)
+def test_the_top_of_other_files(options: dict[str, object]) -> None:
+    """A progressive file's first rows come with its last scan; what is in an application's segment is no header."""
+    data = pillow_jpeg(smooth(75, 61), **options)
+    whole = decode_jpeg(data)
+    for rows in (1, 8, 40, 73):
+        assert np.array_equal(top(data, rows), whole[:rows])
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 16])
+def test_the_top_of_a_file_with_restart_markers(blocks: int) -> None:
+    """Cameras write them."""
+    data = pillow_jpeg(smooth(75, 61), restart_marker_blocks=blocks)
+    whole = decode_jpeg(data)
+    for rows in (1, 8, 40, 73):
+        assert np.array_equal(top(data, rows), whole[:rows])
+
+
+def test_the_top_of_a_file_with_a_scan_for_each_colour() -> None:
+    """Sequential, but not interleaved."""
+    data = one_scan_a_colour(
+        [
+            simplejpeg.encode_jpeg(smooth(40, 33)[..., i : i + 1].copy(), colorspace="GRAY", colorsubsampling="Gray")
+            for i in range(3)
+        ],
+        40,
+        33,
+    )
+    whole = decode_jpeg(data)
+    for rows in (1, 8, 20, 38):
+        assert np.array_equal(top(data, rows), whole[:rows])
+
+
+def one_scan_a_colour(grey: list[bytes], height: int, width: int) -> bytes:
+    """Put together from grey JPEGs of one quality, which share their tables."""
+    tables = b"".join(segment for segment in segments(grey[0]) if segment[1] in (0xDB, 0xC4))
+    components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    header = b"\xff\xc0\x00\x11\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\x03" + components
+    scans = b"".join(
+        b"\xff\xda\x00\x08\x01" + bytes([number, 0, 0, 63, 0]) + data[entropy_coded(data) : -2]
+        for number, data in enumerate(grey, 1)
+    )
+    return b"\xff\xd8" + tables + header + scans + b"\xff\xd9"
+
+
+def segments(data: bytes) -> list[bytes]:
+    """A JPEG's segments up to its (first) scan."""
+    found, position = [], 2
+    while True:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        found.append(data[position:end])
+        if data[position + 1] == 0xDA:
+            return found
+        position = end
+
+
+def entropy_coded(data: bytes) -> int:
+    """Where the pixels of a JPEG of one scan begin."""
+    return 2 + sum(map(len, segments(data)))
+
+
+@pytest.mark.parametrize("subsampling", ["444", "420", "Gray"])
+def test_a_cut_file_is_found_from_its_top(subsampling: str) -> None:
+    data = simplejpeg.encode_jpeg(smooth(64, 64), colorsubsampling=subsampling)
+    for length in (100, entropy_coded(data) + 3, len(data) // 2, len(data) - 20, len(data) - 2):
+        with pytest.raises(ValueError, match="JPEG"):
+            decode_stored(data[:length], FULL, rows=20)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_damage_that_libjpeg_meets_in_the_rows_is_found(seed: int) -> None:
+    """Not all damage is met there: mostly it is bytes that are left over at the end of the whole."""
+    data = damaged(simplejpeg.encode_jpeg(smooth(96, 96), colorsubsampling="420"), seed)
+    for rows in (96 - EDGE - 1, 96):
+        with pytest.raises(ValueError, match=r"JPEG|marker"):
+            decode_stored(data, FULL, rows=rows)
+
+
+def damaged(data: bytes, seed: int) -> bytes:
+    """A byte is flipped in the first quarter of the pixels, so that libjpeg finds more than bytes left over."""
+    rng = np.random.default_rng(seed)
+    first = entropy_coded(data)
+    while True:
+        changed = bytearray(data)
+        changed[int(rng.integers(first, first + (len(data) - first) // 4))] ^= int(rng.integers(1, 256))
+        try:
+            decode_jpeg(bytes(changed))
+        except ValueError as error:
+            if STOPPED_EARLY not in str(error):
+                return bytes(changed)
+
+
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    half_size=st.booleans(),
+    side=st.sampled_from([None, 1, 7, 16, 31]),
+)
+def test_stored_photos_have_the_shape_that_is_said(height: int, width: int, half_size: bool, side: int | None) -> None:
+    stored = Stored(half_size=half_size, side=side)
+    data = simplejpeg.encode_jpeg(noise(height, width), colorsubsampling="420")
+    shape = stored.shape(height, width)
+    image = decode_stored(data, stored).copy()
+    out = np.empty((*shape, 3), np.uint8)
+    assert image.shape == out.shape
+    assert np.array_equal(decode_stored(data, stored, out), image)
+    assert np.array_equal(out, image)
+    assert np.array_equal(decode_stored(data, stored, rows=1)[:1], image[:1])
+
+
+def test_what_stored_shapes_are() -> None:
+    assert Stored(half_size=True).shape(7, 10) == (4, 5)
+    assert Stored(side=8).shape(16, 33) == (8, 16)
+    assert Stored(side=8).shape(7, 100) == (7, 100)
+    assert Stored(half_size=True, side=8).shape(40, 31) == (10, 8)
+
+
+def test_half_size_is_the_photo() -> None:
+    """Half the DCT is close to the average of four pixels."""
+    image = smooth(64, 80)
+    half = decode_stored(simplejpeg.encode_jpeg(image, quality=98), Stored(half_size=True))
+    average = cv2.resize(image, (40, 32), interpolation=cv2.INTER_AREA)
+    assert np.abs(half.astype(int) - average).mean() < 2
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40))
+def test_opencv_halves_to_the_same_shape(height: int, width: int) -> None:
+    data = simplejpeg.encode_jpeg(noise(height, width))
+    usual = decode_stored(data, Stored(half_size=True)).shape
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("corolla.data.decode.simplejpeg", None)
+        assert jpeg_shape(data) == (height, width)
+        assert decode_stored(data, Stored(half_size=True)).shape == usual
+
+
+def test_opencv_gives_the_same_top(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = simplejpeg.encode_jpeg(smooth(40, 30), colorsubsampling="420")
+    usual = top(data, 9).copy()
+    monkeypatch.setattr("corolla.data.decode.simplejpeg", None)
+    assert np.array_equal(top(data, 9), usual)
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_the_shape_comes_from_the_header(subsampling: str) -> None:
+    data = simplejpeg.encode_jpeg(noise(13, 37), colorsubsampling=subsampling)
+    assert jpeg_shape(data) == jpeg_shape(memoryview(data)) == jpeg_shape(data[:-20]) == (13, 37)
+    with pytest.raises(ValueError, match="JPEG"):
+        jpeg_shape(b"no jpeg")
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("width", "height"), [(45, 60), (30, 61), (31, 40)])
+def test_enlarging_is_opencvs(interpolation: Literal["bilinear", "bicubic"], width: int, height: int) -> None:
+    image = smooth(60, 45)[:40, :30]  # a crop: its rows do not follow each other in memory
+    method = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}[interpolation]
+    expected = cv2.resize(image, (width, height), interpolation=method)
+    out = np.zeros((height, width, 3), np.uint8)
+    assert np.array_equal(resize(image, width, height, interpolation), expected)
+    assert np.array_equal(resize(image, width, height, interpolation, out=out), expected)
+    assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("width", "height"), [(30, 40), (50, 60), (17, 20), (50, 20)])
+def test_mirroring_exchanges_left_and_right(
+    interpolation: Literal["bilinear", "bicubic"], width: int, height: int
+) -> None:
+    image = smooth(60, 45)[5:45, 3:33]
+    out = np.zeros((height, width, 3), np.uint8)
+    mirrored = mirrored_resize(image, width, height, interpolation, out=out)
+    assert np.array_equal(mirrored, resize(image, width, height, interpolation)[:, ::-1])
+    assert np.array_equal(out, mirrored)

@@ -10,8 +10,9 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import v2
 
 from corolla.config import AugmentConfig
+from corolla.data.boxes import random_resized_box, resnet_box
 from corolla.data.stats import ColorStatistics
-from corolla.data.transforms import EvalTransform, TrainTransform, random_resized_box, resnet_box
+from corolla.data.transforms import EvalTransform, TrainTransform
 
 STATISTICS = ColorStatistics(
     mean=(0.45, 0.41, 0.31),

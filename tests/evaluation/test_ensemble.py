@@ -11,11 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corolla.cli import run_command
 from corolla.config import Config, to_dict
 from corolla.errors import UserError
-from corolla.evaluation.ensemble import Method, combine, ensemble, ensemble_on_val
+from corolla.evaluation.combine import Method, Rule, combine
+from corolla.evaluation.contributions import contributions
+from corolla.evaluation.ensemble import ensemble, ensemble_on_val
+from corolla.evaluation.members import read_members
 from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
+from corolla.kaggle.make_submission import submission_from_runs
 from corolla.training.run import Run
 
 Rows = list[list[list[float]]]
@@ -208,3 +213,83 @@ def test_a_run_has_one_vote(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first", [[1, 0]])
     with pytest.raises(UserError, match="is named twice"):
         ensemble([first, tmp_path / "." / "first"])
+
+
+def three_members(folder: Path, *, split: SplitName = "test") -> list[Path]:
+    """Two networks that are right and one that takes class 0 for 1; 12 photos."""
+    labels = [0, 1, 2] * 4
+    right = [[0.5 if c == label else 0.25 for c in range(3)] for label in labels]
+    wrong = [[0.1, 0.9, 0.0] if label == 0 else row for label, row in zip(labels, right, strict=True)]
+    ids = [f"{n:09x}" for n in range(12)]
+    return [
+        write_run(folder / name, rows, ids=ids, split=split, labels=labels if split == "val" else None)
+        for name, rows in (("good", right), ("bad", wrong), ("better", right))
+    ]
+
+
+@pytest.mark.parametrize("method", ["weighted", "greedy"])
+def test_fitted_methods_are_fitted_on_val(method: Method, tmp_path: Path) -> None:
+    folders = three_members(tmp_path)
+    command = f"corolla predict {folders[0]} --split val --tta none"
+    with pytest.raises(UserError, match=rf"not predicted yet; run: {re.escape(command)}$"):
+        ensemble(folders, method=method)
+    three_members(tmp_path, split="val")
+    assert ensemble(folders, method=method).predicted.tolist() == [0, 1, 2] * 4
+    assert ensemble(folders, method="mean").predicted.tolist() == [1, 1, 2] * 4
+
+
+def test_what_each_member_adds(tmp_path: Path) -> None:
+    folders = three_members(tmp_path, split="val")
+    val = read_members(folders, "val", tta="none", checkpoint="best")
+    table = contributions(val, Rule("vote")).set_index("run")
+    assert table["alone"].tolist() == pytest.approx([1, (0 + 2 / 3 + 1) / 3, 1])
+    good, bad, _ = table["adds"].tolist()
+    assert bad == 0 < good
+    only = contributions(read_members(folders[:1], "val", tta="none", checkpoint="best"), Rule("vote"))
+    assert only["without"].tolist() == [None]
+
+
+def test_the_submissions_json_has_weights_members_and_the_honest_value(tmp_path: Path) -> None:
+    folders = three_members(tmp_path)
+    three_members(tmp_path, split="val")
+    (tmp_path / "sample_submission.csv").write_text("id,label\n" + "".join(f"{n:09x},0\n" for n in range(12)))
+    out = tmp_path / "out.csv"
+    made = submission_from_runs(folders, out, method="weighted", data=tmp_path)
+    beside = json.loads(out.with_suffix(".json").read_text())
+    assert made.on_val is not None
+    assert made.on_val.cross_fitted is not None
+    assert sum(beside["weights"]) == pytest.approx(1)
+    assert beside["val_macro_f1"] == made.val_macro_f1 == made.on_val.cross_fitted.macro_f1
+    assert beside["val_macro_f1_same_photos"] == 1
+    assert beside["val_cross_fitted"]["folds"] == 4
+    assert [row["run"] for row in beside["val_members"]] == ["good", "bad", "better"]
+    assert (beside["tta"], beside["crop_fraction"], beside["average"]) == ("none", None, "probabilities")
+    single = submission_from_runs(folders[:1], out, method="mean", data=tmp_path)
+    assert json.loads(out.with_suffix(".json").read_text())["val_members"][0]["without"] is None
+    assert single.val_macro_f1 == 1
+
+
+def test_a_vote_is_not_adjusted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a vote has none"):
+        submission_from_runs([tmp_path], tmp_path / "out.csv", method="vote", adjust=True)
+
+
+def test_the_command_prints_what_it_is_worth(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        test_ids, val_ids = [f"{2000 + n:09x}" for n in range(11)], [f"{1000 + n:09x}" for n in range(16)]
+        write_run(folder, rng.dirichlet(np.ones(5), 11).tolist(), ids=test_ids)
+        labels = [n % 5 for n in range(16)]
+        write_run(folder, rng.dirichlet(np.ones(5), 16).tolist(), ids=val_ids, labels=labels, split="val")
+    out = tmp_path / "out.csv"
+    words = ["ensemble", *map(str, folders), "--data", str(tiny_data), "--out", str(out), "--method", "greedy"]
+    assert run_command([*words, "--adjust"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"the same ensemble on val: macro F1 0\.\d{4}, accuracy", said)
+    assert re.search(r"on photos it was not fitted on: macro F1 0\.\d{4} \(3 times 4-fold, sd 0\.\d{4}\)", said)
+    assert re.search(r"adjusted by the class frequencies to the power of \d\.\d\d: [+-]0\.\d{4}", said)
+    assert re.search(r"run +weight +alone +without +adds\n +first +[01]\.\d{4} ", said)
+    assert json.loads(out.with_suffix(".json").read_text())["val_macro_f1_not_adjusted"] is not None

@@ -20,7 +20,8 @@ from corolla.data.index import load_index
 from corolla.data.transforms import EvalTransform
 from corolla.errors import UserError
 from corolla.evaluation.predict import PredictResult
-from corolla.evaluation.predictions import TTA, Predictions
+from corolla.evaluation.predictions import Predictions
+from corolla.evaluation.tta import CropViews
 from corolla.models.factory import build_model
 from corolla.models.normalise import Normalise
 from corolla.training.checkpoint import load_checkpoint, rebuild_model
@@ -58,7 +59,7 @@ def predict(run: Run, **options: Any) -> PredictResult:
 
 
 @torch.inference_mode()
-def by_hand(run: Run, data: Path, tta: TTA) -> NDArray[np.float32]:
+def by_hand(run: Run, data: Path, tta: CropViews) -> NDArray[np.float32]:
     """The mean of the views' probabilities, photo by photo."""
     model, description = rebuild_model(load_checkpoint(run.best))
     preprocessing = description.preprocessing
@@ -73,7 +74,7 @@ def by_hand(run: Run, data: Path, tta: TTA) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(("tta", "num_views"), [("none", 1), ("flip", 2), ("ten-crop", 10)])
-def test_the_views_probabilities_are_averaged(tta: TTA, num_views: int, run: Run, tiny_data: Path) -> None:
+def test_the_views_probabilities_are_averaged(tta: CropViews, num_views: int, run: Run, tiny_data: Path) -> None:
     expected = by_hand(run, tiny_data, tta)
     result = predict(run, tta=tta)
     assert result.predictions.probabilities == pytest.approx(expected, abs=1e-5)

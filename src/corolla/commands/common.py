@@ -7,9 +7,11 @@ from typing import Annotated
 
 import tyro
 
+from corolla.cli import DONE as DONE
+from corolla.cli import FAILED as FAILED
+from corolla.cli import STOPPED as STOPPED
+from corolla.cli import USER_ERROR as USER_ERROR
 from corolla.errors import UserError
-
-DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 75
 
 Folder = Annotated[Path, tyro.conf.Positional]
 Paths = Annotated[tuple[Path, ...], tyro.conf.Positional]

@@ -31,14 +31,14 @@ def compare(
     size: int | None = None,
     input_size: int | None = None,
 ) -> int:
-    """Compare runs on val: scores with their spread, what is shown to differ, courses, costs; CSV, JSON, HTML report.
+    """Compare runs on val: scores with their spread, what differs, courses, costs; CSV, JSON, HTML report.
 
     Runs that differ in their seed alone are one recipe.
 
     Args:
         words: folders of runs, or names of experiments: resnet34 is every runs/resnet34-seed*.
         runs: where experiments' runs are looked for.
-        tta: the views whose predictions are compared: none (centre), flip, ten-crop.
+        tta: the views whose predictions are compared, by the names of corolla predict: none (centre), flip, ten-crop...
         checkpoint: last, or best (chosen on the val it is scored on, so too kind).
         out: OUT.csv, OUT.json, OUT.html and OUT.png are written; default: comparison in the runs folder.
         data: the data folder; default: the one the runs were trained with.

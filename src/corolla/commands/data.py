@@ -144,7 +144,7 @@ def show(
         seed: another seed picks other photos, or augments them otherwise.
         augment: an experiment or a .toml: show training photos as its first epochs see them.
         epochs: with --augment: how many of them.
-        tta: show val photos as prediction sees them: none, flip, ten-crop.
+        tta: show val photos as prediction sees them: none, flip, ten-crop, multi-scale, random-8, or joined by +.
         input_size: with --augment or --tta: side of what the network sees; default: the experiment's, or the photos'.
         out: the PNG to write; default: contact-FOLDER-SIZExSIZE-WHAT.png in this folder.
         index: folder for the index; default: the user's cache.

@@ -74,20 +74,21 @@ class _DoesNotFit(Exception):
 class MappedPixels:
     """The pixels of a split in a mapped file; whoever maps it shares its pages."""
 
-    def __init__(self, path: Path, height: NDArray[np.int64], width: NDArray[np.int64]) -> None:
-        """`height` and `width` of each photo, in the order of the file; 0: it did not decode."""
-        self.path, self.height, self.width = path, height, width
+    def __init__(
+        self, path: Path, height: NDArray[np.int64], width: NDArray[np.int64], good: NDArray[np.bool_]
+    ) -> None:
+        """`height` and `width` of each photo, in the order of the file; not `good`: it did not decode."""
+        self.path, self.height, self.width, self.good = path, height, width, good
         self.offset = np.concatenate([[0], np.cumsum(height * width * 3)])
         self._pixels: NDArray[np.uint8] | None = None
 
     def __getitem__(self, i: int) -> Image | None:
-        height = self.height[i]
-        if not height:
+        if not self.good[i]:
             return None
         if self._pixels is None:
             # "c": whoever writes to it has a page of its own; torch warns of memory that cannot be written.
             self._pixels = np.asarray(np.memmap(self.path, np.uint8, "c"))
-        return self._pixels[self.offset[i] : self.offset[i + 1]].reshape(height, -1, 3)
+        return self._pixels[self.offset[i] : self.offset[i + 1]].reshape(self.height[i], -1, 3)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pixels": None}
@@ -111,7 +112,7 @@ class _Place:
         """What is kept here, if it is whole."""
         try:
             with np.load(self.table, allow_pickle=False) as table:
-                kept = MappedPixels(self.pixels, table["height"], table["width"])
+                kept = MappedPixels(self.pixels, table["height"], table["width"], table["good"])
             whole = len(kept.height) == num_photos and self.pixels.stat().st_size == kept.offset[-1]
         except Exception:  # not there, cut, overwritten: whatever it is, it is made again
             return None
@@ -130,7 +131,7 @@ def _use_decoded(photos: Sequence[Flowers], folder: Path, stopped: Callable[[], 
         if shape is not None:
             kept[number] = _build(place, each, *shape, stopped)
     if not all(kept):
-        return "cache: off (stopped while it was built)"
+        return "cache: off (stopped while it was built)" if stopped() else "cache: off (it went while it was looked at)"
     for each, there in zip(photos, kept, strict=True):
         each.decoded = there
     built = f", built in {time.monotonic() - seconds:.1f} s" if missing else ""
@@ -143,14 +144,12 @@ def _refuse_what_does_not_fit(total: int, missing: int, folder: Path) -> None:
         raise _DoesNotFit(
             f"{total / MIB:.0f} MiB of pixels, {memory / MIB:.0f} MiB of memory are free and half of it may be used"
         )
-    if not missing:
-        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise _DoesNotFit(f"{folder} cannot be written: {error.strerror}") from None
-    if missing > free - DISK_LEFT:
+    if missing and missing > free - DISK_LEFT:
         raise _DoesNotFit(f"{missing / MIB:.0f} MiB of pixels, {free / MIB:.0f} MiB are free on the disk of {folder}")
 
 
@@ -175,43 +174,42 @@ def _build(
     Of several processes one builds, and the others wait for it. The file has its name before its table is there, and
     the table when every pixel is on the disk, so that neither a kill nor a power cut leaves half of one in use.
     """
-    with only_one(place.table.with_suffix(".lock"), stopped) as mine:
-        if not mine:
-            return None
-        if there := place.open(len(photos)):  # another process built it meanwhile
-            return there
-        for left_by_a_kill in place.pixels.parent.glob(f".{place.pixels.name}.*.tmp"):
-            left_by_a_kill.unlink()
-        try:
+    try:
+        with only_one(place.table.with_suffix(".lock"), stopped) as mine:
+            if not mine:
+                return None
+            if there := place.open(len(photos)):  # another process built it meanwhile
+                return there
+            for left_by_a_kill in place.pixels.parent.glob(f".{place.table.stem}.*.tmp"):
+                left_by_a_kill.unlink()
             with replacing(place.pixels) as temporary:
-                good = _decode_all(temporary, photos, MappedPixels(temporary, height, width), stopped)
+                layout = MappedPixels(temporary, height, width, height > 0)
+                good = _decode_all(photos, layout, stopped)
                 if good is None:
                     raise InterruptedError
             with replacing(place.table) as temporary, temporary.open("wb") as file:
-                np.savez(file, height=np.where(good, height, 0), width=width)
-        except InterruptedError:
-            return None
-        except OSError as error:  # a quota, or a disk that others fill
-            raise _DoesNotFit(f"{place.pixels} cannot be written: {error.strerror}") from None
+                np.savez(file, height=height, width=width, good=good)
+    except InterruptedError:
+        return None
+    except OSError as error:  # a quota, a disk that others fill, a folder that is another user's
+        raise _DoesNotFit(f"{place.pixels} cannot be written: {error.strerror}") from None
     return place.open(len(photos))
 
 
-def _decode_all(
-    path: Path, photos: Flowers, layout: MappedPixels, stopped: Callable[[], bool]
-) -> NDArray[np.bool_] | None:
-    """Fill `path`; which photos decoded, or None if `stopped` came first."""
+def _decode_all(photos: Flowers, layout: MappedPixels, stopped: Callable[[], bool]) -> NDArray[np.bool_] | None:
+    """Fill the file of `layout`; which photos decoded, or None if `stopped` came first."""
     num_bytes = int(layout.offset[-1])
-    with path.open("wb+") as file:
+    with layout.path.open("wb+") as file:
         if hasattr(os, "posix_fallocate"):  # a mapped file on a full disk would end the process, so space comes first
             os.posix_fallocate(file.fileno(), 0, max(1, num_bytes))
         file.truncate(num_bytes)
     good = np.zeros(len(photos), np.bool_)
     if not num_bytes:
         return good
-    pixels = np.memmap(path, np.uint8, "r+")
+    pixels = np.memmap(layout.path, np.uint8, "r+")
 
     def decode(i: int) -> None:
-        if layout.height[i] and not stopped():
+        if layout.good[i] and not stopped():
             out = pixels[layout.offset[i] : layout.offset[i + 1]].reshape(layout.height[i], -1, 3)
             with contextlib.suppress(ValueError):
                 decode_stored(photos.jpeg(i), photos.stored, out)

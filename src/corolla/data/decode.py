@@ -104,8 +104,11 @@ def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
     a smaller height in the header; where that cannot be done (progressive files, or without simplejpeg) everything is
     decoded.
 
+    Much of what can be wrong with the bytes shows only at their end, so whoever calls this has decoded the photo whole
+    before: training has, for the statistics of its colours.
+
     Raises:
-        ValueError: the bytes are not a whole JPEG, or are damaged in those rows.
+        ValueError: the bytes are not a JPEG, or end too early.
     """
     height = _height_field(data) if simplejpeg is not None else None
     if height is None or simplejpeg is None:
@@ -122,13 +125,20 @@ def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
 
 
 def _height_field(data: bytes | memoryview) -> int | None:
-    """Where a sequential JPEG's header has the height (two bytes); None in other kinds of JPEG (ITU T.81, B.2.2)."""
-    position = 2
-    while position + 4 <= len(data):
+    """Where the header of a JPEG has the height (two bytes; ITU T.81, B.2.2); None where a smaller one would not do.
+
+    It does in a sequential JPEG of a single scan without restart markers: nothing else depends on the height.
+    """
+    field, components, position = None, 0, 2
+    while position + 12 <= len(data):
         marker = data[position + 1]
-        if marker in (0xC0, 0xC1):
-            return position + 5
-        if marker == 0xDA or (0xC0 < marker < 0xD0 and marker not in (0xC4, 0xC8, 0xCC)):
+        if marker in (0xC0, 0xC1):  # start of a sequential frame
+            field, components = position + 5, data[position + 9]
+        elif marker == 0xDA:  # start of a scan
+            return field if data[position + 4] == components else None
+        other_frame = 0xC0 < marker < 0xD0 and marker not in (0xC4, 0xC8, 0xCC)
+        restarts = marker == 0xDD and bool(data[position + 4] or data[position + 5])
+        if restarts or (other_frame and marker != 0xC1):
             return None
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None

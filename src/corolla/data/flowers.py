@@ -17,7 +17,7 @@ from corolla.data.index import Index
 from corolla.errors import UserError
 
 Key = tuple[int, int]
-"""(epoch, index)."""
+"""(epoch, index); index + r * the number of photos is the r-th repeat in that epoch, with draws of its own."""
 Box = tuple[int, int, int, int]
 """left, top, width, height in pixels."""
 
@@ -27,7 +27,11 @@ class Transform(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what it gives, whatever the photo."""
+        """Of what it gives, whatever the photo; no epoch's is larger."""
+        ...
+
+    def at(self, epoch: int) -> "Transform":
+        """What stands for it in an epoch; its `shape` may be smaller."""
         ...
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
@@ -109,26 +113,32 @@ class Flowers(Dataset[Sample]):
         if self.transform is None:
             image = self.image(i)
         else:
-            image = np.empty(self.transform.shape, np.uint8)
-            self._transformed(epoch, i, self.transform, image)
+            transform = self.transform.at(epoch)
+            image = np.empty(transform.shape, np.uint8)
+            self._transformed(epoch, i, transform, image)
         return Sample(image, int(self.split.label[i]), str(self.split.id[i]))
 
     def batch(self, keys: list[Key]) -> Batch:
-        """Several transformed samples at once."""
-        assert self.transform is not None, "photos alone may differ in size"
-        images = torch.empty((len(keys), *self.transform.shape), dtype=torch.uint8)
+        """Several transformed samples of one epoch at once."""
+        images = torch.empty(self.batch_shape(keys), dtype=torch.uint8)
         self.fill(keys, images.numpy())
         return self.described(images, keys)
+
+    def batch_shape(self, keys: list[Key]) -> tuple[int, ...]:
+        """Of the images of a batch."""
+        assert self.transform is not None, "photos alone may differ in size"
+        return len(keys), *self.transform.at(keys[0][0]).shape
 
     def fill(self, keys: list[Key], images: NDArray[np.uint8]) -> None:
         """Write the transformed samples into the first rows of `images`."""
         assert self.transform is not None, "photos alone may differ in size"
+        transform = self.transform.at(keys[0][0])
         for row, (epoch, i) in zip(images, keys, strict=False):
-            self._transformed(epoch, i, self.transform, row)
+            self._transformed(epoch, i, transform, row)
 
     def described(self, images: torch.Tensor, keys: list[Key]) -> Batch:
         """The batch whose images are the first rows of `images`."""
-        indices = torch.tensor([i for _, i in keys])
+        indices = torch.tensor([i % len(self) for _, i in keys])
         labels = torch.from_numpy(self.split.label[indices.numpy()].astype(np.int64))
         return Batch(images[: len(keys)], labels, indices)
 
@@ -153,7 +163,8 @@ class Flowers(Dataset[Sample]):
 
     def _transformed(self, epoch: int, i: int, transform: Transform, out: Image) -> None:
         """Fill `out` with sample i of that epoch, decoding no more of the photo than is looked at."""
-        rng = sample_generator(self.seed, epoch, i)
+        key, i = i, i % len(self)
+        rng = sample_generator(self.seed, epoch, key)
         image = self.decoded[i] if self.decoded is not None else None
         if image is not None:
             transform.apply(image, transform.draw(image.shape[0], image.shape[1], rng), rng, out)
@@ -165,7 +176,7 @@ class Flowers(Dataset[Sample]):
             rows = box[1] + box[3] if self.bad_images == "stop" else None
             image = decode_stored(jpeg, self.stored, rows=rows)
         except ValueError as error:
-            image, rng = self._stand_in(i, error), sample_generator(self.seed, epoch, i)
+            image, rng = self._stand_in(i, error), sample_generator(self.seed, epoch, key)
             box = transform.draw(image.shape[0], image.shape[1], rng)
         transform.apply(image, box, rng, out)
 

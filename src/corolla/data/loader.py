@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from corolla.data.balance import balanced_order
 from corolla.data.flowers import Batch, Flowers, Key, epoch_order
 from corolla.errors import UserError
 
@@ -35,16 +37,19 @@ def steps_per_epoch(num_samples: int, batch_size: int) -> int:
     return max(1, num_samples // batch_size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainBatches(Sampler[list[Key]]):
     """The batches of steps [start, stop), each epoch in its own order; the incomplete last batch of an epoch is left
-    out (another order next epoch brings its images back), unless it is the only one."""
+    out (another order next epoch brings its images back), unless it is the only one. With `balance` rare classes come
+    more often (data/balance.py), for which it has the `labels`."""
 
     num_samples: int
     batch_size: int
     seed: int
     start: int
     stop: int
+    balance: float = 0.0
+    labels: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -55,11 +60,16 @@ class TrainBatches(Sampler[list[Key]]):
     def keys(self, step: int) -> list[Key]:
         """What is in the batch of a step (from 0)."""
         epoch, batch = divmod(step, steps_per_epoch(self.num_samples, self.batch_size))
-        order = _order(self.num_samples, self.seed, epoch)
+        order = _order(self, epoch)
         return [(epoch, int(i)) for i in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
 
 
-_order = functools.lru_cache(maxsize=2)(epoch_order)  # of the epoch under way
+@functools.lru_cache(maxsize=2)  # of the epoch under way
+def _order(batches: TrainBatches, epoch: int) -> NDArray[np.int64]:
+    if not batches.balance:
+        return epoch_order(batches.num_samples, batches.seed, epoch)
+    assert batches.labels is not None
+    return balanced_order(batches.labels, batches.balance, batches.seed, epoch)
 
 
 @dataclass(frozen=True)
@@ -124,8 +134,9 @@ def _by_workers(photos: Flowers, plan: TrainBatches | EvalBatches, workers: int)
     for result in loader:
         if isinstance(result, UserError):
             raise result
-        images = result if isinstance(result, torch.Tensor) else slots.lend(result)
-        yield photos.described(images, sent.popleft())
+        keys = sent.popleft()
+        images = result if isinstance(result, torch.Tensor) else slots.lend(result, photos.batch_shape(keys))
+        yield photos.described(images, keys)
 
 
 PREFETCH = 2  # batches a worker: the epochs follow each other without a pause, and it is no more memory than that
@@ -144,16 +155,21 @@ class _Slots:
 
     def __init__(self, number: int, shape: tuple[int, ...]) -> None:
         memory = mmap.mmap(-1, number * math.prod(shape)) if FORKS else None
-        self.pixels = np.frombuffer(memory, np.uint8).reshape(number, *shape) if memory else None
+        self._slots = np.frombuffer(memory, np.uint8).reshape(number, -1) if memory else None
         self._free = deque(range(number if memory else 0))
 
     def take(self) -> int | None:
         return self._free.pop() if self._free else None  # the one used last: it may still be in the processor's cache
 
-    def lend(self, slot: int) -> torch.Tensor:
+    def pixels(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """The first bytes of a slot, as images."""
+        assert self._slots is not None
+        return self._slots[slot, : math.prod(shape)].reshape(shape)
+
+    def lend(self, slot: int, shape: tuple[int, ...]) -> torch.Tensor:
         """The images in a slot, until the last tensor that shares their memory is gone."""
-        assert self.pixels is not None
-        lent = self.pixels[slot].view(_Lent)  # the tensor's storage, which all its views share, keeps this object alive
+        # The tensor's storage, which all its views share, keeps this object alive.
+        lent = self.pixels(slot, shape).view(_Lent)
         weakref.finalize(lent, self._free.append, slot)
         return torch.from_numpy(lent)
 
@@ -184,9 +200,9 @@ class _Worker(Dataset[Any]):
     def __getitem__(self, job: Job) -> int | torch.Tensor | UserError:
         slot, keys = job
         try:
-            if slot is None or self.slots.pixels is None:
+            if slot is None:
                 return self.photos.batch(keys).images
-            self.photos.fill(keys, self.slots.pixels[slot])
+            self.photos.fill(keys, self.slots.pixels(slot, self.photos.batch_shape(keys)))
             return slot
         except UserError as error:
             return UserError(str(error))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
 
 from corolla.config import Config
@@ -13,9 +14,11 @@ from corolla.data.flowers import Flowers
 from corolla.data.index import Index, Split, load_index
 from corolla.data.sheet import MAX_CELL, MIN_CELL, contact_sheet
 from corolla.data.stats import data_statistics
-from corolla.data.transforms import EvalTransform, TrainTransform
+from corolla.data.transforms import TrainTransform, needs_statistics
+from corolla.data.views import ViewsTransform
 from corolla.errors import UserError
 from corolla.evaluation.predictions import TTA
+from corolla.evaluation.tta import parse_tta
 from corolla.files import replacing
 
 NUM_PHOTOS = 8  # rows of an augmented sheet
@@ -76,23 +79,32 @@ def show_augmented(
     interpolation, crop_fraction = _preprocessing(config, index, size)
     transform: Any
     if tta is None:
-        noise = data_statistics(index, ("train",), cache=config.index).color if config.augment.pca_noise else None
-        transform = TrainTransform(config.augment, size, statistics=noise, interpolation=interpolation)
+        needed = needs_statistics(config.augment)
+        colors = data_statistics(index, ("train",), cache=config.index).color if needed else None
+        transform = TrainTransform(config.augment, size, statistics=colors, interpolation=interpolation)
         photos = Flowers(index, "train", transform, seed=config.train.seed)
     else:
-        photos = Flowers(
-            index, "val", EvalTransform(size, tta=tta, crop_fraction=crop_fraction, interpolation=interpolation)
+        transform = ViewsTransform(
+            size,
+            parse_tta(tta),
+            crop_fraction=crop_fraction,
+            interpolation=interpolation,
+            augment=config.augment,
         )
+        photos = Flowers(index, "val", transform)
     tiles, titles = [], []
     for row in np.linspace(0, len(photos) - 1, min(NUM_PHOTOS, len(photos)), dtype=int).tolist():
         name = f"{photos.split.label[row]} {index.class_names[photos.split.label[row]]}"
-        views = [photos[epoch, row].image for epoch in range(epochs)] if tta is None else [photos[row].image]
-        crops = [crop for view in views for crop in view.reshape(-1, *view.shape[-3:])]
+        if tta is None:
+            crops = [photos[epoch, row].image for epoch in range(epochs)]
+        else:
+            groups = transform.split(torch.from_numpy(photos[row].image)[None])
+            crops = [view.numpy() for group in groups for view in group[0]]
         tiles += [photos.image(row), *crops]
         titles += [name, *(f"epoch {n + 1}" if tta is None else f"view {n + 1}" for n in range(len(crops)))]
     cell = min(max(size, MIN_CELL), MAX_CELL)
     sheet = contact_sheet(tiles, titles, columns=len(tiles) // min(NUM_PHOTOS, len(photos)), cell=cell)
-    what = f"augmented-seed{config.train.seed}" if tta is None else tta
+    what = f"augmented-seed{config.train.seed}" if tta is None else parse_tta(tta).name
     return _save(sheet, out or Path(f"contact-{config.data.resolve().name}-{index.size}x{index.size}-{what}.png"))
 
 

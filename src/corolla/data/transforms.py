@@ -4,53 +4,28 @@ Both take and give uint8 RGB; normalising is done on the device. Every random ch
 handed in, which is a function of (seed, epoch, sample).
 """
 
-import math
 import threading
 from typing import Any
 
 import numpy as np
 
 from corolla.config import AugmentConfig, PipelineConfig
+from corolla.data.boxes import random_resized_box, resnet_box
 from corolla.data.decode import Image, Interpolation, Stored, mirrored_resize, resize, resize_antialiased
+from corolla.data.erasing import erase
 from corolla.data.flowers import Box
+from corolla.data.growth import size_of_epoch
 from corolla.data.stats import ColorStatistics
-from corolla.evaluation.predictions import TTA
+from corolla.evaluation.tta import CropViews
 
 
-def resnet_box(width: int, height: int, *, sides: tuple[int, int], size: int, rng: np.random.Generator) -> Box:
-    """The crop of the ResNet paper (He et al. 2015, section 3.4), in the photo's own pixels.
-
-    The paper resizes the shorter side to a length drawn from [256, 480] and takes a 224 crop at a random place. Here
-    the crop is cut out first and only it is resized, which costs a fraction; its side is rounded to whole pixels.
-    """
-    low, high = (round(side * size / 224) for side in sides)
-    shorter = max(size, int(rng.integers(low, high, endpoint=True)))
-    side = min(width, height, round(size * min(width, height) / shorter))
-    return (*(int(rng.integers(0, room, endpoint=True)) for room in (width - side, height - side)), side, side)  # pyright: ignore[reportReturnType]
-
-
-def random_resized_box(
-    width: int, height: int, *, area: tuple[float, float], aspect: tuple[float, float], rng: np.random.Generator
-) -> Box:
-    """A box of random area and aspect (Szegedy et al. 2015, section 6), drawn as torchvision draws it.
-
-    Ten tries; where none fits, the largest central box of an allowed aspect.
-    """
-    low, high = math.log(aspect[0]), math.log(aspect[1])
-    for _ in range(10):
-        target = width * height * rng.uniform(*area)
-        ratio = math.exp(rng.uniform(low, high))
-        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = rng.integers(0, width - w, endpoint=True), rng.integers(0, height - h, endpoint=True)
-            return int(left), int(top), w, h
-    ratio = min(max(width / height, aspect[0]), aspect[1])
-    w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
-    return (width - w) // 2, (height - h) // 2, w, h
+def needs_statistics(config: AugmentConfig) -> bool:
+    """Whether a `TrainTransform` needs the colours of the training images."""
+    return bool(config.pca_noise or config.cutout or (config.erase and config.erase_fill == "mean"))
 
 
 class TrainTransform:
-    """Random crop to `size` x `size`, mirror, and the colour changes that the config switches on."""
+    """Random crop to `size` x `size`, mirror, and the colour changes and erasing that the config switches on."""
 
     def __init__(
         self,
@@ -59,19 +34,36 @@ class TrainTransform:
         *,
         statistics: ColorStatistics | None = None,
         interpolation: Interpolation = "bilinear",
+        epochs: int | None = None,
     ) -> None:
-        """`statistics` are those of the training images; PCA noise alone needs them."""
-        assert statistics is not None or not config.pca_noise
+        """`statistics` are those of the training images (see `needs_statistics`); `epochs` is the length of the run,
+        in which progressive resizing comes to `size`: without it all epochs have that size."""
+        assert statistics is not None or not needs_statistics(config)
         self.config = config
         self.size = size
         self.statistics = statistics
+        self.epochs = epochs
         self.interpolation: Interpolation = interpolation
+        mean = statistics.mean if statistics is not None else (0, 0, 0)  # which is not looked at then
+        self._mean = np.rint(255 * np.asarray(mean)).astype(np.uint8)
+        self._smaller: dict[int, TrainTransform] = {}
         self._local = threading.local()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of what it gives."""
         return self.size, self.size, 3
+
+    def at(self, epoch: int) -> "TrainTransform":
+        """The same to the size that images have in an epoch (--augment.start-size)."""
+        size = size_of_epoch(self.config, self.size, epoch, self.epochs) if self.epochs else self.size
+        if size == self.size:
+            return self
+        if size not in self._smaller:
+            self._smaller[size] = TrainTransform(
+                self.config, size, statistics=self.statistics, interpolation=self.interpolation
+            )
+        return self._smaller[size]
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
         """Where to crop a photo of `height` x `width`."""
@@ -90,6 +82,7 @@ class TrainTransform:
             compose = self._compose()
             compose.set_random_seed(int(rng.integers(2**32)))
             out[...] = compose(image=out)["image"]
+        erase(out, self.config, self._mean, rng)
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """`image` H x W x 3 -> size x size x 3."""
@@ -113,10 +106,10 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Resize the shorter side to size / crop fraction, **then** crop: the views that `tta` names.
+    """Resize the shorter side to size / crop fraction, **then** crop: the fixed views that `tta` names.
 
     none: the centre. flip: that and its mirror. ten-crop: four corners and the centre, each with its mirror
-    (Krizhevsky et al. 2012, section 4.1). The views' probabilities are averaged in evaluation/tta.py.
+    (Krizhevsky et al. 2012, section 4.1). More views are in data/views.py; evaluation/tta.py averages them.
     """
 
     def __init__(
@@ -125,12 +118,12 @@ class EvalTransform:
         *,
         crop_fraction: float,
         interpolation: Interpolation = "bilinear",
-        tta: TTA = "none",
+        tta: CropViews = "none",
     ) -> None:
         self.size = size
         self.resized = max(size, round(size / crop_fraction))
         self.interpolation: Interpolation = interpolation
-        self.tta: TTA = tta
+        self.tta: CropViews = tta
 
     @property
     def num_views(self) -> int:
@@ -140,6 +133,10 @@ class EvalTransform:
     def shape(self) -> tuple[int, ...]:
         """Of what it gives."""
         return self.num_views, self.size, self.size, 3
+
+    def at(self, epoch: int) -> "EvalTransform":
+        """Itself: evaluation is the same in every epoch."""
+        return self
 
     def draw(self, height: int, width: int, rng: np.random.Generator | None) -> Box:
         """All of the photo: nothing is random."""

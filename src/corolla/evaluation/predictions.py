@@ -12,7 +12,8 @@ from corolla.files import replacing
 
 SplitName = Literal["train", "val", "test"]
 CheckpointName = Literal["best", "last"]
-TTA = Literal["none", "flip", "ten-crop"]
+TTA = str
+"""A name of views, as evaluation/tta.py reads it: ten-crop+multi-scale."""
 
 
 @dataclass(frozen=True, eq=False)

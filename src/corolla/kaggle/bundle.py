@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from corolla.errors import UserError
-from corolla.evaluation.ensemble import Method
+from corolla.evaluation.combine import PlainMethod
 from corolla.evaluation.predictions import TTA, CheckpointName
 from corolla.files import sha256, write_atomically
 from corolla.kaggle.wheels import build_wheel, inference_distributions, repack
@@ -56,7 +56,7 @@ class Bundle:
         return self.manifest["tta"]
 
     @property
-    def method(self) -> Method:
+    def method(self) -> PlainMethod:
         return self.manifest["method"]
 
     @property
@@ -76,7 +76,7 @@ def pack(
     *,
     checkpoint: CheckpointName,
     tta: TTA,
-    method: Method,
+    method: PlainMethod,
     name: str,
     competition: str = "tpu-getting-started",
     wheels: Sequence[Path] = (),

@@ -1,13 +1,20 @@
 """Runs that were predicted to a checked submission CSV: what `corolla ensemble` and the notebooks call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from corolla.data.index import load_index
 from corolla.errors import UserError
-from corolla.evaluation.ensemble import Method, ensemble, ensemble_on_val
-from corolla.evaluation.metrics import macro_f1
+from corolla.evaluation.adjust import class_prior
+from corolla.evaluation.combine import FITTED, Method, Rule
+from corolla.evaluation.ensemble import combine_members
+from corolla.evaluation.fit import fit_rule
+from corolla.evaluation.members import all_predicted, read_members
+from corolla.evaluation.on_val import OnVal, rule_on_val
 from corolla.evaluation.predictions import TTA, CheckpointName
+from corolla.evaluation.tta import Views, parse_tta
 from corolla.kaggle.submission import describe_runs, write_submission
 from corolla.training.run import data_of
 
@@ -21,8 +28,11 @@ class Submission:
     sample: Path
     """The sample_submission.csv whose ids it has."""
     val_macro_f1: float | None
-    """Of the same ensemble on val; None where not every run was predicted there."""
+    """Of the same ensemble on val, cross-fitted where it was fitted there; None where not every run was predicted."""
     val_accuracy: float | None
+    rule: Rule = field(default_factory=lambda: Rule("vote"), repr=False, compare=False)
+    on_val: OnVal | None = None
+    """None where not every run was predicted there."""
 
 
 def submission_from_runs(
@@ -30,14 +40,18 @@ def submission_from_runs(
     out: Path,
     *,
     method: Method = "vote",
+    adjust: bool = False,
     tta: TTA = "none",
     checkpoint: CheckpointName = "best",
     data: Path | None = None,
+    index: Path | None = None,
 ) -> Submission:
     """Join the runs' predictions of test into `out`, with a JSON beside it that says what made it.
 
     Args:
+        adjust: divide the probabilities by a power of the class frequencies in train, the power fitted on val.
         data: the data folder, for its sample_submission.csv; default: the one the first run was trained with.
+        index: with `adjust`: folder for the index; default: the user's cache.
 
     Raises:
         UserError: no runs, `out` is no .csv, predictions are missing or out of date, or the ids are not the sample's.
@@ -46,22 +60,37 @@ def submission_from_runs(
         raise UserError("name at least one run's folder")
     if out.suffix != ".csv" or out.is_dir():
         raise UserError(f"--out {out}: the name of a .csv file is expected; its JSON goes beside it")
-    combined = ensemble(folders, split="test", tta=tta, method=method, checkpoint=checkpoint)
-    on_val = ensemble_on_val(folders, tta=tta, method=method, checkpoint=checkpoint)
-    val_f1 = val_accuracy = None
-    if on_val is not None and on_val.labels is not None:
-        val_f1 = macro_f1(on_val.labels, on_val.predicted)
-        val_accuracy = float((on_val.predicted == on_val.labels).mean())
-    sample = (data or data_of(combined.runs[0])) / "sample_submission.csv"
-    provenance = describe_runs(
-        combined.runs,
-        combined.members,
-        method=method,
-        tta=tta,
-        checkpoint=checkpoint,
-        val_macro_f1=val_f1,
-        val_accuracy=val_accuracy,
-        data=str(sample.parent.resolve()),
-    )
-    write_submission(out, combined, sample, combined.num_classes, provenance)
-    return Submission(out, len(combined.ids), sample, val_f1, val_accuracy)
+    if adjust and method == "vote":
+        raise UserError("--adjust needs probabilities, a vote has none: take another --method, such as mean")
+    views = parse_tta(tta)
+    which: dict[str, Any] = {"tta": views.name, "checkpoint": checkpoint}
+    test = read_members(folders, "test", **which)
+    fitted = adjust or method in FITTED
+    val = read_members(folders, "val", **which) if fitted or all_predicted(folders, "val", **which) else None
+    source = data or data_of(test.runs[0])
+    rule = Rule(method)
+    if fitted and val is not None and val.labels is not None:
+        prior = class_prior(load_index(source, test.runs[0].config.size, index)) if adjust else None
+        rule = fit_rule(val.probabilities, val.labels, method, prior)
+    on_val = rule_on_val(val, rule) if val is not None and val.labels is not None else None
+    combined = combine_members(test, rule)
+    sample = source / "sample_submission.csv"
+    how = _provenance(rule, on_val, views)
+    how = describe_runs(combined.runs, combined.members, **how, checkpoint=checkpoint, data=str(source.resolve()))
+    write_submission(out, combined, sample, combined.num_classes, how)
+    f1, accuracy = (on_val.macro_f1, on_val.accuracy) if on_val is not None else (None, None)
+    return Submission(out, len(combined.ids), sample, f1, accuracy, rule, on_val)
+
+
+def _provenance(rule: Rule, on_val: OnVal | None, views: Views) -> dict[str, Any]:
+    """For the JSON beside the CSV."""
+    return {
+        "method": rule.method,
+        "weights": rule.weights.tolist() if rule.weights is not None else None,
+        "tau": rule.tau if rule.prior is not None else None,
+        "tta": views.name,
+        "crop_fraction": views.crop_fraction,
+        "view_size": views.size,
+        "average": views.average,
+        **(on_val.described() if on_val is not None else {"val_macro_f1": None, "val_accuracy": None}),
+    }

@@ -137,7 +137,11 @@ def _notebook(bundle: Bundle, *, title: str, dataset: str, competition: str) -> 
 
 def _description(bundle: Bundle, title: str, dataset: str) -> str:
     rows = [f"| {_cell(run['name'])} | {run['epochs']} | {_f1(run['val_macro_f1'])} |" for run in bundle.runs]
-    joined = {"vote": "a vote, ties by summed probability", "mean": "the mean of the probabilities"}[bundle.method]
+    joined = {
+        "vote": "a vote, ties by summed probability",
+        "mean": "the mean of the probabilities",
+        "geometric": "the mean of the log-probabilities",
+    }[bundle.method]
     return "\n".join(
         [
             f"# {title}",

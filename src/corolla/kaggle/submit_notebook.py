@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from corolla.errors import Failure
-from corolla.evaluation.ensemble import Method, ensemble_on_val
+from corolla.evaluation.combine import PlainMethod
+from corolla.evaluation.ensemble import ensemble_on_val
 from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predictions import TTA, CheckpointName
 from corolla.files import write_atomically
@@ -60,7 +61,7 @@ def submit_notebook(
     data: Path | None = None,
     again: bool = False,
     tta: TTA = "none",
-    method: Method = "vote",
+    method: PlainMethod = "vote",
     checkpoint: CheckpointName = "best",
     wheels: Sequence[Path] = (),
     ledger: Path = LEDGER,

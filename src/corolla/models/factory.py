@@ -7,11 +7,14 @@ import re
 import timm
 import torch
 from timm.models import get_pretrained_cfg
+from timm.models.resnet import ResNet as TimmResNet
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from corolla.config import ModelConfig
 from corolla.errors import UserError
+from corolla.models.layers import shrink_stem
 from corolla.models.resnet import BOTTLENECK_DEPTHS, STAGES, ResNet
 
 TIMM_PREFIX = "timm:"
@@ -28,24 +31,61 @@ def build_model(config: ModelConfig, num_classes: int, input_size: int) -> nn.Mo
         UserError: The name is unknown (the nearest valid ones are given), or a setting has no effect on that model.
     """
     if config.name.startswith(TIMM_PREFIX):
-        _refuse(config, "shortcut", "init", "stride_in_1x1")
-        return create_timm_model(
-            config.name.removeprefix(TIMM_PREFIX),
-            input_size,
-            num_classes=num_classes,
-            drop_rate=config.dropout or None,  # None: timm's default, and no error from models without the option
-            drop_path_rate=config.drop_path or None,
-        )
-    if config.name not in OWN_MODELS:
+        model = _timm_model(config, num_classes, input_size)
+    elif config.name in OWN_MODELS:
+        model = _own_model(config, num_classes)
+    else:
         raise UserError(_unknown(config.name))
-    _refuse(config, "dropout", "drop_path")
+    if config.weights != "none" and config.zero_gamma is not None:
+        raise UserError("--model.zero-gamma is for random weights: leave it out, or leave out --model.weights")
+    if config.freeze_norms and not any(isinstance(module, BatchNorm) for module in model.modules()):
+        _refuse(config, "freeze_norms")
+    return model
+
+
+def _own_model(config: ModelConfig, num_classes: int) -> ResNet:
     depth = int(re.sub(r"\D", "", config.name))
+    plain = config.name.startswith("plain")
     if depth not in BOTTLENECK_DEPTHS:
         _refuse(config, "stride_in_1x1")
-    if config.name.startswith("plain"):
-        _refuse(config, "shortcut")
-        return ResNet(depth, num_classes, shortcut=None, init=config.init)
-    return ResNet(depth, num_classes, shortcut=config.shortcut, init=config.init, stride_in_1x1=config.stride_in_1x1)
+    if plain:
+        _refuse(config, "shortcut", "avg_shortcut", "zero_gamma", "drop_path")
+    if config.shortcut == "A" and config.avg_shortcut:
+        raise UserError("--model.avg-shortcut has no effect with --model.shortcut A, which has no 1x1: leave it out")
+    return ResNet(
+        depth,
+        num_classes,
+        shortcut=None if plain else config.shortcut,
+        init=config.init,
+        stride_in_1x1=config.stride_in_1x1,
+        stem=config.stem,
+        avg_shortcut=config.avg_shortcut,
+        activation=config.activation or "relu",
+        width=config.width,
+        zero_gamma=bool(config.zero_gamma),
+        dropout=config.dropout,
+        drop_path=config.drop_path,
+    )
+
+
+def _timm_model(config: ModelConfig, num_classes: int, input_size: int) -> nn.Module:
+    _refuse(config, "shortcut", "init", "stride_in_1x1", "avg_shortcut", "width")
+    model = create_timm_model(
+        config.name.removeprefix(TIMM_PREFIX),
+        input_size,
+        num_classes=num_classes,
+        drop_rate=config.dropout or None,  # None: timm's default, and no error from models without the option
+        drop_path_rate=config.drop_path or None,
+        act_layer=config.activation,
+        zero_init_last=config.zero_gamma,
+    )
+    if config.stem == "3x3":
+        raise UserError("--model.stem 3x3 is for the own ResNets: timm has it in timm:resnet50d and its like")
+    if not isinstance(model, TimmResNet):
+        _refuse(config, "stem")
+    elif config.stem != "7x7":
+        shrink_stem(model, pool=config.stem == "small-pool")
+    return model
 
 
 def create_timm_model(architecture: str, input_size: int, **options: object) -> nn.Module:
@@ -65,6 +105,8 @@ def create_timm_model(architecture: str, input_size: int, **options: object) -> 
         # timm hands options to the model's constructor unchecked.
         if unexpected := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
             raise UserError(f"{TIMM_PREFIX}{architecture} has no option {unexpected[1]}") from error
+        if options.get("act_layer") is not None and "'str' object is not callable" in str(error):
+            raise UserError(f"{TIMM_PREFIX}{architecture} has no other activation: leave --model.activation") from error
         raise
 
 

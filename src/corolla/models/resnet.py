@@ -4,12 +4,14 @@ A plain network is the residual one without its shortcuts. Modules are named and
 their ResNet state dicts load (shortcut B).
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-Shortcut = Literal["A", "B", "C"]
+from corolla.models.layers import Activation, Shortcut, Stem, activate, conv, make_shortcut, make_stem
+
 Init = Literal["he", "xavier"]
 
 # Blocks in each of the four stages (Table 1); from 50 layers on the blocks are bottlenecks.
@@ -23,69 +25,68 @@ STAGES: dict[int, tuple[int, int, int, int]] = {
 BOTTLENECK_DEPTHS = (50, 101, 152)
 
 
-class ZeroPaddedShortcut(nn.Module):
-    """Shortcut A (§3.3): every stride-th pixel, the channels that are new filled with zeros; no parameters."""
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What all blocks of a network have in common; `ResNet` explains the fields."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.new_channels = out_channels - in_channels
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, ⌈H / stride⌉, ⌈W / stride⌉)."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
-
-
-def make_shortcut(kind: Shortcut, in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """The path around a block (§3.3): identity wherever `kind` and the shapes allow it."""
-    grows = stride != 1 or in_channels != out_channels
-    if kind == "C" or (kind == "B" and grows):
-        return nn.Sequential(conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
-    return ZeroPaddedShortcut(in_channels, out_channels, stride) if grows else nn.Identity()
-
-
-def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    """A padded convolution without bias: batch norm follows, whose shift takes the bias's place."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+    shortcut: Shortcut | None = "B"
+    stride_in_1x1: bool = False
+    avg_shortcut: bool = False
+    activation: Activation = "relu"
 
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions (Figure 5, left); without a shortcut, the plain network's pair of layers."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Shortcut | None) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, design: Design, drop_path: float = 0.0) -> None:
         super().__init__()
         self.conv1 = conv(in_channels, channels, 3, stride)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = conv(channels, channels, 3)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = make_shortcut(shortcut, in_channels, channels, stride) if shortcut else None
+        self.act = activate(design.activation)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.downsample = (
+            make_shortcut(design.shortcut, in_channels, channels, stride, average=design.avg_shortcut)
+            if design.shortcut
+            else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        return self.relu(out if self.downsample is None else out + self.downsample(x))
+        out = self.act(self.bn1(self.conv1(x)))
+        out = self.drop_path(self.bn2(self.conv2(out)))
+        return self.act(out if self.downsample is None else out + self.downsample(x))
+
+    def zero_gamma(self) -> None:
+        """Start as the shortcut alone."""
+        nn.init.zeros_(self.bn2.weight)
 
 
 class Bottleneck(nn.Module):
     """1×1, 3×3 and 1×1 convolutions (Figure 5, right), the first two a quarter as wide as the block's output."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Shortcut, stride_in_1x1: bool) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, design: Design, drop_path: float = 0.0) -> None:
         super().__init__()
+        assert design.shortcut
         width = channels // 4
-        self.conv1 = conv(in_channels, width, 1, stride if stride_in_1x1 else 1)
+        self.conv1 = conv(in_channels, width, 1, stride if design.stride_in_1x1 else 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv(width, width, 3, 1 if stride_in_1x1 else stride)
+        self.conv2 = conv(width, width, 3, 1 if design.stride_in_1x1 else stride)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = conv(width, channels, 1)
         self.bn3 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = make_shortcut(shortcut, in_channels, channels, stride)
+        self.act = activate(design.activation)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.downsample = make_shortcut(design.shortcut, in_channels, channels, stride, average=design.avg_shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        return self.relu(self.bn3(self.conv3(out)) + self.downsample(x))
+        out = self.act(self.bn1(self.conv1(x)))
+        out = self.act(self.bn2(self.conv2(out)))
+        return self.act(self.drop_path(self.bn3(self.conv3(out))) + self.downsample(x))
+
+    def zero_gamma(self) -> None:
+        """Start as the shortcut alone."""
+        nn.init.zeros_(self.bn3.weight)
 
 
 class ResNet(nn.Module):
@@ -94,6 +95,10 @@ class ResNet(nn.Module):
     `stride_in_1x1` puts a bottleneck's stride into its first 1×1 convolution, as the paper does (3.8 G multiply-adds
     for 50 layers at 224 px); by default it stands in the 3×3, as in torchvision (4.1 G; ResNet-B in He et al. 2018,
     §4.1), so that no activation is thrown away unseen.
+
+    `stem` and `avg_shortcut` are explained at `make_stem` and `make_shortcut` ("3x3" and True make ResNet-D); `width`
+    multiplies all channels, which are rounded to 8; `zero_gamma` has each block start as its shortcut alone (Goyal et
+    al. 2017, §5.1); `drop_path` is the rate of the last block, falling linearly to 0 at the first (Huang et al. 2016).
     """
 
     def __init__(
@@ -104,46 +109,73 @@ class ResNet(nn.Module):
         shortcut: Shortcut | None = "B",
         init: Init = "he",
         stride_in_1x1: bool = False,
+        stem: Stem = "7x7",
+        avg_shortcut: bool = False,
+        activation: Activation = "relu",
+        width: float = 1.0,
+        zero_gamma: bool = False,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         if shortcut is None and depth in BOTTLENECK_DEPTHS:
             raise ValueError(f"the paper has no plain network of {depth} layers: choose 18 or 34")
-        expansion = 4 if depth in BOTTLENECK_DEPTHS else 1
+        design = Design(
+            shortcut=shortcut, stride_in_1x1=stride_in_1x1, avg_shortcut=avg_shortcut, activation=activation
+        )
+        bottleneck = depth in BOTTLENECK_DEPTHS
+        stages, first = STAGES[depth], _scaled(64, width)
+        rates = [drop_path * n / (sum(stages) - 1) for n in range(sum(stages))]
+        widths = [_scaled(64 * 2**n, width) * (4 if bottleneck else 1) for n in range(4)]
 
-        def block(in_channels: int, channels: int, stride: int) -> nn.Module:
-            if shortcut is None or depth not in BOTTLENECK_DEPTHS:
-                return BasicBlock(in_channels, channels, stride, shortcut)
-            return Bottleneck(in_channels, channels, stride, shortcut, stride_in_1x1)
+        def stage(number: int, stride: int) -> nn.Sequential:
+            before = widths[number - 1] if number else first
+            begin = sum(stages[:number])
+            block = Bottleneck if bottleneck else BasicBlock
+            return nn.Sequential(
+                block(before, widths[number], stride, design, rates[begin]),
+                *(block(widths[number], widths[number], 1, design, rates[begin + n]) for n in range(1, stages[number])),
+            )
 
-        def stage(in_channels: int, channels: int, num_blocks: int, stride: int) -> nn.Sequential:
-            first = block(in_channels, channels, stride)
-            return nn.Sequential(first, *(block(channels, channels, 1) for _ in range(num_blocks - 1)))
-
-        blocks = STAGES[depth]
-        self.conv1 = conv(3, 64, 7, stride=2)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        self.layer1 = stage(64, 64 * expansion, blocks[0], stride=1)
-        self.layer2 = stage(64 * expansion, 128 * expansion, blocks[1], stride=2)
-        self.layer3 = stage(128 * expansion, 256 * expansion, blocks[2], stride=2)
-        self.layer4 = stage(256 * expansion, 512 * expansion, blocks[3], stride=2)
+        self.conv1, self.maxpool = make_stem(stem, first, activation)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.act = activate(activation)
+        self.layer1 = stage(0, stride=1)
+        self.layer2 = stage(1, stride=2)
+        self.layer3 = stage(2, stride=2)
+        self.layer4 = stage(3, stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(512 * expansion, num_classes)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.fc = nn.Linear(widths[-1], num_classes)
         initialise(self, init)
+        if zero_gamma:
+            for module in self.modules():
+                if isinstance(module, BasicBlock | Bottleneck):
+                    module.zero_gamma()
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) to logits (N, num_classes)."""
-        return self.fc(self.avgpool(self.forward_features(images)).flatten(1))
+        return self.fc(self.dropout(self.avgpool(self.forward_features(images)).flatten(1)))
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) to the last feature maps (N, C, ⌈H / 32⌉, ⌈W / 32⌉); timm's name for it."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        """Normalised images to the last feature maps (N, C, ⌈H / 32⌉, ⌈W / 32⌉; small stems: / 8, / 16).
+
+        The name is timm's, as are those of the next two.
+        """
+        x = self.maxpool(self.act(self.bn1(self.conv1(images))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
     def get_classifier(self) -> nn.Linear:
-        """The layer that makes the logits; timm's name for it."""
+        """The layer that makes the logits."""
         return self.fc
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Patterns of the parameters' names, layer by layer: stem, four stages; what is left is the classifier's."""
+        return {"stem": r"^conv1|bn1", "blocks": r"^layer(\d+)"}
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(8, round(channels * width / 8) * 8)
 
 
 def initialise(model: nn.Module, init: Init) -> None:

@@ -116,6 +116,10 @@ def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
             f"no pretrained weights for this {config.name}: ResNets alone have them, with shortcut B and the stride in "
             "the 3x3"
         )
+    for field in ("stem", "avg_shortcut", "activation", "width"):
+        if getattr(config, field) != getattr(ModelConfig(), field):
+            option = field.replace("_", "-")
+            raise UserError(f"no pretrained weights for {config.name} with another --model.{option}: leave it out")
     architecture = config.name.removeprefix(TIMM_PREFIX)
     all_cfgs = [resolve_pretrained_cfg(name) for name in timm.list_pretrained(f"{architecture}.*")]
     cfgs = {cfg.tag: cfg for cfg in all_cfgs if cfg.hf_hub_id}

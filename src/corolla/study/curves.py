@@ -19,7 +19,7 @@ from corolla.data.flowers import Flowers, sample_generator
 from corolla.data.index import Index
 from corolla.data.sheet import contact_sheet
 from corolla.data.stats import data_statistics
-from corolla.data.transforms import EvalTransform, TrainTransform
+from corolla.data.transforms import EvalTransform, TrainTransform, needs_statistics
 from corolla.evaluation.predict import PredictResult
 from corolla.study.compare import Comparison
 from corolla.study.members import Recipe
@@ -172,7 +172,7 @@ def _sheet(photos: Flowers, rows: Sequence[int], titles: Sequence[str], columns:
 def augmentation_figure(config: Config, index: Index, *, photos: Sequence[int] = (0, 1, 2), epochs: int = 6) -> Figure:
     """Photos of train as stored, with the crops that the first epochs of `config` cut from them, and these crops."""
     size = config.input_size or index.size
-    statistics = data_statistics(index, ("train",)).color if config.augment.pca_noise else None
+    statistics = data_statistics(index, ("train",)).color if needs_statistics(config.augment) else None
     transform = TrainTransform(config.augment, size, statistics=statistics)
     dataset = Flowers(index, "train", transform, seed=config.train.seed)
     figure = _figure(130 * (epochs + 1), 132 * len(photos) + 24)

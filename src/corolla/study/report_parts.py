@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from corolla.evaluation.ensemble import combine
+from corolla.evaluation.combine import combine
 from corolla.evaluation.metrics import macro_f1
 from corolla.study.compare import Comparison
 from corolla.study.members import Member, Recipe

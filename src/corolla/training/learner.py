@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
-from torch.nn import functional as F
 
 from corolla.config import Config
 from corolla.data.flowers import Batch
@@ -28,8 +27,14 @@ from corolla.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from corolla.training.optim import make_optimizer, restore_optimizer
+from corolla.training.clip import clip_gradients
+from corolla.training.losses import TrainLoss
+from corolla.training.mixing import draw_mix, mixed_parts
+from corolla.training.optim import complete_momentum, make_optimizer, restore_optimizer, set_rate
+from corolla.training.sizes import refuse_sizes
 from corolla.training.tally import Tally
+from corolla.training.teacher import Teacher
+from corolla.training.transfer import Freezing
 
 
 @dataclass(kw_only=True)
@@ -43,19 +48,17 @@ class Learner:
     model: nn.Module
     ema: ModelEmaV3 | None
     normalise: Normalise
+    loss: TrainLoss
+    teacher: Teacher | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     tally: Tally
+    freezing: Freezing
 
     @property
     def evaluated(self) -> nn.Module:
         """The weights that count: the moving average where it is on."""
         return self.ema.module if self.ema is not None else self.model
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the last step."""
-        return self.optimizer.param_groups[0]["lr"]
 
     def update(self, batch: Batch, lr: float) -> torch.Tensor:
         """One step on one batch, on the device; its mean loss, also there. Nothing here waits for the device.
@@ -64,39 +67,45 @@ class Learner:
         """
         config, step = self.description.config, self.progress.step + 1
         torch.manual_seed(_step_seed(config.train.seed, self.progress.step))
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_rate(self.optimizer, lr)
         self.model.train()
+        self.freezing.apply(len(self.progress.rows))
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
         num_images = len(batch.labels)
         parts = min(config.train.accumulate, num_images)
-        for images, labels in zip(batch.images.tensor_split(parts), batch.labels.tensor_split(parts), strict=True):
+        mix = draw_mix(config.train, step - 1, len(self.progress.rows), *batch.images.shape[1:3])
+        for images, targets in mixed_parts(batch, mix, parts, len(self.description.class_names)):
             with autocast(self.device, self.precision):
                 logits = self.model(self.normalise(images))
-            summed = F.cross_entropy(
-                logits.float(), labels, reduction="sum", label_smoothing=config.train.label_smoothing
-            )
+            taught = self.teacher(images) if self.teacher is not None else None
+            summed = self.loss(logits.float(), targets, taught)
             self.scaler.scale(summed / num_images).backward()
             loss += summed.detach() / num_images
         self.tally.check(loss, step)
-        if config.optim.clip_norm:
-            self.scaler.unscale_(self.optimizer)
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm)
-            if not self.scaler.is_enabled():  # in fp16 the scaler skips such a step
-                self.tally.check(norm, step, what=1)
-        if self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
-            self.optimizer.found_inf = self.tally.found_inf  # pyright: ignore[reportAttributeAccessIssue]
-            self.optimizer.step()
+        self._step_optimizer(step)
         self.progress.step = step
         self.progress.num_seen += num_images
         self.tally.add(loss, num_images)
         if self.ema is not None:
             self.ema.update(self.model, step=step)
         return loss
+
+    def _step_optimizer(self, step: int) -> None:
+        """Clip the gradients, and update the weights if they and the loss are finite."""
+        optim = self.description.config.optim
+        if optim.clip_norm or optim.agc:
+            self.scaler.unscale_(self.optimizer)
+            norm = clip_gradients(self.model, optim)
+            if not self.scaler.is_enabled():  # in fp16 the scaler skips such a step
+                self.tally.check(norm, step, what=1)
+        complete_momentum(self.optimizer)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.found_inf = self.tally.found_inf  # pyright: ignore[reportAttributeAccessIssue]
+            self.optimizer.step()
 
     def look(self) -> None:
         """Wait for the device, and bring the epoch's sum of losses to `progress`.
@@ -150,7 +159,7 @@ def new_learner(config: Config, index: Index, device: torch.device, statistics: 
         preprocessing=preprocessing,
         fingerprint=_fingerprint(index),
     )
-    return _assemble(description, Progress(), model, device)
+    return _assemble(description, Progress(), model, device, index)
 
 
 def resumed_learner(path: Path, index: Index, device: torch.device, config: Config) -> Learner:
@@ -160,12 +169,17 @@ def resumed_learner(path: Path, index: Index, device: torch.device, config: Conf
     description = dataclasses.replace(describe_checkpoint(content), config=config)
     model = build_model(config.model, len(description.class_names), description.input_size)
     model.load_state_dict(content["model"])
-    learner = _assemble(description, Progress(**content["progress"]), model, device)
+    learner = _assemble(description, Progress(**content["progress"]), model, device, index)
     if learner.ema is not None:
         learner.ema.module.load_state_dict(content["ema"])
-    restore_optimizer(learner.optimizer, content["optimizer"])
+    _load_moments(learner, content, config)
     _load_scaler(learner, content)
     return learner
+
+
+def _load_moments(learner: Learner, content: dict[str, Any], before: Config) -> None:
+    """The optimizer's state, by the parameters, wherever the groups of the config of `before` had them."""
+    restore_optimizer(learner.optimizer, content["optimizer"], make_optimizer(learner.model, before.optim))
 
 
 def _load_scaler(learner: Learner, content: dict[str, Any]) -> None:
@@ -201,11 +215,11 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     if config.augment.crop_fraction is not None:
         preprocessing = dataclasses.replace(preprocessing, crop_fraction=config.augment.crop_fraction)
     description = dataclasses.replace(before, config=config, input_size=config.input_size, preprocessing=preprocessing)
-    learner = _assemble(description, progress, model, device)
+    learner = _assemble(description, progress, model, device, index)
     if learner.ema is not None and content["ema"] is not None:
         learner.ema.module.load_state_dict(content["ema"])
     if before.config.optim.name == config.optim.name:
-        restore_optimizer(learner.optimizer, content["optimizer"])
+        _load_moments(learner, content, before.config)
     _load_scaler(learner, content)
     return learner
 
@@ -233,11 +247,15 @@ def _move_step(progress: Progress, before: Config, now: Config, num_samples: int
         progress.step = progress.step // lengths[0] * lengths[1]
 
 
-def _assemble(description: Description, progress: Progress, model: nn.Module, device: torch.device) -> Learner:
+def _assemble(
+    description: Description, progress: Progress, model: nn.Module, device: torch.device, index: Index
+) -> Learner:
     config = description.config
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
     precision = choose_precision(config.train.precision, device)
+    teacher = Teacher(config.train, index.class_names, device, precision) if config.train.teacher else None
+    refuse_sizes(config, description.input_size, device, model=model, teacher=teacher and teacher.model)
     # The warm-up keeps the random first weights out of the average of a short run.
     ema = ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None
     if config.train.compile:
@@ -250,10 +268,17 @@ def _assemble(description: Description, progress: Progress, model: nn.Module, de
         model=model,
         ema=ema,
         normalise=Normalise(description.preprocessing, channels_last=config.train.channels_last).to(device),
+        loss=TrainLoss(config.train, _class_counts(index), device),
+        teacher=teacher,
         optimizer=make_optimizer(model, config.optim),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
         tally=Tally(device, progress.loss_sum),
+        freezing=Freezing.of(model, config),
     )
+
+
+def _class_counts(index: Index) -> np.ndarray:
+    return np.bincount(index.splits["train"].label, minlength=len(index.class_names))
 
 
 def _fingerprint(index: Index) -> dict[str, str]:

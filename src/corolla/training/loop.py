@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch._dynamo.exc import TorchDynamoException
 from tqdm.auto import tqdm
 
 from corolla.config import Config, validate
@@ -20,7 +19,7 @@ from corolla.data.index import Index, load_index
 from corolla.data.loader import EvalBatches, TrainBatches, load_batches, steps_per_epoch
 from corolla.data.share import with_share
 from corolla.data.stats import ColorStatistics, data_statistics
-from corolla.data.transforms import EvalTransform, TrainTransform, stored_as
+from corolla.data.transforms import EvalTransform, TrainTransform, needs_statistics, stored_as
 from corolla.device import autocast, choose_device, describe, idle_gpus, num_workers
 from corolla.errors import Failure, UserError
 from corolla.evaluation.metrics import Metrics, classification_metrics
@@ -34,7 +33,7 @@ from corolla.training.learner import (
     resumed_learner,
 )
 from corolla.training.log import Clock, RunLog
-from corolla.training.optim import learning_rate
+from corolla.training.optim import learning_rate, scale_rate
 from corolla.training.run import Run, locked, refuse_other_config, write_config, write_environment
 from corolla.training.stop import Stop, stopping, time_budget
 from corolla.training.tally import NotFinite
@@ -119,7 +118,13 @@ def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -
     print(use_cache((train_set, val_set), config.pipeline.cache, config.index, stopped=lambda: stop.reason is not None))
     length = steps_per_epoch(len(train_set), config.train.batch_size)
     plan = TrainBatches(
-        len(train_set), config.train.batch_size, config.train.seed, progress.step, config.train.epochs * length
+        len(train_set),
+        config.train.batch_size,
+        config.train.seed,
+        progress.step,
+        config.train.epochs * length,
+        balance=config.train.balance,
+        labels=train_set.split.label,
     )
     workers = num_workers(config.pipeline.workers, learner.device)
     images_per_step = min(config.train.batch_size, len(train_set))
@@ -138,12 +143,12 @@ def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -
             evaluate, learner, val_set, batch_size=config.train.batch_size, workers=workers, stop=stop
         )
         try:
-            _steps(learner, run, config, batches, log, stop, check_val=check_val, length=length)
+            run_steps(learner, run, config, batches, log, stop, check_val=check_val, length=length)
         except NotFinite as error:
             raise TrainingFailed(_explain(error, run, learner, plan, train_set)) from None
 
 
-def _steps(
+def run_steps(
     learner: Learner,
     run: Run,
     config: Config,
@@ -171,7 +176,7 @@ def _steps(
             metrics = check_val()
             if metrics is None:
                 continue  # to save and leave; the evaluation comes first when the run is resumed
-            progress.rows.append(_row(learner, metrics))
+            progress.rows.append(_row(learner, metrics, _rate(learner, progress.step - 1, length)))
             learner.next_epoch()
             progress.seconds = clock.total
             learner.save(*_checkpoints(run, config, progress))
@@ -181,19 +186,21 @@ def _steps(
 
         batch = next(batches)
         log.batch(progress.step + 1, batch)
-        loss = _update(learner, batch, _rate(learner, progress.step, length))
+        lr = _rate(learner, progress.step, length)
+        loss = _update(learner, batch, lr)
         clock.images += len(batch.labels)
         log.advance(len(batch.labels))
         if progress.step % config.train.log_steps == 0:
             learner.look()
-            log.step(progress.step, loss, learner.lr)
+            log.step(progress.step, loss, lr)
 
 
 def _rate(learner: Learner, step: int, length: int) -> float:
     """The learning rate of a step (from 0) of the epoch under way; epochs have `length` steps."""
     config = learner.description.config
     val_losses = [row["val_loss"] for row in learner.progress.rows]
-    return learning_rate(config.optim, step, steps_per_epoch=length, epochs=config.train.epochs, val_losses=val_losses)
+    optim = scale_rate(config.optim, config.train.batch_size)
+    return learning_rate(optim, step, steps_per_epoch=length, epochs=config.train.epochs, val_losses=val_losses)
 
 
 def _update(learner: Learner, batch: Batch, lr: float) -> torch.Tensor:
@@ -212,7 +219,9 @@ def _update(learner: Learner, batch: Batch, lr: float) -> torch.Tensor:
             f"{describe(learner.device)} is out of memory: --train.accumulate 2 (or more) sends the batch "
             "through in parts; or a smaller --train.batch-size or --input-size"
         ) from None
-    except TorchDynamoException as error:
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"--train.compile does not work here, train without it: {reason}") from None
 
@@ -227,8 +236,9 @@ def data_sets(learner: Learner, config: Config, index: Index) -> tuple[Flowers, 
     train_transform = TrainTransform(
         config.augment,
         size,
-        statistics=_color(config, index) if config.augment.pca_noise else None,
+        statistics=_color(config, index) if needs_statistics(config.augment) else None,
         interpolation=preprocessing.interpolation,
+        epochs=config.train.epochs,
     )
     val_transform = EvalTransform(
         size, crop_fraction=preprocessing.crop_fraction, interpolation=preprocessing.interpolation
@@ -260,13 +270,13 @@ def evaluate(learner: Learner, dataset: Flowers, *, batch_size: int, workers: in
     return classification_metrics(torch.cat(logits).cpu().numpy(), torch.cat(labels).cpu().numpy())
 
 
-def _row(learner: Learner, metrics: Metrics) -> dict[str, Any]:
+def _row(learner: Learner, metrics: Metrics, lr: float) -> dict[str, Any]:
     """A line of metrics.jsonl: only what config and data decide."""
     progress = learner.progress
     return {
         "epoch": len(progress.rows) + 1,
         "step": progress.step,
-        "lr": learner.lr,
+        "lr": lr,
         "train_loss": progress.loss_sum / progress.num_seen,
         "val_loss": metrics.loss,
         "top1": metrics.top1,
@@ -296,7 +306,7 @@ def _checkpoints(run: Run, config: Config, progress: Progress) -> list[Path]:
 
 
 def _explain(error: NotFinite, run: Run, learner: Learner, plan: TrainBatches, photos: Flowers) -> str:
-    ids = ", ".join(str(photos.split.id[i]) for _, i in plan.keys(error.step - 1))
+    ids = ", ".join(str(photos.split.id[i % len(photos)]) for _, i in plan.keys(error.step - 1))
     kept = f"{run.last} holds the last checkpoint" if run.last.exists() else "there is no checkpoint yet"
     lr = _rate(learner, error.step - 1, steps_per_epoch(plan.num_samples, plan.batch_size))
     return (

@@ -2,22 +2,32 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
+from timm.models import group_parameters
 from torch import nn
 
 from corolla.config import OptimConfig
+from corolla.errors import UserError
+from corolla.models.factory import classifier_names
+
+# Of schedule one-cycle, as in torch's OneCycleLR: where it starts below the peak, and ends below the start.
+ONE_CYCLE_RISE = 25.0
+ONE_CYCLE_FALL = 1e4
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """SGD or AdamW over all parameters; without `decay_norms`, vectors (biases, normalisation) are not decayed."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": config.weight_decay if config.decay_norms else 0.0},
-    ]
+    """SGD or AdamW over all parameters, whose rate is that of the step times their group's `lr_scale`.
+
+    Raises:
+        UserError: `layer_decay` for a network whose layers have no order that is known, or a warm-up before a schedule
+            that has its own.
+    """
+    if config.schedule == "one-cycle" and config.warmup_epochs:
+        raise UserError("--optim.warmup-epochs: schedule one-cycle has its own (--optim.one-cycle-start): leave it 0")
+    groups = _parameter_groups(model, config)
     # Fused: one pass over all weights, which can be left out on the device (training/tally.py).
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
@@ -25,12 +35,69 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=True)
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load the moments of a checkpoint; the settings stay those of `optimizer`, which this start's config has made."""
-    settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, own in zip(optimizer.param_groups, settings, strict=True):
-        group.update(own)
+def _parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Matrices, then vectors (biases, normalisation), which without `decay_norms` are not decayed; each by its rate."""
+    scales = _rate_scales(model, config)
+    parameters = dict(model.named_parameters())
+    return [
+        {
+            "params": [p for name, p in parameters.items() if (p.ndim > 1) == matrices and scales[name] == scale],
+            "weight_decay": config.weight_decay if matrices or config.decay_norms else 0.0,
+            "lr_scale": scale,
+        }
+        for matrices in (True, False)
+        for scale in sorted(set(scales.values()))
+    ]
+
+
+def _rate_scales(model: nn.Module, config: OptimConfig) -> dict[str, float]:
+    """What the learning rate of each parameter is multiplied by: `layer_decay` per layer below it, and `head_lr`."""
+    scales = dict.fromkeys((name for name, _ in model.named_parameters()), 1.0)
+    if config.layer_decay != 1:
+        if not hasattr(model, "group_matcher"):
+            raise UserError("--optim.layer-decay: the order of this network's layers is not known; leave it out")
+        matcher = model.group_matcher(coarse=False)  # pyright: ignore[reportCallIssue]  # timm's models and ours have it
+        layers = cast("dict[str, int]", group_parameters(model, matcher, reverse=True))
+        scales = {name: config.layer_decay ** (max(layers.values()) - layers[name]) for name in scales}
+    if config.head_lr != 1:
+        classifier = tuple(f"{name}." for name in classifier_names(model))
+        scales |= {name: scale * config.head_lr for name, scale in scales.items() if name.startswith(classifier)}
+    return scales
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], saved: torch.optim.Optimizer) -> None:
+    """Load the moments of a checkpoint; the settings stay those of `optimizer`, which this start's config has made.
+
+    Args:
+        saved: an optimizer over the same parameters, in the groups of the checkpoint's config; it is used up.
+    """
+    saved.load_state_dict(state)
+    optimizer.state.update(saved.state)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """The learning rate of the next step, times each group's own share of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
+
+
+def complete_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Momentum 0 for what begins to learn later than others of its group; call it before a step.
+
+    From 0 the first step is what it is without a buffer; but torch's fused SGD wants the buffers of all or of none.
+    """
+    for group in optimizer.param_groups:
+        if group.get("momentum"):
+            learning = [p for p in group["params"] if p.grad is not None]
+            new = [p for p in learning if optimizer.state[p].get("momentum_buffer") is None]
+            if len(new) < len(learning):
+                for parameter in new:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def scale_rate(config: OptimConfig, batch_size: int) -> OptimConfig:
+    """`config`, its rate for batches of `batch_size`, where `lr_batch` asks for it (Goyal et al. 2017, §2.1)."""
+    return replace(config, lr=config.lr * batch_size / config.lr_batch) if config.lr_batch else config
 
 
 def learning_rate(
@@ -47,12 +114,25 @@ def learning_rate(
     if config.schedule == "cosine":
         done = (step - warmup) / max(1.0, epochs * steps_per_epoch - warmup)
         return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    if config.schedule == "one-cycle":
+        return _one_cycle(config, step, epochs * steps_per_epoch)
     if config.schedule == "step":
         passed = sum(step >= milestone * epochs * steps_per_epoch for milestone in config.milestones)
         return config.lr * config.factor**passed
     if config.schedule == "plateau":
         return config.lr * config.factor ** num_plateaus(val_losses, config.patience)
     return config.lr
+
+
+def _one_cycle(config: OptimConfig, step: int, num_steps: int) -> float:
+    """Half a cosine up and one down (Smith 2018, "A disciplined approach", §4; super-convergence), by torch's steps."""
+    start = config.lr / ONE_CYCLE_RISE
+    top, last = config.one_cycle_start * num_steps - 1, num_steps - 1
+    if step <= top:
+        low, done = start, 1 - step / top if top > 0 else 0.0
+    else:
+        low, done = start / ONE_CYCLE_FALL, (step - top) / (last - top)
+    return low + (config.lr - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def num_plateaus(val_losses: Sequence[float], patience: int, threshold: float = 1e-4) -> int:

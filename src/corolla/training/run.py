@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from corolla.config import Config, load_config, to_dict
 from corolla.errors import UserError
+from corolla.evaluation.tta import parse_tta
 from corolla.files import write_atomically
 
 _HELD: set[Path] = set()  # the folders this process trains into
@@ -65,9 +66,13 @@ class Run:
         return "done" if len(self.metrics) >= self.config.train.epochs else "stopped"
 
     def predictions(self, split: str, tta: str, checkpoint: Literal["best", "last"] = "best") -> Path:
-        """Where the predictions of a checkpoint lie; those of last.pt have its name in theirs."""
+        """Where the predictions of a checkpoint lie; those of last.pt have its name in theirs.
+
+        Raises:
+            UserError: no views are called `tta`.
+        """
         suffix = "" if checkpoint == "best" else "-last"
-        return self.folder / "predictions" / f"{split}-{tta}{suffix}.npz"
+        return self.folder / "predictions" / f"{split}-{parse_tta(tta).name}{suffix}.npz"
 
 
 def open_run(folder: Path) -> Run:

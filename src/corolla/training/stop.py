@@ -61,7 +61,7 @@ def time_budget(
 class Stop:
     """Asked once per step: `reason` is None as long as training may go on."""
 
-    def __init__(self, max_hours: float | None) -> None:
+    def __init__(self, max_hours: float | None = None) -> None:
         self._deadline = None if max_hours is None else time.monotonic() + max_hours * 3600
         self._signal: str | None = None
 
@@ -70,6 +70,9 @@ class Stop:
         if self._signal is None and self._deadline is not None and time.monotonic() >= self._deadline:
             return "the time budget (--train.max-hours) is used up"
         return self._signal
+
+    def request(self, reason: str) -> None:
+        self._signal = reason
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         self._signal = f"{signal.Signals(number).name} received"

@@ -1,0 +1,147 @@
+"""`corolla bench data`: the input pipeline against the bare decoding of the same JPEGs on as many cores."""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from corolla.bench.pairs import Report, images_per_s, microseconds, take_turns
+from corolla.config import AugmentConfig
+from corolla.data.cache import Cache, use_cache
+from corolla.data.decode import FULL, decode_jpeg, decode_stored, jpeg_shape
+from corolla.data.flowers import Flowers, sample_generator
+from corolla.data.index import load_index
+from corolla.data.loader import TrainBatches, load_batches
+from corolla.data.transforms import TrainTransform
+from corolla.device import choose_device, num_cores
+
+LEAST_IMAGES = 1500  # of a turn: with fewer the clock shows the workers' start
+CROPS = AugmentConfig(crop="random-resized")
+
+
+def bench_data(
+    data: Path,
+    *,
+    size: int | None = None,
+    input_size: int | None = None,
+    workers: int | None = None,
+    batch_size: int = 64,
+    cache: Cache = "off",
+    pairs: int = 10,
+    device: str = "auto",
+    index: Path | None = None,
+) -> Report:
+    """Random resized crops and mirrors (8-100 % of the area) of the train photos, in batches, to the device.
+
+    Args:
+        input_size: pixels; default: 224, or the photos' own size where that is smaller.
+        workers: default: one a core.
+        cache: "decoded" measures what an epoch after the first one is like.
+
+    Raises:
+        UserError: no such data, or a cache that does not fit.
+    """
+    loaded = load_index(data, size, index)
+    side, chosen = input_size or min(224, loaded.size), choose_device(device)
+    workers = num_cores() if workers is None else workers
+    photos = Flowers(loaded, "train", TrainTransform(CROPS, side))
+    note = use_cache([photos], cache, index)
+    decoding = take_turns(
+        (f"pipeline, {workers} workers", _pipeline(photos, workers, batch_size, chosen)),
+        (f"bare decode, {max(1, workers)} threads", _bare_decode(photos, max(1, workers))),
+        pairs=pairs,
+    )
+    settings: dict[str, object] = {"data": data.name, "photos": f"{loaded.size} px", "input": f"{side} px"}
+    settings |= {"batch": batch_size, "cache": note.removeprefix("cache: ")}
+    return Report("bench data", settings, (decoding,), _stages(photos), chosen)
+
+
+def _pipeline(photos: Flowers, workers: int, batch_size: int, device: torch.device) -> Callable[[], float]:
+    """A turn: whole batches from workers that are under way already."""
+    batch_size = min(batch_size, len(photos))
+    turn_batches = max(10, -(-LEAST_IMAGES // batch_size), 2 * len(photos) // batch_size)
+    ahead = 2 * (2 * workers + 1)  # batches until workers and queues are in their steady state
+    epochs = itertools.count()
+
+    def turn() -> float:
+        start = next(epochs) * (turn_batches + 2 * ahead)
+        plan = TrainBatches(len(photos), batch_size, 0, start, start + turn_batches + 2 * ahead)
+        with closing(load_batches(photos, plan, workers=workers, device=device)) as batches:
+            for _ in itertools.islice(batches, ahead):
+                continue
+            return images_per_s(
+                turn_batches * batch_size, lambda: list(map(_let_go, itertools.islice(batches, turn_batches))), device
+            )
+
+    return turn
+
+
+def _let_go(_: object) -> None:
+    """Keep nothing of a batch: its memory is used again."""
+
+
+def _bare_decode(photos: Flowers, threads: int) -> Callable[[], float]:
+    """A turn: every JPEG decoded in full, from memory to memory, and nothing else."""
+    jpegs = [bytes(photos.jpeg(i)) for i in range(len(photos))]
+    passes = max(1, -(-LEAST_IMAGES // len(jpegs)))
+
+    def turn() -> float:
+        def work() -> None:
+            for _ in range(passes):
+                for _ in pool.map(lambda jpeg: decode_jpeg(jpeg).shape, jpegs):
+                    continue
+
+        with ThreadPoolExecutor(threads) as pool:
+            return images_per_s(passes * len(jpegs), work)
+
+    return turn
+
+
+def _stages(photos: Flowers) -> dict[str, float]:
+    """Microseconds an image of each part, alone on one core, in the order in which it is done."""
+    transform = photos.transform
+    assert isinstance(transform, TrainTransform)
+    rows = list(range(min(len(photos), 500)))
+    out = np.empty((len(rows), *transform.shape), np.uint8)
+    images = [photos.image(i) for i in rows[:100]]
+
+    def draw(i: int) -> tuple[int, int, int, int]:
+        height, width = images[i % 100].shape[:2]
+        return transform.draw(height, width, sample_generator(0, 0, i))
+
+    boxes = [draw(i) for i in rows]
+
+    def decode(i: int) -> None:
+        jpeg = photos.jpeg(i)
+        jpeg_shape(jpeg)
+        decode_stored(jpeg, FULL, rows=boxes[i][1] + boxes[i][3])
+
+    def augment(i: int) -> None:
+        transform.apply(images[i % 100], boxes[i], sample_generator(0, 0, i), out[i])
+
+    keys = [(0, i) for i in rows]
+    generator = microseconds(lambda i: sample_generator(0, 0, i), rows)
+    stages = {
+        "read (a copy of the file's bytes)": microseconds(lambda i: bytes(photos.jpeg(i)), rows),
+        "decode (down to the crop's last row)": 0.0 if photos.decoded is not None else microseconds(decode, rows),
+        "draw (generator and box)": microseconds(draw, rows),
+        "augment (crop, resize, mirror)": microseconds(augment, rows) - generator,
+    }
+    whole = microseconds(lambda _: photos.fill(keys, out), [None]) / len(rows)
+    done_there = sum(stages.values()) - stages["read (a copy of the file's bytes)"]
+    stages["collate (what a batch adds)"] = max(0.0, whole - done_there)
+    stages["transfer (uint8 to the device)"] = _transfer_us(out)
+    return stages
+
+
+def _transfer_us(images: np.ndarray) -> float:
+    """Microseconds an image; nothing where the CPU computes."""
+    device = choose_device("auto")
+    if device.type == "cpu":
+        return 0.0
+    batch = torch.from_numpy(images)
+    return 1e6 / images_per_s(len(batch), lambda: batch.to(device), device)

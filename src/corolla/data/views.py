@@ -1,0 +1,127 @@
+"""The views of a photo that test-time augmentation averages (their names: evaluation/tta.py), made in one go."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from corolla.config import AugmentConfig
+from corolla.data.decode import Image, Interpolation, resize
+from corolla.data.flowers import Box
+from corolla.data.transforms import EvalTransform, TrainTransform
+from corolla.evaluation.tta import SCALES, Views
+
+
+class ViewGroup(NamedTuple):
+    """Views of one size."""
+
+    num_views: int
+    side: int
+    """In pixels; they are square."""
+    whole: bool
+    """They show the whole photo, for the network in fully convolutional form."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.num_views, self.side, self.side, 3
+
+
+class ViewsTransform:
+    """One photo to all its views, so that it is decoded once.
+
+    Views of one size come as views x side x side x 3. Those of several sizes follow each other in one row of bytes, as
+    a batch has to be one array; `split` takes them apart.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        views: Views,
+        *,
+        crop_fraction: float,
+        interpolation: Interpolation = "bilinear",
+        augment: AugmentConfig | None = None,
+    ) -> None:
+        """`size` and `crop_fraction` are the weights' own; those of `views` go before them. `augment`: as the run was
+        trained, for random-N."""
+        self.size = views.size or size
+        self.views = views
+        self.interpolation: Interpolation = interpolation
+        fraction = views.crop_fraction or crop_fraction
+        self._fixed: list[EvalTransform] = []
+        self.groups: list[ViewGroup] = []
+        num_crops = views.num_random * (2 if views.flip else 1)
+        if views.crops is not None:
+            fixed = EvalTransform(self.size, crop_fraction=fraction, interpolation=interpolation, tta=views.crops)
+            self._fixed.append(fixed)
+            num_crops += fixed.num_views
+        if num_crops:
+            self.groups.append(ViewGroup(num_crops, self.size, whole=False))
+        self._scales = [
+            EvalTransform(
+                round(scale * self.size / SCALES[0]),
+                crop_fraction=1.0,
+                interpolation=interpolation,
+                tta="flip" if views.flip else "none",
+            )
+            for scale in (SCALES if views.multi_scale else ())
+        ]
+        self.groups += [ViewGroup(scale.num_views, scale.size, whole=True) for scale in self._scales]
+        # Where a view shows the photo is all that is wanted of training here; its colours stay as they are.
+        said = augment or AugmentConfig()
+        crop = AugmentConfig(crop=said.crop, shorter_side=said.shorter_side, area=said.area, aspect=said.aspect)
+        self._training = TrainTransform(crop, self.size, interpolation=interpolation)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what it gives."""
+        if len(self.groups) == 1:
+            return self.groups[0].shape
+        return (sum(math.prod(group.shape) for group in self.groups),)
+
+    def at(self, epoch: int) -> "ViewsTransform":
+        """Itself: prediction knows no epochs."""
+        return self
+
+    def cost(self, size: int) -> float:
+        """Pixels of all views, in views of `size` pixels a side."""
+        return sum(group.num_views * group.side**2 for group in self.groups) / size**2
+
+    def draw(self, height: int, width: int, rng: np.random.Generator | None) -> Box:
+        """All of the photo."""
+        return 0, 0, width, height
+
+    def apply(self, image: Image, box: Box, rng: np.random.Generator, out: Image) -> None:
+        """Fill `out` (of `shape`) with the views of `image`."""
+        places = [place[0].numpy() for place in self.split(torch.from_numpy(out)[None])]
+        done = 0
+        for crops in self._fixed:
+            crops.apply(image, box, rng, places[0][: crops.num_views])
+            done = crops.num_views
+        if self.views.num_random:
+            self._apply_random(image, rng, places[0][done:])
+        for scale, place in zip(self._scales, places[len(places) - len(self._scales) :], strict=True):
+            scale.apply(image, box, rng, place)
+
+    def split(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """A batch N x `shape` -> for each of `groups` N x views x side x side x 3, without a copy."""
+        if len(self.groups) == 1:
+            return [images]
+        rows = images.split([math.prod(group.shape) for group in self.groups], dim=1)
+        return [row.unflatten(1, group.shape) for row, group in zip(rows, self.groups, strict=True)]
+
+    def __call__(self, image: Image, rng: np.random.Generator | None = None) -> list[Image]:
+        """`image` H x W x 3 -> for each of `groups` views x side x side x 3; only random-N needs `rng`."""
+        out = np.empty(self.shape, np.uint8)
+        height, width = image.shape[:2]
+        self.apply(image, self.draw(height, width, rng), rng or np.random.default_rng(0), out)
+        return [part[0].numpy() for part in self.split(torch.from_numpy(out)[None])]
+
+    def _apply_random(self, image: Image, rng: np.random.Generator, out: Image) -> None:
+        count = self.views.num_random
+        for view in out[:count]:
+            left, top, width, height = self._training.draw(image.shape[0], image.shape[1], rng)
+            resize(image[top : top + height, left : left + width], self.size, self.size, self.interpolation, out=view)
+        if self.views.flip:
+            out[count:] = out[:count, :, ::-1]

@@ -1,0 +1,30 @@
+"""A trained network made ready for inference."""
+
+import torch
+from torch import nn
+
+from corolla.device import DTYPES, choose_precision
+from corolla.models.fold import fold_batch_norms
+from corolla.models.normalise import Normalise
+from corolla.training.checkpoint import Description
+
+
+class Classifier:
+    """uint8 pixels to logits: batch norms folded, channels last, weights in the precision that is native."""
+
+    def __init__(self, model: nn.Module, description: Description, device: torch.device) -> None:
+        """`model`, in eval mode, is changed in place."""
+        train = description.config.train
+        self.precision = choose_precision(train.precision if train.precision != "fp16" else "auto", device)
+        memory_format = torch.channels_last if train.channels_last else torch.contiguous_format
+        fold_batch_norms(model)
+        self.model = model.to(device=device, dtype=DTYPES[self.precision], memory_format=memory_format)  # pyright: ignore[reportCallIssue] - missing overload
+        self._normalise = Normalise(description.preprocessing, channels_last=train.channels_last).to(device)
+
+    def inputs(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 N x H x W x 3, on the device -> what the network takes: N x 3 x H x W, normalised."""
+        return self._normalise(images).to(DTYPES[self.precision])
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 N x H x W x 3, on the device -> logits N x classes, float32."""
+        return self.model(self.inputs(images)).float()

@@ -1,0 +1,66 @@
+"""The probabilities of several networks to one label per photo. Arrays alone: no files, no networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+PlainMethod = Literal["vote", "mean", "geometric"]
+Method = Literal["vote", "mean", "weighted", "greedy", "geometric"]
+FITTED: tuple[Method, ...] = ("weighted", "greedy")
+"""Their weights are fitted on val."""
+
+TINY = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """How members are combined."""
+
+    method: Method
+    weights: NDArray[np.float64] | None = None
+    """One a member, not negative, of sum 1; None: all the same."""
+    prior: NDArray[np.float64] | None = None
+    """Of each class, for `tau`."""
+    tau: float = 0.0
+    """Probabilities are divided by prior^tau (Menon et al. 2021, section 4.1)."""
+
+    def predict(self, probabilities: Sequence[NDArray[np.float32]]) -> NDArray[np.int64]:
+        """N x classes of each member -> N class indices."""
+        if self.tau == 0:
+            return combine(probabilities, self.method, self.weights)
+        assert self.prior is not None
+        scores = combined_scores(probabilities, self.method, self.weights)
+        return (np.log(np.maximum(scores, TINY)) - self.tau * np.log(self.prior)).argmax(1)
+
+
+def combine(
+    probabilities: Sequence[NDArray[np.float32]], method: Method, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.int64]:
+    """N x classes of each member -> N class indices.
+
+    vote: each member has one vote; ties go to the class, among those with most votes, of the highest summed
+    probability. The others take the class of the highest `combined_scores`.
+    """
+    scores = combined_scores(probabilities, method, weights)
+    if method != "vote":
+        return scores.argmax(1)
+    votes = sum(np.eye(member.shape[1], dtype=np.int64)[member.argmax(1)] for member in probabilities)
+    return np.where(votes == np.max(votes, axis=1, keepdims=True), scores, -np.inf).argmax(1)
+
+
+def combined_scores(
+    probabilities: Sequence[NDArray[np.float32]], method: Method, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """N x classes of each member -> N x classes, as probabilities but for a factor per row.
+
+    weighted, greedy: the mean with `weights`. geometric: the mean of the log-probabilities. The others: the sum.
+    """
+    members = [member.astype(np.float64) for member in probabilities]
+    if weights is not None:
+        return np.tensordot(weights, np.stack(members), axes=1)
+    if method == "geometric":
+        return np.exp(np.mean([np.log(np.maximum(member, TINY)) for member in members], axis=0))
+    return np.sum(members, axis=0)

@@ -1,0 +1,84 @@
+"""The members of an ensemble: what several runs predicted, joined by id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corolla.errors import UserError
+from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
+from corolla.evaluation.tta import parse_tta
+from corolla.files import sha256
+from corolla.training.run import Run, open_run
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Predictions of one split by several runs, rows in the same order for all."""
+
+    runs: tuple[Run, ...]
+    predictions: tuple[Predictions, ...]
+    """As they were read, run by run."""
+    ids: NDArray[np.str_]
+    """N, sorted."""
+    probabilities: tuple[NDArray[np.float32], ...]
+    """N x classes of each, in the order of `ids`."""
+    labels: NDArray[np.int64] | None
+    """N, where the split is labelled."""
+
+    @property
+    def num_classes(self) -> int:
+        return self.probabilities[0].shape[1]
+
+
+def read_members(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> Members:
+    """Read the runs' predictions and join them by id.
+
+    Raises:
+        UserError: predictions that are missing, older than their checkpoint, or of other photos or classes.
+    """
+    runs = tuple(open_run(folder) for folder in folders)
+    for position, run in enumerate(runs):
+        if run.folder.resolve() in {other.folder.resolve() for other in runs[:position]}:
+            raise UserError(f"{run.folder}: is named twice; every run has one vote")
+    members = [_current_predictions(run, split, tta, checkpoint) for run in runs]
+    ids = np.sort(members[0].ids)
+    probabilities = []
+    for run, member in zip(runs, members, strict=True):
+        order = np.argsort(member.ids)
+        if not np.array_equal(member.ids[order], ids):
+            raise UserError(f"{run.folder}: its {split} predictions are of other photos than those of {runs[0].folder}")
+        if member.probabilities.shape[1] != members[0].probabilities.shape[1]:
+            raise UserError(f"{run.folder}: was trained for other classes than {runs[0].folder}")
+        probabilities.append(member.probabilities[order])
+    labels = members[0].labels
+    return Members(
+        runs=runs,
+        predictions=tuple(members),
+        ids=ids,
+        probabilities=tuple(probabilities),
+        labels=labels[np.argsort(members[0].ids)] if labels is not None else None,
+    )
+
+
+def all_predicted(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> bool:
+    """Whether every run has a file of such predictions."""
+    return all(open_run(folder).predictions(split, tta, checkpoint).exists() for folder in folders)
+
+
+def _current_predictions(run: Run, split: str, tta: TTA, checkpoint: CheckpointName) -> Predictions:
+    path = run.predictions(split, tta, checkpoint)
+    command = f"corolla predict {run.folder} --split {split} --tta {parse_tta(tta).name}"
+    command += " --checkpoint last" if checkpoint == "last" else ""
+    if not path.exists():
+        raise UserError(f"{path}: not predicted yet; run: {command}")
+    try:
+        predictions = Predictions.load(path)
+    except UserError as error:
+        raise UserError(f"{error}; run: {command}") from None
+    source = run.best if checkpoint == "best" else run.last
+    if source.exists() and sha256(source) != predictions.checkpoint:
+        raise UserError(f"{path}: is older than {source}; run: {command}")
+    return predictions

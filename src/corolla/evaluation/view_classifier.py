@@ -1,0 +1,56 @@
+"""A trained network on the views of a photo."""
+
+import torch
+from torch import nn
+
+from corolla.data.views import ViewsTransform
+from corolla.errors import UserError
+from corolla.evaluation.classifier import Classifier
+from corolla.evaluation.tta import average_views
+from corolla.models.fully_convolutional import FullyConvolutional, takes_one_size
+from corolla.training.checkpoint import Description
+
+
+class ViewClassifier:
+    """What `transform` makes of a batch of photos to their averaged probabilities."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        description: Description,
+        transform: ViewsTransform,
+        *,
+        device: torch.device,
+        batch_size: int,
+    ) -> None:
+        """`model`, in eval mode on the CPU, is changed in place; `batch_size` counts views of the training's size.
+
+        Raises:
+            UserError: the network does not take views of these sizes.
+        """
+        name, size = description.config.model.name, description.input_size
+        if takes_one_size(model) and transform.size != size:
+            raise UserError(f"--view-size {transform.size}: {name} takes photos of {size} px alone; leave it out")
+        whole = any(group.whole for group in transform.groups)
+        self._by_position = FullyConvolutional(model, size, name=name) if whole else None
+        self._classify = Classifier(model, description, device)
+        self._transform = transform
+        self._pixels = batch_size * size**2
+        self.num_photos = max(1, int(batch_size / transform.cost(size)))
+        """For one batch: counted in pixels, so that neither more views nor larger ones need more memory."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 N x the transform's shape, on the device -> probabilities N x classes, float32."""
+        logits = []
+        for group, views in zip(self._transform.groups, self._transform.split(images), strict=True):
+            scores = [
+                self._scores(part, whole=group.whole)
+                for part in views.flatten(0, 1).split(max(1, self._pixels // group.side**2))
+            ]
+            logits.append(torch.cat(scores).unflatten(0, views.shape[:2]))
+        return average_views(torch.cat(logits, 1), self._transform.views.average)
+
+    def _scores(self, views: torch.Tensor, *, whole: bool) -> torch.Tensor:
+        if whole and self._by_position is not None:
+            return self._by_position(self._classify.inputs(views)).float()
+        return self._classify(views)

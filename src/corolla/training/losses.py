@@ -1,0 +1,69 @@
+"""The training loss: cross entropy, and what the config adds to it for rare classes and for a teacher.
+
+Validation loss is plain cross entropy whatever stands here (evaluation/metrics.py).
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from corolla.config import TrainConfig
+
+
+class TrainLoss:
+    """Logits and targets to the sum of the losses of N images, as `config` has it; nothing in it is learned."""
+
+    def __init__(self, config: TrainConfig, class_counts: np.ndarray, device: torch.device) -> None:
+        """`class_counts`: photos per class of the training set. A class without any counts as having one."""
+        self.config = config
+        counts = np.maximum(class_counts, 1).astype(np.float64)
+        self._shift = self._weight = None
+        if config.logit_adjustment:
+            shift = config.logit_adjustment * log_prior(counts, config.balance)
+            self._shift = torch.from_numpy(shift).float().to(device)
+        if config.class_balance:
+            self._weight = torch.from_numpy(class_balanced_weights(counts, config.class_balance)).float().to(device)
+
+    def __call__(
+        self, logits: torch.Tensor, targets: torch.Tensor, teacher_logits: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        Args:
+            logits: N x classes, float32.
+            targets: N labels (int64), or N x classes probabilities where images are mixed.
+            teacher_logits: N x classes, float32, of the same images; None without a teacher.
+        """
+        config = self.config
+        adjusted = logits if self._shift is None else logits + self._shift
+        loss = F.cross_entropy(
+            adjusted, targets, weight=self._weight, reduction="sum", label_smoothing=config.label_smoothing
+        )
+        if teacher_logits is None:
+            return loss
+        imitation = distillation(logits, teacher_logits, config.distill_temperature)
+        return (1 - config.distill_weight) * loss + config.distill_weight * imitation
+
+
+def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Sum over N images of T^2 times the Kullback-Leibler divergence from the teacher's softened probabilities.
+
+    Hinton et al. 2015, section 2: by the factor T^2 the gradient keeps its size whatever the temperature T.
+    """
+    soft = F.log_softmax(logits / temperature, dim=1)
+    teacher = F.log_softmax(teacher_logits / temperature, dim=1)
+    return F.kl_div(soft, teacher, reduction="sum", log_target=True) * temperature**2
+
+
+def log_prior(counts: np.ndarray, balance: float = 0.0) -> np.ndarray:
+    """Log of each class's share of what training sees: n^(1 - balance) of its n photos (data/balance.py)."""
+    shown = counts ** (1 - balance)
+    return np.log(shown / shown.sum())
+
+
+def class_balanced_weights(counts: np.ndarray, beta: float) -> np.ndarray:
+    """(1 - beta) / (1 - beta^n) for a class of n photos, scaled so that their mean is 1 (Cui et al. 2019, section 4).
+
+    Towards beta 0 every class weighs the same, towards 1 the weights tend to those by inverse frequency.
+    """
+    weights = (1 - beta) / -np.expm1(counts * np.log(beta))
+    return weights / weights.mean()

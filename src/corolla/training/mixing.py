@@ -1,0 +1,86 @@
+"""Mixup and CutMix: a batch mixed with itself in reverse order.
+
+What is drawn is a function of (seed, step). (timm's Mixup draws from numpy's global generator, and refuses odd
+batches.) Mixing and normalising are both linear, so pixels are mixed first: a teacher then sees the very same images
+through a normalisation of its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from timm.data.mixup import mixup_target
+
+from corolla.config import TrainConfig
+from corolla.data.flowers import Batch, sample_generator
+
+MIX_STREAM = 2**32 - 2  # as an epoch's number: no epoch has it, nor has data/share.py
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a step's images are mixed with their partners."""
+
+    share: float
+    """What each image keeps of its own label, in [0, 1]; in mixup of its pixels too."""
+    box: tuple[slice, slice] | None = None
+    """Rows and columns that come from the partner (CutMix); None: mixup."""
+
+    def images(self, images: torch.Tensor, partners: torch.Tensor) -> torch.Tensor:
+        """N x H x W x 3 uint8, twice -> N x H x W x 3, of the same range; float32 after mixup."""
+        if self.box is None:
+            return torch.lerp(partners.float(), images.float(), self.share)
+        mixed = images.clone()
+        rows, columns = self.box
+        mixed[:, rows, columns] = partners[:, rows, columns]
+        return mixed
+
+    def targets(self, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+        """N labels of a whole batch -> N x classes probabilities, float32."""
+        return mixup_target(labels, num_classes, self.share)
+
+
+def mixed_parts(
+    batch: Batch, mix: Mix | None, num_parts: int, num_classes: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The images of each part of a batch, and their targets: labels, or N x classes probabilities where they are mixed.
+
+    Partners are those of the whole batch: position p of N has N - 1 - p, as in timm, whatever the number of parts.
+    """
+    if mix is None:
+        yield from zip(batch.images.tensor_split(num_parts), batch.labels.tensor_split(num_parts), strict=True)
+        return
+    targets = mix.targets(batch.labels, num_classes)
+    for images, partners, soft in zip(
+        *(whole.tensor_split(num_parts) for whole in (batch.images, batch.images.flip(0), targets)), strict=True
+    ):
+        yield mix.images(images, partners), soft
+
+
+def draw_mix(config: TrainConfig, step: int, epoch: int, height: int, width: int) -> Mix | None:
+    """What mixes images of `height` x `width` at a step of an epoch (both from 0); None: nothing does."""
+    if not (config.mixup or config.cutmix) or epoch >= config.epochs - config.mix_off_epochs:
+        return None
+    rng = sample_generator(config.seed, MIX_STREAM, step)
+    if rng.random() >= config.mix_share:
+        return None
+    use_cutmix = bool(config.cutmix) and (not config.mixup or rng.random() < 0.5)
+    alpha = config.cutmix if use_cutmix else config.mixup
+    share = float(rng.beta(alpha, alpha))
+    return cutmix_of(share, height, width, rng) if use_cutmix else Mix(share)
+
+
+def cutmix_of(share: float, height: int, width: int, rng: np.random.Generator) -> Mix:
+    """A box of 1 - `share` of the area and the image's aspect, its centre anywhere (Yun et al. 2019, section 3.1).
+
+    What of it falls outside is cut off, and the labels' share follows.
+    """
+    side = np.sqrt(1 - share)
+    rows, columns = (_around(int(rng.integers(n)), int(n * side), n) for n in (height, width))
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return Mix(1 - area / (height * width), (rows, columns))
+
+
+def _around(centre: int, length: int, limit: int) -> slice:
+    return slice(max(0, centre - length // 2), min(limit, centre + (length + 1) // 2))

@@ -1,0 +1,43 @@
+"""The teacher of knowledge distillation: the network of another run, which does not change."""
+
+from pathlib import Path
+
+import torch
+
+from corolla.config import TrainConfig
+from corolla.device import Precision, autocast
+from corolla.errors import UserError
+from corolla.models.normalise import Normalise
+from corolla.training.checkpoint import load_checkpoint, rebuild_model
+
+
+class Teacher:
+    """uint8 images to logits (Hinton et al. 2015), with the preprocessing of the teacher's own weights."""
+
+    def __init__(
+        self, config: TrainConfig, class_names: tuple[str, ...], device: torch.device, precision: Precision
+    ) -> None:
+        """
+        Raises:
+            UserError: --train.teacher names no checkpoint, or one of other classes.
+        """
+        path = Path(config.teacher).expanduser()
+        path = path / "best.pt" if path.is_dir() else path
+        if not path.is_file():
+            raise UserError(f"--train.teacher {config.teacher}: there is no checkpoint at {path}; name a run's folder")
+        model, description = rebuild_model(load_checkpoint(path))
+        if description.class_names != class_names:
+            raise UserError(
+                f"--train.teacher {config.teacher}: its classes are not those of the data; name a run on the same ones"
+            )
+        self.device = device
+        self.precision: Precision = precision
+        memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
+        self.normalise = Normalise(description.preprocessing, channels_last=config.channels_last).to(device)
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """N x H x W x 3 in [0, 255] -> N x classes, float32."""
+        with autocast(self.device, self.precision):
+            return self.model(self.normalise(images)).float()

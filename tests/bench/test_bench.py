@@ -1,0 +1,87 @@
+"""What a bench measures and says. How fast anything is, no test asks."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from corolla.bench.pairs import Comparison, Spread, take_turns
+from corolla.cli import run_command
+from corolla.errors import UserError
+
+
+def test_the_ratio_is_that_of_neighbours() -> None:
+    """A machine that slows down halfway changes both rates, and no ratio."""
+    comparison = Comparison("ours", "theirs", (100, 100, 50, 50), (200, 200, 100, 100))
+    assert comparison.ratio == Spread(0.5, 0.5, 0.5)
+    assert comparison.as_dict()["ratio"]["median"] == 0.5
+
+
+def test_turns_alternate_and_the_first_of_both_is_not_counted() -> None:
+    order: list[str] = []
+
+    def work(name: str, rate: float) -> float:
+        order.append(name)
+        return rate + len(order)
+
+    comparison = take_turns(("a", lambda: work("a", 10)), ("b", lambda: work("b", 20)), pairs=2)
+    assert order == ["a", "b"] * 3
+    assert comparison.ours_per_s == (13, 15)
+    assert comparison.reference_per_s == (24, 26)
+
+
+@pytest.mark.parametrize(
+    ("what", "stages"),
+    [
+        (["data"], ["read", "decode", "draw", "augment", "collate", "transfer"]),
+        (["data", "--cache", "decoded", "--workers", "0"], ["read", "augment"]),
+        (
+            ["train", "resnet18", "--batch-size", "8"],
+            ["wait for data", "normalise", "forward", "backward", "optimizer"],
+        ),
+        (["predict", "resnet18"], ["decode", "ten views", "forward"]),
+    ],
+)
+def test_a_bench_says_and_writes_what_it_measured(
+    what: list[str],
+    stages: list[str],
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("corolla.bench.data.LEAST_IMAGES", 40)
+    monkeypatch.setattr("corolla.bench.train.TURN_S", 0.01)
+    path = tmp_path / "bench.json"
+    words = ["bench", *what, "--data", str(tiny_data), "--pairs", "2", "--device", "cpu", "--index", str(tmp_path)]
+    assert run_command([*words, "--json", str(path)]) == 0
+    printed = capsys.readouterr().out
+    written = json.loads(path.read_text())
+    assert f"wrote {path}" in printed
+    for comparison in written["comparisons"]:
+        assert len(comparison["ours_per_s"]) == len(comparison["reference_per_s"]) == 2
+        assert min(comparison["ours_per_s"] + comparison["reference_per_s"]) > 0
+        assert comparison["ratio"]["low"] <= comparison["ratio"]["median"] <= comparison["ratio"]["high"]
+        assert comparison["reference"] in printed
+    for stage in stages:
+        assert any(name.startswith(stage) for name in written["stages_us"]), stage
+    assert all(microseconds >= 0 for microseconds in written["stages_us"].values())
+
+
+def test_scaling_has_its_tables(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corolla.bench.data.LEAST_IMAGES", 40)
+    monkeypatch.setattr("corolla.bench.train.TURN_S", 0.01)
+    words = ["bench", "scaling", "resnet18", "--data", str(tiny_data), "--pairs", "1", "--batch-size", "8"]
+    assert run_command([*words, "--index", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for text in ("measured / predicted", "64 GPU", "  128 ", "512 px", "100,000 classes", "simulated, 8 GPUs"):
+        assert text in printed
+
+
+@pytest.mark.parametrize("words", [["data", "resnet18"], ["train", "--pairs", "0"], ["data", "--batch-size", "1"]])
+def test_what_cannot_be_measured_is_one_line(words: list[str], tiny_data: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        run_command(["bench", *words, "--data", str(tiny_data)])
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,0 +1,84 @@
+"""What only a GPU can show: `pytest -m gpu` on a machine that has one."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from corolla.cli import run_command
+from corolla.config import Config
+from corolla.data.index import load_index
+from corolla.data.loader import EvalBatches, TrainBatches, load_batches
+from corolla.data.stats import data_statistics
+from corolla.evaluation.predict import predict
+from corolla.training.learner import new_learner
+from corolla.training.loop import data_sets, train
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+def on_gpu(config: Config, **settings: object) -> Config:
+    train_config = dataclasses.replace(config.train, **settings)
+    return dataclasses.replace(config, device="cuda", train=train_config, input_size=32)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_arrive_as_they_were_made(workers: int, tiny_config: Config) -> None:
+    index = load_index(tiny_config.data, None)
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    learner = new_learner(on_gpu(tiny_config), index, cuda, data_statistics(index, ("train",)).color)
+    photos, val = data_sets(learner, tiny_config, index)
+    for dataset, plan in ((photos, TrainBatches(len(photos), 8, 0, 0, 12)), (val, EvalBatches(len(val), 5))):
+        expected = list(load_batches(dataset, plan, workers=0, device=cpu))
+        arrived = list(load_batches(dataset, plan, workers=workers, device=cuda))
+        assert len(arrived) == len(expected)
+        for one, other in zip(arrived, expected, strict=True):
+            assert torch.equal(one.images.cpu(), other.images)
+            assert torch.equal(one.labels.cpu(), other.labels)
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "accumulate": 2}])
+def test_a_step_never_waits(settings: dict[str, float], tiny_config: Config) -> None:
+    config = on_gpu(tiny_config, **settings)
+    config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, clip_norm=1.0))
+    index, cuda = load_index(config.data, None), torch.device("cuda")
+    learner = new_learner(config, index, cuda, data_statistics(index, ("train",)).color)
+    photos, _ = data_sets(learner, config, index)
+    batches = load_batches(photos, TrainBatches(len(photos), 8, 0, 0, 8), workers=0, device=cuda)
+    learner.update(next(batches), 0.01)  # the first one chooses algorithms
+    ready = list(batches)
+    torch.cuda.set_sync_debug_mode("error")  # whatever makes the host wait for the GPU is an error now
+    try:
+        for batch in ready:
+            learner.update(batch, 0.01)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    learner.look()
+
+
+def test_deterministic_runs_resume_bit_for_bit(tiny_config: Config) -> None:
+    config = on_gpu(tiny_config, deterministic=True)
+    undisturbed = train(config, experiment="undisturbed")
+    assert train(on_gpu(tiny_config, deterministic=True, max_hours=1e-9), experiment="stopped").state == "stopped"
+    resumed = train(config, experiment="stopped")
+    assert resumed.metrics == undisturbed.metrics
+
+
+def test_compiled_training_learns_as_well(tiny_config: Config) -> None:
+    plain, compiled = (train(on_gpu(tiny_config, compile=on), experiment=str(on)) for on in (False, True))
+    assert compiled.metrics[-1]["train_loss"] == pytest.approx(plain.metrics[-1]["train_loss"], rel=0.1)
+
+
+def test_predictions_are_those_of_the_cpu(tiny_config: Config) -> None:
+    run = train(on_gpu(tiny_config))
+    there = predict(run.folder, split="val", tta="ten-crop", device="cuda").predictions
+    run.predictions("val", "ten-crop").unlink()
+    here = predict(run.folder, split="val", tta="ten-crop", device="cpu").predictions
+    assert (there.probabilities.argmax(1) == here.probabilities.argmax(1)).mean() >= 0.9
+
+
+@pytest.mark.parametrize("what", ["data", "train", "predict"])
+def test_the_benches_run(what: str, tiny_data: Path, tmp_path: Path) -> None:
+    words = [] if what == "data" else ["resnet18"]
+    assert run_command(["bench", what, *words, "--data", str(tiny_data), "--pairs", "1", "--index", str(tmp_path)]) == 0

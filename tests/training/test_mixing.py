@@ -1,0 +1,146 @@
+"""Mixup and CutMix: a function of seed and step, the same in any number of parts, and as timm mixes."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from timm.data.mixup import Mixup
+
+from corolla.config import Config, TrainConfig
+from corolla.data.flowers import Batch
+from corolla.training.learner import Learner
+from corolla.training.loop import train
+from corolla.training.mixing import Mix, cutmix_of, draw_mix, mixed_parts
+
+
+def batch_of(num_images: int, height: int = 12, width: int = 8) -> Batch:
+    generator = torch.Generator().manual_seed(num_images)
+    images = torch.randint(0, 256, (num_images, height, width, 3), generator=generator, dtype=torch.uint8)
+    return Batch(images, torch.arange(num_images) % 5, torch.arange(num_images))
+
+
+def draws(num_steps: int, **settings: Any) -> list[Mix | None]:
+    return [draw_mix(TrainConfig(**settings), step, 0, 32, 32) for step in range(num_steps)]
+
+
+def test_off_gives_the_batch_itself() -> None:
+    assert draws(20) == [None] * 20
+    batch = batch_of(7)
+    parts = list(mixed_parts(batch, None, 3, 5))
+    assert torch.equal(torch.cat([images for images, _ in parts]), batch.images)
+    assert torch.equal(torch.cat([labels for _, labels in parts]), batch.labels)
+
+
+def test_what_is_drawn_is_a_function_of_seed_and_step() -> None:
+    settings = {"mixup": 0.4, "cutmix": 1.0, "mix_share": 0.5}
+    first = draws(50, **settings)
+    np.random.default_rng().random()
+    torch.rand(3)
+    assert draws(50, **settings) == first
+    assert draws(50, **settings, seed=1) != first
+    assert len({mix.share for mix in first if mix is not None}) > 15
+
+
+def test_shares_are_those_asked_for() -> None:
+    both = draws(600, mixup=0.4, cutmix=1.0, mix_share=0.5)
+    mixed = [mix for mix in both if mix is not None]
+    assert len(mixed) == pytest.approx(300, abs=50)
+    assert sum(mix.box is not None for mix in mixed) == pytest.approx(150, abs=40)
+    assert all(mix is not None and mix.box is None for mix in draws(50, mixup=0.4))
+    assert all(mix is not None and mix.box is not None for mix in draws(50, cutmix=1.0))
+    beta = [mix.share for mix in draws(600, mixup=0.4) if mix is not None]
+    assert np.mean(beta) == pytest.approx(0.5, abs=0.05)
+    assert np.var(beta) == pytest.approx(1 / 4 / 1.8, rel=0.1)  # 1 / (4 (2 alpha + 1))
+
+
+def test_the_last_epochs_are_not_mixed() -> None:
+    config = TrainConfig(epochs=5, mixup=0.2, mix_off_epochs=2)
+    assert [draw_mix(config, 9, epoch, 8, 8) is None for epoch in range(5)] == [False, False, False, True, True]
+
+
+def test_the_box_is_what_the_label_gives_away() -> None:
+    rng = np.random.default_rng(0)
+    whole = []
+    for _ in range(300):
+        mix = cutmix_of(0.75, 40, 20, rng)
+        assert mix.box is not None
+        pixels = torch.zeros(40, 20)
+        pixels[mix.box] = 1
+        assert 1 - pixels.mean().item() == pytest.approx(mix.share)
+        whole.append(pixels.sum().item() == 200)
+    assert 0 < np.mean(whole) < 1  # the others stuck out
+    nothing, everything = cutmix_of(1.0, 8, 8, rng), cutmix_of(0.0, 8, 8, rng)
+    assert nothing.share == 1
+    assert everything.share < 0.8
+
+
+@pytest.mark.parametrize("box", [None, (slice(2, 9), slice(0, 5))])
+def test_images_and_targets_are_mixed_as_timm_does(
+    box: tuple[slice, slice] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, share = batch_of(8), 0.7 if box is None else 1 - 35 / 96
+    theirs = Mixup(mixup_alpha=1.0, label_smoothing=0.0, num_classes=5)
+    monkeypatch.setattr(theirs, "_params_per_batch", lambda: (share, box is not None))
+    monkeypatch.setattr("timm.data.mixup.cutmix_bbox_and_lam", lambda *_, **__: ((2, 9, 0, 5), share))
+    pixels, soft = theirs(batch.images.float().permute(0, 3, 1, 2).contiguous(), batch.labels)
+    [(images, targets)] = mixed_parts(batch, Mix(share, box), 1, 5)
+    assert torch.allclose(images.float(), pixels.permute(0, 2, 3, 1), atol=1e-3)
+    assert torch.allclose(targets, soft)
+
+
+@pytest.mark.parametrize("box", [None, (slice(2, 9), slice(0, 5))])
+def test_partners_are_those_of_the_whole_batch(box: tuple[slice, slice] | None) -> None:
+    """An odd batch, too: its middle is its own partner."""
+    batch, mix = batch_of(7), Mix(0.6, box)
+    [(whole, whole_targets)] = mixed_parts(batch, mix, 1, 5)
+    parts = list(mixed_parts(batch, mix, 3, 5))
+    assert [len(images) for images, _ in parts] == [3, 2, 2]
+    assert torch.equal(torch.cat([images for images, _ in parts]), whole)
+    assert torch.equal(torch.cat([targets for _, targets in parts]), whole_targets)
+    assert torch.allclose(whole_targets.sum(1), torch.ones(7))
+    assert torch.allclose(whole[3].float(), batch.images[3].float(), atol=1e-3)
+    assert torch.equal(batch.images, batch_of(7).images)  # it is left as it was
+
+
+def changed(config: Config, **values: Any) -> Config:
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **values))
+
+
+def losses_of(config: Config, name: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    losses: list[float] = []
+    update = Learner.update
+
+    def recorded(self: Learner, *args: Any) -> torch.Tensor:
+        loss = update(self, *args)
+        losses.append(loss.item())
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "update", recorded)
+        train(config, experiment=name)
+    return losses
+
+
+def test_training_mixes_until_the_last_epochs(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mixing that is off at the end does not change the steps before; that is on for no epoch, none."""
+    model = dataclasses.replace(tiny_config.model, name="timm:resnet10t")
+    config = dataclasses.replace(changed(tiny_config, precision="fp32"), model=model)
+    mixed = losses_of(changed(config, mixup=1.0, cutmix=1.0), "mixed", monkeypatch)
+    half = losses_of(changed(config, mixup=1.0, cutmix=1.0, mix_off_epochs=1), "half", monkeypatch)
+    assert half[:5] == mixed[:5]
+    assert half[5] != mixed[5]
+    config = changed(config, epochs=1)
+    plain = losses_of(config, "plain", monkeypatch)
+    assert losses_of(changed(config, mixup=1.0, mix_off_epochs=1), "never", monkeypatch) == plain
+    assert plain[0] != mixed[0]
+
+
+def test_mixing_is_one_update_in_any_number_of_parts(tiny_config: Config) -> None:
+    """Without batch statistics, four parts give the gradient of the whole."""
+    model = dataclasses.replace(tiny_config.model, name="timm:vit_tiny_patch16_224")
+    config = dataclasses.replace(changed(tiny_config, precision="fp32", epochs=1, mixup=0.4, cutmix=1.0), model=model)
+    whole, parts = (train(changed(config, accumulate=n), experiment=f"parts{n}").metrics[0] for n in (1, 4))
+    assert parts["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-4)
+    assert parts["val_loss"] == pytest.approx(whole["val_loss"], rel=1e-3)
