@@ -2,9 +2,9 @@
 
 Why it is fast: a photo is decoded into a buffer that its thread keeps. A fresh one of 0.8 MB is mapped by the kernel,
 zeroed page by page and handed back afterwards, which can cost half as much again as the decoding itself. No more of a
-photo is decoded than its crop needs: from the top down to the crop's last row. A crop is resized by OpenCV where it
-grows, and by torch's vectorised antialiasing filter where it shrinks: as smooth as OpenCV's area average, in a third of
-its time.
+photo is decoded than its crop needs: from the top down to the crop's last row. A crop is halved as long as that is
+enough, by averages that OpenCV makes eight at a time, and then interpolated: a fifth of the time of its general area
+average.
 """
 
 import threading
@@ -189,10 +189,17 @@ def _decode_by_opencv(data: bytes | memoryview, half_size: bool, out: Image | No
 def resize(
     image: Image, width: int, height: int, interpolation: Interpolation = "bilinear", *, out: Image | None = None
 ) -> Image:
-    """The resize of the training crops, into `out` where given: without a filter where neither side shrinks, since
-    there is nothing to average then; otherwise as `resize_antialiased`."""
-    if image.shape[0] > height or image.shape[1] > width or image.shape[:2] == (height, width):
-        return resize_antialiased(image, width, height, interpolation, out=out)
+    """The fast resize of the training crops, into `out` where given: averages of 2 x 2 pixels as long as half the size
+    is enough, then `interpolation`. So no pixel is left out, which is what would alias."""
+    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
+        half_height, half_width = image.shape[0] // 2, image.shape[1] // 2
+        even = image[: 2 * half_height, : 2 * half_width]  # OpenCV is fast where the factor is exactly two
+        image = np.asarray(cv2.resize(even, (half_width, half_height), interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[:2] == (height, width):
+        if out is None:
+            return image
+        out[...] = image
+        return out
     method = cv2.INTER_CUBIC if interpolation == "bicubic" else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), dst=out, interpolation=method), dtype=np.uint8)
 
