@@ -88,7 +88,8 @@ def test_scores_are_of_the_last_epoch_and_those_of_training(same: list[Path]) ->
     last = member.rows[-1]
     assert member.scores.macro_f1 == pytest.approx(last["macro_f1"], abs=1e-6)
     assert member.scores.top1 == pytest.approx(last["top1"])
-    assert member.scores.loss == pytest.approx(last["val_loss"], rel=1e-3)
+    # Predictions are of folded weights in the native precision, where training evaluates under autocast.
+    assert member.scores.loss == pytest.approx(last["val_loss"], rel=1e-2)
     assert member.best_macro_f1 == max(row["macro_f1"] for row in member.rows)
     assert (member.run.folder / "predictions/val-none-last.npz").exists()
 
