@@ -13,9 +13,9 @@ from corolla.cli import run_command
 from corolla.data.flowers import Flowers
 from corolla.data.index import load_index
 from corolla.data.loader import EvalBatches
-from corolla.data.transforms import EvalTransform
-from corolla.evaluation.classifier import Classifier
-from corolla.evaluation.tta import average_views
+from corolla.data.views import ViewsTransform
+from corolla.evaluation.tta import average_views, parse_tta
+from corolla.evaluation.view_classifier import ViewClassifier
 from corolla.models.normalise import Normalise
 from corolla.training.checkpoint import load_checkpoint, rebuild_model
 from corolla.training.run import Run, data_of
@@ -78,28 +78,27 @@ def reduced_precision_agrees(folder: Path) -> None:
     run = Run(folder)
     index = load_index(data_of(run), run.config.size)
     model, description = rebuild_model(load_checkpoint(run.best))
-    plain = Normalise(description.preprocessing, channels_last=False)
-    train = dataclasses.replace(description.config.train, precision="bf16")
-    config = dataclasses.replace(description.config, train=train)
-    fast = Classifier(
-        rebuild_model(load_checkpoint(run.best))[0],
-        dataclasses.replace(description, config=config),
-        torch.device("cpu"),
-    )
-    views = EvalTransform(
+    views = ViewsTransform(
         description.input_size,
+        parse_tta("ten-crop"),
         crop_fraction=description.preprocessing.crop_fraction,
         interpolation=description.preprocessing.interpolation,
-        tta="ten-crop",
+        augment=description.config.augment,
     )
+    plain = Normalise(description.preprocessing, channels_last=False)
+    train = dataclasses.replace(description.config.train, precision="bf16")
+    described = dataclasses.replace(description, config=dataclasses.replace(description.config, train=train))
+    reduced, _ = rebuild_model(load_checkpoint(run.best))
+    fast = ViewClassifier(reduced, described, views, device=torch.device("cpu"), batch_size=80)
     probabilities: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
     with torch.inference_mode():
         for split in ("val", "test"):
             photos = Flowers(index, split, views)
             for keys in EvalBatches(len(photos), 8):
-                images = photos.batch(keys).images.flatten(0, 1)
-                for rows, logits in zip(probabilities, (model(plain(images)), fast(images)), strict=True):
-                    rows.append(average_views(logits.unflatten(0, (len(keys), 10))))
+                images = photos.batch(keys).images
+                crops = views.split(images)[0]
+                probabilities[0].append(average_views(model(plain(crops.flatten(0, 1))).unflatten(0, crops.shape[:2])))
+                probabilities[1].append(fast(images))
     exact, quick = (torch.cat(rows) for rows in probabilities)
     differ = exact.argmax(1) != quick.argmax(1)
     assert len(exact) == 680

@@ -57,7 +57,7 @@ def bench_data(
     )
     settings: dict[str, object] = {"data": data.name, "photos": f"{loaded.size} px", "input": f"{side} px"}
     settings |= {"batch": batch_size, "cache": note.removeprefix("cache: ")}
-    return Report("bench data", settings, (decoding,), _stages(photos), chosen)
+    return Report("bench data", settings, (decoding,), _stages(photos, chosen), chosen)
 
 
 def _pipeline(photos: Flowers, workers: int, batch_size: int, device: torch.device) -> Callable[[], float]:
@@ -101,7 +101,7 @@ def _bare_decode(photos: Flowers, threads: int) -> Callable[[], float]:
     return turn
 
 
-def _stages(photos: Flowers) -> dict[str, float]:
+def _stages(photos: Flowers, device: torch.device) -> dict[str, float]:
     """Microseconds an image of each part, alone on one core, in the order in which it is done."""
     transform = photos.transform
     assert isinstance(transform, TrainTransform)
@@ -134,14 +134,15 @@ def _stages(photos: Flowers) -> dict[str, float]:
     whole = microseconds(lambda _: photos.fill(keys, out), [None]) / len(rows)
     done_there = sum(stages.values()) - stages["read (a copy of the file's bytes)"]
     stages["collate (what a batch adds)"] = max(0.0, whole - done_there)
-    stages["transfer (uint8 to the device)"] = _transfer_us(out)
+    stages["transfer (uint8 to the device)"] = _transfer_us(out, device)
     return stages
 
 
-def _transfer_us(images: np.ndarray) -> float:
+def _transfer_us(images: np.ndarray, device: torch.device) -> float:
     """Microseconds an image; nothing where the CPU computes."""
-    device = choose_device("auto")
     if device.type == "cpu":
         return 0.0
     batch = torch.from_numpy(images)
+    batch = batch.pin_memory() if device.type == "cuda" else batch
+    batch.to(device)
     return 1e6 / images_per_s(len(batch), lambda: batch.to(device), device)

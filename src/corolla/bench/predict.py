@@ -18,6 +18,7 @@ from corolla.data.loader import EvalBatches, load_batches
 from corolla.data.stats import data_statistics
 from corolla.data.transforms import EvalTransform
 from corolla.device import choose_device, num_workers
+from corolla.errors import UserError
 from corolla.evaluation.classifier import Classifier
 from corolla.evaluation.tta import average_views
 from corolla.experiments import find_experiment
@@ -66,6 +67,8 @@ def bench_predict(
     transform = EvalTransform(config.input_size, crop_fraction=preprocessing.crop_fraction, tta="ten-crop")
     photos = Flowers(loaded, "val", transform)
     num_photos = min(len(photos), 20 * PHOTOS) // PHOTOS * PHOTOS
+    if not num_photos:
+        raise UserError(f"{data}: {len(photos)} val photos are too few to measure with; {PHOTOS} at least are needed")
     ours = (
         "corolla, ten-crop",
         _pipeline(photos, classify, num_photos, num_workers(workers, chosen), chosen),

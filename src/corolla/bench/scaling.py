@@ -59,6 +59,7 @@ def bench_scaling(
     Raises:
         UserError: no such experiment or data.
     """
+    find_experiment(experiment)  # a name that does not exist is told before anything is measured
     places = {"data": data, "size": size, "batch_size": batch_size, "pairs": pairs, "index": index, "device": device}
     streaming = bench_data(**places, input_size=input_size, workers=workers)
     training = bench_train(experiment, **places, input_size=input_size, workers=workers, cache=cache, compile=compile)
@@ -68,7 +69,7 @@ def bench_scaling(
     pipeline, loop = streaming.comparisons[0], training.comparisons[0]
     model = build_model(find_experiment(experiment).model, len(loaded.class_names), input_size or loaded.size)
     here = Machine(
-        data_us=(workers or cores) / Spread.of(pipeline.ours_per_s).median * 1e6,
+        data_us=(cores if workers is None else max(1, workers)) / Spread.of(pipeline.ours_per_s).median * 1e6,
         step_us=1e6 / Spread.of(loop.reference_per_s).median,
         batch_size=batch_size,
         jpeg_bytes=float(split.length.mean()),

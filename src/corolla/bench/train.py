@@ -57,11 +57,15 @@ def bench_train(
     """
     loaded, chosen = load_index(data, size, index), choose_device(device)
     base = find_experiment(experiment)
+    batch_size = min(batch_size, len(loaded.splits["train"]))
+    torch.backends.cudnn.benchmark = True  # as in training
     config = dataclasses.replace(
         base,
         input_size=input_size or loaded.size,
         optim=dataclasses.replace(base.optim, lr=LR),
-        train=dataclasses.replace(base.train, batch_size=batch_size, compile=compile),
+        augment=dataclasses.replace(base.augment, start_size=None),
+        # What the bare step has no counterpart of, and what changes in the course of a run.
+        train=dataclasses.replace(base.train, batch_size=batch_size, compile=compile, accumulate=1, head_epochs=0),
     )
     learner = new_learner(config, loaded, chosen, data_statistics(loaded, ("train",), cache=index).color)
     photos, _ = data_sets(learner, config, loaded)

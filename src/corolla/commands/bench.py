@@ -45,6 +45,8 @@ def bench(
     """
     if pairs < 1 or batch_size < 2 or (workers is not None and workers < 0):
         raise UserError("--pairs must be at least 1, --batch-size at least 2, --workers at least 0")
+    if input_size is not None and input_size < 1:
+        raise UserError(f"--input-size {input_size}: at least 1 is expected")
     if experiment is not None and what == "data":
         raise UserError(f"bench data measures no network: leave {experiment} out")
     if what == "data":

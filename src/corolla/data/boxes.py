@@ -15,7 +15,7 @@ def resnet_box(width: int, height: int, *, sides: tuple[int, int], size: int, rn
     """
     low, high = (round(side * size / 224) for side in sides)
     shorter = max(size, int(rng.integers(low, high, endpoint=True)))
-    side = min(width, height, round(size * min(width, height) / shorter))
+    side = min(width, height, max(1, round(size * min(width, height) / shorter)))
     return (*(int(rng.integers(0, room, endpoint=True)) for room in (width - side, height - side)), side, side)  # pyright: ignore[reportReturnType]
 
 

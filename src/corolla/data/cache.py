@@ -85,10 +85,15 @@ class MappedPixels:
     def __getitem__(self, i: int) -> Image | None:
         if not self.good[i]:
             return None
+        return self.pixels[self.offset[i] : self.offset[i + 1]].reshape(self.height[i], -1, 3)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """All of them, in a row; mapped on first use."""
         if self._pixels is None:
             # "c": whoever writes to it has a page of its own; torch warns of memory that cannot be written.
             self._pixels = np.asarray(np.memmap(self.path, np.uint8, "c"))
-        return self._pixels[self.offset[i] : self.offset[i + 1]].reshape(self.height[i], -1, 3)
+        return self._pixels
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pixels": None}
@@ -113,7 +118,8 @@ class _Place:
         try:
             with np.load(self.table, allow_pickle=False) as table:
                 kept = MappedPixels(self.pixels, table["height"], table["width"], table["good"])
-            whole = len(kept.height) == num_photos and self.pixels.stat().st_size == kept.offset[-1]
+            # Mapped here, so that workers inherit it, whatever happens to the file's name meanwhile.
+            whole = len(kept.height) == num_photos and len(kept.pixels) == kept.offset[-1]
         except Exception:  # not there, cut, overwritten: whatever it is, it is made again
             return None
         return kept if whole else None
@@ -157,8 +163,9 @@ def _shapes(photos: Flowers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Height and width in which each photo is kept, from its header; 0 where it has none."""
     shapes = np.zeros((len(photos), 2), np.int64)
     for i in range(len(photos)):
+        jpeg = photos.jpeg(i)
         with contextlib.suppress(ValueError):
-            shapes[i] = photos.stored.shape(*jpeg_shape(photos.jpeg(i)))
+            shapes[i] = photos.stored.shape(*jpeg_shape(jpeg))
     return shapes[:, 0], shapes[:, 1]
 
 
@@ -211,8 +218,9 @@ def _decode_all(photos: Flowers, layout: MappedPixels, stopped: Callable[[], boo
     def decode(i: int) -> None:
         if layout.good[i] and not stopped():
             out = pixels[layout.offset[i] : layout.offset[i + 1]].reshape(layout.height[i], -1, 3)
+            jpeg = photos.jpeg(i)
             with contextlib.suppress(ValueError):
-                decode_stored(photos.jpeg(i), photos.stored, out)
+                decode_stored(jpeg, photos.stored, out)
                 good[i] = True
 
     title = f"decode {photos.split.name}"

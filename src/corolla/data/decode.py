@@ -7,12 +7,14 @@ enough, by averages that OpenCV makes eight at a time, and then interpolated: a 
 average.
 """
 
+import io
 import threading
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
 
@@ -119,8 +121,8 @@ def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
     try:
         simplejpeg.decode_jpeg(shortened, "RGB", fastdct=False, fastupsample=False, buffer=top)
     except ValueError as error:
-        if STOPPED_EARLY not in str(error):  # the pixels are there all the same, and nothing else was wrong up to here
-            raise
+        if STOPPED_EARLY not in str(error):  # else the pixels are there, and nothing else was wrong up to here
+            return decode_jpeg(data, out=out)[:rows]  # says what is wrong, or that nothing is
     return top[:rows]
 
 
@@ -151,7 +153,11 @@ def jpeg_shape(data: bytes | memoryview) -> tuple[int, int]:
         ValueError: the bytes are not a JPEG.
     """
     if simplejpeg is None:
-        return decode_jpeg(data).shape[:2]
+        try:
+            with PIL.Image.open(io.BytesIO(data)) as header:
+                return header.height, header.width
+        except OSError:
+            raise ValueError("the bytes are not a JPEG") from None
     height, width, *_ = simplejpeg.decode_jpeg_header(data)
     return int(height), int(width)
 
@@ -178,6 +184,7 @@ def _decode_by_opencv(data: bytes | memoryview, half_size: bool, out: Image | No
     # It fills up a JPEG that is cut short without a word, so the end's marker is looked for.
     whole = bytes(data[-2:]) == b"\xff\xd9"
     flag = cv2.IMREAD_REDUCED_COLOR_2 if half_size else cv2.IMREAD_COLOR
+    flag |= cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if whole else None
     if pixels is None:
         raise ValueError("the bytes are not a whole JPEG")

@@ -156,8 +156,9 @@ class Flowers(Dataset[Sample]):
         ready = self.decoded[i] if self.decoded is not None else None
         if ready is not None:
             return ready.copy()
+        jpeg = self.jpeg(i)  # a file that is gone is no photo that does not decode
         try:
-            return decode_stored(self.jpeg(i), self.stored).copy()
+            return decode_stored(jpeg, self.stored).copy()
         except ValueError as error:
             return self._stand_in(i, error)
 
@@ -169,8 +170,8 @@ class Flowers(Dataset[Sample]):
         if image is not None:
             transform.apply(image, transform.draw(image.shape[0], image.shape[1], rng), rng, out)
             return
+        jpeg = self.jpeg(i)
         try:
-            jpeg = self.jpeg(i)
             box = transform.draw(*self.stored.shape(*jpeg_shape(jpeg)), rng)
             # A photo that a grey one may stand in for is decoded whole, so that its damage is found in any crop.
             rows = box[1] + box[3] if self.bad_images == "stop" else None

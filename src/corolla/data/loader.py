@@ -228,7 +228,7 @@ def _copied_ahead(made: Iterable[Batch], device: torch.device) -> Generator[Batc
     for batch in made:
         with torch.cuda.stream(side):
             images = batch.images.pin_memory().to(device, non_blocking=True)
-            copied = Batch(images, batch.labels.to(device, non_blocking=True), batch.indices)
+            copied = Batch(images, batch.labels.pin_memory().to(device, non_blocking=True), batch.indices)
         arrived = torch.cuda.Event()
         arrived.record(side)
         if waiting is not None:

@@ -14,7 +14,7 @@ from corolla.data.flowers import Flowers
 from corolla.data.index import Index, Split, load_index
 from corolla.data.sheet import MAX_CELL, MIN_CELL, contact_sheet
 from corolla.data.stats import data_statistics
-from corolla.data.transforms import TrainTransform, needs_statistics
+from corolla.data.transforms import TrainTransform, needs_statistics, stored_as
 from corolla.data.views import ViewsTransform
 from corolla.errors import UserError
 from corolla.evaluation.predictions import TTA
@@ -82,7 +82,7 @@ def show_augmented(
         needed = needs_statistics(config.augment)
         colors = data_statistics(index, ("train",), cache=config.index).color if needed else None
         transform = TrainTransform(config.augment, size, statistics=colors, interpolation=interpolation)
-        photos = Flowers(index, "train", transform, seed=config.train.seed)
+        photos = Flowers(index, "train", transform, seed=config.train.seed, stored=stored_as(config.pipeline))
     else:
         transform = ViewsTransform(
             size,
@@ -91,7 +91,7 @@ def show_augmented(
             interpolation=interpolation,
             augment=config.augment,
         )
-        photos = Flowers(index, "val", transform)
+        photos = Flowers(index, "val", transform, stored=stored_as(config.pipeline))
     tiles, titles = [], []
     for row in np.linspace(0, len(photos) - 1, min(NUM_PHOTOS, len(photos)), dtype=int).tolist():
         name = f"{photos.split.label[row]} {index.class_names[photos.split.label[row]]}"

@@ -16,7 +16,7 @@ from corolla.data.loader import EvalBatches, load_batches
 from corolla.data.transforms import stored_as
 from corolla.data.views import ViewsTransform
 from corolla.device import choose_device, num_workers
-from corolla.errors import UserError
+from corolla.errors import Failure, UserError
 from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
 from corolla.evaluation.tta import Average, Views, parse_tta
 from corolla.evaluation.view_classifier import ViewClassifier
@@ -130,4 +130,9 @@ def _probabilities(
         for batch in batches:
             probabilities[batch.indices.numpy()] = classify(batch.images).cpu().numpy()
             bar.update(len(batch.images))
+    if not np.isfinite(probabilities).all():
+        raise Failure(
+            f"the network gives no finite probabilities for {photos.split.name}: its numbers are too large for this "
+            "device's precision; use --device cpu, or train with --train.precision fp32"
+        )
     return probabilities

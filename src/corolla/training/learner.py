@@ -111,8 +111,11 @@ class Learner:
         """Wait for the device, and bring the epoch's sum of losses to `progress`.
 
         Raises:
-            NotFinite: a step since the start had a loss or gradient that is not.
+            NotFinite: a step since the start had a loss or gradient that is not, or the weights are not any more.
         """
+        # A gradient may overflow where the loss did not, and nothing else would tell before the weights are saved.
+        norm = nn.utils.get_total_norm(list(self.model.parameters()))
+        self.tally.check(norm, self.progress.step, what=2)
         self.progress.loss_sum = self.tally.loss_sum()
 
     def next_epoch(self) -> None:

@@ -71,7 +71,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], s
     Args:
         saved: an optimizer over the same parameters, in the groups of the checkpoint's config; it is used up.
     """
-    saved.load_state_dict(state)
+    groups = [{**group, "fused": True} for group in state["param_groups"]]  # older checkpoints' were not
+    saved.load_state_dict({**state, "param_groups": groups})
     optimizer.state.update(saved.state)
 
 
@@ -82,16 +83,15 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def complete_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Momentum 0 for what begins to learn later than others of its group; call it before a step.
+    """Momentum 0 for what begins to learn; call it before a step.
 
-    From 0 the first step is what it is without a buffer; but torch's fused SGD wants the buffers of all or of none.
+    From 0 the first step is what it is without a buffer. But torch's fused SGD wants the buffers of all of a group or
+    of none, and leaves what is in their memory where a first step is not finite and therefore left out.
     """
     for group in optimizer.param_groups:
         if group.get("momentum"):
-            learning = [p for p in group["params"] if p.grad is not None]
-            new = [p for p in learning if optimizer.state[p].get("momentum_buffer") is None]
-            if len(new) < len(learning):
-                for parameter in new:
+            for parameter in group["params"]:
+                if parameter.grad is not None and optimizer.state[parameter].get("momentum_buffer") is None:
                     optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 

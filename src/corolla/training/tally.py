@@ -4,14 +4,14 @@ import torch
 
 
 class NotFinite(RuntimeError):
-    """The loss or the gradient of a step is not finite; neither it nor any later step has changed a weight."""
+    """The loss or the gradient of a step is not finite, or the weights after it; nothing was saved since."""
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(what)
         self.step = step
 
 
-WHAT = ("loss is", "gradient's norm is")
+WHAT = ("loss is", "gradient's norm is", "weights' norm is")
 
 
 class Tally:
