@@ -202,3 +202,19 @@ def test_options_and_suffixes_say_the_same(run: Run) -> None:
 def test_options_out_of_range_are_told(how: dict[str, Any], message: str, run: Run) -> None:
     with pytest.raises(UserError, match=message):
         predict(run, "none", **how)
+
+
+def test_close_calls_are_made_in_fp32(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network after two short epochs is sure of little: every photo is close, and comes out as fp32 has it."""
+    reduced = dataclasses.replace(tiny_config, train=dataclasses.replace(tiny_config.train, precision="bf16", epochs=1))
+    run = train(reduced)
+    monkeypatch.setattr("corolla.evaluation.view_classifier.CLOSE", 1.1)
+    close = predict(run, "ten-crop", split="val")
+    run.predictions("val", "ten-crop").unlink()
+    monkeypatch.setattr("corolla.evaluation.view_classifier.CLOSE", 0.0)
+    reduced_only = predict(run, "ten-crop", split="val")
+    run.predictions("val", "ten-crop").unlink()
+    monkeypatch.setattr("corolla.evaluation.classifier.choose_precision", lambda *_: "fp32")
+    exact = predict(run, "ten-crop", split="val")
+    assert np.allclose(close, exact, atol=1e-6)
+    assert not np.allclose(reduced_only, exact, atol=1e-6)

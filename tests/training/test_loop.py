@@ -224,6 +224,25 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     assert load_checkpoint(tiny_config.runs / "custom-seed0" / "last.pt")["progress"]["step"] == 5
 
 
+def test_weights_that_are_not_finite_are_not_saved(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient may overflow where the loss did not."""
+    step, calls = torch.optim.SGD.step, 0
+
+    def overflowing(self: torch.optim.SGD) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 10:  # the last step of the second epoch: nothing but a look at the weights tells
+            self.param_groups[0]["params"][0].grad.fill_(math.inf)
+        step(self)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", overflowing)
+    with pytest.raises(TrainingFailed, match=r"weights' norm is (nan|inf)"):
+        train(tiny_config)
+    content = load_checkpoint(tiny_config.runs / "custom-seed0" / "last.pt")
+    assert content["progress"]["step"] == 5
+    assert all(torch.isfinite(tensor).all() for tensor in content["model"].values())
+
+
 def test_a_bad_image_stops_the_run_or_is_grey(tiny_config: Config, tmp_path: Path) -> None:
     data, line = break_first_jpeg(tmp_path / "broken")
     config = dataclasses.replace(tiny_config, data=data)

@@ -13,6 +13,7 @@ from corolla.config import OptimConfig
 from corolla.errors import UserError
 from corolla.models.resnet import ResNet
 from corolla.training.optim import (
+    complete_momentum,
     learning_rate,
     make_optimizer,
     num_plateaus,
@@ -148,3 +149,21 @@ def test_adamw_and_nesterov() -> None:
     model = nn.Linear(2, 2)
     assert isinstance(make_optimizer(model, OptimConfig(name="adamw")), torch.optim.AdamW)
     assert make_optimizer(model, OptimConfig(nesterov=True)).param_groups[0]["nesterov"]
+
+
+def test_a_first_step_that_is_left_out_leaves_no_trace() -> None:
+    """As fp16 does it while its scale is too large; torch's own buffers would hold what was in their memory."""
+    weights: list[torch.Tensor] = []
+    for left_out in (True, False):
+        torch.manual_seed(0)
+        model = nn.Linear(64, 64)
+        optimizer = make_optimizer(model, OptimConfig(lr=0.1))
+        images = torch.randn(8, 64)
+        for found_inf in (1.0, 0.0, 0.0) if left_out else (0.0, 0.0):
+            optimizer.zero_grad()
+            model(images).square().mean().backward()
+            complete_momentum(optimizer)
+            optimizer.found_inf = torch.tensor(found_inf)  # pyright: ignore[reportAttributeAccessIssue]
+            optimizer.step()
+        weights.append(model.weight.detach().clone())
+    assert torch.equal(*weights)
