@@ -56,7 +56,7 @@ def bench_data(
         pairs=pairs,
     )
     settings: dict[str, object] = {"data": data.name, "photos": f"{loaded.size} px", "input": f"{side} px"}
-    settings |= {"batch": batch_size, "cache": note.removeprefix("cache: ")}
+    settings |= {"batch": batch_size, "cache": note.removeprefix("cache: ").split(" in ")[0]}
     return Report("bench data", settings, (decoding,), _stages(photos, chosen), chosen)
 
 

@@ -87,7 +87,7 @@ def bench_train(
             run_steps(learner, run, config, turns, log, stop, check_val=lambda: None, length=10**9)
     settings: dict[str, object] = {"experiment": experiment, "data": data.name, "input": f"{config.input_size} px"}
     settings |= {"batch": batch_size, "precision": learner.precision, "workers": processes}
-    settings["cache"] = note.removeprefix("cache: ")
+    settings["cache"] = note.removeprefix("cache: ").split(" in ")[0]
     comparison = Comparison("training loop", "bare step", tuple(turns.ours[1:]), tuple(turns.bare[1:]))
     return Report("bench train", settings, (comparison,), turns.stages_us(learner, batch), chosen)
 
