@@ -1,7 +1,7 @@
 """bench: corolla's own speed."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -49,51 +49,23 @@ def bench(
         raise UserError(f"--input-size {input_size}: at least 1 is expected")
     if experiment is not None and what == "data":
         raise UserError(f"bench data measures no network: leave {experiment} out")
+    common: dict[str, Any] = {"data": data, "size": size, "input_size": input_size, "workers": workers}
+    common |= {"pairs": pairs, "device": device, "index": index}
     if what == "data":
         from corolla.bench.data import bench_data
 
-        report = bench_data(
-            data,
-            size=size,
-            input_size=input_size,
-            workers=workers,
-            batch_size=batch_size,
-            cache=cache or "off",
-            pairs=pairs,
-            device=device,
-            index=index,
-        )
+        report = bench_data(**common, batch_size=batch_size, cache=cache or "off")
     elif what == "predict":
         from corolla.bench.predict import bench_predict
 
-        report = bench_predict(
-            experiment or "lite0_scratch",
-            data=data,
-            size=size,
-            input_size=input_size,
-            workers=workers,
-            pairs=pairs,
-            device=device,
-            index=index,
-        )
+        report = bench_predict(experiment or "lite0_scratch", **common)
     else:
         from corolla.bench.scaling import bench_scaling
         from corolla.bench.train import bench_train
 
         measure = bench_train if what == "train" else bench_scaling
-        report = measure(
-            experiment or "resnet50",
-            data=data,
-            size=size,
-            input_size=input_size,
-            workers=workers,
-            batch_size=batch_size,
-            cache=cache or "auto",
-            pairs=pairs,
-            device=device,
-            compile=compile,
-            index=index,
-        )
+        common |= {"batch_size": batch_size, "cache": cache or "auto", "compile": compile}
+        report = measure(experiment or "resnet50", **common)
     print("\n".join(report.lines()))
     if json is not None:
         json.write_text(report.json(), encoding="utf-8")

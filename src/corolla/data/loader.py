@@ -2,7 +2,7 @@
 
 Why it is fast: a worker decodes and crops each photo straight into its place in shared memory that is used again and
 again, so that nothing is pickled, copied or put together, and no fresh pages have to be had from the kernel. (Threads
-were measured as well: they wait for Python's lock, and made a third of the batches at 64 px.) To a GPU a batch goes as
+were measured as well: they wait for Python's lock, and made less than half as many at 64 px.) To a GPU a batch goes as
 it is, uint8, from pinned memory and on a stream of its own, while the network works on the one before.
 
 What is in a batch is decided here, in the main process: it is a list of (epoch, index) keys, so neither the number of
