@@ -1,6 +1,7 @@
 """The training loss against its formulas, and what a teacher does to a run."""
 
 import dataclasses
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,20 @@ def teacher(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(one_epoch(config, batch_size=20, seed=1), experiment="teacher")
 
 
+def stopped_at_step_3(config: Config, monkeypatch: pytest.MonkeyPatch, experiment: str = "custom") -> None:
+    update = Learner.update
+
+    def stopping(self: Learner, *args: Any) -> torch.Tensor:
+        result = update(self, *args)
+        if self.progress.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "update", stopping)
+        assert train(config, experiment=experiment).state == "stopped"
+
+
 def test_a_teacher_sees_pixels_as_its_own_weights_need_them(teacher: Run, tmp_path: Path) -> None:
     content = load_checkpoint(teacher.best)
     content["preprocessing"] |= {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
@@ -133,20 +148,26 @@ def test_a_taught_run_is_another_and_resumes_exactly(
     untaught = train(changed(config, "train", teacher=""), experiment="untaught")
     assert taught.metrics[0]["train_loss"] != pytest.approx(untaught.metrics[0]["train_loss"], rel=1e-3)
     assert taught.config.train == config.train
-    update = Learner.update
-
-    def stopping(self: Learner, *args: Any) -> torch.Tensor:
-        result = update(self, *args)
-        if self.progress.step == 3:
-            signal.raise_signal(signal.SIGTERM)
-        return result
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "update", stopping)
-        assert train(config, experiment="stopped").state == "stopped"
+    stopped_at_step_3(config, monkeypatch, experiment="stopped")
     resumed = train(changed(config, "pipeline", workers=1), experiment="stopped")
     assert resumed.metrics == taught.metrics
     assert same_content(resumed.last, taught.last)
+
+
+def test_a_teacher_that_has_changed_since_is_refused(
+    teacher: Run, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path says little: a teacher that trains on writes another best.pt there."""
+    shutil.copy(teacher.best, tmp_path / "teacher.pt")
+    config = one_epoch(tiny_config, teacher=str(tmp_path / "teacher.pt"))
+    stopped_at_step_3(config, monkeypatch)
+    content = load_checkpoint(teacher.best)
+    content["model"]["fc.bias"] += 1
+    torch.save(content, tmp_path / "teacher.pt")
+    with pytest.raises(UserError, match=r"teacher.pt: is not the checkpoint that this run has learned from so far"):
+        train(config)
+    shutil.copy(teacher.best, tmp_path / "teacher.pt")
+    assert train(config).state == "done"
 
 
 def test_a_teacher_of_other_classes_is_refused(teacher: Run, tiny_config: Config, tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def predict(
         tta: the views that are averaged: none (centre), flip, ten-crop, multi-scale (the whole photo at five sizes) or
             random-8 (crops as in training, here 8), also several joined by +, such as ten-crop+multi-scale.
         crop_fraction: of the crops, 1.0: the whole square photo; default: the weights' own.
-        view_size: pixels a side that the network sees; default: as in training. Larger is often better (Touvron et al.
-            2019).
+        view_size: pixels a side that the network sees; default: as in training. Somewhat larger makes up for training
+            crops, which show flowers larger (Touvron et al. 2019).
         average: the views' probabilities (default) or logits.
         checkpoint: best (chosen on val) or last.
         data: the data folder; default: the one the run was trained with.

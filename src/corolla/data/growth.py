@@ -16,6 +16,11 @@ def size_of_epoch(config: AugmentConfig, size: int, epoch: int, epochs: int) -> 
     return config.start_size + int((size - config.start_size) * epoch / growing) // step * step
 
 
+def sizes_of_run(config: AugmentConfig, size: int, epochs: int) -> list[int]:
+    """All sizes of a run's training images, ascending; the last is the input size, where evaluation always is."""
+    return sorted({size_of_epoch(config, size, epoch, epochs) for epoch in range(epochs)} | {size})
+
+
 def refuse_shrinking(config: AugmentConfig, size: int) -> None:
     """UserError if the images would not grow."""
     if config.start_size is not None and config.start_size > size:

@@ -32,7 +32,8 @@ class Course:
     """Epochs before which schedule step or plateau has lowered the learning rate; cosine falls all the time."""
     train_loss: float
     val_loss: float
-    """Of the last epoch. The training loss has augmentation and, where it is on, label smoothing in it."""
+    """Of the last epoch. The training loss is of augmented images, with all that the recipe has in it (label smoothing,
+    mixing, class weights, distillation)."""
 
     @property
     def gap(self) -> float:

@@ -45,6 +45,8 @@ class Description:
     preprocessing: Preprocessing
     fingerprint: dict[str, str]
     """Split to fingerprint of the data it was trained and validated on."""
+    teacher: str | None = None
+    """SHA-256 of the checkpoint that --train.teacher names; None without one."""
 
 
 def save_checkpoint(
@@ -66,6 +68,7 @@ def save_checkpoint(
         "class_names": list(description.class_names),
         "preprocessing": asdict(description.preprocessing),
         "fingerprint": description.fingerprint,
+        "teacher": description.teacher,
         "progress": asdict(progress),
         "model": model.state_dict(),
         "ema": ema.state_dict() if ema is not None else None,
@@ -107,6 +110,7 @@ def describe_checkpoint(content: dict[str, Any]) -> Description:
         class_names=tuple(content["class_names"]),
         preprocessing=preprocessing,
         fingerprint=content["fingerprint"],
+        teacher=content.get("teacher"),  # checkpoints of early versions do not say
     )
 
 

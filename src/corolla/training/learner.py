@@ -217,7 +217,9 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     preprocessing = before.preprocessing
     if config.augment.crop_fraction is not None:
         preprocessing = dataclasses.replace(preprocessing, crop_fraction=config.augment.crop_fraction)
-    description = dataclasses.replace(before, config=config, input_size=config.input_size, preprocessing=preprocessing)
+    description = dataclasses.replace(
+        before, config=config, input_size=config.input_size, preprocessing=preprocessing, teacher=None
+    )
     learner = _assemble(description, progress, model, device, index)
     if learner.ema is not None and content["ema"] is not None:
         learner.ema.module.load_state_dict(content["ema"])
@@ -258,6 +260,9 @@ def _assemble(
     model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
     precision = choose_precision(config.train.precision, device)
     teacher = Teacher(config.train, index.class_names, device, precision) if config.train.teacher else None
+    if teacher is not None:
+        teacher.refuse_change(description.teacher)
+        description = dataclasses.replace(description, teacher=teacher.digest)
     refuse_sizes(config, description.input_size, device, model=model, teacher=teacher and teacher.model)
     # The warm-up keeps the random first weights out of the average of a short run.
     ema = ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None

@@ -4,24 +4,24 @@ import torch
 from torch import nn
 
 from corolla.config import Config
-from corolla.data.growth import refuse_shrinking
+from corolla.data.growth import refuse_shrinking, sizes_of_run
 from corolla.errors import UserError
 
 
 def refuse_sizes(
     config: Config, size: int, device: torch.device, *, model: nn.Module, teacher: nn.Module | None
 ) -> None:
-    """Try the smallest and the largest training images on the networks that have not been built for them.
+    """Try training images of every size on the networks that have not been built for them.
 
     Raises:
         UserError: --augment.start-size is no smaller size, or --train.teacher or the network takes one size only.
     """
     refuse_shrinking(config.augment, size)
-    start = config.augment.start_size
-    if start is not None:
-        _refuse(model, start, device, "the network", f"--augment.start-size {start}")
+    sizes = sizes_of_run(config.augment, size, config.train.epochs)
+    for each in sizes[:-1]:
+        _refuse(model, each, device, "the network", f"--augment.start-size {config.augment.start_size}")
     if teacher is not None:
-        for each in {size, start or size}:
+        for each in sizes:
             _refuse(teacher, each, device, "the teacher", f"--train.teacher {config.train.teacher}")
 
 

@@ -7,6 +7,7 @@ import torch
 from corolla.config import TrainConfig
 from corolla.device import Precision, autocast
 from corolla.errors import UserError
+from corolla.files import sha256
 from corolla.models.normalise import Normalise
 from corolla.training.checkpoint import load_checkpoint, rebuild_model
 
@@ -21,10 +22,12 @@ class Teacher:
         Raises:
             UserError: --train.teacher names no checkpoint, or one of other classes.
         """
+        self.name = config.teacher
         path = Path(config.teacher).expanduser()
         path = path / "best.pt" if path.is_dir() else path
         if not path.is_file():
             raise UserError(f"--train.teacher {config.teacher}: there is no checkpoint at {path}; name a run's folder")
+        self.digest = sha256(path)
         model, description = rebuild_model(load_checkpoint(path))
         if description.class_names != class_names:
             raise UserError(
@@ -35,6 +38,14 @@ class Teacher:
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
         self.normalise = Normalise(description.preprocessing, channels_last=config.channels_last).to(device)
+
+    def refuse_change(self, digest: str | None) -> None:
+        """UserError if the run has learned from another checkpoint so far, the one with this SHA-256."""
+        if digest not in (None, self.digest):
+            raise UserError(
+                f"--train.teacher {self.name}: is not the checkpoint that this run has learned from so far "
+                f"(SHA-256 {digest[:12]}, now {self.digest[:12]}); put that one back, or choose another --run-name"
+            )
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
