@@ -4,8 +4,10 @@ import dataclasses
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from corolla.commands.study import runs
 from corolla.config import Config
 from corolla.errors import UserError
 from corolla.experiments import find_experiment
@@ -39,13 +41,13 @@ def with_seed(seed: int, epochs: int = 3) -> Config:
 
 
 def test_every_state_is_told(tiny_config: Config, tmp_path: Path) -> None:
-    runs = tiny_config.runs
+    folder = tiny_config.runs
     train(dataclasses.replace(tiny_config, run_name="done"), experiment="tiny")
-    make_run(runs, "stopped", with_seed(0), [0.1, 0.3]).last.write_bytes((runs / "done/last.pt").read_bytes())
-    make_run(runs, "cut", with_seed(0), [0.1]).last.write_bytes(b"cut")
-    (runs / "broken").mkdir()
-    (runs / "broken/config.json").write_text("{")
-    table = list_runs(runs).set_index("name")
+    make_run(folder, "stopped", with_seed(0), [0.1, 0.3]).last.write_bytes((folder / "done/last.pt").read_bytes())
+    make_run(folder, "cut", with_seed(0), [0.1]).last.write_bytes(b"cut")
+    (folder / "broken").mkdir()
+    (folder / "broken/config.json").write_text("{")
+    table = list_runs(folder).set_index("name")
     assert table["state"].to_dict() == {"broken": "damaged", "cut": "damaged", "done": "done", "stopped": "stopped"}
     assert (table.loc["stopped", "best F1"], table.loc["stopped", "at"], table.loc["stopped", "minutes"]) == (
         0.3,
@@ -53,9 +55,17 @@ def test_every_state_is_told(tiny_config: Config, tmp_path: Path) -> None:
         1.5,
     )
     assert "config.json" in table.loc["broken", "fault"]
-    assert list_runs(runs, state="damaged")["name"].tolist() == ["broken", "cut"]
-    assert list_runs(runs, experiment="tiny")["name"].tolist() == ["done"]
-    assert list_runs(runs, sort="last F1", reverse=True)["name"].tolist()[0] in ("stopped", "done")
+    assert list_runs(folder, state="damaged")["name"].tolist() == ["broken", "cut"]
+    assert list_runs(folder, experiment="tiny")["name"].tolist() == ["done"]
+    assert list_runs(folder, sort="last F1", reverse=True)["name"].tolist()[0] in ("stopped", "done")
+
+
+def test_the_csv_says_how_each_run_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path, "first", with_seed(1), [0.1, 0.3])
+    assert runs(tmp_path, csv=tmp_path / "out/runs.csv") == 0
+    assert "corolla train" not in capsys.readouterr().out, "a screen is not that wide"
+    (row,) = pd.read_csv(tmp_path / "out/runs.csv").to_dict("records")
+    assert (row["command"], row["seed"]) == ("corolla train resnet18 --size 64 --train.epochs 3", 1)
 
 
 def test_a_run_under_way_is_seen_and_not_disturbed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def runs(
         state: only running, stopped, done or damaged ones.
         sort: a column, such as "last F1" or minutes.
         reverse: the largest first.
-        csv: write the table here as well.
+        csv: write the table here as well, each line with the command that trains such a run.
     """
     from corolla.study.runs import list_runs
 
@@ -33,7 +33,7 @@ def runs(
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(csv, index=False)
-    shown = table.drop(columns=[] if any(table["fault"]) else ["fault"])
+    shown = table.drop(columns=["command"] if any(table["fault"]) else ["command", "fault"])
     for column in ("seed", "px", "epochs", "of", "at"):
         shown[column] = shown[column].astype("Int64")
     print(shown.to_string(index=False, na_rep="", float_format="{:.4f}".format) if len(shown) else "no runs")

@@ -11,11 +11,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from corolla.errors import UserError
+from corolla.study.results import command_of
 from corolla.training.run import Run, is_held_here
 
 RunState = Literal["running", "stopped", "done", "damaged"]
 COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
-COLUMNS += ["minutes", "state", "fault"]
+COLUMNS += ["minutes", "state", "fault", "command"]
 
 
 def list_runs(
@@ -27,6 +28,8 @@ def list_runs(
     reverse: bool = False,
 ) -> pd.DataFrame:
     """A row per run in `folder`; `best F1` is that of epoch `at`, chosen on the val it is scored on.
+
+    `command` trains it again, with another `--train.seed` if need be.
 
     Args:
         experiment: only runs of this one.
@@ -76,6 +79,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "epochs": len(metrics),
         "of": config.train.epochs,
         "minutes": round(timing.get("total_seconds", 0.0) / 60, 1),
+        "command": command_of(run),
     }
     if metrics:
         best = max(metrics, key=lambda line: line["macro_f1"])
