@@ -97,13 +97,42 @@ def lite0_scratch() -> Config:
     )
 
 
+def scratch_best() -> Config:
+    """ResNet-18-D from scratch for few photos: what trained best on one's own, chosen on val.
+
+    corolla train scratch_best --data data --size 64 --input-size 96
+    What to expect: docs/recipes.md.
+    """
+    return Config(
+        model=ModelConfig(name="resnet18", stem="3x3", avg_shortcut=True, zero_gamma=True),
+        augment=AugmentConfig(crop="random-resized", area=(0.25, 1.0), start_size=64),
+        optim=OptimConfig(
+            name="sgd", lr=0.1, nesterov=True, weight_decay=2e-3, decay_norms=False, schedule="cosine", warmup_epochs=2
+        ),
+        train=TrainConfig(epochs=40, batch_size=64, label_smoothing=0.1, ema=0.999),
+    )
+
+
+def transfer_best() -> Config:
+    """EfficientNet-Lite0 from ImageNet weights without network: what trained best by transfer, chosen on val.
+
+    corolla train transfer_best --data data --size 224
+    What to expect: docs/recipes.md.
+    """
+    base = lite0_pretrained()
+    return replace(base, optim=replace(base.optim, lr=0.03), train=replace(base.train, epochs=8, batch_size=32))
+
+
 def _with_model(base: Config, name: str) -> Config:
     return replace(base, model=replace(base.model, name=name))
 
 
 EXPERIMENTS: dict[str, Callable[[], Config]] = {
     make.__name__: make
-    for make in (resnet18, plain34, resnet34, resnet50, resnet50_pretrained, lite0_pretrained, lite0_scratch)
+    for make in (
+        *(resnet18, plain34, resnet34, resnet50, resnet50_pretrained, lite0_pretrained, lite0_scratch),
+        *(scratch_best, transfer_best),
+    )
 }
 
 

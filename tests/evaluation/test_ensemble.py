@@ -269,6 +269,20 @@ def test_the_submissions_json_has_weights_members_and_the_honest_value(tmp_path:
     assert single.val_macro_f1 == 1
 
 
+def test_the_submissions_json_names_data_as_seen_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JSON that is kept with a project says nothing of the machine."""
+    folders = three_members(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/sample_submission.csv").write_text("id,label\n" + "".join(f"{n:09x},0\n" for n in range(12)))
+    (tmp_path / "linked").symlink_to("real")
+    out = tmp_path / "out.csv"
+    submission_from_runs(folders, out, data=tmp_path / "real")
+    assert json.loads(out.with_suffix(".json").read_text())["data"] == str(tmp_path / "real")
+    monkeypatch.chdir(tmp_path)
+    submission_from_runs(folders, out, data=Path("linked"))
+    assert json.loads(out.with_suffix(".json").read_text())["data"] == "linked"
+
+
 def test_a_vote_is_not_adjusted(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a vote has none"):
         submission_from_runs([tmp_path], tmp_path / "out.csv", method="vote", adjust=True)

@@ -10,6 +10,8 @@ import pytest
 from corolla.commands.study import runs
 from corolla.config import Config
 from corolla.errors import UserError
+from corolla.evaluation.metrics import macro_f1
+from corolla.evaluation.predict import predict
 from corolla.experiments import find_experiment
 from corolla.study.results import BEGIN, END, command_of, results_table, update_readme
 from corolla.study.runs import list_runs
@@ -66,6 +68,23 @@ def test_the_csv_says_how_each_run_is_made_again(tmp_path: Path, capsys: pytest.
     assert "corolla train" not in capsys.readouterr().out, "a screen is not that wide"
     (row,) = pd.read_csv(tmp_path / "out/runs.csv").to_dict("records")
     assert (row["command"], row["seed"]) == ("corolla train resnet18 --size 64 --train.epochs 3", 1)
+
+
+def test_what_was_predicted_has_a_column(tiny_config: Config) -> None:
+    folder = tiny_config.runs
+    run = train(dataclasses.replace(tiny_config, run_name="first"))
+    make_run(folder, "second", with_seed(0), [0.1])
+    for checkpoint in ("best", "last"):
+        result = predict(run.folder, split="val", tta="flip", checkpoint=checkpoint, device="cpu", workers=0)
+        table = list_runs(folder, tta="flip", checkpoint=checkpoint, sort="flip")
+        assert result.predictions.labels is not None
+        expected = macro_f1(result.predictions.labels, result.predictions.probabilities.argmax(1))
+        assert table["flip"].tolist() == [expected, pytest.approx(float("nan"), nan_ok=True)]
+    assert list_runs(folder, tta="ten-crop")["ten-crop"].isna().all()
+    run.best.write_bytes(run.last.read_bytes() + b"more")  # trained on since
+    assert list_runs(folder, tta="flip")["flip"].isna().all()
+    with pytest.raises(UserError, match="--tta ten"):
+        list_runs(folder, tta="ten")
 
 
 def test_a_run_under_way_is_seen_and_not_disturbed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from corolla.commands.common import DONE, Paths
+from corolla.evaluation.predictions import TTA, CheckpointName
 
 
 def runs(
@@ -16,6 +17,8 @@ def runs(
     sort: str = "name",
     reverse: bool = False,
     csv: Path | None = None,
+    tta: TTA | None = None,
+    checkpoint: CheckpointName = "best",
 ) -> int:
     """All runs in a table: experiment, seed, epochs, macro F1, minutes, state.
 
@@ -26,10 +29,14 @@ def runs(
         sort: a column, such as "last F1" or minutes.
         reverse: the largest first.
         csv: write the table here as well, each line with the command that trains such a run.
+        tta: a column more: macro F1 on val with these views, where the run was predicted with them.
+        checkpoint: of best or of last, for --tta.
     """
     from corolla.study.runs import list_runs
 
-    table = list_runs(folder, experiment=experiment, state=state, sort=sort, reverse=reverse)
+    table = list_runs(
+        folder, experiment=experiment, state=state, sort=sort, reverse=reverse, tta=tta, checkpoint=checkpoint
+    )
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(csv, index=False)

@@ -76,10 +76,16 @@ def submission_from_runs(
     combined = combine_members(test, rule)
     sample = source / "sample_submission.csv"
     how = _provenance(rule, on_val, views)
-    how = describe_runs(combined.runs, combined.members, **how, checkpoint=checkpoint, data=str(source.resolve()))
+    how = describe_runs(combined.runs, combined.members, **how, checkpoint=checkpoint, data=_seen_from_here(source))
     write_submission(out, combined, sample, combined.num_classes, how)
     f1, accuracy = (on_val.macro_f1, on_val.accuracy) if on_val is not None else (None, None)
     return Submission(out, len(combined.ids), sample, f1, accuracy, rule, on_val)
+
+
+def _seen_from_here(folder: Path) -> str:
+    """Relative to the current folder where it lies in it, else absolute; links are kept as they are named."""
+    folder = folder.absolute()
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
 def _provenance(rule: Rule, on_val: OnVal | None, views: Views) -> dict[str, Any]:

@@ -11,6 +11,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from corolla.errors import UserError
+from corolla.evaluation.metrics import macro_f1
+from corolla.evaluation.predictions import TTA, CheckpointName, Predictions
+from corolla.evaluation.tta import parse_tta
+from corolla.files import sha256
 from corolla.study.results import command_of
 from corolla.training.run import Run, is_held_here
 
@@ -26,6 +30,8 @@ def list_runs(
     state: str | None = None,
     sort: str = "name",
     reverse: bool = False,
+    tta: TTA | None = None,
+    checkpoint: CheckpointName = "best",
 ) -> pd.DataFrame:
     """A row per run in `folder`; `best F1` is that of epoch `at`, chosen on the val it is scored on.
 
@@ -35,18 +41,26 @@ def list_runs(
         experiment: only runs of this one.
         state: only running, stopped, done or damaged ones.
         sort: a column.
+        tta: with a column of this name: macro F1 on val with these views, where `checkpoint` was predicted with them.
 
     Raises:
         UserError: there is no such folder, column or state.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; runs are made by corolla train")
-    if sort not in COLUMNS:
-        raise UserError(f"--sort {sort}: the columns are {', '.join(COLUMNS)}")
+    columns = list(COLUMNS)
+    if tta is not None:
+        tta = parse_tta(tta).name
+        columns.insert(columns.index("minutes"), tta)
+    if sort not in columns:
+        raise UserError(f"--sort {sort}: the columns are {', '.join(columns)}")
     if state not in (None, "running", "stopped", "done", "damaged"):
         raise UserError(f"--state {state}: running, stopped, done or damaged is expected")
     folders = {path.parent for name in ("config.json", "last.pt") for path in folder.glob(f"*/{name}")}
-    table = pd.DataFrame([_row(Run(path)) for path in sorted(folders)], columns=COLUMNS)
+    runs = [Run(path) for path in sorted(folders)]
+    table = pd.DataFrame([_row(run) for run in runs], columns=columns)
+    if tta is not None:
+        table[tta] = [_score(run, tta, checkpoint) for run in runs]
     if experiment is not None:
         table = table.loc[table["experiment"] == experiment]
     if state is not None:
@@ -64,6 +78,17 @@ def _row(run: Run) -> dict[str, Any]:
     if broken:
         return row | {"state": "damaged", "fault": f"{broken[0]} is empty or cut; corolla doctor says what mends it"}
     return row | {"state": _state(run)}
+
+
+def _score(run: Run, tta: TTA, checkpoint: CheckpointName) -> float | None:
+    """Macro F1 of the predictions of val, if they are there and the checkpoint has not changed since."""
+    path, source = run.predictions("val", tta, checkpoint), run.best if checkpoint == "best" else run.last
+    if not path.exists() or not source.exists():
+        return None
+    predictions = Predictions.load(path)
+    if predictions.labels is None or predictions.checkpoint != sha256(source):
+        return None
+    return macro_f1(predictions.labels, predictions.probabilities.argmax(1))
 
 
 def _facts(run: Run) -> dict[str, Any]:

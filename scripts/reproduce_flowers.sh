@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The submissions of docs/results: from scratch, by an ensemble and by transfer, on Oxford's flowers as TFRecords.
+# usage: scripts/reproduce_flowers.sh [DATA [OUT]]
+# DATA (default: data) holds oxford102, 64 px, and oxford17, 224 px; the four CSVs and their JSONs go to OUT (default:
+# docs/results). Three seeds of each preset and three other networks take about three hours on two cores.
+# Each run goes on where it stopped when the script is started again.
+set -euo pipefail
+if [ $# -gt 2 ] || [[ ${1:-} == -* ]]; then
+    sed -n '2,6s/^# //p' "$0" >&2
+    exit 2
+fi
+data=$(cd "${1:-$(dirname "$0")/../data}" && pwd)
+mkdir -p "${2:-$(dirname "$0")/../docs/results}"
+out=$(cd "${2:-$(dirname "$0")/../docs/results}" && pwd)
+cd "$(dirname "$0")/.."
+# The JSONs name folders as they are seen from here.
+data=${data#"$PWD"/}
+out=${out#"$PWD"/}
+for set in oxford102 oxford17; do
+    if [ ! -d "$data/$set" ]; then
+        echo "$data/$set: there is no such folder; name the one that holds oxford102 and oxford17" >&2
+        exit 2
+    fi
+done
+bash scripts/install.sh
+export PATH="$PWD/.venv/bin:$PATH"
+
+train() { # NAME, DATA SET, experiment, options: the run runs/flowers-NAME
+    local name=$1 set=$2
+    shift 2
+    corolla train "$@" --data "$data/$set" --run-name "flowers-$name"
+}
+submission() { # NAME, DATA SET, METHOD, runs: their views averaged, joined, written to OUT/NAME.csv
+    local name=$1 set=$2 method=$3
+    shift 3
+    local runs=("${@/#/runs/flowers-}") views=(--tta ten-crop --checkpoint last --data "$data/$set")
+    for split in val test; do
+        corolla predict "${runs[@]}" --split $split "${views[@]}"
+    done
+    corolla ensemble "${runs[@]}" --method "$method" "${views[@]}" --out "$out/$name.csv"
+}
+
+for seed in 0 1 2; do
+    train scratch-$seed oxford102 scratch_best --train.seed $seed
+    train transfer-$seed oxford102 transfer_best --input-size 128 --train.seed $seed
+    train transfer17-$seed oxford17 transfer_best --size 224 --train.seed $seed
+done
+for network in plain34 resnet34 resnet50; do
+    # A plain net has no shortcuts whose tricks scratch_best could switch on.
+    plain=()
+    [ $network != plain34 ] || plain=(--model.no-avg-shortcut --model.zero-gamma None)
+    train $network oxford102 scratch_best --model.name $network "${plain[@]}" --train.epochs 20
+done
+
+submission oxford102-scratch oxford102 mean scratch-0
+submission oxford102-ensemble oxford102 mean plain34 resnet34 resnet50 scratch-0 scratch-1 scratch-2
+submission oxford102-transfer oxford102 mean transfer-0
+submission oxford17-transfer oxford17 mean transfer17-0
+corolla compare runs/flowers-scratch-? runs/flowers-transfer-? --tta ten-crop
