@@ -120,7 +120,11 @@ def transfer_best() -> Config:
     What to expect: docs/recipes.md.
     """
     base = lite0_pretrained()
-    return replace(base, optim=replace(base.optim, lr=0.03), train=replace(base.train, epochs=8, batch_size=32))
+    return replace(
+        base,
+        optim=replace(base.optim, lr=0.03, layer_decay=0.8),
+        train=replace(base.train, epochs=8, batch_size=32, head_epochs=1, ema=0.98),
+    )
 
 
 def _with_model(base: Config, name: str) -> Config:
