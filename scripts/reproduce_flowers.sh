@@ -41,7 +41,7 @@ submission() { # NAME, DATA SET, METHOD, runs: their views averaged, joined, wri
 }
 
 for seed in 0 1 2; do
-    train scratch-$seed oxford102 scratch_best --train.seed $seed
+    train scratch-$seed oxford102 scratch_best --input-size 96 --train.seed $seed
     train transfer-$seed oxford102 transfer_best --input-size 128 --train.seed $seed
     train transfer17-$seed oxford17 transfer_best --size 224 --train.seed $seed
 done
@@ -49,11 +49,13 @@ for network in plain34 resnet34 resnet50; do
     # A plain net has no shortcuts whose tricks scratch_best could switch on.
     plain=()
     [ $network != plain34 ] || plain=(--model.no-avg-shortcut --model.zero-gamma None)
-    train $network oxford102 scratch_best --model.name $network "${plain[@]}" --train.epochs 20
+    epochs=12
+    [ $network != resnet50 ] || epochs=8
+    train $network oxford102 scratch_best --model.name $network "${plain[@]}" --train.epochs $epochs
 done
 
 submission oxford102-scratch oxford102 mean scratch-0
-submission oxford102-ensemble oxford102 mean plain34 resnet34 resnet50 scratch-0 scratch-1 scratch-2
+submission oxford102-ensemble oxford102 weighted plain34 resnet34 resnet50 scratch-0
 submission oxford102-transfer oxford102 mean transfer-0
 submission oxford17-transfer oxford17 mean transfer17-0
 corolla compare runs/flowers-scratch-? runs/flowers-transfer-? --tta ten-crop

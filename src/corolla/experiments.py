@@ -101,7 +101,8 @@ def scratch_best() -> Config:
     """ResNet-18-D from scratch for few photos: what trained best on one's own, chosen on val.
 
     corolla train scratch_best --data data --size 64 --input-size 96
-    What to expect: docs/recipes.md.
+    Expect a val macro F1 of about 0.83 on Oxford-102 at 64 px (seed 0: 0.827, ten-crop 0.833). Decay of 2e-3 counts
+    within 3,000 steps, where the usual 5e-4 does not (0.03), and so do larger images (0.05): docs/recipes.md.
     """
     return Config(
         model=ModelConfig(name="resnet18", stem="3x3", avg_shortcut=True, zero_gamma=True),
@@ -117,7 +118,8 @@ def transfer_best() -> Config:
     """EfficientNet-Lite0 from ImageNet weights without network: what trained best by transfer, chosen on val.
 
     corolla train transfer_best --data data --size 224
-    What to expect: docs/recipes.md.
+    Expect a val macro F1 of about 0.95 on Oxford-17 (seed 0: 0.947, ten-crop 0.962), and 0.87 on Oxford-102 at 64 px
+    with --input-size 128 (seed 0: 0.869, ten-crop 0.885): docs/recipes.md.
     """
     base = lite0_pretrained()
     return replace(
