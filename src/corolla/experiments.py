@@ -101,8 +101,8 @@ def scratch_best() -> Config:
     """ResNet-18-D from scratch for few photos: what trained best on one's own, chosen on val.
 
     corolla train scratch_best --data data --size 64 --input-size 96
-    Expect a val macro F1 of about 0.83 on Oxford-102 at 64 px (seed 0: 0.827, ten-crop 0.833). Decay of 2e-3 counts
-    within 3,000 steps, where the usual 5e-4 does not (0.03), and so do larger images (0.05): docs/recipes.md.
+    Expect a val macro F1 of about 0.83 on Oxford-102 at 64 px (seed 0: 0.827, ten-crop 0.833). It was chosen on
+    that val by one seed; what was tried, and what changed together: docs/recipes.md.
     """
     return Config(
         model=ModelConfig(name="resnet18", stem="3x3", avg_shortcut=True, zero_gamma=True),
