@@ -12,8 +12,9 @@ from corolla.data.index import load_index
 from corolla.data.loader import EvalBatches, TrainBatches, load_batches
 from corolla.data.stats import data_statistics
 from corolla.evaluation.predict import predict
-from corolla.training.learner import new_learner
-from corolla.training.loop import data_sets, train
+from corolla.training.loop import train
+from corolla.training.sets import data_sets
+from corolla.training.start import new_learner
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

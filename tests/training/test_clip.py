@@ -11,7 +11,8 @@ from torch import nn
 from corolla.config import Config, ModelConfig, OptimConfig
 from corolla.models.resnet import ResNet
 from corolla.training.clip import clip_gradients
-from corolla.training.loop import TrainingFailed, train
+from corolla.training.failures import TrainingFailed
+from corolla.training.loop import train
 
 
 def with_gradients(size: float) -> nn.Module:

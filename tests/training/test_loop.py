@@ -18,8 +18,9 @@ import corolla.training.log
 from corolla.config import Config, OptimConfig
 from corolla.errors import UserError
 from corolla.training.checkpoint import load_checkpoint, rebuild_model
+from corolla.training.failures import TrainingFailed
 from corolla.training.learner import Learner
-from corolla.training.loop import TrainingFailed, best_row, train
+from corolla.training.loop import best_row, train
 from corolla.training.run import locked
 
 

@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from corolla.config import Config
 from corolla.data.index import load_index
 from corolla.data.stats import data_statistics
-from corolla.training.learner import Learner, new_learner
-from corolla.training.loop import data_sets
+from corolla.training.learner import Learner
+from corolla.training.sets import data_sets
+from corolla.training.start import new_learner
 from corolla.training.tally import NotFinite, Tally
 
 CPU = torch.device("cpu")

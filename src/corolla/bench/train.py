@@ -22,11 +22,13 @@ from corolla.data.loader import TrainBatches, load_batches
 from corolla.data.stats import data_statistics
 from corolla.device import Precision, autocast, choose_device, num_workers
 from corolla.experiments import find_experiment
-from corolla.training.learner import Learner, new_learner
+from corolla.training.learner import Learner
 from corolla.training.log import RunLog
-from corolla.training.loop import data_sets, run_steps
+from corolla.training.loop import run_steps
 from corolla.training.optim import make_optimizer
 from corolla.training.run import Run
+from corolla.training.sets import data_sets
+from corolla.training.start import new_learner
 from corolla.training.stop import Stop
 
 TURN_S = 3.0  # a turn has as many steps as fit, ten of them at least

@@ -8,8 +8,8 @@ from corolla.config import Config
 from corolla.data.index import Index
 from corolla.files import replacing, write_atomically
 from corolla.training.checkpoint import load_checkpoint
-from corolla.training.learner import refuse_other_data
 from corolla.training.run import Run, differing_fields
+from corolla.training.start import refuse_other_data
 
 SMALL = ("timing.jsonl", "metrics.jsonl", "environment.json", "config.json")
 LARGE = ("best.pt", "epoch-*.pt", "tensorboard/*", "predictions/*")

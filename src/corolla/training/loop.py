@@ -18,29 +18,19 @@ from corolla.data.flowers import Batch, Flowers
 from corolla.data.index import Index, load_index
 from corolla.data.loader import EvalBatches, TrainBatches, load_batches, steps_per_epoch
 from corolla.data.share import with_share
-from corolla.data.stats import ColorStatistics, data_statistics
-from corolla.data.transforms import EvalTransform, TrainTransform, needs_statistics, stored_as
 from corolla.device import autocast, choose_device, describe, idle_gpus, num_workers
-from corolla.errors import Failure, UserError
 from corolla.evaluation.metrics import Metrics, classification_metrics
 from corolla.training.adopt import adopt
 from corolla.training.checkpoint import Progress
-from corolla.training.learner import (
-    Learner,
-    continued_learner,
-    input_size_of,
-    new_learner,
-    resumed_learner,
-)
+from corolla.training.failures import TrainingFailed, explain, update
+from corolla.training.learner import Learner
 from corolla.training.log import Clock, RunLog
 from corolla.training.optim import learning_rate, scale_rate
 from corolla.training.run import Run, locked, refuse_other_config, write_config, write_environment
+from corolla.training.sets import data_sets, train_color
+from corolla.training.start import continued_learner, input_size_of, new_learner, resumed_learner
 from corolla.training.stop import Stop, stopping, time_budget
 from corolla.training.tally import NotFinite
-
-
-class TrainingFailed(Failure):
-    """Training cannot go on; the message says why, and what was kept."""
 
 
 def train(config: Config, *, experiment: str = "custom") -> Run:
@@ -105,7 +95,7 @@ def _start(run: Run, config: Config, index: Index) -> Learner:
         learner = continued_learner(config.resume_from, config, index, device)
         print(f"going on from {config.resume_from}, step {learner.progress.step}, as {run.folder}")
     else:
-        learner = new_learner(config, index, device, _color(config, index))
+        learner = new_learner(config, index, device, train_color(config, index))
         print(f"training {config.model.name} (weights: {config.model.weights}) into {run.folder}")
     print(f"on {describe(device)} in {learner.precision}, {config.input_size} px")
     return learner
@@ -145,7 +135,8 @@ def _fit(learner: Learner, run: Run, config: Config, index: Index, stop: Stop) -
         try:
             run_steps(learner, run, config, batches, log, stop, check_val=check_val, length=length)
         except NotFinite as error:
-            raise TrainingFailed(_explain(error, run, learner, plan, train_set)) from None
+            lr = _rate(learner, error.step - 1, length)
+            raise TrainingFailed(explain(error, run, lr, plan, train_set)) from None
 
 
 def run_steps(
@@ -187,7 +178,7 @@ def run_steps(
         batch = next(batches)
         log.batch(progress.step + 1, batch)
         lr = _rate(learner, progress.step, length)
-        loss = _update(learner, batch, lr)
+        loss = update(learner, batch, lr)
         clock.images += len(batch.labels)
         log.advance(len(batch.labels))
         if progress.step % config.train.log_steps == 0:
@@ -201,53 +192,6 @@ def _rate(learner: Learner, step: int, length: int) -> float:
     val_losses = [row["val_loss"] for row in learner.progress.rows]
     optim = scale_rate(config.optim, config.train.batch_size)
     return learning_rate(optim, step, steps_per_epoch=length, epochs=config.train.epochs, val_losses=val_losses)
-
-
-def _update(learner: Learner, batch: Batch, lr: float) -> torch.Tensor:
-    """`learner.update`, with what a user can do about its errors."""
-    try:
-        return learner.update(batch, lr)
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise UserError(
-            "batch norm needs more than one value per channel: more images in each part of a batch "
-            "(--train.batch-size, --train.accumulate), or a larger --input-size"
-        ) from None
-    except torch.OutOfMemoryError:
-        raise TrainingFailed(
-            f"{describe(learner.device)} is out of memory: --train.accumulate 2 (or more) sends the batch "
-            "through in parts; or a smaller --train.batch-size or --input-size"
-        ) from None
-    except Exception as error:
-        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--train.compile does not work here, train without it: {reason}") from None
-
-
-def _color(config: Config, index: Index) -> ColorStatistics:
-    return data_statistics(index, ("train",), cache=config.index, bad_images=config.pipeline.bad_images).color
-
-
-def data_sets(learner: Learner, config: Config, index: Index) -> tuple[Flowers, Flowers]:
-    """train as training sees it, and val as evaluation does."""
-    preprocessing, size = learner.description.preprocessing, learner.description.input_size
-    train_transform = TrainTransform(
-        config.augment,
-        size,
-        statistics=_color(config, index) if needs_statistics(config.augment) else None,
-        interpolation=preprocessing.interpolation,
-        epochs=config.train.epochs,
-    )
-    val_transform = EvalTransform(
-        size, crop_fraction=preprocessing.crop_fraction, interpolation=preprocessing.interpolation
-    )
-    options = {"bad_images": config.pipeline.bad_images, "stored": stored_as(config.pipeline)}
-    return (
-        Flowers(index, "train", train_transform, seed=config.train.seed, **options),
-        Flowers(index, "val", val_transform, **options),
-    )
 
 
 @torch.inference_mode()
@@ -303,13 +247,3 @@ def _checkpoints(run: Run, config: Config, progress: Progress) -> list[Path]:
     if best_row(rows[progress.inherited :], config.train.select_by) is rows[-1]:
         paths.append(run.best)
     return [*paths, run.last]
-
-
-def _explain(error: NotFinite, run: Run, learner: Learner, plan: TrainBatches, photos: Flowers) -> str:
-    ids = ", ".join(str(photos.split.id[i % len(photos)]) for _, i in plan.keys(error.step - 1))
-    kept = f"{run.last} holds the last checkpoint" if run.last.exists() else "there is no checkpoint yet"
-    lr = _rate(learner, error.step - 1, steps_per_epoch(plan.num_samples, plan.batch_size))
-    return (
-        f"step {error.step}: {error} at lr {lr:g}; nothing was updated and {kept}; try a lower "
-        f"--optim.lr, --optim.warmup-epochs or --optim.clip-norm under another --run-name. Images of the step: {ids}"
-    )
