@@ -72,11 +72,11 @@ class ModelConfig(Section):
     """The last batch norm of each residual block starts at 0 (Goyal et al. 2017, section 5.1; He et al. 2018, section
     3.1). Default: the model's own, which is off for the own ResNets and on for timm's."""
     dropout: Decay = 0.0
-    """Dropout before the classifier."""
+    """Dropout before the classifier (Srivastava et al. 2014)."""
     drop_path: Decay = 0.0
     """Stochastic depth, up to this rate in the last block (Huang et al. 2016)."""
     freeze_norms: bool = False
-    """Batch norms stay as the weights have them, statistics, scale and shift."""
+    """Batch norms stay as the weights have them, statistics, scale and shift (He et al. 2015, appendix A)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +141,11 @@ class OptimConfig(Section):
     momentum: Decay = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
-    """Nesterov's momentum for SGD."""
+    """Nesterov's momentum for SGD (Sutskever et al. 2013)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Betas of AdamW."""
     weight_decay: NonNegative = 1e-4
-    """Weight decay (coupled for SGD, decoupled for AdamW)."""
+    """Weight decay (coupled for SGD, decoupled for AdamW: Loshchilov and Hutter 2019)."""
     decay_norms: bool = True
     """Decay biases and normalisation weights too, as the ResNet paper does (off: He et al. 2018, section 3.1)."""
     schedule: Literal["plateau", "step", "cosine", "constant", "one-cycle"] = "plateau"
@@ -163,7 +163,7 @@ class OptimConfig(Section):
     milestones: tuple[Share, ...] = (0.25, 0.5, 0.75)
     """Where schedule step lowers the learning rate, as shares of all epochs (30, 60, 90 of 120)."""
     clip_norm: NonNegative = 0.0
-    """Largest norm of the gradient; 0: no clipping."""
+    """Largest norm of the gradient (Pascanu et al. 2013); 0: no clipping."""
     agc: NonNegative = 0.0
     """Adaptive gradient clipping: largest norm of a unit's gradient as a share of its weights' norm, in every layer but
     the classifier, for networks without normalisation (Brock et al. 2021, section 4.1; 0.01 for batches of 4096, up to
@@ -213,7 +213,8 @@ class TrainConfig(Section):
     distill_weight: Probability = 0.5
     """With --train.teacher: the teacher's share of the loss; the labels have the rest."""
     ema: Decay = 0.0
-    """Decay of the moving average of the weights per update, evaluated in their place; 0: off."""
+    """Decay of the moving average of the weights per update, evaluated in their place (Polyak and Juditsky 1992; with
+    timm's warm-up of the decay); 0: off."""
     select_by: Literal["macro_f1", "val_loss"] = "macro_f1"
     """What best.pt is chosen by, on val."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
