@@ -56,14 +56,14 @@ class ModelConfig(Section):
     """Initialisation of the convolutions: he (He et al. 2015, "Delving deep") or xavier (Glorot and Bengio 2010)."""
     stride_in_1x1: bool = False
     """Bottlenecks stride in their first 1x1, as in the paper (3.8 G multiply-adds), instead of the 3x3 (4.1 G; ResNet-B
-    of He et al. 2018, section 4.1)."""
+    of He et al. 2018, section 4.2)."""
     stem: Literal["7x7", "3x3", "small", "small-pool"] = "7x7"
-    """First layers of the own ResNets. 3x3: three 3x3 (ResNet-C, He et al. 2018, section 4.1); small: one 3x3 of stride
+    """First layers of the own ResNets. 3x3: three 3x3 (ResNet-C, He et al. 2018, section 4.2); small: one 3x3 of stride
     1 and no max pool, for images of 32 to 64 px (He et al. 2015, section 4.2); small-pool: that with the max pool.
     timm's ResNets take small and small-pool too; 7x7 leaves theirs as it is."""
     avg_shortcut: bool = False
     """Own ResNets: 2x2 average pool before a shortcut's 1x1, which strides no more (ResNet-D, He et al. 2018, section
-    4.1)."""
+    4.2)."""
     activation: Literal["relu", "silu"] | None = None
     """Activation (silu: Ramachandran et al. 2017, "Swish"). Default: the model's own; the own ResNets' is relu."""
     width: Positive = 1.0
@@ -137,7 +137,7 @@ class OptimConfig(Section):
     """The classifier's learning rate is times this."""
     layer_decay: Share = 1.0
     """Each layer's learning rate is that of the next one towards the classifier times this (Clark et al. 2020, ELECTRA,
-    section 3.1; the own ResNets count stem, four stages and classifier). 1: the same rate everywhere."""
+    appendix B; the own ResNets count stem, four stages and classifier). 1: the same rate everywhere."""
     momentum: Decay = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
@@ -166,7 +166,7 @@ class OptimConfig(Section):
     """Largest norm of the gradient (Pascanu et al. 2013); 0: no clipping."""
     agc: NonNegative = 0.0
     """Adaptive gradient clipping: largest norm of a unit's gradient as a share of its weights' norm, in every layer but
-    the classifier, for networks without normalisation (Brock et al. 2021, section 4.1; 0.01 for batches of 4096, up to
+    the classifier, for networks without normalisation (Brock et al. 2021, section 4; 0.01 for batches of 4096, up to
     0.16 for small ones); 0: off."""
 
 

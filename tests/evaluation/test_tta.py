@@ -79,6 +79,8 @@ def test_views_have_one_name(said: str, name: str) -> None:
         ("ten-crop+flip", "has the mirrors already"),
         ("flip_fraction2.0", "_fraction2.0 is not known"),
         ("flip_fraction0.01", "0.1 to 1"),
+        ("multi-scale_fraction1.0", "not cut out by it"),
+        ("random-3+flip_fraction1.0", "not cut out by it"),
         ("flip_size2", "8 to 4096 pixels"),
         ("flip_sum", "_sum is not known"),
         ("../flip", "no views are called"),

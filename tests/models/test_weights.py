@@ -164,6 +164,7 @@ def test_package_weights_and_their_preprocessing() -> None:
 
 def test_package_weights_are_for_one_model() -> None:
     assert f"--model.name {LITE0} " in refusal(ModelConfig(name="resnet18", weights="package"))
+    assert "--model.activation" in refusal(ModelConfig(name=LITE0, weights="package", activation="silu"))
 
 
 def val_photos(name: str, count: int) -> list[Image.Image]:

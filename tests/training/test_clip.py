@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import pytest
+import timm
 import torch
 from timm.utils.agc import unitwise_norm
 from torch import nn
@@ -40,6 +41,22 @@ def test_each_unit_is_clipped_to_its_share_and_the_classifier_is_not() -> None:
             torch.testing.assert_close(unitwise_norm(after), bound.expand_as(unitwise_norm(after)), rtol=1e-4, atol=0)
             direction = nn.functional.cosine_similarity(after.flatten(), before[name].flatten(), dim=0)
             assert direction > 0.9
+
+
+def test_the_gains_of_a_network_without_norms_are_clipped_as_whole_vectors() -> None:
+    """timm has them as C x 1 x 1 x 1, of which each number would count as a unit."""
+    torch.manual_seed(0)
+    model = timm.create_model("nf_resnet26", num_classes=5).to(memory_format=torch.channels_last)
+    for parameter in model.parameters():
+        parameter.grad = 100 * torch.randn_like(parameter)
+    before = gradients(model)
+    clip_gradients(model, OptimConfig(agc=0.01))
+    gains = {name: p for name, p in model.named_parameters() if name.endswith("conv1.gain")}
+    assert gains
+    for name, gain in gains.items():
+        assert gain.grad is not None
+        assert gain.grad.norm().item() == pytest.approx(0.01 * gain.norm().item(), rel=1e-4)
+        torch.testing.assert_close(gain.grad / gain.grad.norm(), before[name] / before[name].norm())
 
 
 def test_small_gradients_are_left_alone() -> None:

@@ -73,7 +73,7 @@ def test_class_balanced_weights_go_by_the_effective_number() -> None:
     beta = 0.9
     numbers = [(1 - beta**n) / (1 - beta) for n in (50, 10, 1, 1)]
     weights = np.array([1 / number for number in numbers])
-    weights *= 4 / weights.sum()
+    weights *= 3 / weights[COUNTS > 0].sum()
     each = F.cross_entropy(LOGITS, LABELS, reduction="none")
     expected = (each * torch.from_numpy(weights).float()[LABELS]).sum()
     assert torch.allclose(loss(class_balance=beta)(LOGITS, LABELS), expected)
@@ -81,6 +81,14 @@ def test_class_balanced_weights_go_by_the_effective_number() -> None:
     nearly_inverse = loss(np.array([4, 2, 1, 1]), class_balance=0.9999999)
     by_frequency = each * torch.tensor([1 / 4, 1 / 2, 1.0, 1.0])[LABELS] * 4 / 2.75
     assert torch.allclose(nearly_inverse(LOGITS, LABELS), by_frequency.sum(), rtol=1e-4)
+
+
+def test_class_balanced_weights_go_by_what_is_shown() -> None:
+    """Classes that are shown alike weigh alike; ones that are never shown do not shrink the others."""
+    counts = np.array([500, 5, 50, 7])
+    assert torch.allclose(loss(counts, class_balance=0.9999, balance=1.0)(LOGITS, LABELS), loss()(LOGITS, LABELS))
+    few = loss(np.array([500, 500, 0, 0]), class_balance=0.999)
+    assert torch.allclose(few(LOGITS, LABELS % 2), loss()(LOGITS, LABELS % 2))
 
 
 def test_distillation_is_hintons() -> None:
@@ -168,6 +176,25 @@ def test_a_teacher_that_has_changed_since_is_refused(
         train(config)
     shutil.copy(teacher.best, tmp_path / "teacher.pt")
     assert train(config).state == "done"
+
+
+def test_a_teacher_may_lie_elsewhere_in_the_next_session(
+    teacher: Run, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place and with --resume-from; another one at the new place is found out."""
+    config = one_epoch(tiny_config, teacher=str(teacher.folder))
+    whole = train(config, experiment="whole")
+    stopped_at_step_3(config, monkeypatch, experiment="stopped")
+    moved = one_epoch(tiny_config, teacher=str(tmp_path / "input" / "teacher.pt"))
+    (tmp_path / "input").mkdir()
+    shutil.copy(whole.best, tmp_path / "input" / "teacher.pt")
+    with pytest.raises(UserError, match=r"teacher.pt: is not the checkpoint that this run has learned from so far"):
+        train(moved, experiment="stopped")
+    shutil.copy(teacher.best, tmp_path / "input" / "teacher.pt")
+    copied = train(
+        dataclasses.replace(moved, resume_from=tiny_config.runs / "stopped-seed0", run_name="copied"), experiment="x"
+    )
+    assert copied.metrics == whole.metrics == train(moved, experiment="stopped").metrics
 
 
 def test_a_teacher_of_other_classes_is_refused(teacher: Run, tiny_config: Config, tmp_path: Path) -> None:

@@ -77,6 +77,29 @@ def test_the_rate_is_scaled_with_the_batch() -> None:
     assert scale_rate(off, 1024) is off
 
 
+def decayed(model: nn.Module) -> set[str]:
+    groups = make_optimizer(model, OptimConfig(weight_decay=0.5, decay_norms=False)).param_groups
+    found = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    return {name for name, p in model.named_parameters() if id(p) in found}
+
+
+def test_gains_of_convolutions_are_not_decayed_either() -> None:
+    """They are C x 1 x 1 x 1 in networks without batch norm."""
+    with torch.device("meta"):
+        model = timm.create_model("nf_resnet26", num_classes=5)
+    weights = {name for name, _ in model.named_parameters() if name.endswith(".weight")}
+    assert decayed(model) == weights
+    assert any(name.endswith(".gain") for name, _ in model.named_parameters())
+
+
+def test_position_embeddings_are_not_decayed_either() -> None:
+    model = timm.create_model("test_vit", num_classes=5)
+    spared = {"pos_embed", "cls_token"} & dict(model.named_parameters()).keys()
+    assert spared
+    assert not decayed(model) & spared
+    assert "blocks.0.attn.qkv.weight" in decayed(model)
+
+
 def test_plateau_looks_at_finished_epochs_only() -> None:
     config = OptimConfig(schedule="plateau", lr=1.0, patience=1, factor=0.1)
     rate = [

@@ -214,6 +214,13 @@ def test_other_data_are_refused_before_anything_is_copied(
     assert [path.name for path in (config.runs / "here").iterdir()] == [".lock"]
 
 
+def test_another_share_of_the_photos_is_refused(earlier: Config, session: Callable[[int], Run], tmp_path: Path) -> None:
+    """Its epochs have another length, so that none would ever be over."""
+    config = changed(here(earlier, session(2), tmp_path), "train", share=0.5)
+    with pytest.raises(UserError, match="train images are not those"):
+        train(config)
+
+
 def test_wherever_copying_fails_nothing_is_taken_for_the_run(
     session: Callable[[int], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from tests_support import same_content
 
 from corolla.config import Config
+from corolla.errors import UserError
 from corolla.models.factory import build_model
 from corolla.training.checkpoint import load_checkpoint
 from corolla.training.learner import Learner
@@ -59,9 +61,36 @@ def test_the_classifier_trains_alone_then_everything(small_config: Config, optim
 
 
 @pytest.mark.parametrize("head_epochs", [0, 1])
-def test_frozen_norms_stay_and_the_rest_learns(small_config: Config, head_epochs: int) -> None:
-    config = changed(changed(small_config, "model", freeze_norms=True), "train", head_epochs=head_epochs)
+def test_frozen_norms_stay_and_the_rest_learns(small_config: Config, head_epochs: int, tmp_path: Path) -> None:
+    torch.save(initial(small_config), tmp_path / "initial.pt")
+    config = changed(small_config, "model", freeze_norms=True, weights=str(tmp_path / "initial.pt"))
+    config = changed(config, "train", head_epochs=head_epochs)
     assert moved(train(config), "last.pt", config) == initial(config).keys() - norm_names(config)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("model", {"freeze_norms": True}, r"--model\.freeze-norms keeps what weights brought, and there are none"),
+        ("train", {"head_epochs": 3}, r"--train\.head-epochs 3: there are 2 epochs"),
+        ("train", {"mixup": 0.2, "mix_off_epochs": 2}, r"--train\.mix-off-epochs 2: of 2 epochs none would be mixed"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(
+    section: str, values: dict[str, Any], message: str, small_config: Config
+) -> None:
+    """Without weights a norm whose scale starts at 0 would switch its branch off for good, for example."""
+    with pytest.raises(UserError, match=message):
+        train(changed(small_config, section, **values), experiment="contradicts")
+    assert not (small_config.runs / "contradicts-seed0" / "config.json").exists()
+
+
+def test_a_warm_up_to_the_end_is_said(small_config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "note: the learning rate rises to the very end (--optim.warmup-epochs 1 of 1)"
+    one = changed(small_config, "train", epochs=1)
+    for warmup in (0.0, 0.5, 1.0):
+        train(changed(one, "optim", schedule="cosine", warmup_epochs=warmup), experiment=f"warmup{warmup}")
+        assert (said in capsys.readouterr().out) == (warmup == 1)
 
 
 def test_each_group_has_its_rate_and_the_log_the_schedules(small_config: Config) -> None:
@@ -77,8 +106,11 @@ def test_each_group_has_its_rate_and_the_log_the_schedules(small_config: Config)
     ("step", "model"), [(3, {}), (STEPS, {"freeze_norms": True}), (8, {}), (8, TWEAKED)], ids=["3", "5", "8", "8-own"]
 )
 def test_resuming_is_exact_in_both_phases(
-    step: int, model: dict[str, Any], small_config: Config, monkeypatch: pytest.MonkeyPatch
+    step: int, model: dict[str, Any], small_config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    if "freeze_norms" in model:
+        torch.save(initial(small_config), tmp_path / "initial.pt")
+        model = {**model, "weights": str(tmp_path / "initial.pt")}
     config = changed(changed(small_config, "model", **model), "train", head_epochs=1, ema=0.9)
     config = changed(config, "optim", layer_decay=0.8, head_lr=2, agc=0.05, schedule="one-cycle", nesterov=True)
     undisturbed = train(config, experiment="undisturbed")

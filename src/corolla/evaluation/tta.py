@@ -97,6 +97,8 @@ class Views:
         )
         if views.crop_fraction is not None and not 0.1 <= views.crop_fraction <= 1:
             raise UserError(f"--crop-fraction {views.crop_fraction}: a number from 0.1 to 1 is expected")
+        if views.crop_fraction is not None and views.crops is None:
+            raise UserError(f"--crop-fraction {views.crop_fraction}: these views are not cut out by it; leave it out")
         if views.size is not None and not MIN_SIZE <= views.size <= MAX_SIZE:
             raise UserError(f"--view-size {views.size}: {MIN_SIZE} to {MAX_SIZE} pixels are expected")
         return views

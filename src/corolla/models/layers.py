@@ -39,7 +39,7 @@ def make_shortcut(
 ) -> nn.Module:
     """The path around a block (§3.3): identity wherever `kind` and the shapes allow it.
 
-    `average`: a projection's stride stands in a 2×2 average pool before it (ResNet-D; He et al. 2018, §4.1), with
+    `average`: a projection's stride stands in a 2×2 average pool before it (ResNet-D; He et al. 2018, §4.2), with
     timm's names.
     """
     grows = stride != 1 or in_channels != out_channels
@@ -54,7 +54,7 @@ def make_shortcut(
 def make_stem(kind: Stem, channels: int, activation: Activation) -> tuple[nn.Module, nn.Module]:
     """The convolution (before its batch norm) and the pooling of the first layers.
 
-    "7x7" is the paper's, "3x3" ResNet-C's (He et al. 2018, §4.1; timm's names); both take a quarter of height and
+    "7x7" is the paper's, "3x3" ResNet-C's (He et al. 2018, §4.2; timm's names); both take a quarter of height and
     width. "small" keeps them (He et al. 2015, §4.2), "small-pool" takes half.
     """
     pool = nn.Identity() if kind == "small" else nn.MaxPool2d(kernel_size=3, stride=2, padding=1)

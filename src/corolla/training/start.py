@@ -9,7 +9,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
-from corolla.config import Config
+from corolla.config import Config, TrainConfig
 from corolla.data.index import Index
 from corolla.data.loader import steps_per_epoch
 from corolla.data.stats import ColorStatistics
@@ -28,8 +28,26 @@ from corolla.training.teacher import Teacher
 from corolla.training.transfer import Freezing
 
 
+def refuse_contradictions(train: TrainConfig) -> None:
+    """UserError if a phase of training would not come, or not end."""
+    if train.head_epochs > train.epochs:
+        raise UserError(f"--train.head-epochs {train.head_epochs}: there are {train.epochs} epochs (--train.epochs)")
+    if (train.mixup or train.cutmix) and train.mix_off_epochs >= train.epochs:
+        raise UserError(
+            f"--train.mix-off-epochs {train.mix_off_epochs}: of {train.epochs} epochs none would be mixed; "
+            "leave --train.mixup and --train.cutmix out"
+        )
+
+
 def new_learner(config: Config, index: Index, device: torch.device, statistics: ColorStatistics) -> Learner:
-    """A network with random weights, or those that `config.model.weights` names."""
+    """A network with random weights, or those that `config.model.weights` names.
+
+    Raises:
+        UserError: settings that contradict each other, or weights that do not fit.
+    """
+    refuse_contradictions(config.train)
+    if config.model.freeze_norms and config.model.weights == "none":
+        raise UserError("--model.freeze-norms keeps what weights brought, and there are none: leave it out")
     torch.manual_seed(config.train.seed)
     assert config.input_size is not None
     num_classes = len(index.class_names)
@@ -90,6 +108,7 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     content = load_checkpoint(path)
     refuse_other_data(content, index, path)
     before = describe_checkpoint(content)
+    refuse_contradictions(config.train)
     progress = Progress(**content["progress"])
     progress.inherited = len(progress.rows)
     _move_step(progress, before.config, config, len(index.splits["train"].label), path)
