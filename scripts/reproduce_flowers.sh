@@ -49,17 +49,17 @@ for seed in 0 1 2; do
     train transfer-$seed oxford102 transfer_best --input-size 128 --train.seed $seed
     train transfer17-$seed oxford17 transfer_best --size 224 --train.seed $seed
 done
-train resnet34 oxford102 scratch_best --model.name resnet34 --input-size 96 --train.epochs 30
+train resnet34 oxford102 scratch_best --model.name resnet34 --input-size 96 --train.epochs 24
 train resnet50 oxford102 scratch_best --model.name resnet50 --train.epochs 20
 # A plain net has no shortcuts whose tricks scratch_best could switch on, and learns next to nothing with its decay.
 train plain34 oxford102 scratch_best --model.name plain34 --model.no-avg-shortcut --model.zero-gamma None \
-    --optim.weight-decay 5e-4 --optim.lr 0.05 --train.epochs 20
+    --optim.weight-decay 5e-4 --optim.lr 0.05 --train.epochs 15
 
 scratch=(scratch-0 scratch-1 scratch-2)
 predict oxford102 ten-crop "${scratch[@]}" plain34 resnet34 resnet50 transfer-0 transfer-1 transfer-2
 predict oxford17 ten-crop_size256 transfer17-0 transfer17-1 transfer17-2
 submission oxford102-scratch oxford102 ten-crop mean scratch-0
-submission oxford102-ensemble oxford102 ten-crop mean plain34 resnet34 resnet50 "${scratch[@]}"
+submission oxford102-ensemble oxford102 ten-crop weighted plain34 resnet34 resnet50 "${scratch[@]}"
 submission oxford102-transfer oxford102 ten-crop mean transfer-0
 submission oxford17-transfer oxford17 ten-crop_size256 mean transfer17-0
 corolla compare runs/flowers-scratch-? runs/flowers-transfer-? --tta ten-crop
