@@ -28,7 +28,7 @@ from corolla.training.log import Clock, RunLog
 from corolla.training.optim import learning_rate, scale_rate
 from corolla.training.run import Run, locked, refuse_other_config, write_config, write_environment
 from corolla.training.sets import data_sets, train_color
-from corolla.training.start import continued_learner, input_size_of, new_learner, resumed_learner
+from corolla.training.start import continued_learner, input_size_of, new_learner, notes, resumed_learner
 from corolla.training.stop import Stop, stopping, time_budget
 from corolla.training.tally import NotFinite
 
@@ -66,7 +66,7 @@ def train(config: Config, *, experiment: str = "custom") -> Run:
             resumed_from=run.environment.get("resumed_from")
             or (str(config.resume_from) if config.resume_from else None),
         )
-        for line in filter(None, (idle_gpus(learner.device), budget.note)):
+        for line in filter(None, (idle_gpus(learner.device), budget.note, *notes(config))):
             print(line)
         _fit(learner, run, config, index, stop)
         if stop.reason and run.state != "done":
@@ -98,11 +98,6 @@ def _start(run: Run, config: Config, index: Index) -> Learner:
         learner = new_learner(config, index, device, train_color(config, index))
         print(f"training {config.model.name} (weights: {config.model.weights}) into {run.folder}")
     print(f"on {describe(device)} in {learner.precision}, {config.input_size} px")
-    warmup = config.optim.warmup_epochs
-    if warmup and warmup >= config.train.epochs:
-        print(
-            f"note: the learning rate rises to the very end (--optim.warmup-epochs {warmup:g} of {config.train.epochs})"
-        )
     return learner
 
 

@@ -9,7 +9,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
-from corolla.config import Config, TrainConfig
+from corolla.config import Config
 from corolla.data.index import Index
 from corolla.data.loader import steps_per_epoch
 from corolla.data.stats import ColorStatistics
@@ -28,24 +28,26 @@ from corolla.training.teacher import Teacher
 from corolla.training.transfer import Freezing
 
 
-def refuse_contradictions(train: TrainConfig) -> None:
-    """UserError if a phase of training would not come, or not end."""
-    if train.head_epochs > train.epochs:
-        raise UserError(f"--train.head-epochs {train.head_epochs}: there are {train.epochs} epochs (--train.epochs)")
+def notes(config: Config) -> list[str]:
+    """What a short run does not come to, a line each: settings for many epochs that are tried with few."""
+    train, warmup = config.train, config.optim.warmup_epochs
+    of = f"of {train.epochs} epochs"
+    found = []
+    if warmup and warmup >= train.epochs:
+        found.append(f"the learning rate rises to the very end (--optim.warmup-epochs {warmup:g} {of})")
+    if train.head_epochs >= train.epochs:
+        found.append(f"the classifier alone is trained (--train.head-epochs {train.head_epochs} {of})")
     if (train.mixup or train.cutmix) and train.mix_off_epochs >= train.epochs:
-        raise UserError(
-            f"--train.mix-off-epochs {train.mix_off_epochs}: of {train.epochs} epochs none would be mixed; "
-            "leave --train.mixup and --train.cutmix out"
-        )
+        found.append(f"no image is mixed (--train.mix-off-epochs {train.mix_off_epochs} {of})")
+    return [f"note: {line}" for line in found]
 
 
 def new_learner(config: Config, index: Index, device: torch.device, statistics: ColorStatistics) -> Learner:
     """A network with random weights, or those that `config.model.weights` names.
 
     Raises:
-        UserError: settings that contradict each other, or weights that do not fit.
+        UserError: weights that do not fit, or frozen norms without any.
     """
-    refuse_contradictions(config.train)
     if config.model.freeze_norms and config.model.weights == "none":
         raise UserError("--model.freeze-norms keeps what weights brought, and there are none: leave it out")
     torch.manual_seed(config.train.seed)
@@ -108,7 +110,6 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     content = load_checkpoint(path)
     refuse_other_data(content, index, path)
     before = describe_checkpoint(content)
-    refuse_contradictions(config.train)
     progress = Progress(**content["progress"])
     progress.inherited = len(progress.rows)
     _move_step(progress, before.config, config, len(index.splits["train"].label), path)
