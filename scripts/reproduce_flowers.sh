@@ -51,7 +51,7 @@ for seed in 0 1 2; do
 done
 train resnet34 oxford102 scratch_best --model.name resnet34 --input-size 96 --train.epochs 24
 train resnet50 oxford102 scratch_best --model.name resnet50 --train.epochs 20
-# A plain net has no shortcuts whose tricks scratch_best could switch on, and learns next to nothing with its decay.
+# A plain net has no shortcuts whose tricks scratch_best could switch on, and learns next to nothing at its decay and rate.
 train plain34 oxford102 scratch_best --model.name plain34 --model.no-avg-shortcut --model.zero-gamma None \
     --optim.weight-decay 5e-4 --optim.lr 0.05 --train.epochs 15
 
