@@ -59,16 +59,20 @@ def new_learner(config: Config, index: Index, device: torch.device, statistics: 
         preprocessing = Preprocessing(
             mean=statistics.mean, std=statistics.std, interpolation="bilinear", crop_fraction=0.875
         )
-    if config.augment.crop_fraction is not None:
-        preprocessing = dataclasses.replace(preprocessing, crop_fraction=config.augment.crop_fraction)
     description = Description(
         config=config,
         input_size=config.input_size,
         class_names=index.class_names,
-        preprocessing=preprocessing,
+        preprocessing=_cropped(preprocessing, config),
         fingerprint=_fingerprint(index),
     )
     return _assemble(description, Progress(), model, device, index)
+
+
+def _cropped(preprocessing: Preprocessing, config: Config) -> Preprocessing:
+    """With the crop fraction of --augment.crop-fraction, where that is given."""
+    fraction = config.augment.crop_fraction
+    return preprocessing if fraction is None else dataclasses.replace(preprocessing, crop_fraction=fraction)
 
 
 def resumed_learner(path: Path, index: Index, device: torch.device, config: Config) -> Learner:
@@ -120,11 +124,12 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: its network is not {config.model.name} as configured: {reason}") from None
-    preprocessing = before.preprocessing
-    if config.augment.crop_fraction is not None:
-        preprocessing = dataclasses.replace(preprocessing, crop_fraction=config.augment.crop_fraction)
     description = dataclasses.replace(
-        before, config=config, input_size=config.input_size, preprocessing=preprocessing, teacher=None
+        before,
+        config=config,
+        input_size=config.input_size,
+        preprocessing=_cropped(before.preprocessing, config),
+        teacher=None,
     )
     learner = _assemble(description, progress, model, device, index)
     if learner.ema is not None and content["ema"] is not None:
