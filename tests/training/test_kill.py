@@ -174,9 +174,12 @@ def test_a_signal_ends_it_with_a_checkpoint_and_75(
 
 
 def moments(run: Run, pid: int) -> list[Callable[[], bool]]:
-    """What to wait for before a kill: another step, a checkpoint being written, an evaluation, an epoch's end."""
+    """What to wait for before a kill: another step, a checkpoint being written, an evaluation, an epoch's end.
+
+    None holds before the process of `pid` has trained a step: if one did, its kill would come before its start.
+    """
     step = step_of(run)
-    last_of_epoch = step - step % STEPS + STEPS - 1
+    last_of_epoch = (step + 1) // STEPS * STEPS + STEPS - 1
     return [
         lambda: step_of(run) > step,
         lambda: (run.folder / f".last.pt.{pid}.tmp").exists(),
