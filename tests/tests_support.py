@@ -1,5 +1,6 @@
 """What several test files need that is no fixture."""
 
+import dataclasses
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from conftest import draw, write_data
 
+from corolla.config import Config
 from corolla.data.tfrecord import encode_example, write_tfrecord
 
 
@@ -21,6 +23,11 @@ def break_first_jpeg(folder: Path) -> tuple[Path, str]:
     images[0] = images[0][:150]
     write_tfrecord(path, [encode_example(image=im, label=i % 5, id=f"{i:09x}") for i, im in enumerate(images)])
     return data, f"{path}:0 record 0: JPEG does not decode: "
+
+
+def changed(config: Config, section: str, **values: Any) -> Config:
+    """`config` with other values in one section."""
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
 def same_content(first: Path, second: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests_support import break_first_jpeg, corolla_process, same_content
+from tests_support import break_first_jpeg, changed, corolla_process, same_content
 
 import corolla.training.log
 from corolla.config import Config, OptimConfig
@@ -22,10 +22,6 @@ from corolla.training.failures import TrainingFailed
 from corolla.training.learner import Learner
 from corolla.training.loop import best_row, train
 from corolla.training.run import locked
-
-
-def changed(config: Config, section: str, **values: Any) -> Config:
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int = signal.SIGTERM) -> None:

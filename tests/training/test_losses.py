@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_data
-from tests_support import same_content
+from tests_support import changed, same_content
 from torch.nn import functional as F
 
 from corolla.config import Config, TrainConfig
@@ -31,10 +31,6 @@ TEACHER_LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
 
 def loss(counts: np.ndarray = COUNTS, **settings: Any) -> TrainLoss:
     return TrainLoss(TrainConfig(**settings), counts, CPU)
-
-
-def changed(config: Config, section: str, **values: Any) -> Config:
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests_support import changed
 from timm.data.mixup import Mixup
 
 from corolla.config import Config, TrainConfig
@@ -104,10 +105,6 @@ def test_partners_are_those_of_the_whole_batch(box: tuple[slice, slice] | None) 
     assert torch.equal(batch.images, batch_of(7).images)  # it is left as it was
 
 
-def changed(config: Config, **values: Any) -> Config:
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, **values))
-
-
 def losses_of(config: Config, name: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     losses: list[float] = []
     update = Learner.update
@@ -126,21 +123,23 @@ def losses_of(config: Config, name: str, monkeypatch: pytest.MonkeyPatch) -> lis
 def test_training_mixes_until_the_last_epochs(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mixing that is off at the end does not change the steps before; that is on for no epoch, none."""
     model = dataclasses.replace(tiny_config.model, name="timm:resnet10t")
-    config = dataclasses.replace(changed(tiny_config, precision="fp32"), model=model)
-    mixed = losses_of(changed(config, mixup=1.0, cutmix=1.0), "mixed", monkeypatch)
-    half = losses_of(changed(config, mixup=1.0, cutmix=1.0, mix_off_epochs=1), "half", monkeypatch)
+    config = dataclasses.replace(changed(tiny_config, "train", precision="fp32"), model=model)
+    mixed = losses_of(changed(config, "train", mixup=1.0, cutmix=1.0), "mixed", monkeypatch)
+    half = losses_of(changed(config, "train", mixup=1.0, cutmix=1.0, mix_off_epochs=1), "half", monkeypatch)
     assert half[:5] == mixed[:5]
     assert half[5] != mixed[5]
-    config = changed(config, epochs=1)
+    config = changed(config, "train", epochs=1)
     plain = losses_of(config, "plain", monkeypatch)
-    assert losses_of(changed(config, mixup=1.0, mix_off_epochs=1), "never", monkeypatch) == plain
+    assert losses_of(changed(config, "train", mixup=1.0, mix_off_epochs=1), "never", monkeypatch) == plain
     assert plain[0] != mixed[0]
 
 
 def test_mixing_is_one_update_in_any_number_of_parts(tiny_config: Config) -> None:
     """Without batch statistics, four parts give the gradient of the whole."""
     model = dataclasses.replace(tiny_config.model, name="timm:vit_tiny_patch16_224")
-    config = dataclasses.replace(changed(tiny_config, precision="fp32", epochs=1, mixup=0.4, cutmix=1.0), model=model)
-    whole, parts = (train(changed(config, accumulate=n), experiment=f"parts{n}").metrics[0] for n in (1, 4))
+    config = dataclasses.replace(
+        changed(tiny_config, "train", precision="fp32", epochs=1, mixup=0.4, cutmix=1.0), model=model
+    )
+    whole, parts = (train(changed(config, "train", accumulate=n), experiment=f"parts{n}").metrics[0] for n in (1, 4))
     assert parts["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-4)
     assert parts["val_loss"] == pytest.approx(whole["val_loss"], rel=1e-3)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests_support import changed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from corolla.config import Config
@@ -113,10 +114,6 @@ class Counted(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.calls[func._schema.name] += 1
         return func(*args, **kwargs or {})
-
-
-def changed(config: Config, section: str, **values: Any) -> Config:
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
 def learner_and_batch(config: Config) -> tuple[Learner, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests_support import same_content
+from tests_support import changed, same_content
 
 from corolla.config import Config
 from corolla.errors import UserError
@@ -23,10 +23,6 @@ TWEAKED = {
     "name": "resnet18", "stem": "small-pool", "avg_shortcut": True, "activation": "silu", "width": 0.25,
     "zero_gamma": True, "dropout": 0.2, "drop_path": 0.2,
 }  # fmt: skip
-
-
-def changed(config: Config, section: str, **values: Any) -> Config:
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
 @pytest.fixture
@@ -73,24 +69,6 @@ def test_frozen_norms_need_weights(small_config: Config) -> None:
     with pytest.raises(UserError, match=r"--model\.freeze-norms keeps what weights brought, and there are none"):
         train(changed(small_config, "model", freeze_norms=True))
     assert not (small_config.runs / "custom-seed0" / "config.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("section", "values", "said"),
-    [
-        ("optim", {"schedule": "cosine", "warmup_epochs": 1.0}, "rises to the very end (--optim.warmup-epochs 1 of 1 "),
-        ("train", {"head_epochs": 1}, "the classifier alone is trained (--train.head-epochs 1 of 1 "),
-        ("train", {"mixup": 0.2, "mix_off_epochs": 3}, "no image is mixed (--train.mix-off-epochs 3 of 1 "),
-    ],
-)
-def test_what_a_short_run_does_not_come_to_is_said(
-    section: str, values: dict[str, Any], said: str, small_config: Config, capsys: pytest.CaptureFixture[str]
-) -> None:
-    short = changed(small_config, "train", epochs=1)
-    train(short, experiment="plain")
-    assert "note:" not in capsys.readouterr().out
-    train(changed(short, section, **values), experiment="with")
-    assert said in capsys.readouterr().out
 
 
 def test_each_group_has_its_rate_and_the_log_the_schedules(small_config: Config) -> None:

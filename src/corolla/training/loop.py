@@ -25,10 +25,11 @@ from corolla.training.checkpoint import Progress
 from corolla.training.failures import TrainingFailed, explain, update
 from corolla.training.learner import Learner
 from corolla.training.log import Clock, RunLog
+from corolla.training.notes import notes
 from corolla.training.optim import learning_rate, scale_rate
 from corolla.training.run import Run, locked, refuse_other_config, write_config, write_environment
 from corolla.training.sets import data_sets, train_color
-from corolla.training.start import continued_learner, input_size_of, new_learner, notes, resumed_learner
+from corolla.training.start import continued_learner, input_size_of, new_learner, resumed_learner
 from corolla.training.stop import Stop, stopping, time_budget
 from corolla.training.tally import NotFinite
 

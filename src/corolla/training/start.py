@@ -28,20 +28,6 @@ from corolla.training.teacher import Teacher
 from corolla.training.transfer import Freezing
 
 
-def notes(config: Config) -> list[str]:
-    """What a short run does not come to, a line each: settings for many epochs that are tried with few."""
-    train, warmup = config.train, config.optim.warmup_epochs
-    of = f"of {train.epochs} epochs"
-    found = []
-    if warmup and warmup >= train.epochs:
-        found.append(f"the learning rate rises to the very end (--optim.warmup-epochs {warmup:g} {of})")
-    if train.head_epochs >= train.epochs:
-        found.append(f"the classifier alone is trained (--train.head-epochs {train.head_epochs} {of})")
-    if (train.mixup or train.cutmix) and train.mix_off_epochs >= train.epochs:
-        found.append(f"no image is mixed (--train.mix-off-epochs {train.mix_off_epochs} {of})")
-    return [f"note: {line}" for line in found]
-
-
 def new_learner(config: Config, index: Index, device: torch.device, statistics: ColorStatistics) -> Learner:
     """A network with random weights, or those that `config.model.weights` names.
 
