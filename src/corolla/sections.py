@@ -106,7 +106,8 @@ class AugmentConfig(Section):
     erase: Probability = 0.0
     """Random erasing (Zhong et al. 2020): the share of images a rectangle of which is painted over; 0: off."""
     erase_area: Annotated[tuple[Share, Share], Ascending] = (0.02, 0.33)
-    """Range of the erased share of the image, for --augment.erase; its aspect is drawn from 0.3 to 1 / 0.3."""
+    """Range of the erased share of the image, for --augment.erase; its aspect is drawn from 0.3 to 1 / 0.3,
+    log-uniformly. Where ten rectangles do not fit, as most of a large area do not, the image stays as it is."""
     erase_fill: Literal["noise", "mean"] = "noise"
     """What --augment.erase paints: noise (every pixel random, as Zhong et al. found best) or the mean colour of the
     data set."""
@@ -119,7 +120,7 @@ class AugmentConfig(Section):
     is always at the input size. None: off."""
     grow_epochs: Share = 0.75
     """With --augment.start-size: the share of the epochs over which images grow, linearly; then they are full size."""
-    crop_fraction: Share | None = None
+    crop_fraction: Annotated[float, Ge(0.1), Le(1)] | None = None
     """Evaluation resizes the shorter side to input size / this, then crops the centre. None: the weights' own value,
     0.875 from scratch."""
 

@@ -119,7 +119,19 @@ def test_a_start_above_the_input_size_is_refused(tiny_config: Config) -> None:
     assert not (config.runs / "custom-seed0" / "config.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"), [("halonet26t", "AssertionError"), ("efficientformer_l1", "Expected size")]
+)
+def test_an_input_size_that_the_network_does_not_take_is_refused(name: str, reason: str, tiny_config: Config) -> None:
+    config = dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, name=f"timm:{name}"))
+    with pytest.raises(
+        UserError, match=rf"^--input-size 32: timm:{name} takes no images of 32 px \({reason}.*\); choose"
+    ):
+        train(config)
+    assert not (config.runs / "custom-seed0" / "config.json").exists()
+
+
 def test_a_network_for_one_size_is_refused(tiny_config: Config) -> None:
     model = dataclasses.replace(tiny_config.model, name="timm:vit_tiny_patch16_224")
-    with pytest.raises(UserError, match=r"--augment.start-size 16: the network takes no images of 16 px"):
+    with pytest.raises(UserError, match=r"--augment.start-size 16: timm:vit_tiny_patch16_224 takes no images of 16 px"):
         train(dataclasses.replace(growing(tiny_config), model=model))

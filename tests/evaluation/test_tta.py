@@ -75,6 +75,9 @@ def test_views_have_one_name(said: str, name: str) -> None:
         ("random-101", "at most random-100"),
         ("flip+flip", "stands there twice"),
         ("random-2+random-3", "stands there twice"),
+        ("none_fraction0.5_fraction0.6", "stands there twice"),
+        ("random-8_size64_logits_size80", "stands there twice"),
+        ("none_logits_logits", "stands there twice"),
         ("none+flip", "none stands alone"),
         ("ten-crop+flip", "has the mirrors already"),
         ("flip_fraction2.0", "_fraction2.0 is not known"),
@@ -204,6 +207,17 @@ def test_options_and_suffixes_say_the_same(run: Run) -> None:
 def test_options_out_of_range_are_told(how: dict[str, Any], message: str, run: Run) -> None:
     with pytest.raises(UserError, match=message):
         predict(run, "none", **how)
+
+
+@pytest.mark.parametrize(("tta", "said"), [("multi-scale", "--tta multi-scale"), ("flip_size40", "--view-size 40")])
+def test_views_that_the_network_does_not_take_are_told(tta: str, said: str, tiny_config: Config) -> None:
+    """HRNet adds maps of several scales, which fit for multiples of 32 alone."""
+    model, once = ModelConfig(name="timm:hrnet_w18_small"), dataclasses.replace(tiny_config.train, epochs=1)
+    hrnet = train(dataclasses.replace(tiny_config, model=model, train=once))
+    with pytest.raises(
+        UserError, match=rf"^{said}: timm:hrnet_w18_small takes no photos of \d+ px \(.+\); leave it out"
+    ):
+        predict(hrnet, tta)
 
 
 def test_close_calls_are_made_in_fp32(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

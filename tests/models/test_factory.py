@@ -169,6 +169,7 @@ def test_zero_gamma_is_the_last_norm_of_each_block(name: str, setting: bool | No
         (ModelConfig(name="plain34", shortcut="A"), "--model.shortcut has no effect on plain34"),
         (ModelConfig(name="timm:resnet18", shortcut="C"), "--model.shortcut has no effect on timm:resnet18"),
         (ModelConfig(name="timm:vgg11", drop_path=0.1), "timm:vgg11 has no option drop_path"),
+        (ModelConfig(name="timm:hrnet_w18_small", drop_path=0.1), "timm:hrnet_w18_small has no option drop_path"),
     ],
 )
 def test_a_users_mistake_is_one_line_that_helps(config: ModelConfig, message: str) -> None:

@@ -33,6 +33,8 @@ NEEDS: list[tuple[str, Any, str, str, Any, Any]] = [
     ("train.mix_share", 0.5, "--train.mixup or --train.cutmix", "train.mixup", 0.0, 0.2),
     ("train.mix_off_epochs", 2, "--train.mixup or --train.cutmix", "train.cutmix", 0.0, 1.0),
     ("train.distill_temperature", 2.0, "--train.teacher", "train.teacher", "", "runs/other"),
+    ("train.logit_adjustment", 1.0, "--train.balance below 1", "train.balance", 1.0, 0.9),
+    ("train.class_balance", 0.9, "--train.balance below 1", "train.balance", 1.0, 0.9),
     ("train.distill_weight", 0.9, "--train.teacher", "train.teacher", "", "runs/other"),
 ]
 
@@ -53,6 +55,15 @@ def test_a_setting_without_the_one_it_needs_is_said(
     assert notes(having(having(Config(), owner, on), key, value)) == []
 
 
+def test_a_teacher_alone_leaves_nothing_to_the_labels() -> None:
+    config = changed(Config(), "train", teacher="runs/other", label_smoothing=0.1, class_balance=0.9)
+    assert notes(config) == []
+    assert notes(changed(config, "train", distill_weight=1.0)) == [
+        f"note: --train.{name} has no effect without --train.distill-weight below 1"
+        for name in ("label-smoothing", "class-balance")
+    ]
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_setting_of_the_experiments_counts(name: str) -> None:
     assert notes(EXPERIMENTS[name]()) == []
@@ -63,6 +74,11 @@ def test_every_setting_of_the_experiments_counts(name: str) -> None:
     [
         ("optim", {"schedule": "cosine", "warmup_epochs": 1.0}, "rises to the very end (--optim.warmup-epochs 1 of 1 "),
         ("train", {"head_epochs": 1}, "the classifier alone is trained (--train.head-epochs 1 of 1 "),
+        (
+            "augment",
+            {"start_size": 24},
+            "grow to 24 px only, not to the 32 px of val (--augment.start-size 24, ",
+        ),
         ("train", {"mixup": 0.2, "mix_off_epochs": 3}, "no image is mixed (--train.mix-off-epochs 3 of 1 "),
         ("optim", {"milestones": (0.5,)}, "--optim.milestones has no effect without --optim.schedule step\n"),
     ],

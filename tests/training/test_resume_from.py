@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import write_data
-from test_loop import changed, everything_on, stop_at
-from tests_support import corolla_process, same_content
+from test_loop import everything_on, stop_at
+from tests_support import changed, corolla_process, same_content
 
 import corolla.training.loop
 from corolla.config import Config, PipelineConfig, TrainConfig
@@ -203,6 +203,16 @@ def test_other_settings_are_no_copy(
     assert load_checkpoint(run.last)["progress"]["inherited"] == 2
     assert same_content(run.best, run.last)  # of its own: the third epoch
     assert content(source) == before
+
+
+def test_a_crop_fraction_of_its_own_is_not_dropped_in_silence(earlier: Config, tmp_path: Path) -> None:
+    """It is in the checkpoint's preprocessing, where nothing tells it from the weights' own."""
+    source = train(changed(dataclasses.replace(earlier, runs=tmp_path / "earlier"), "augment", crop_fraction=0.9))
+    longer = changed(here(earlier, source, tmp_path), "train", epochs=earlier.train.epochs + 1)
+    with pytest.raises(UserError, match=r"last\.pt: was trained with --augment\.crop-fraction 0\.9; give it again, or"):
+        train(longer)
+    run = train(changed(longer, "augment", crop_fraction=1.0))
+    assert load_checkpoint(run.last)["preprocessing"]["crop_fraction"] == 1.0
 
 
 def test_other_data_are_refused_before_anything_is_copied(

@@ -26,6 +26,18 @@ def random_resized_box(
 
     Ten tries; where none fits, the largest central box of an allowed aspect.
     """
+    box = fitting_box(width, height, area=area, aspect=aspect, rng=rng)
+    if box is not None:
+        return box
+    ratio = min(max(width / height, aspect[0]), aspect[1])
+    w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def fitting_box(
+    width: int, height: int, *, area: tuple[float, float], aspect: tuple[float, float], rng: np.random.Generator
+) -> Box | None:
+    """A box of random area (uniform) and aspect (log-uniform) somewhere inside; None if none of ten fits."""
     low, high = math.log(aspect[0]), math.log(aspect[1])
     for _ in range(10):
         target = width * height * rng.uniform(*area)
@@ -34,6 +46,4 @@ def random_resized_box(
         if 0 < w <= width and 0 < h <= height:
             left, top = rng.integers(0, width - w, endpoint=True), rng.integers(0, height - h, endpoint=True)
             return int(left), int(top), w, h
-    ratio = min(max(width / height, aspect[0]), aspect[1])
-    w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
-    return (width - w) // 2, (height - h) // 2, w, h
+    return None

@@ -3,7 +3,7 @@
 import numpy as np
 
 from corolla.config import AugmentConfig
-from corolla.data.boxes import Box, random_resized_box
+from corolla.data.boxes import Box, fitting_box
 from corolla.data.decode import Image
 
 ERASE_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020, section 4.2
@@ -12,13 +12,16 @@ ERASE_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020, section 4.2
 def erase(image: Image, config: AugmentConfig, mean: Image, rng: np.random.Generator) -> None:
     """Random erasing (Zhong et al. 2020, algorithm 1), then cutout, as far as they are switched on.
 
+    Zhong et al. draw until a rectangle fits; here an image for which ten did not fit stays as it is.
     `mean` is the colour that "mean" and cutout paint (3, uint8).
     """
     height, width = image.shape[:2]
     if config.erase and rng.random() < config.erase:
-        left, top, w, h = random_resized_box(width, height, area=config.erase_area, aspect=ERASE_ASPECT, rng=rng)
-        noise = config.erase_fill == "noise"
-        image[top : top + h, left : left + w] = rng.integers(0, 256, (h, w, 3), np.uint8) if noise else mean
+        box = fitting_box(width, height, area=config.erase_area, aspect=ERASE_ASPECT, rng=rng)
+        if box is not None:
+            left, top, w, h = box
+            noise = config.erase_fill == "noise"
+            image[top : top + h, left : left + w] = rng.integers(0, 256, (h, w, 3), np.uint8) if noise else mean
     if config.cutout:
         left, top, w, h = cutout_box(width, height, config.cutout, rng)
         image[top : top + h, left : left + w] = mean

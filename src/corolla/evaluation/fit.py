@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from corolla.errors import UserError
 from corolla.evaluation.adjust import fit_tau
 from corolla.evaluation.combine import Method, Rule
 from corolla.evaluation.greedy import select_members
@@ -15,6 +16,7 @@ from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.weights import fit_weights
 
 FOLDS, REPEATS = 5, 3
+NO_ADJUSTED_VOTE = "--adjust needs probabilities, a vote has none: take another --method, such as mean"
 
 
 def fit_rule(
@@ -26,7 +28,17 @@ def fit_rule(
     """The rule of `method` for the highest macro F1 on N x classes of each member and N labels.
 
     With `prior` (classes) the logits are adjusted as well. What needs no fitting is left as it is.
+
+    Raises:
+        UserError: a vote has no logits to adjust, or `prior` is of other classes.
     """
+    if prior is not None and method == "vote":
+        raise UserError(NO_ADJUSTED_VOTE)
+    if prior is not None and len(prior) != probabilities[0].shape[1]:
+        raise UserError(
+            f"--adjust: the data has {len(prior)} classes, the runs have {probabilities[0].shape[1]}; name the data "
+            "that they were trained with"
+        )
     weights = None
     if method == "weighted":
         weights = fit_weights(probabilities, labels)

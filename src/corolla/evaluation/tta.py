@@ -135,11 +135,14 @@ def _hint(part: str, nearest: list[str]) -> str:
 
 
 def _with_suffixes(views: Views, name: str, suffixes: list[str]) -> Views:
+    kinds = [suffix.rstrip("0123456789.") for suffix in suffixes]
     for suffix in suffixes:
         fraction = re.fullmatch(r"fraction([01]\.[0-9]+|1)", suffix)
         size = re.fullmatch(r"size([1-9][0-9]{0,3})", suffix)
         if not (fraction or size or suffix == "logits"):
             raise UserError(f"--tta {name}: _{suffix} is not known; {EXPECTED}")
+        if len(set(kinds)) < len(kinds):
+            raise UserError(f"--tta {name}: a part stands there twice; {EXPECTED}")
         views = views.having(
             crop_fraction=float(fraction[1]) if fraction else None,
             size=int(size[1]) if size else None,

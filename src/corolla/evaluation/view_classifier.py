@@ -11,6 +11,7 @@ from corolla.errors import UserError
 from corolla.evaluation.classifier import Classifier
 from corolla.evaluation.tta import average_views
 from corolla.models.fully_convolutional import FullyConvolutional, takes_one_size
+from corolla.models.trial import fault_at
 from corolla.training.checkpoint import Description
 
 CLOSE = 0.02  # between the two highest probabilities; reduced precision moves them by 0.01, rarely by 0.03
@@ -43,6 +44,11 @@ class ViewClassifier:
         twin = copy.deepcopy(model)
         whole = any(group.whole for group in transform.groups)
         self._by_position = FullyConvolutional(model, size, name=name) if whole else None
+        for group in transform.groups:
+            forward = self._by_position if group.whole else None
+            if group.side != size and (fault := fault_at(model, group.side, torch.device("cpu"), forward)):
+                views = f"--view-size {transform.size}" if transform.size != size else "--tta multi-scale"
+                raise UserError(f"{views}: {name} takes no photos of {group.side} px ({fault}); leave it out")
         self._classify = Classifier(model, description, device)
         self._exact = None
         if self._classify.precision != "fp32":

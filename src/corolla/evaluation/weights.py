@@ -20,6 +20,7 @@ def fit_weights(probabilities: Sequence[NDArray[np.float32]], labels: NDArray[np
 
     Macro F1 is a step function of the weights, so descent has nothing to go by: the least log loss (which is convex in
     them) or equal weights, whichever has the higher macro F1, and from there a coordinate search on macro F1 itself.
+    Where that ends below the best member, the search starts once more from that member alone.
     """
     stacked = np.stack([member.astype(np.float64) for member in probabilities])
     equal = np.full(len(stacked), 1 / len(stacked))
@@ -30,7 +31,9 @@ def fit_weights(probabilities: Sequence[NDArray[np.float32]], labels: NDArray[np
         return macro_f1(labels, np.tensordot(weights, stacked, axes=1).argmax(1))
 
     start = max(_least_log_loss(stacked[:, np.arange(len(labels)), labels]), equal, key=score)
-    return _coordinate_search(start, score)
+    found = _coordinate_search(start, score)
+    alone = max(np.eye(len(stacked)), key=score)
+    return _coordinate_search(alone, score) if score(alone) > score(found) else found
 
 
 def _least_log_loss(of_truth: NDArray[np.float64]) -> NDArray[np.float64]:

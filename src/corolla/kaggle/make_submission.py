@@ -10,7 +10,7 @@ from corolla.errors import UserError
 from corolla.evaluation.adjust import class_prior
 from corolla.evaluation.combine import FITTED, Method, Rule
 from corolla.evaluation.ensemble import combine_members
-from corolla.evaluation.fit import fit_rule
+from corolla.evaluation.fit import NO_ADJUSTED_VOTE, fit_rule
 from corolla.evaluation.members import all_predicted, read_members
 from corolla.evaluation.on_val import OnVal, rule_on_val
 from corolla.evaluation.predictions import TTA, CheckpointName
@@ -61,7 +61,7 @@ def submission_from_runs(
     if out.suffix != ".csv" or out.is_dir():
         raise UserError(f"--out {out}: the name of a .csv file is expected; its JSON goes beside it")
     if adjust and method == "vote":
-        raise UserError("--adjust needs probabilities, a vote has none: take another --method, such as mean")
+        raise UserError(NO_ADJUSTED_VOTE)
     views = parse_tta(tta)
     which: dict[str, Any] = {"tta": views.name, "checkpoint": checkpoint}
     test = read_members(folders, "test", **which)

@@ -103,7 +103,7 @@ def create_timm_model(architecture: str, input_size: int, **options: object) -> 
         return timm.create_model(architecture, **options)  # pyright: ignore[reportArgumentType]
     except TypeError as error:
         # timm hands options to the model's constructor unchecked.
-        if unexpected := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
+        if unexpected := re.search(r"unexpected keyword argument(?:\(s\):)? \[?'(\w+)'", str(error)):
             raise UserError(f"{TIMM_PREFIX}{architecture} has no option {unexpected[1]}") from error
         if options.get("act_layer") is not None and "'str' object is not callable" in str(error):
             raise UserError(f"{TIMM_PREFIX}{architecture} has no other activation: leave --model.activation") from error

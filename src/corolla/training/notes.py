@@ -6,6 +6,7 @@ They are said, not refused: whoever changes one setting of a preset keeps the ot
 from typing import NamedTuple
 
 from corolla.config import Config
+from corolla.data.growth import size_of_epoch
 
 
 def notes(config: Config) -> list[str]:
@@ -21,6 +22,13 @@ def _too_few_epochs(config: Config) -> list[str]:
         found.append(f"the learning rate rises to the very end (--optim.warmup-epochs {warmup:g} {of})")
     if train.head_epochs >= train.epochs:
         found.append(f"the classifier alone is trained (--train.head-epochs {train.head_epochs} {of})")
+    if (
+        config.input_size
+        and (last := size_of_epoch(config.augment, config.input_size, train.epochs - 1, train.epochs))
+        < config.input_size
+    ):
+        grow = f"--augment.start-size {config.augment.start_size}, --augment.grow-epochs {config.augment.grow_epochs:g}"
+        found.append(f"training images grow to {last} px only, not to the {config.input_size} px of val ({grow} {of})")
     if (train.mixup or train.cutmix) and train.mix_off_epochs >= train.epochs:
         found.append(f"no image is mixed (--train.mix-off-epochs {train.mix_off_epochs} {of})")
     return found
@@ -37,6 +45,7 @@ class _Need(NamedTuple):
 def _needs(config: Config) -> list[_Need]:
     augment, optim, train = config.augment, config.optim, config.train
     mixes = train.mixup > 0 or train.cutmix > 0
+    labels_count = not train.teacher or train.distill_weight < 1
     return [
         _Need(("model.pretrained_tag",), config.model.weights == "pretrained", "--model.weights pretrained"),
         _Need(("augment.shorter_side",), augment.crop == "resnet", "--augment.crop resnet"),
@@ -51,6 +60,12 @@ def _needs(config: Config) -> list[_Need]:
         _Need(("optim.milestones",), optim.schedule == "step", "--optim.schedule step"),
         _Need(("optim.one_cycle_start",), optim.schedule == "one-cycle", "--optim.schedule one-cycle"),
         _Need(("train.mix_share", "train.mix_off_epochs"), mixes, "--train.mixup or --train.cutmix"),
+        _Need(("train.logit_adjustment", "train.class_balance"), train.balance < 1, "--train.balance below 1"),
+        _Need(
+            ("train.label_smoothing", "train.logit_adjustment", "train.class_balance"),
+            labels_count,
+            "--train.distill-weight below 1",
+        ),
         _Need(("train.distill_temperature", "train.distill_weight"), bool(train.teacher), "--train.teacher"),
     ]
 

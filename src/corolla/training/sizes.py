@@ -6,33 +6,28 @@ from torch import nn
 from corolla.config import Config
 from corolla.data.growth import refuse_shrinking, sizes_of_run
 from corolla.errors import UserError
+from corolla.models.trial import fault_at
 
 
 def refuse_sizes(
     config: Config, size: int, device: torch.device, *, model: nn.Module, teacher: nn.Module | None
 ) -> None:
-    """Try training images of every size on the networks that have not been built for them.
+    """Try images of every size that the run will show on its networks.
 
     Raises:
-        UserError: --augment.start-size is no smaller size, or --train.teacher or the network takes one size only.
+        UserError: --augment.start-size is no smaller size, or the network or --train.teacher does not take one of them.
     """
     refuse_shrinking(config.augment, size)
     sizes = sizes_of_run(config.augment, size, config.train.epochs)
+    name, smaller = config.model.name, f"--augment.start-size {config.augment.start_size}"
+    _refuse(model, size, device, f"--input-size {size}: {name}", "choose another size or network")
     for each in sizes[:-1]:
-        _refuse(model, each, device, "the network", f"--augment.start-size {config.augment.start_size}")
+        _refuse(model, each, device, f"{smaller}: {name}", "leave it out")
     if teacher is not None:
         for each in sizes:
-            _refuse(teacher, each, device, "the teacher", f"--train.teacher {config.train.teacher}")
+            _refuse(teacher, each, device, f"--train.teacher {config.train.teacher}: the teacher", "leave it out")
 
 
-def _refuse(model: nn.Module, size: int, device: torch.device, what: str, setting: str) -> None:
-    """One image of zeros in evaluation mode: no statistics change, nothing is drawn. Most ViTs are for one size."""
-    training = model.training
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, size, size, device=device))
-    except (AssertionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{setting}: {what} takes no images of {size} px ({reason}); leave it out") from None
-    finally:
-        model.train(training)
+def _refuse(model: nn.Module, size: int, device: torch.device, what: str, remedy: str) -> None:
+    if fault := fault_at(model, size, device):
+        raise UserError(f"{what} takes no images of {size} px ({fault}); {remedy}")

@@ -102,6 +102,11 @@ def continued_learner(source: Path, config: Config, index: Index, device: torch.
     before = describe_checkpoint(content)
     progress = Progress(**content["progress"])
     progress.inherited = len(progress.rows)
+    if before.config.augment.crop_fraction is not None and config.augment.crop_fraction is None:
+        raise UserError(
+            f"{path}: was trained with --augment.crop-fraction {before.config.augment.crop_fraction:g}; give it again, "
+            "or another (0.875 is what networks from scratch have)"
+        )
     _move_step(progress, before.config, config, len(index.splits["train"].label), path)
     assert config.input_size is not None
     model = build_model(config.model, len(before.class_names), config.input_size)
