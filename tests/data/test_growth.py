@@ -119,14 +119,10 @@ def test_a_start_above_the_input_size_is_refused(tiny_config: Config) -> None:
     assert not (config.runs / "custom-seed0" / "config.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("halonet26t", "AssertionError"), ("efficientformer_l1", "Expected size")]
-)
-def test_an_input_size_that_the_network_does_not_take_is_refused(name: str, reason: str, tiny_config: Config) -> None:
+@pytest.mark.parametrize("name", ["halonet26t", "efficientformer_l1"])
+def test_an_input_size_that_the_network_does_not_take_is_refused(name: str, tiny_config: Config) -> None:
     config = dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, name=f"timm:{name}"))
-    with pytest.raises(
-        UserError, match=rf"^--input-size 32: timm:{name} takes no images of 32 px \({reason}.*\); choose"
-    ):
+    with pytest.raises(UserError, match=rf"^--input-size 32: timm:{name} takes no images of 32 px \(.+\); choose"):
         train(config)
     assert not (config.runs / "custom-seed0" / "config.json").exists()
 
