@@ -59,6 +59,16 @@ def test_a_sound_folder(data: Path) -> None:
     assert result.seconds > 0
 
 
+def test_a_photo_of_test_needs_an_id(data: Path) -> None:
+    """Of train and val it does not: there the place is the id."""
+    write(data, "val", encode_example(image=jpeg(), label=0, id=None))
+    path, offsets = write(
+        data, "test", flower(None, "d"), encode_example(image=jpeg(), label=None, id=None), flower(None, "e")
+    )
+    path.with_name("00-8x8-2.tfrec").unlink()
+    assert lines(data)[0] == f"{path}:{offsets[1]} record 1: no id, by which a submission would name it"
+
+
 def test_no_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no TFRecords"):
         check(tmp_path, 8)

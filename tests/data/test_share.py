@@ -2,14 +2,17 @@
 
 import dataclasses
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_data
 
 from corolla.config import Config
 from corolla.data.index import load_index
 from corolla.data.share import with_share
+from corolla.errors import UserError
 from corolla.training.loop import train
 
 
@@ -29,6 +32,13 @@ def test_a_larger_share_has_what_a_smaller_one_has(tiny_data: Path, seed: int) -
     assert all(small < large for small, large in itertools.pairwise(ids))
     assert ids[1] == set(with_share(index, 0.3, seed).splits["train"].id.tolist())
     assert ids[1] != set(with_share(index, 0.3, seed + 1).splits["train"].id.tolist())
+
+
+def test_without_train_photos_it_is_told(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    shutil.rmtree(data / "tfrecords-jpeg-32x32" / "train")
+    with pytest.raises(UserError, match=r"train: no \.tfrec files, but the split train is needed"):
+        with_share(load_index(data, None), 0.5, seed=0)
 
 
 def test_training_sees_that_share_and_resumes_with_it(tiny_config: Config) -> None:

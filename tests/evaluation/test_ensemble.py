@@ -36,6 +36,7 @@ def write_run(
     tta: TTA = "none",
     labels: Sequence[int] | None = None,
     checkpoint: CheckpointName = "best",
+    fingerprint: str = "",
 ) -> Path:
     """A run whose checkpoint is a few bytes, predicted already."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +48,7 @@ def write_run(
         probabilities=np.array(probabilities, np.float32),
         labels=None if labels is None else np.array(labels),
         checkpoint=hashlib.sha256(content).hexdigest(),
+        fingerprint=fingerprint,
     ).save(Run(folder).predictions(split, tta, checkpoint))
     return folder
 
@@ -182,6 +184,15 @@ def test_other_photos_are_refused(tmp_path: Path) -> None:
     for other in (second, third):
         with pytest.raises(UserError, match=rf"{other.name}: its test predictions are of other photos.*first$"):
             ensemble([first, other])
+
+
+def test_other_records_of_the_same_ids_are_refused(tmp_path: Path) -> None:
+    """Such as corrected labels; files from before there were fingerprints are taken as they are."""
+    names = {"first": "aa", "second": "bb", "old": ""}
+    runs = {name: write_run(tmp_path / name, [[1, 0]] * 3, fingerprint=value) for name, value in names.items()}
+    with pytest.raises(UserError, match=r"second: its test predictions are of other records than those of .*first"):
+        ensemble([runs["first"], runs["second"]])
+    assert ensemble([runs["first"], runs["old"]]).ids.tolist() == sorted(IDS)
 
 
 def test_other_classes_are_refused(tmp_path: Path) -> None:

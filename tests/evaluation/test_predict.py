@@ -17,6 +17,7 @@ import corolla.evaluation.predict
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.data.flowers import Flowers
 from corolla.data.index import load_index
+from corolla.data.tfrecord import encode_example, map_file, parse_example, read_records, write_tfrecord
 from corolla.data.transforms import EvalTransform
 from corolla.errors import UserError
 from corolla.evaluation.predict import PredictResult
@@ -87,14 +88,14 @@ def test_the_file_holds_what_the_design_says(run: Run) -> None:
     assert on_test.path == run.folder / "predictions" / "test-none.npz"
     assert on_val.path == run.folder / "predictions" / "val-flip-last.npz"
     with np.load(on_test.path) as file:
-        assert set(file) == {"ids", "probabilities", "checkpoint", "epochs", "seconds"}
+        assert set(file) == {"ids", "probabilities", "checkpoint", "fingerprint", "epochs", "seconds"}
         assert file["ids"].tolist() == TEST_IDS
         assert file["probabilities"].shape == (11, 5)
         assert file["probabilities"].dtype == np.float32
         assert file["probabilities"].sum(1) == pytest.approx(1, abs=1e-5)
         assert str(file["checkpoint"]) == hashlib.sha256(run.best.read_bytes()).hexdigest()
     with np.load(on_val.path) as file:
-        assert set(file) == {"ids", "probabilities", "checkpoint", "epochs", "seconds", "labels"}
+        assert set(file) == {"ids", "probabilities", "checkpoint", "fingerprint", "epochs", "seconds", "labels"}
         assert file["labels"].tolist() == [i % 5 for i in range(16)]
         assert str(file["checkpoint"]) == hashlib.sha256(run.last.read_bytes()).hexdigest()
 
@@ -182,6 +183,29 @@ def test_other_photos_are_predicted_anew(run: Run, tmp_path: Path) -> None:
     assert second.made
     assert second.predictions.ids.tolist() == TEST_IDS[:7]
     assert second.predictions.probabilities == pytest.approx(first.predictions.probabilities[:7], abs=1e-5)
+
+
+def test_corrected_labels_are_predicted_anew(run: Run, tiny_data: Path, tmp_path: Path) -> None:
+    """The same ids and photos; only the records tell."""
+    first = predict(run, split="val")
+    other = shutil.copytree(tiny_data, tmp_path / "corrected")
+    labels = []
+    for path in sorted((other / "tfrecords-jpeg-32x32" / "val").iterdir()):
+        buffer = map_file(path)
+        corrected = []
+        for found in [parse_example(buffer, record.start, record.end) for record in read_records(path, buffer)]:
+            assert found.label is not None
+            labels.append((found.label + 1) % 5)
+            image = bytes(buffer[found.image_offset : found.image_offset + found.image_length])
+            corrected.append(encode_example(image=image, label=labels[-1], id=found.id))
+        path.unlink()  # it is mapped
+        write_tfrecord(path, corrected)
+    second = predict(run, split="val", data=other)
+    assert second.made
+    assert second.predictions.ids.tolist() == first.predictions.ids.tolist()
+    assert second.predictions.labels is not None
+    assert second.predictions.labels.tolist() == labels
+    assert not predict(run, split="val", data=other).made
 
 
 def test_a_missing_run_names_those_beside_it(run: Run) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from standin import StandIn
 
+from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import Failure, UserError
 from corolla.kaggle.download import download
 from corolla.kaggle.fetch import STAGING
@@ -243,6 +244,20 @@ def test_a_file_with_another_count_than_its_name_says_is_refused(server: StandIn
         get(tmp_path)
 
 
+def test_a_test_record_that_is_no_example_is_refused(server: StandIn, tmp_path: Path) -> None:
+    name = "tfrecords-jpeg-224x224/test/00-224x224-3.tfrec"
+    good = encode_example(image=b"no photo, but an image", label=None, id="0000007d0")
+    write_tfrecord(tmp_path / "foreign.tfrec", [good, b"\xff" * 40, good])
+    server.files[name] = (tmp_path / "foreign.tfrec").read_bytes()
+    second = 16 + len(good)
+    reason = rf"{name}: was sent damaged 3 times \(record 1 at byte {second}: malformed protobuf: [^()]*\)"
+    with pytest.raises(Failure, match=reason) as caught:
+        get(tmp_path / "data")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "data" / name).exists()
+    assert len(published(tmp_path / "data")) == 5, "the others are there"
+
+
 def test_zipped_files_and_encoded_names(server: StandIn, tmp_path: Path) -> None:
     server.zip_wrap = {big(server), "sample_submission.csv"}
     server.encode_slashes = True
@@ -300,6 +315,22 @@ def test_a_sample_with_other_ids_is_asked_for_again(server: StandIn, tmp_path: P
     server.add_fault("storage", "corrupt", at=12, match="sample_submission")
     get(tmp_path)
     assert (tmp_path / "sample_submission.csv").read_bytes() == server.files["sample_submission.csv"]
+
+
+def test_a_sample_that_got_other_ids_in_a_complete_folder_is_mended(server: StandIn, tmp_path: Path) -> None:
+    get(tmp_path)
+    sample, body = tmp_path / "sample_submission.csv", server.files["sample_submission.csv"]
+    other = body.replace(b"0000007d0", b"0000007dx")
+    assert (len(other), other != body) == (len(body), True)
+    sample.write_bytes(other)
+    server.journal.clear()
+    get(tmp_path)
+    assert sample.read_bytes() == body
+    assert sample.with_name("sample_submission.csv.replaced").read_bytes() == other
+    assert [request.body["fileName"] for request in server.requests("DownloadDataFile")] == ["sample_submission.csv"]
+    server.journal.clear()
+    get(tmp_path)
+    assert server.journal == []
 
 
 def test_a_size_of_staged_bytes_of_another_does_not_count(server: StandIn, tmp_path: Path) -> None:

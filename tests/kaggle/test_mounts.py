@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from conftest import write_data
 
+from corolla.data.check import check
 from corolla.kaggle.mounts import in_kaggle, mount_problem, mounted_data
 
 SLUGS = ("tpu-getting-started", "flower-classification-with-tpus")
@@ -44,6 +46,14 @@ def test_what_was_asked_for_comes_first(mounts: Path, competition: str):
     for place in PLACES:
         mount(mounts / place)
     assert mounted_data(competition) == mounts / competition
+
+
+def test_the_mounted_data_is_checked(mounts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = write_data(mounts / "tpu-getting-started")
+    (tmp_path / "working").mkdir()
+    monkeypatch.chdir(tmp_path / "working")
+    result = check(Path("data"), None, progress=False)
+    assert (result.folder, result.faults) == (folder, ())
 
 
 def test_another_competition_is_not_taken_for_it(mounts: Path):

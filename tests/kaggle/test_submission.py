@@ -181,6 +181,13 @@ def test_only_the_whole_submission_is_scored(ids: list[str], labels: list[int], 
         score(submitted, truth)
 
 
+def test_a_truth_that_asks_twice_is_told(tmp_path: Path) -> None:
+    submitted = write_csv(tmp_path / "x.csv", IDS, [0, 1, 2])
+    truth = write_csv(tmp_path / "labels.csv", [*IDS, IDS[1]], [0, 1, 2, 2])
+    with pytest.raises(UserError, match=r"labels\.csv: 1 ids that are asked for twice: 12345e678$"):
+        score(submitted, truth)
+
+
 def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Path) -> None:
     run = train(tiny_config, experiment="tiny")
     predict(run.folder, tta="flip", device="cpu", workers=0)

@@ -93,6 +93,50 @@ def test_the_same_csv_is_sent_once(server: StandIn, send: Callable[..., Any], tm
     assert [entry.status for entry in rows(tmp_path)] == ["complete", "complete"]
 
 
+@pytest.mark.parametrize("operation", ["upload", "CreateSubmission"])
+def test_again_that_failed_does_not_hide_the_one_that_was_sent(
+    operation: str, server: StandIn, send: Callable[..., Any], tmp_path: Path
+) -> None:
+    first = send().entry
+    server.add_fault(operation, "status", code=400, times=None)
+    with pytest.raises((UserError, Failure)):
+        send(again=True)
+    server.clear_faults()
+    kept = [(first.tag, "complete"), (f"{first.tag}-2", "not sent")]
+    assert [(entry.tag, entry.status) for entry in rows(tmp_path)] == kept
+    server.journal.clear()
+    plain = send(message="other words")
+    assert (plain.sent, plain.entry) == (False, first)
+    assert (len(server.submissions), server.count("StartSubmissionUpload"), server.count("upload")) == (1, 0, 0)
+    assert [(entry.tag, entry.status) for entry in rows(tmp_path)] == kept
+    second = send(again=True)
+    assert (second.sent, second.entry.tag, len(server.submissions)) == (True, f"{first.tag}-2", 2)
+    assert [(entry.tag, entry.status) for entry in rows(tmp_path)] == [
+        (first.tag, "complete"),
+        (f"{first.tag}-2", "complete"),
+    ]
+    assert (send().sent, len(server.submissions)) == (False, 2)
+
+
+def test_again_after_a_lost_ledger_keeps_count_of_what_is_there(
+    server: StandIn, send: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Whatever comes of it: neither does a plain call send then, nor does the next --again send nothing."""
+    first = send().entry
+    (tmp_path / "ledger.csv").unlink()
+    server.add_fault("upload", "status", code=400, times=None)
+    with pytest.raises((UserError, Failure)):
+        send(again=True)
+    server.clear_faults()
+    assert [(entry.tag, entry.status) for entry in rows(tmp_path)] == [
+        (first.tag, "complete"),
+        (f"{first.tag}-2", "not sent"),
+    ]
+    assert (send().sent, len(server.submissions)) == (False, 1)
+    assert [send(again=True).entry.tag for _ in range(2)] == [f"{first.tag}-2", f"{first.tag}-3"]
+    assert len(server.submissions) == 3
+
+
 def test_a_lost_ledger_does_not_make_a_second_submission(
     server: StandIn, send: Callable[..., Any], tmp_path: Path
 ) -> None:

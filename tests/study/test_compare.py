@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -134,10 +135,13 @@ def test_mistakes_are_named(same: list[Path], tmp_path: Path) -> None:
         compare([same[0], same[0]])
     with pytest.raises(UserError, match="no run is in this folder"):
         compare([tmp_path])
+    with pytest.raises(UserError, match="gone: neither a run's folder nor an experiment"):
+        find_runs([tmp_path / "gone"], same[0].parent)
 
 
 def test_experiments_stand_for_all_their_seeds(same: list[Path]) -> None:
     runs = same[0].parent
+    (runs / "same-seed9").mkdir()  # a start that failed leaves no config
     assert find_runs([Path("same")], runs) == same
     assert find_runs([Path("same-seed1"), same[0]], runs) == [same[1], same[0]]
     with pytest.raises(UserError, match="other: neither a run's folder nor an experiment"):
@@ -148,6 +152,43 @@ def test_names_that_do_not_differ_stay_apart(same: list[Path], small: Config) ->
     twin = dataclasses.replace(small, optim=OptimConfig(lr=0.021, schedule="constant"), run_name="same-seed7")
     comparison = compare([*same, train(twin, experiment="same").folder], workers=0)
     assert len({recipe.name for recipe in comparison.recipes}) == 2
+
+
+def test_runs_of_one_name_are_told_apart(same: list[Path], lazy: list[Path], tmp_path: Path) -> None:
+    """The same folder name in two places: neither is tested against itself."""
+    other = shutil.copytree(lazy[0], tmp_path / same[0].name)
+    apart, alike = (compare([same[0], run], workers=0, num_resamples=500) for run in (lazy[0], other))
+    assert {member.name for member in alike.members} == {str(same[0]), str(other)}
+    assert len({recipe.name for recipe in alike.recipes}) == 2
+    (pair,), (expected,) = alike.pairs, apart.pairs
+    assert (pair.accuracy, pair.mcnemar_p, pair.macro_f1) == (expected.accuracy, expected.mcnemar_p, expected.macro_f1)
+    assert pair.accuracy
+
+
+def test_a_run_that_is_not_finished_is_said(same: list[Path], small: Config) -> None:
+    folder = shutil.copytree(same[0], same[0].with_name("short-seed0"))
+    rows = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text(rows[0])
+    *_, caution = compare([same[1], folder], workers=0, num_resamples=500).verdict
+    assert caution == "short-seed0 is not finished (1 of 3 epochs): its score says little."
+
+
+def test_a_repeated_seed_is_no_new_one(same: list[Path], tmp_path: Path) -> None:
+    again = shutil.copytree(same[1], tmp_path / "again")
+    *_, caution = compare([*same, again], workers=0, num_resamples=500).verdict
+    assert caution == "Seed 1 is there 2 times (same-seed1, again): the spread over seeds is too small."
+
+
+def test_other_training_photos_are_another_recipe(same: list[Path], small: Config, tmp_path: Path) -> None:
+    """The same config, and the same val photos."""
+    other = write_data(tmp_path / "other", train=24)
+    (other / "val").mkdir(exist_ok=True)
+    val = "tfrecords-jpeg-32x32/val"
+    shutil.rmtree(other / val)
+    shutil.copytree(small.data / val, other / val)
+    fewer = trained(dataclasses.replace(small, data=other, runs=tmp_path / "runs"), "same", 5)
+    comparison = compare([*same, fewer], workers=0, num_resamples=500)
+    assert sorted(len(recipe.members) for recipe in comparison.recipes) == [1, 3]
 
 
 def test_shares_of_the_data(small: Config, tmp_path: Path) -> None:

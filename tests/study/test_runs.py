@@ -83,6 +83,8 @@ def test_what_was_predicted_has_a_column(tiny_config: Config) -> None:
     assert list_runs(folder, tta="ten-crop")["ten-crop"].isna().tolist() == [True, True]
     run.best.write_bytes(run.last.read_bytes() + b"more")  # trained on since
     assert list_runs(folder, tta="flip")["flip"].isna().tolist() == [True, True]
+    run.predictions("val", "flip").write_bytes(b"cut")
+    assert list_runs(folder, tta="flip")["flip"].isna().tolist() == [True, True]
     with pytest.raises(UserError, match="--tta ten"):
         list_runs(folder, tta="ten")
 
@@ -138,6 +140,7 @@ def test_a_line_that_a_kill_has_cut_is_passed_over(tmp_path: Path) -> None:
     run = make_run(tmp_path, "cut", with_seed(0), [0.1])
     (run.folder / "timing.jsonl").write_text('{"epoch": 1, "total_seconds": 60.0}\n{"epoch": 2, "tot')
     assert list_runs(tmp_path)[["state", "minutes"]].to_numpy().tolist() == [["stopped", 1.0]]
+    assert run.timing == [{"epoch": 1, "total_seconds": 60.0}]
 
 
 def test_a_hundred_runs_are_quick(tmp_path: Path) -> None:

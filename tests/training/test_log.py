@@ -49,8 +49,11 @@ def test_a_resumed_run_shows_nothing_twice(tiny_config: Config, monkeypatch: pyt
         patch.setattr(Learner, "update", stopping)
         run = train(tiny_config, experiment="tiny")
     assert run.state == "stopped"
+    with (run.folder / "timing.jsonl").open("a") as file:
+        file.write('{"epoch": 1, "sec')  # as a crash may leave it
     run = train(dataclasses.replace(tiny_config), experiment="tiny")
     assert run.state == "done"
+    assert [line["epoch"] for line in run.timing] == [1, 2]
     board = events(run.folder)
     assert [event.step for event in board.Scalars("epoch/val_loss")] == [5, 10]
     assert [event.step for event in board.Scalars("result/macro_f1")] == [10]

@@ -45,10 +45,10 @@ def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult
     index, faults = scan(data, size, progress=progress)
     faults += _image_faults(index, progress=progress)
     id_faults, notes = _id_faults(index, complete=not any(fault.path.parent.name == "test" for fault in faults))
-    files = [data / file for split in index.splits.values() for file in split.files]
-    order = {path: number for number, path in enumerate([*files, data / SAMPLE_SUBMISSION])}
+    files = [index.folder / file for split in index.splits.values() for file in split.files]
+    order = {path: number for number, path in enumerate([*files, index.folder / SAMPLE_SUBMISSION])}
     return CheckResult(
-        folder=data,
+        folder=index.folder,
         size=index.size,
         num_classes=len(index.class_names),
         counts={name: len(split) for name, split in index.splits.items()},

@@ -182,6 +182,8 @@ class _Scanner:
             for record, example in self.readable(file):
                 label = -1 if example.label is None else example.label
                 identity = f"{name}/{file_id}/{record.number}" if example.id is None else example.id
+                if example.id is None and name == "test":
+                    self.fault(file, record.offset, record.number, "no id, by which a submission would name it")
                 for reason in self.mistakes(name, file, record.number, example.label, identity):
                     self.fault(file, record.offset, record.number, reason)
                 image = example.image_offset, example.image_length

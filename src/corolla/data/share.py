@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from corolla.data.flowers import sample_generator
+from corolla.data.flowers import Flowers, sample_generator
 from corolla.data.index import Index, Split
 
 
@@ -12,10 +12,13 @@ def with_share(index: Index, share: float, seed: int) -> Index:
     """The index with `share` of each class's training photos, at least one of each; val and test stay whole.
 
     Which ones is a function of (seed, class), and a smaller share is part of every larger one with that seed.
+
+    Raises:
+        UserError: the data has no train split.
     """
     if share == 1:
         return index
-    train = index.splits["train"]
+    train = Flowers(index, "train").split
     kept = []
     for label in np.unique(train.label):
         rows = np.flatnonzero(train.label == label)

@@ -50,6 +50,11 @@ def read_members(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpo
         order = np.argsort(member.ids)
         if not np.array_equal(member.ids[order], ids):
             raise UserError(f"{run.folder}: its {split} predictions are of other photos than those of {runs[0].folder}")
+        if len({member.fingerprint, members[0].fingerprint} - {""}) > 1:
+            raise UserError(
+                f"{run.folder}: its {split} predictions are of other records than those of {runs[0].folder}, "
+                "though the ids are the same; predict both with the same --data"
+            )
         if member.probabilities.shape[1] != members[0].probabilities.shape[1]:
             raise UserError(f"{run.folder}: was trained for other classes than {runs[0].folder}")
         probabilities.append(member.probabilities[order])

@@ -90,20 +90,29 @@ def predict(
     labels = photos.split.label if (photos.split.label >= 0).all() else None
     progress = content["progress"]
     predictions = Predictions(
-        photos.split.id, probabilities, labels, digest, epochs=len(progress["rows"]), seconds=progress["seconds"]
+        ids=photos.split.id,
+        probabilities=probabilities,
+        labels=labels,
+        checkpoint=digest,
+        fingerprint=photos.split.fingerprint,
+        epochs=len(progress["rows"]),
+        seconds=progress["seconds"],
     )
     predictions.save(path)
     return PredictResult(path, predictions, loaded.class_names, made=True)
 
 
 def _current(path: Path, digest: str, photos: Flowers) -> Predictions | None:
-    """What `path` holds, if the checkpoint with this digest made it of these photos."""
+    """What `path` holds, if the checkpoint with this digest made it of these very records.
+
+    Ids do not tell: where records have none they are places, which other data have too, and labels may be corrected.
+    """
     try:
         there = Predictions.load(path)
     except UserError:  # not there, or damaged
         return None
-    same = there.checkpoint == digest and np.array_equal(there.ids, photos.split.id)
-    return there if same else None
+    same = (there.checkpoint, there.fingerprint) == (digest, photos.split.fingerprint)
+    return there if same and np.array_equal(there.ids, photos.split.id) else None
 
 
 def _transform(description: Description, views: Views) -> ViewsTransform:

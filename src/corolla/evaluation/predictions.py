@@ -27,6 +27,8 @@ class Predictions:
     """N, where the split is labelled."""
     checkpoint: str
     """SHA-256 of the checkpoint that made them."""
+    fingerprint: str = ""
+    """Of the split's records, photos, ids and labels (data/index.py); empty in files from before they had one."""
     epochs: int = 0
     """How many epochs that checkpoint was trained."""
     seconds: float = 0.0
@@ -34,7 +36,11 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         columns = {"ids": self.ids, "probabilities": self.probabilities, "checkpoint": np.array(self.checkpoint)}
-        columns |= {"epochs": np.array(self.epochs), "seconds": np.array(self.seconds)}
+        columns |= {
+            "fingerprint": np.array(self.fingerprint),
+            "epochs": np.array(self.epochs),
+            "seconds": np.array(self.seconds),
+        }
         if self.labels is not None:
             columns["labels"] = self.labels
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -53,6 +59,7 @@ class Predictions:
                     probabilities=file["probabilities"],
                     labels=file.get("labels"),
                     checkpoint=str(file["checkpoint"]),
+                    fingerprint=str(file.get("fingerprint", "")),
                     epochs=int(file["epochs"]),
                     seconds=float(file["seconds"]),
                 )

@@ -72,7 +72,7 @@ def download(
         if origin.competition != competition:
             raise UserError(f"{to}: holds data of {origin.competition}; choose another folder with --to")
         wanted = origin.files.get(str(size))
-        if wanted and not missing(to, wanted, progress=progress):
+        if wanted and not missing(to, wanted, progress=progress) and ids_agree(to, wanted):
             return Download(folder=to, num_files=len(wanted), num_fetched=0, num_bytes=sum(wanted.values()))
         kaggle = connect(timeout_s=timeout_s, patience_s=patience_s)
         wanted = select(list_files(kaggle, competition), size, competition)
@@ -90,6 +90,7 @@ def download(
                 print(
                     f"{to / SAMPLE_SUBMISSION}: its ids are not those of test; corolla check says more", file=sys.stderr
                 )
+            lacking[SAMPLE_SUBMISSION] = wanted[SAMPLE_SUBMISSION]
     return Download(folder=to, num_files=len(wanted), num_fetched=len(lacking), num_bytes=sum(wanted.values()))
 
 

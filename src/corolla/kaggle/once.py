@@ -21,10 +21,11 @@ def begin(book: Ledger, entry: Entry, *, again: bool) -> Entry:
     With `again` it is a new one with a tag of its own, but for an earlier one that was broken off.
     """
     same = [e for e in book.read() if e.competition == entry.competition and e.sha256 == entry.sha256]
-    if same and same[-1].status == "not sent":  # nothing of it is at Kaggle, so this call's words count
-        return dataclasses.replace(entry, tag=same[-1].tag, status="not sent")
-    if same and (not again or same[-1].status == "sending"):
-        return same[-1]
+    sent = [e for e in same if e.status != "not sent"]
+    if same and same[-1].status == "not sent" and (again or not sent):
+        return dataclasses.replace(entry, tag=same[-1].tag, status="not sent")  # not there, so this call's words count
+    if sent and (not again or sent[-1].status == "sending"):
+        return sent[-1]
     return dataclasses.replace(entry, tag=f"{entry.tag}-{len(same) + 1}") if same else entry
 
 
@@ -41,6 +42,7 @@ def look(kaggle: Kaggle, book: Ledger, entry: Entry, *, again: bool) -> tuple[En
     number = 1
     while again and not known and tagged is not None:  # sent from another ledger: this one needs a tag of its own
         number += 1
+        book.write(updated(entry, tagged))
         entry = dataclasses.replace(entry, tag=f"corolla-{entry.sha256[:12]}-{number}")
         tagged = find_tagged(kaggle, entry.competition, entry.tag)
     if tagged is not None:

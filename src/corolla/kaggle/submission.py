@@ -38,6 +38,7 @@ def check_submission(table: pd.DataFrame, sample: pd.DataFrame, num_classes: int
     doubled = set(ids[ids.duplicated()])
     faults = {
         "doubled ids": sorted(doubled),
+        "ids that are asked for twice": sorted(set(wanted[wanted.duplicated()])),
         "missing ids": sorted(set(wanted) - set(ids)),
         "unknown ids": sorted(set(ids) - set(wanted)),
         f"labels outside 0..{num_classes - 1}": [

@@ -1,6 +1,6 @@
 """`corolla compare`: runs against each other on the same val images, and what may be said about their recipes.
 
-Runs whose configs differ in nothing but the seed are one recipe. Scores are of the last epoch's weights; the best
+Runs that differ in nothing but the seed are one recipe. Scores are of the last epoch's weights; the best
 epoch's stand beside them and are marked, because they were chosen on the very images they are scored on.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from corolla.errors import UserError
 from corolla.evaluation.predict import predict
 from corolla.evaluation.predictions import TTA, CheckpointName
-from corolla.study.members import Member, Recipe, distinct_runs, group_recipes, make_member
+from corolla.study.members import Member, Recipe, distinct_names, distinct_runs, group_recipes, make_member
 from corolla.study.statistics import NUM_RESAMPLES, Effect, holm, interval, mcnemar, resample_weights, two_level
 
 ALPHA = 0.05
@@ -91,7 +91,11 @@ class Comparison:
 
     @property
     def verdict(self) -> list[str]:
-        """A sentence per pair of recipes; of one recipe alone, that there is nothing to be told apart."""
+        """A sentence per pair of recipes (of one alone, that there is nothing to be told apart), then what to mind."""
+        return [*self._sentences, *(caution for recipe in self.recipes for caution in recipe.cautions)]
+
+    @property
+    def _sentences(self) -> list[str]:
         if self.differences:
             return [difference.sentence for difference in self.differences]
         (recipe,) = self.recipes
@@ -130,7 +134,8 @@ def compare(
     predictions = [result.predictions for result in results]
     weights = resample_weights(len(predictions[0].ids), num_resamples, seed=0)
     first = (runs[0], predictions[0])
-    recipes = group_recipes([make_member(*pair, first, weights) for pair in zip(runs, predictions, strict=True)])
+    named = zip(runs, distinct_names(runs), predictions, strict=True)
+    recipes = group_recipes([make_member(*each, first, weights) for each in named])
     return Comparison(
         split="val",
         tta=tta,

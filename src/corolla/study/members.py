@@ -24,8 +24,10 @@ class Member:
     """A run with its predictions; `ids` are sorted, and the same for all members of a comparison."""
 
     run: Run
+    name: str
+    """The run's; its folder, where another run of the comparison has the same."""
     recipe: str
-    """What its recipe is told by: its config without the seed, as JSON."""
+    """What its recipe is told by: its config without the seed and what it was trained with, as JSON."""
     seed: int
     ids: NDArray[np.str_]
     labels: NDArray[np.int64]
@@ -33,10 +35,6 @@ class Member:
     """Images x classes."""
     resampled: NDArray[np.float64]
     """Macro F1 in each bootstrap sample of the images; the same samples for all members."""
-
-    @property
-    def name(self) -> str:
-        return self.run.name
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -54,8 +52,7 @@ class Member:
     @cached_property
     def timing(self) -> list[dict[str, float]]:
         """timing.jsonl, a line per epoch."""
-        path = self.run.folder / "timing.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self.run.timing
 
     @cached_property
     def best_macro_f1(self) -> float:
@@ -65,7 +62,7 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """Runs that differ in their seed only."""
+    """Runs that differ in their seed only, trained with the same photos."""
 
     name: str
     members: tuple[Member, ...]
@@ -83,6 +80,21 @@ class Recipe:
     def sd(self) -> float | None:
         """Over seeds; None of one seed."""
         return float(np.std(self.macro_f1, ddof=1)) if len(self.members) > 1 else None
+
+    @property
+    def cautions(self) -> list[str]:
+        """What its runs are not, though they are counted so: finished, and of different seeds."""
+        found = []
+        for member in self.members:
+            done, epochs = len(member.rows), member.run.config.train.epochs
+            if done < epochs:
+                found.append(f"{member.name} is not finished ({done} of {epochs} epochs): its score says little.")
+        for seed in sorted({member.seed for member in self.members}):
+            repeated = [member.name for member in self.members if member.seed == seed]
+            if len(repeated) > 1:
+                times = f"{len(repeated)} times ({', '.join(repeated)})"
+                found.append(f"Seed {seed} is there {times}: the spread over seeds is too small.")
+        return found
 
     @cached_property
     def resampled(self) -> NDArray[np.float64]:
@@ -106,8 +118,8 @@ def find_runs(words: Sequence[Path], runs: Path) -> list[Path]:
             found.append(word)
         elif (runs / word / "config.json").is_file():
             found.append(runs / word)
-        elif seeds := sorted(runs.glob(f"{word}-seed*"), key=_natural):
-            found += seeds
+        elif not word.is_absolute() and (seeds := [path.parent for path in runs.glob(f"{word}-seed*/config.json")]):
+            found += sorted(seeds, key=_natural)
         else:
             raise UserError(f"{word}: neither a run's folder nor an experiment with runs {runs / f'{word}-seed*'}")
     return found
@@ -134,8 +146,14 @@ def distinct_runs(folders: Sequence[Path]) -> list[Run]:
     return list(runs.values())
 
 
+def distinct_names(runs: Sequence[Run]) -> list[str]:
+    """A name for each, which no other has."""
+    names = [run.name for run in runs]
+    return [name if names.count(name) == 1 else str(run.folder) for name, run in zip(names, runs, strict=True)]
+
+
 def make_member(
-    run: Run, found: Predictions, reference: tuple[Run, Predictions], weights: NDArray[np.float32]
+    run: Run, name: str, found: Predictions, reference: tuple[Run, Predictions], weights: NDArray[np.float32]
 ) -> Member:
     """A run with its predictions, scored in every bootstrap sample (resamples x images in the order of sorted ids).
 
@@ -152,9 +170,11 @@ def make_member(
         raise UserError(f"{run.folder}: val has other labels than for {first_run.folder}")
     config = to_dict(run.config, with_operational=False)
     seed = config["train"].pop("seed")
+    config["trained with"] = (run.environment.get("fingerprint") or {}).get("train")
     labels, probabilities = found.labels[order], found.probabilities[order]
     return Member(
         run=run,
+        name=name,
         recipe=json.dumps(config, sort_keys=True),
         seed=seed,
         ids=found.ids[order],
@@ -165,7 +185,7 @@ def make_member(
 
 
 def group_recipes(members: Sequence[Member]) -> tuple[Recipe, ...]:
-    """Members whose configs differ in the seed only belong together; by falling mean macro F1."""
+    """Members that differ in the seed only, in config and training data, belong together; by falling mean macro F1."""
     grouped: dict[str, list[Member]] = {}
     for member in members:
         grouped.setdefault(member.recipe, []).append(member)

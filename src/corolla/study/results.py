@@ -55,8 +55,7 @@ def results_table(folders: Sequence[Path]) -> str:
 def _line(runs: Sequence[Run]) -> str:
     last = [run.metrics[-1] for run in runs]
     best = [max(row["macro_f1"] for row in run.metrics) for run in runs]
-    timing = [path.read_text().splitlines() for run in runs if (path := run.folder / "timing.jsonl").exists()]
-    minutes = [json.loads(lines[-1])["total_seconds"] / 60 for lines in timing if lines]
+    minutes = [timing[-1]["total_seconds"] / 60 for run in runs if (timing := run.timing)]
     seeds = ", ".join(str(run.config.train.seed) for run in runs)
     cells = [
         runs[0].environment.get("experiment", runs[0].name),

@@ -1,9 +1,7 @@
 """`corolla runs`: every run of a folder in a table, damaged ones too; no checkpoint is loaded."""
 
-import contextlib
 import errno
 import fcntl
-import json
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +83,10 @@ def _score(run: Run, tta: TTA, checkpoint: CheckpointName) -> float | None:
     path, source = run.predictions("val", tta, checkpoint), run.best if checkpoint == "best" else run.last
     if not path.exists() or not source.exists():
         return None
-    predictions = Predictions.load(path)
+    try:
+        predictions = Predictions.load(path)
+    except UserError:  # cut or foreign: corolla predict makes it anew
+        return None
     if predictions.labels is None or predictions.checkpoint != sha256(source):
         return None
     return macro_f1(predictions.labels, predictions.probabilities.argmax(1))
@@ -93,7 +94,7 @@ def _score(run: Run, tta: TTA, checkpoint: CheckpointName) -> float | None:
 
 def _facts(run: Run) -> dict[str, Any]:
     config, environment, metrics = run.config, run.environment, run.metrics
-    timing = _last_line(run.folder / "timing.jsonl")
+    timing = run.timing
     row: dict[str, Any] = {}
     row |= {
         "experiment": environment.get("experiment", ""),
@@ -103,20 +104,13 @@ def _facts(run: Run) -> dict[str, Any]:
         "px": config.input_size,
         "epochs": len(metrics),
         "of": config.train.epochs,
-        "minutes": round(timing.get("total_seconds", 0.0) / 60, 1),
+        "minutes": round(timing[-1]["total_seconds"] / 60, 1) if timing else 0.0,
         "command": command_of(run),
     }
     if metrics:
         best = max(metrics, key=lambda line: line["macro_f1"])
         row |= {"best F1": best["macro_f1"], "at": best["epoch"], "last F1": metrics[-1]["macro_f1"]}
     return row
-
-
-def _last_line(path: Path) -> dict[str, float]:
-    for line in reversed(path.read_text().splitlines() if path.exists() else []):
-        with contextlib.suppress(ValueError):  # a kill may have cut the last one
-            return json.loads(line)
-    return {}
 
 
 def _state(run: Run) -> RunState:

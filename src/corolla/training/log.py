@@ -48,6 +48,10 @@ class RunLog:
         self.run, self._class_names = run, class_names
         self._has_shown_batch = False
         self.write_metrics(rows)
+        self._timing = run.folder / "timing.jsonl"
+        if self._timing.exists() and not self._timing.read_bytes().endswith(b"\n"):
+            with self._timing.open("a") as file:  # a crash has cut its last line, which must not spoil the next one
+                file.write("\n")
         # purge_step hides what a killed start wrote beyond the checkpoint it is resumed from.
         self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=step + 1)
         self._board.add_custom_scalars(CHARTS)
@@ -87,7 +91,7 @@ class RunLog:
         """The last of `rows` to every place, and the confusion matrix of its evaluation."""
         row = rows[-1]
         self.write_metrics(rows)
-        with (self.run.folder / "timing.jsonl").open("a", encoding="utf-8") as file:
+        with self._timing.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": row["epoch"], **timing}) + "\n")
         for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr"):
             self._board.add_scalar(f"epoch/{name}", row[name], row["step"])

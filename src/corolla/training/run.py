@@ -1,5 +1,6 @@
 """A run's folder: what is in it, who may write to it, and how it is read."""
 
+import contextlib
 import errno
 import fcntl
 import importlib.metadata
@@ -7,7 +8,6 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,15 @@ class Run:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     @property
+    def timing(self) -> list[dict[str, float]]:
+        """A row per epoch that was timed: epoch seconds total_seconds images_per_s. A line that was cut is left out."""
+        path, rows = self.folder / "timing.jsonl", []
+        for line in path.read_text().splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
+        return rows
+
+    @property
     def last(self) -> Path:
         return self.folder / "last.pt"
 
@@ -93,7 +102,7 @@ def data_of(run: Run) -> Path:
     return Path(run.environment.get("data", "data"))
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Only one process trains into a folder.
 
