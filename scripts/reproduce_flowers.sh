@@ -65,4 +65,4 @@ submission oxford102-scratch oxford102 ten-crop mean scratch-0
 submission oxford102-ensemble oxford102 ten-crop weighted "${others[@]}" "${scratch[@]}"
 submission oxford102-transfer oxford102 ten-crop mean transfer-0
 submission oxford17-transfer oxford17 ten-crop_size256 mean transfer17-0
-corolla compare runs/flowers-scratch-? runs/flowers-transfer-? --tta ten-crop
+corolla compare runs/flowers-scratch-? runs/flowers-transfer-? runs/flowers-px128 runs/flowers-resnet34* --tta ten-crop
