@@ -1,12 +1,15 @@
 """bench: corolla's own speed."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from corolla.commands.common import DONE
 from corolla.errors import UserError
+
+if TYPE_CHECKING:
+    from corolla.bench.pairs import Report
 
 
 def bench(
@@ -66,8 +69,12 @@ def bench(
         measure = bench_train if what == "train" else bench_scaling
         common |= {"batch_size": batch_size, "cache": cache or "auto", "compile": compile}
         report = measure(experiment or "resnet50", **common)
-    print("\n".join(report.lines()))
-    if json is not None:
-        json.write_text(report.json(), encoding="utf-8")
-        print(f"wrote {json}")
+    _print(report, json)
     return DONE
+
+
+def _print(report: "Report", path: Path | None) -> None:
+    print("\n".join(report.lines()))
+    if path is not None:
+        path.write_text(report.json(), encoding="utf-8")
+        print(f"wrote {path}")

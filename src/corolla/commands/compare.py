@@ -1,6 +1,7 @@
 """compare: runs against each other."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,7 @@ def compare(
         input_size: with --fractions: side of what the network sees.
     """
     from corolla.study.compare import compare as compare_runs
-    from corolla.study.curves import comparison_figure
     from corolla.study.members import find_runs
-    from corolla.study.report import write_report
 
     if workers is not None and workers < 0:
         raise UserError("--workers must be at least 0")
@@ -63,26 +62,15 @@ def compare(
     if out.is_dir() and str(out) in (".", ".."):
         raise UserError(f"--out {out}: the beginning of file names is expected, as runs/comparison")
     if fractions:
-        places = Config(
-            data=data or Path("data"),
-            size=size,
-            input_size=input_size,
-            runs=runs,
-            device=device,
-            index=index,
-            pipeline=PipelineConfig(workers=workers),
-        )
+        places = Config(data=data or Path("data"), runs=runs, device=device, index=index)
+        places = replace(places, size=size, input_size=input_size, pipeline=PipelineConfig(workers=workers))
         return _shares([str(word) for word in words], fractions, seeds, epochs, places, out)
     folders = find_runs(words, runs)
     comparison = compare_runs(
         folders, tta=tta, checkpoint=checkpoint, device=device, workers=workers, data=data, index=index
     )
     _print(comparison)
-    written = _write_tables(comparison, out)
-    report = Path(f"{out}.html")
-    written.append(write_report(comparison, report, data=data, reproduce=_commands(comparison, data), index=index))
-    comparison_figure(comparison).savefig(f"{out}.png", dpi=100)
-    print("\nwrote " + " ".join(map(str, [*written, f"{out}.png"])))
+    _write(comparison, out, data, index)
     return DONE
 
 
@@ -127,6 +115,17 @@ def _text(table: "Table") -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def _write(comparison: "Comparison", out: Path, data: Path | None, index: Path | None) -> None:
+    from corolla.study.curves import comparison_figure
+    from corolla.study.report import write_report
+
+    written = _write_tables(comparison, out)
+    report = Path(f"{out}.html")
+    written.append(write_report(comparison, report, data=data, reproduce=_commands(comparison, data), index=index))
+    comparison_figure(comparison).savefig(f"{out}.png", dpi=100)
+    print("\nwrote " + " ".join(map(str, [*written, f"{out}.png"])))
 
 
 def _write_tables(comparison: "Comparison", out: Path) -> list[Path]:

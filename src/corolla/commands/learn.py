@@ -110,14 +110,17 @@ def predict(
             bad_images=bad_images,
         )
         _print_predicted(result, split)
+    print(_after_predict(runs, split, tta, checkpoint, data))
+    return DONE
+
+
+def _after_predict(runs: Paths, split: SplitName, tta: TTA, checkpoint: CheckpointName, data: Path | None) -> str:
     options: list[object] = [*runs, "--tta", tta]
     options += ["--checkpoint", "last"] if checkpoint == "last" else []
     options += ["--data", data] if data else []
     if split == "test":
-        print(next_command("ensemble", *options, "--out", "submissions/first.csv"))
-    else:
-        print(next_command("predict", *options, "--split", "test"))
-    return DONE
+        return next_command("ensemble", *options, "--out", "submissions/first.csv")
+    return next_command("predict", *options, "--split", "test")
 
 
 def _print_predicted(result: "PredictResult", split: SplitName) -> None:

@@ -1,7 +1,7 @@
 """submit, submissions, leaderboard, doctor: what passes between this machine and Kaggle."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -9,6 +9,9 @@ from corolla.commands.common import DONE, FAILED, next_command, slug
 from corolla.errors import UserError
 from corolla.evaluation.predictions import TTA, CheckpointName
 from corolla.kaggle.ledger import LEDGER
+
+if TYPE_CHECKING:
+    from corolla.kaggle.submit import Submitted
 
 
 def submit(
@@ -47,43 +50,37 @@ def submit(
         raise UserError("name either a CSV to submit, or runs with --notebook RUN...")
     if wheels is not None and not wheels.is_dir():
         raise UserError(f"--wheels {wheels}: there is no such folder")
+    common: dict[str, Any] = {"competition": slug(competition), "data": data, "again": again, "ledger": ledger}
+    if wait is not None:
+        common["wait_s"] = wait * 60
     if notebook:
-        from corolla.kaggle.submit_notebook import WAIT_S, submit_notebook
+        from corolla.kaggle.submit_notebook import submit_notebook
 
         done = submit_notebook(
             notebook,
             message or " ".join(run.name for run in notebook),
-            competition=slug(competition),
-            data=data,
-            again=again,
+            **common,
             tta=tta,
             method=method,
             checkpoint=checkpoint,
             wheels=sorted(wheels.glob("*.whl")) if wheels else (),
-            ledger=ledger,
-            wait_s=WAIT_S if wait is None else wait * 60,
         )
     else:
         assert csv is not None
-        from corolla.kaggle.submit import WAIT_S
         from corolla.kaggle.submit import submit as submit_csv
 
-        done = submit_csv(
-            csv,
-            message or csv.stem,
-            competition=slug(competition),
-            data=data,
-            again=again,
-            ledger=ledger,
-            wait_s=WAIT_S if wait is None else wait * 60,
-        )
+        done = submit_csv(csv, message or csv.stem, **common)
+    _print_submitted(done, ledger)
+    return DONE
+
+
+def _print_submitted(done: "Submitted", ledger: Path) -> None:
     entry = done.entry
     private = f", private {entry.private_score}" if entry.private_score else ""
     what = "submission" if done.sent else "already there, submission"
     print(f"{entry.competition}: {what} {entry.ref} of {entry.csv}: public score {entry.public_score or '-'}{private}")
     print(f"{ledger} has it, with {entry.runs or 'no runs'} behind it")
     print(next_command("submissions", *([] if ledger == LEDGER else ["--ledger", ledger])))
-    return DONE
 
 
 def submissions(competition: str | None = None, ledger: Path = LEDGER) -> int:

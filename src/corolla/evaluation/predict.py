@@ -3,7 +3,7 @@
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from corolla.data.flowers import Flowers
-from corolla.data.index import load_index
+from corolla.data.index import Split, load_index
 from corolla.data.loader import EvalBatches, load_batches
 from corolla.data.transforms import stored_as
 from corolla.data.views import ViewsTransform
@@ -87,19 +87,24 @@ def predict(
     photos.transform = _transform(description, views)
     classify = ViewClassifier(model, description, photos.transform, device=chosen, batch_size=batch_size)
     probabilities = _probabilities(classify, photos, device=chosen, workers=num_workers(workers, chosen))
-    labels = photos.split.label if (photos.split.label >= 0).all() else None
-    progress = content["progress"]
-    predictions = Predictions(
-        ids=photos.split.id,
+    predictions = _with_origin(probabilities, photos.split, digest, content["progress"])
+    predictions.save(path)
+    return PredictResult(path, predictions, loaded.class_names, made=True)
+
+
+def _with_origin(
+    probabilities: NDArray[np.float32], split: Split, checkpoint: str, progress: dict[str, Any]
+) -> Predictions:
+    """The rows of `split`, and what `_current` will know them by."""
+    return Predictions(
+        ids=split.id,
         probabilities=probabilities,
-        labels=labels,
-        checkpoint=digest,
-        fingerprint=photos.split.fingerprint,
+        labels=split.label if (split.label >= 0).all() else None,
+        checkpoint=checkpoint,
+        fingerprint=split.fingerprint,
         epochs=len(progress["rows"]),
         seconds=progress["seconds"],
     )
-    predictions.save(path)
-    return PredictResult(path, predictions, loaded.class_names, made=True)
 
 
 def _current(path: Path, digest: str, photos: Flowers) -> Predictions | None:

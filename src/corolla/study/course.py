@@ -66,7 +66,7 @@ def courses(members: Sequence[Member]) -> list[Course]:
 
 
 def _course(member: Member, best: float) -> Course:
-    rows, seconds = member.rows, {int(line["epoch"]): line["total_seconds"] for line in member.timing}
+    rows, seconds = member.rows, {int(line["epoch"]): line["total_seconds"] for line in member.run.timing}
     reached = []
     for goal in (share * best for share in SHARES):
         epoch = next((row["epoch"] for row in rows if row["macro_f1"] >= goal), None)
@@ -81,7 +81,7 @@ def cost(member: Member) -> Cost:
     config = member.run.config
     size = config.input_size or config.size or 224
     model = build_model(config.model, member.probabilities.shape[1], size)
-    timing: list[dict[str, Any]] = member.timing
+    timing: list[dict[str, Any]] = member.run.timing
     images = int(member.rows[-1]["step"]) * config.train.batch_size
     seconds = timing[-1]["total_seconds"] if timing else 0.0
     return Cost(

@@ -50,11 +50,6 @@ class Member:
         return self.run.metrics
 
     @cached_property
-    def timing(self) -> list[dict[str, float]]:
-        """timing.jsonl, a line per epoch."""
-        return self.run.timing
-
-    @cached_property
     def best_macro_f1(self) -> float:
         """Of the best epoch: chosen on val, so too kind."""
         return max(row["macro_f1"] for row in self.rows)

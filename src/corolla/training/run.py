@@ -53,7 +53,7 @@ class Run:
 
     @property
     def timing(self) -> list[dict[str, float]]:
-        """A row per epoch that was timed: epoch seconds total_seconds images_per_s. A line that was cut is left out."""
+        """A row per epoch: epoch seconds total_seconds images_per_s memory_mib; of one whose line is cut there is none."""
         path, rows = self.folder / "timing.jsonl", []
         for line in path.read_text().splitlines() if path.exists() else ():
             with contextlib.suppress(ValueError):
