@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -257,6 +257,8 @@ def test_crop_or_stretch() -> None:
 
 
 @given(st.integers(1, 2000), st.floats(0.01, 0.45), st.sampled_from((0.0, 0.01, 0.15, 0.45)))
+@example(1, 0.4375, 0.15)  # val has the largest share, and yet train comes first
+@example(2, 0.45, 0.45)
 def test_a_class_is_shared_out(total: int, val: float, test: float) -> None:
     shares = {"train": 1 - val - test, "val": val, "test": test}
     counts = apportion(total, shares)

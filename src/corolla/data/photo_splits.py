@@ -16,10 +16,14 @@ def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     by_remainder = sorted(shares, key=lambda split: counts[split] - exact[split])
     for split in by_remainder[: total - sum(counts.values())]:
         counts[split] += 1
-    for split in shares:
+    for position, split in enumerate(shares):
+        if counts[split] or not shares[split]:
+            continue
         richest = max(counts, key=lambda other: counts[other])
-        if not counts[split] and shares[split] and counts[richest] > 1:
-            counts[split], counts[richest] = 1, counts[richest] - 1
+        later = [other for other in list(shares)[position + 1 :] if counts[other]]
+        donor = richest if counts[richest] > 1 else later[-1] if later else None
+        if donor is not None:
+            counts[split], counts[donor] = 1, counts[donor] - 1
     return counts
 
 
