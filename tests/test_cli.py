@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_data
-from tests_support import break_first_jpeg
+from support import break_first_jpeg, write_data
 
 from corolla import cli
 from corolla.config import keys
-from corolla.experiments import EXPERIMENTS
+from corolla.config.experiments import EXPERIMENTS
 
 STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "runs", "predict", "compare"]
 STAGES += ["report", "ensemble", "score", "submit", "submissions", "leaderboard", "doctor", "bench"]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import write_data
 from hypothesis import given
 from hypothesis import strategies as st
+from support import write_data
 
 from corolla.config import Config, TrainConfig, to_dict
 from corolla.data.tfrecord import write_tfrecord
@@ -64,7 +64,7 @@ class Machine:
     def run(self, *, done: int = 1, epochs: int = 2) -> Path:
         folder = self.runs / "first run"
         folder.mkdir(parents=True)
-        values = to_dict(Config(train=TrainConfig(epochs=epochs)), with_operational=False)
+        values = to_dict(Config(train=TrainConfig(epochs=epochs)), with_runtime=False)
         (folder / "config.json").write_text(json.dumps(values))
         (folder / "environment.json").write_text(json.dumps({"data": str(self.data)}))
         (folder / "metrics.jsonl").write_text('{"epoch": 1}\n' * done)

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from corolla.training.sets import build_datasets
 
 from corolla.cli import run_command
 from corolla.config import Config
 from corolla.data.index import load_index
-from corolla.data.loader import EvalBatches, TrainBatches, load_batches
-from corolla.data.stats import data_statistics
+from corolla.data.loader import load_batches
+from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
+from corolla.data.statistics import data_statistics
 from corolla.evaluation.predict import predict
-from corolla.training.loop import train
-from corolla.training.sets import data_sets
-from corolla.training.start import new_learner
+from corolla.training.build import new_state
+from corolla.training.train import train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -28,9 +29,9 @@ def on_gpu(config: Config, **settings: object) -> Config:
 def test_batches_arrive_as_they_were_made(workers: int, tiny_config: Config) -> None:
     index = load_index(tiny_config.data, None)
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    learner = new_learner(on_gpu(tiny_config), index, cuda, data_statistics(index, ("train",)).color)
-    photos, val = data_sets(learner, tiny_config, index)
-    for dataset, plan in ((photos, TrainBatches(len(photos), 8, 0, 0, 12)), (val, EvalBatches(len(val), 5))):
+    state = new_state(on_gpu(tiny_config), index, cuda, data_statistics(index, ("train",)).color)
+    photos, val = build_datasets(state, tiny_config, index)
+    for dataset, plan in ((photos, TrainBatchSampler(len(photos), 8, 0, 0, 12)), (val, EvalBatchSampler(len(val), 5))):
         expected = list(load_batches(dataset, plan, workers=0, device=cpu))
         arrived = list(load_batches(dataset, plan, workers=workers, device=cuda))
         assert len(arrived) == len(expected)
@@ -44,18 +45,18 @@ def test_a_step_never_waits(settings: dict[str, float], tiny_config: Config) -> 
     config = on_gpu(tiny_config, **settings)
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, clip_norm=1.0))
     index, cuda = load_index(config.data, None), torch.device("cuda")
-    learner = new_learner(config, index, cuda, data_statistics(index, ("train",)).color)
-    photos, _ = data_sets(learner, config, index)
-    batches = load_batches(photos, TrainBatches(len(photos), 8, 0, 0, 8), workers=0, device=cuda)
-    learner.update(next(batches), 0.01)  # the first one chooses algorithms
+    state = new_state(config, index, cuda, data_statistics(index, ("train",)).color)
+    photos, _ = build_datasets(state, config, index)
+    batches = load_batches(photos, TrainBatchSampler(len(photos), 8, 0, 0, 8), workers=0, device=cuda)
+    state.update(next(batches), 0.01)  # the first one chooses algorithms
     ready = list(batches)
     torch.cuda.set_sync_debug_mode("error")  # whatever makes the host wait for the GPU is an error now
     try:
         for batch in ready:
-            learner.update(batch, 0.01)
+            state.update(batch, 0.01)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    learner.look()
+    state.look()
 
 
 def test_deterministic_runs_resume_bit_for_bit(tiny_config: Config) -> None:

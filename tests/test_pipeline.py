@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from corolla.cli import run_command
-from corolla.data.flowers import Flowers
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
-from corolla.data.loader import EvalBatches
-from corolla.data.views import ViewsTransform
-from corolla.evaluation.tta import average_views, parse_tta
-from corolla.evaluation.view_classifier import ViewClassifier
+from corolla.data.sampler import EvalBatchSampler
+from corolla.data.transforms.tta import average_views, parse_tta
+from corolla.data.transforms.views import ViewsTransform
+from corolla.evaluation.tta_model import TTAModel
 from corolla.models.normalise import Normalise
-from corolla.training.checkpoint import load_checkpoint, rebuild_model
-from corolla.training.run import Run, data_of
+from corolla.runs.checkpoint import load_checkpoint, rebuild_model
+from corolla.runs.folder import Run, data_of
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -89,12 +89,12 @@ def reduced_precision_agrees(folder: Path) -> None:
     train = dataclasses.replace(description.config.train, precision="bf16")
     described = dataclasses.replace(description, config=dataclasses.replace(description.config, train=train))
     reduced, _ = rebuild_model(load_checkpoint(run.best))
-    fast = ViewClassifier(reduced, described, views, device=torch.device("cpu"), batch_size=80)
+    fast = TTAModel(reduced, described, views, device=torch.device("cpu"), batch_size=80)
     probabilities: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
     with torch.inference_mode():
         for split in ("val", "test"):
-            photos = Flowers(index, split, views)
-            for keys in EvalBatches(len(photos), 8):
+            photos = TFRecordDataset(index, split, views)
+            for keys in EvalBatchSampler(len(photos), 8):
                 images = photos.batch(keys).images
                 crops = views.split(images)[0]
                 probabilities[0].append(average_views(model(plain(crops.flatten(0, 1))).unflatten(0, crops.shape[:2])))

@@ -1,110 +1,30 @@
-"""The command line: one subcommand per stage, in the order of the pipeline. Each stands in `corolla.commands`.
+"""The command line: `corolla STAGE [OPTIONS]`. Each stage is a file of `corolla.commands`."""
 
-What is listed here is what `corolla --help` prints, so that it need not import a stage, let alone torch.
-"""
-
-import importlib
 import io
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from corolla.errors import Failure, UserError
+from corolla import commands, logs
+from corolla.errors import DONE, FAILED, STOPPED, USER_ERROR, Failure, UserError
 
-DONE, FAILED, USER_ERROR, STOPPED = 0, 1, 2, 75
+log = logging.getLogger(__name__)
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "download": (
-        "data",
-        "Fetch one size of the competition's TFRecords from Kaggle, every file verified; go on where it stopped.",
-    ),
-    "synth": (
-        "data",
-        "Draw the embedded data set: 104 kinds of flowers in the competition's layout.",
-    ),
-    "import": (
-        "photos",
-        "Turn folders of your own photos, a class each, into TFRecords that every other stage takes.",
-    ),
-    "check": (
-        "data",
-        "Read everything, verify every checksum, decode every JPEG; print every fault.",
-    ),
-    "audit": (
-        "audit",
-        "Find duplicates within and across splits, suspect labels, odd photos and class imbalance.",
-    ),
-    "stats": (
-        "data",
-        "Exact channel means, standard deviations and colour eigenvectors; images per class; image sizes.",
-    ),
-    "show": (
-        "data",
-        "A contact sheet as PNG: photos of each class with its number and name, or what a network is given of them.",
-    ),
-    "train": (
-        "learn",
-        "Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped.",
-    ),
-    "runs": (
-        "study",
-        "All runs in a table: experiment, seed, epochs, macro F1, minutes, state.",
-    ),
-    "predict": (
-        "learn",
-        "Predict a split with trained runs: ids and probabilities into runs/NAME/predictions.",
-    ),
-    "compare": (
-        "compare",
-        "Compare runs on val: scores with their spread, what differs, courses, costs; CSV, JSON, HTML report.",
-    ),
-    "report": (
-        "study",
-        "The README's table of results from run folders: means over seeds, each line with its command.",
-    ),
-    "ensemble": (
-        "learn",
-        "Join the test predictions of one run or several into a checked submission CSV.",
-    ),
-    "score": (
-        "learn",
-        "Score submissions against the true labels: macro F1, accuracy, the worst classes; several as a table.",
-    ),
-    "submit": (
-        "submit",
-        "Send a CSV, or with --notebook runs as a notebook, to Kaggle exactly once; wait for the score and record it.",
-    ),
-    "submissions": (
-        "submit",
-        "The ledger beside what Kaggle lists; scores that came later are filled in.",
-    ),
-    "leaderboard": (
-        "submit",
-        "The top of the leaderboard, where your best submission stands, and how the scores are spread.",
-    ),
-    "doctor": (
-        "submit",
-        "What this machine offers, which data and credentials are there, what is wrong, and what mends it.",
-    ),
-    "bench": (
-        "bench",
-        "Measure the input pipeline, the training loop or inference, as ratios to a reference in the same run.",
-    ),
-}
-"""Stage to its module and the first line of its help."""
+OLD_OPTIONS = {"--index": "--cache-dir"}
+"""Options of the last release under other names; they go with the next one."""
 
 
 def usage() -> str:
-    """The stages in the order of the pipeline, a line each."""
-    lines = (f"  {name:12} {summary}" for name, (_, summary) in COMMANDS.items())
+    """Return the stages in the order of the pipeline, a line each."""
     return "\n".join(
         [
             "corolla: from the 104-class flower TFRecords to a scored Kaggle submission",
             "",
             "usage: corolla STAGE [OPTIONS]",
             "",
-            *lines,
+            *(f"  {name:12} {summary}" for name, summary in commands.summaries().items()),
             "",
             "corolla STAGE --help lists a stage's options.",
         ]
@@ -112,7 +32,7 @@ def usage() -> str:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Parse and run; the exit status."""
+    """Parse the arguments, run the stage and return the exit status."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return DONE
@@ -122,31 +42,37 @@ def run_command(arguments: Sequence[str]) -> int:
 
         print(version("corolla"))
         return DONE
-    if name not in COMMANDS:
+    stages = commands.summaries()
+    if name not in stages:
         import difflib
 
-        nearest = difflib.get_close_matches(name, COMMANDS, 1, 0.0)[0]
+        nearest = difflib.get_close_matches(name, stages, 1, 0.0)[0]
         raise UserError(f"corolla has no stage {name}; nearest: {nearest}; corolla --help lists them all")
-    command = find_command(name)
-    if name == "train":  # reads its arguments by itself: the experiment decides the defaults of the options
-        return command(rest)
+    rest = [_as_today(word) for word in rest]
+    module = commands.load(name)
+    if hasattr(module, "run"):  # a stage that parses its arguments by itself
+        return module.run(rest)
     import tyro
 
-    return tyro.cli(command, prog=f"corolla {name}", args=rest)
+    return tyro.cli(getattr(module, module.__name__.rpartition(".")[2]), prog=f"corolla {name}", args=rest)
 
 
-def find_command(name: str) -> Callable[..., int]:
-    """The function of a stage; its name has an underscore where Python has that word for itself."""
-    module = importlib.import_module(f"corolla.commands.{COMMANDS[name][0]}")
-    return getattr(module, name, None) or getattr(module, f"{name}_")
+def _as_today(word: str) -> str:
+    """Return an option of the last release under the name it has now."""
+    option, equals, value = word.partition("=")
+    if option not in OLD_OPTIONS:
+        return word
+    log.warning("%s is called %s now; the old name goes with the next release", option, OLD_OPTIONS[option])
+    return OLD_OPTIONS[option] + equals + value
 
 
 def main() -> int:
-    """The entry point; exit status 0 done, 2 the user's mistake, 75 stopped with a checkpoint, 1 anything else."""
+    """Run the command line; exit status 0 done, 2 the user's mistake, 75 stopped to be resumed, 1 anything else."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without some letter shows another in its place
             stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # says as much as Ctrl-C does; training has its own
+    logs.to_screen()
     try:
         status = run_command(sys.argv[1:])
         sys.stdout.flush()  # so that a pipe that was closed is found here

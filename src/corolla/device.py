@@ -1,13 +1,12 @@
-"""Which device computes, in which precision, with how many workers beside it."""
+"""Which device computes, in which precision, and how many worker processes feed it."""
 
-import contextlib
 import os
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from corolla.errors import UserError
+from corolla.parallel import num_cores
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -52,28 +51,12 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "fp32")
 
 
-def num_cores() -> int:
-    """Cores this process may use: a container's share, not the machine's."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:  # a container's quota (cgroup v2): microseconds of computing per period, or "max"
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
-
-
-def free_memory_bytes() -> int:
-    """Memory that can still be had without swapping: the machine's, or what is left of a container's share."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
-    with contextlib.suppress(OSError, ValueError):  # cgroup v2: bytes, or "max"
-        group = Path("/sys/fs/cgroup")
-        used = int((group / "memory.current").read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        free = min(free, int((group / "memory.max").read_text()) - used + int(stat.get("inactive_file", 0)))
-    return max(0, free)
+def use_deterministic(deterministic: bool) -> None:
+    """Have CUDA give the same bits every time, or let it choose the fastest algorithms; call it before CUDA starts."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
 
 
 def num_workers(requested: int | None, device: torch.device) -> int:
@@ -109,7 +92,10 @@ def peak_memory_mib(device: torch.device) -> float:
     """Peak memory so far: allocated on a CUDA device, else resident in this process, in MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource
+    try:
+        import resource  # POSIX alone has it
+    except ModuleNotFoundError:
+        return 0.0
     import sys
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

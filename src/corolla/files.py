@@ -1,18 +1,22 @@
-"""Writing files so that whoever reads next, after a crash too, finds the old content or the new, never half of it."""
+"""Files that are whole or not there, also after a crash, and a lock that one process at a time holds."""
 
 import errno
-import fcntl
 import hashlib
+import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; flushed to the disk and renamed to `path` when the block succeeds."""
+    """Yield a temporary name beside `path` to write to; it is flushed and renamed to `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -25,31 +29,92 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """`content` becomes the whole of `path`, or `path` stays as it was."""
+    """Make `content` the whole of `path`, or leave `path` as it was."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def only_one(path: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-    """Wait until no other process is in this block with the same `path`; False if `stopped` said so meanwhile.
+_held: set[Path] = set()  # what this process has locked: the system would grant it to the same process again
+_guard = threading.Lock()
 
-    A POSIX record lock, which dies with its process; where the file system has none, nobody waits.
+
+@contextmanager
+def locked(
+    path: Path,
+    *,
+    wait: bool = True,
+    waiting: Callable[[], None] = lambda: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[bool]:
+    """Hold the lock of the file `path`, which is made where it is missing, and yield whether it was to be had.
+
+    A POSIX record lock: it belongs to this process alone, so it dies with it, also when workers that were forked from
+    it live on for a moment (a BSD lock would live on in them). Where the file system or the platform has no locks, it
+    is granted with a warning.
+
+    Args:
+        wait: for another holder; else False is yielded at once.
+        waiting: called once, before the wait begins.
+        stopped: ends the wait, with False.
     """
-    with path.open("a") as file:
-        while not stopped():
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    time.sleep(0.1)
-                    continue
-            yield True
-            return
-        yield False
+    place = path.resolve()
+    has_waited = False
+    while (file := _lock(place)) is None and wait and not stopped():
+        if not has_waited:
+            waiting()
+            has_waited = True
+        time.sleep(0.1)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            _held.discard(place)
+            file.close()
+
+
+def is_held_here(path: Path) -> bool:
+    """Return whether this very process holds the lock of a file."""
+    return path.resolve() in _held
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a file; asked by trying a lock that would not shut it out."""
+    if is_held_here(path):  # to open and close the file would drop our own lock
+        return True
+    try:
+        import fcntl
+
+        with path.open("r") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except ModuleNotFoundError:  # not POSIX
+        return False
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+
+
+def _lock(place: Path) -> IO[str] | None:
+    """Try once and return the open file; None where another process, or another thread of this one, has it."""
+    with _guard:
+        if place in _held:  # and is not opened: to close it again would drop the lock
+            return None
+        file = place.open("a")
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ModuleNotFoundError:
+            log.warning("%s: this platform has no file locks; take care that nothing else writes there", place.parent)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.close()
+                return None
+            log.warning("%s: this file system has no locks (%s); work there only once", place.parent, error.strerror)
+        _held.add(place)
+        return file

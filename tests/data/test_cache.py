@@ -14,20 +14,21 @@ from typing import Literal, get_args
 import numpy as np
 import pytest
 import torch
-from conftest import draw, write_data
-from tests_support import corolla_process
+from support import corolla_process, draw, write_data
 
 from corolla.config import AugmentConfig, Config
 from corolla.data.cache import Cache, use_cache
-from corolla.data.decode import FULL, Stored, decode_stored
-from corolla.data.flowers import Batch, Flowers
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.decode import decode_stored
 from corolla.data.index import load_index
-from corolla.data.loader import EvalBatches, TrainBatches, load_batches
+from corolla.data.loader import Batch, load_batches
+from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.tfrecord import encode_example, write_tfrecord
-from corolla.data.transforms import EvalTransform, TrainTransform
+from corolla.data.transforms.eval import EvalTransform
+from corolla.data.transforms.train import TrainTransform
 from corolla.errors import UserError
 from corolla.files import only_one
-from corolla.training.loop import train
+from corolla.training.train import train
 
 CPU = torch.device("cpu")
 AUGMENT = AugmentConfig(crop="random-resized", area=(0.3, 1.0), color=True)
@@ -38,21 +39,21 @@ TRAIN_PIXELS, VAL_PIXELS = 40 * 32 * 32 * 3, 16 * 32 * 32 * 3  # bytes of the ti
 
 def two_sets(
     data: Path, stored: Stored = FULL, bad_images: Literal["stop", "grey"] = "stop"
-) -> tuple[Flowers, Flowers]:
+) -> tuple[TFRecordDataset, TFRecordDataset]:
     index = load_index(data, None)
     return (
-        Flowers(index, "train", TrainTransform(AUGMENT, 24), stored=stored, bad_images=bad_images),
-        Flowers(index, "val", EVAL, stored=stored, bad_images=bad_images),
+        TFRecordDataset(index, "train", TrainTransform(AUGMENT, 24), stored=stored, bad_images=bad_images),
+        TFRecordDataset(index, "val", EVAL, stored=stored, bad_images=bad_images),
     )
 
 
-def batches(sets: tuple[Flowers, Flowers], workers: int = 0) -> list[Batch]:
+def batches(sets: tuple[TFRecordDataset, TFRecordDataset], workers: int = 0) -> list[Batch]:
     """Two epochs of training, and an evaluation."""
     training, evaluation = sets
-    plan = TrainBatches(len(training), 8, training.seed, 0, 10)
+    plan = TrainBatchSampler(len(training), 8, training.seed, 0, 10)
     return [
         *load_batches(training, plan, workers=workers, device=CPU),
-        *load_batches(evaluation, EvalBatches(len(evaluation), 6), workers=workers, device=CPU),
+        *load_batches(evaluation, EvalBatchSampler(len(evaluation), 6), workers=workers, device=CPU),
     ]
 
 
@@ -62,7 +63,7 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
     )
 
 
-def right(photos: Flowers) -> bool:
+def right(photos: TFRecordDataset) -> bool:
     """The pixels are ready, and those of the JPEGs."""
     assert photos.decoded is not None
     expected = [decode_stored(photos.jpeg(i), photos.stored).copy() for i in range(len(photos))]
@@ -202,7 +203,7 @@ BUILD = """
 import itertools, sys, threading
 from pathlib import Path
 from corolla.data import cache
-from corolla.data.flowers import Flowers
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 
 decode, decoded, asked = cache.decode_stored, itertools.count(1), itertools.count()
@@ -219,7 +220,7 @@ def stopped():
     return False
 
 cache.decode_stored = counting
-photos = Flowers(load_index(Path(sys.argv[1]), None), "train")
+photos = TFRecordDataset(load_index(Path(sys.argv[1]), None), "train")
 line = cache.use_cache([photos], "decoded", Path(sys.argv[2]), stopped=stopped)
 print(line.split(",")[0], next(decoded) - 1)
 """
@@ -263,7 +264,7 @@ def with_memory(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
     monkeypatch.setattr("corolla.data.cache.free_memory_bytes", lambda: num_bytes)
 
 
-def refused(photos: tuple[Flowers, Flowers], cache: Path) -> str:
+def refused(photos: tuple[TFRecordDataset, TFRecordDataset], cache: Path) -> str:
     """What "decoded" says where it cannot be."""
     with pytest.raises(UserError, match=r"--pipeline\.cache decoded: ") as caught:
         use_cache(photos, "decoded", cache)
@@ -384,7 +385,7 @@ def test_what_was_built_with_grey_hides_no_fault(cut_data: Path, tmp_path: Path)
 def test_no_photo_is_good(tmp_path: Path) -> None:
     """There is nothing to keep then, which is no fault of the cache."""
     data = write_train(tmp_path / "data", [b"no jpeg"] * 8)
-    photos = Flowers(load_index(data, None), "train", bad_images="grey")
+    photos = TFRecordDataset(load_index(data, None), "train", bad_images="grey")
     assert use_cache([photos], "auto", tmp_path / "cache").startswith("cache: ")
     assert (photos.image(5) == 128).all()
 

@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import (
     EDGE,
-    FULL,
     STOPPED_EARLY,
-    Stored,
     decode_jpeg,
     decode_stored,
     decode_top,
@@ -25,7 +24,6 @@ from corolla.data.decode import (
     resize,
     resize_antialiased,
 )
-from corolla.data.flowers import Flowers
 from corolla.data.index import load_index
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -36,7 +34,7 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 def test_evaluation_resizes_as_pillow_does(
     interpolation: Literal["bilinear", "bicubic"], side: int, real_photos: Path
 ) -> None:
-    photo = Flowers(load_index(real_photos / "oxford102", 64), "val").image(0)
+    photo = TFRecordDataset(load_index(real_photos / "oxford102", 64), "val").image(0)
     ours = resize_antialiased(photo, side, side, interpolation).astype(int)
     theirs = np.asarray(Image.fromarray(photo).resize((side, side), FILTERS[interpolation])).astype(int)
     assert np.abs(ours - theirs).max() <= 2
@@ -45,7 +43,7 @@ def test_evaluation_resizes_as_pillow_does(
 
 @pytest.mark.parametrize(("data", "size"), [("oxford102", 64), ("oxford17", 224), ("oxford17", 512)])
 def test_opencv_gives_the_same_pixels(data: str, size: int, real_photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = Flowers(load_index(real_photos / data, size), "val")
+    photos = TFRecordDataset(load_index(real_photos / data, size), "val")
     rows = range(0, len(photos), len(photos) // 20)
     usual = [photos.image(row) for row in rows]
     monkeypatch.setattr("corolla.data.decode.simplejpeg", None)
@@ -135,7 +133,7 @@ def test_any_number_of_rows_may_be_asked_for(height: int, width: int, subsamplin
 
 @pytest.mark.parametrize(("data", "size"), [("oxford102", 64), ("oxford17", 224)])
 def test_the_top_of_real_photos(data: str, size: int, real_photos: Path) -> None:
-    photos = Flowers(load_index(real_photos / data, size), "train")
+    photos = TFRecordDataset(load_index(real_photos / data, size), "train")
     for number, row in enumerate(range(0, len(photos), len(photos) // 40)):
         whole = decode_jpeg(photos.jpeg(row))
         rows = 1 + (number * 37 + 11) % (size - EDGE - 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corolla.data.flowers104 import CLASS_NAMES, CLASSES
+from corolla.data.competition import CLASS_NAMES, CLASSES
 from corolla.data.index import load_index, scan
 from corolla.data.tfrecord import RecordFault, encode_example, write_tfrecord
 from corolla.errors import UserError

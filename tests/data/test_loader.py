@@ -9,22 +9,24 @@ import pytest
 import torch
 
 from corolla.config import AugmentConfig
-from corolla.data.flowers import Batch, Flowers
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
-from corolla.data.loader import FORKS, PREFETCH, EvalBatches, TrainBatches, load_batches, steps_per_epoch
-from corolla.data.transforms import EvalTransform, TrainTransform
+from corolla.data.loader import FORKS, PREFETCH, Batch, load_batches
+from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_epoch
+from corolla.data.transforms.eval import EvalTransform
+from corolla.data.transforms.train import TrainTransform
 
 CPU = torch.device("cpu")
 SLOTS = 2 * PREFETCH + 2  # of two workers
 
 
-def photos(data: Path) -> Flowers:
-    return Flowers(load_index(data, None), "train", TrainTransform(AugmentConfig(crop="random-resized"), 24))
+def photos(data: Path) -> TFRecordDataset:
+    return TFRecordDataset(load_index(data, None), "train", TrainTransform(AugmentConfig(crop="random-resized"), 24))
 
 
 def loaded(data: Path, *, workers: int, stop: int = 40) -> Generator[Batch, None, None]:
     dataset = photos(data)
-    return load_batches(dataset, TrainBatches(len(dataset), 4, 0, 0, stop), workers=workers, device=CPU)
+    return load_batches(dataset, TrainBatchSampler(len(dataset), 4, 0, 0, stop), workers=workers, device=CPU)
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -98,8 +100,8 @@ def test_a_batch_outlives_its_workers(tiny_data: Path, expected: list[Batch]) ->
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_last_batch_may_be_short(workers: int, tiny_data: Path) -> None:
-    dataset = Flowers(load_index(tiny_data, None), "val", EvalTransform(24, crop_fraction=0.875))
-    plan = EvalBatches(len(dataset), 6)
+    dataset = TFRecordDataset(load_index(tiny_data, None), "val", EvalTransform(24, crop_fraction=0.875))
+    plan = EvalBatchSampler(len(dataset), 6)
     batches = list(load_batches(dataset, plan, workers=workers, device=CPU))
     assert [len(batch.images) for batch in batches] == [len(batch.labels) for batch in batches] == [6, 6, 4]
     assert len(plan) == 3
@@ -113,11 +115,11 @@ def test_the_last_batch_may_be_short(workers: int, tiny_data: Path) -> None:
 def test_the_keys_of_a_step_are_those_of_the_iteration(num_samples: int, batch_size: int) -> None:
     length = steps_per_epoch(num_samples, batch_size)
     start, stop = length - 1, 3 * length + 1
-    plan = TrainBatches(num_samples, batch_size, 3, start, stop)
+    plan = TrainBatchSampler(num_samples, batch_size, 3, start, stop)
     steps = list(plan)
     assert len(plan) == len(steps) == stop - start
     assert steps == [plan.keys(step) for step in range(start, stop)]
-    assert steps == [TrainBatches(num_samples, batch_size, 3, 0, stop).keys(step) for step in range(start, stop)]
+    assert steps == [TrainBatchSampler(num_samples, batch_size, 3, 0, stop).keys(step) for step in range(start, stop)]
     assert [keys[0][0] for keys in steps] == [step // length for step in range(start, stop)]
     whole_epoch = [i for keys in steps[1 : 1 + length] for _, i in keys]
     assert len(set(whole_epoch)) == len(whole_epoch) == min(num_samples, length * batch_size)

@@ -9,25 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_data
 from numpy.typing import NDArray
-from tests_support import break_first_jpeg
+from support import break_first_jpeg, write_data
 
 import corolla.evaluation.predict
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
-from corolla.data.flowers import Flowers
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 from corolla.data.tfrecord import encode_example, map_file, parse_example, read_records, write_tfrecord
-from corolla.data.transforms import EvalTransform
+from corolla.data.transforms.eval import EvalTransform
+from corolla.data.transforms.tta import CropViews
 from corolla.errors import UserError
 from corolla.evaluation.predict import PredictResult
 from corolla.evaluation.predictions import Predictions
-from corolla.evaluation.tta import CropViews
 from corolla.models.factory import build_model
 from corolla.models.normalise import Normalise
-from corolla.training.checkpoint import load_checkpoint, rebuild_model
-from corolla.training.loop import train
-from corolla.training.run import Run
+from corolla.runs.checkpoint import load_checkpoint, rebuild_model
+from corolla.runs.folder import Run
+from corolla.training.train import train
 
 TEST_IDS = [f"{2000 + i:09x}" for i in range(11)]
 
@@ -66,7 +65,7 @@ def by_hand(run: Run, data: Path, tta: CropViews) -> NDArray[np.float32]:
     preprocessing = description.preprocessing
     views = EvalTransform(24, crop_fraction=preprocessing.crop_fraction, interpolation="bilinear", tta=tta)
     normalise = Normalise(preprocessing, channels_last=False)
-    photos = Flowers(load_index(data, 32), "test")
+    photos = TFRecordDataset(load_index(data, 32), "test")
     rows = [
         torch.stack([model(normalise(view[None]))[0].softmax(0) for view in torch.from_numpy(views(photos.image(i)))])
         for i in range(len(photos))
@@ -103,7 +102,7 @@ def test_the_file_holds_what_the_design_says(run: Run) -> None:
 @torch.inference_mode()
 def test_the_moving_average_predicts(run: Run, tiny_data: Path) -> None:
     content = load_checkpoint(run.best)
-    photos = Flowers(load_index(tiny_data, 32), "test")
+    photos = TFRecordDataset(load_index(tiny_data, 32), "test")
     _, description = rebuild_model(content)
     view = EvalTransform(24, crop_fraction=description.preprocessing.crop_fraction)
     images = torch.from_numpy(np.concatenate([view(photos.image(i)) for i in range(11)]))

@@ -1,32 +1,19 @@
 """A stand-in of Kaggle for every test here, waits that are only counted, and no way to any other host."""
 
 import contextlib
-import importlib.util
 import io
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from nosleep.sitecustomize import Clock, guarded
 from standin import StandIn
+from support import NUM_CLASSES, draw
 
 from corolla.data.tfrecord import encode_example, write_tfrecord
-
-# pytest imports every conftest.py under the one name `conftest`, and from here on that is this file: it passes on what
-# the one above offers to tests/tests_support.py and others.
-_spec = importlib.util.spec_from_file_location("conftest_above", Path(__file__).parents[1] / "conftest.py")
-assert _spec is not None
-assert _spec.loader is not None
-_above = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_above)
-
-
-def __getattr__(name: str) -> Any:
-    return getattr(_above, name)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +43,7 @@ def competition_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
 def _write_competition(scratch: Path, files_per_split: int, records: int, big: bool) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for size in (192, 224):
-        images = [_above.draw(label, 0, size) for label in range(_above.NUM_CLASSES)]
+        images = [draw(label, 0, size) for label in range(NUM_CLASSES)]
         for split, offset in (("train", 0), ("val", 1000), ("test", 2000)):
             for number in range(files_per_split):
                 # The client resumes at multiples of 1 MiB only: the big file has more than three.

@@ -12,7 +12,7 @@ from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.kaggle import bundle as bundle_module
 from corolla.kaggle.bundle import MANIFEST, Bundle, find_bundle, pack, read_bundle, restore_runs
-from corolla.training.loop import train
+from corolla.training.train import train
 
 HOW: dict[str, Any] = {"checkpoint": "best", "tta": "flip", "method": "vote", "name": "petals"}
 

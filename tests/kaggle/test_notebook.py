@@ -24,7 +24,7 @@ from corolla.files import sha256
 from corolla.kaggle.bundle import Bundle, pack
 from corolla.kaggle.notebook import predict_submission, write_notebook
 from corolla.kaggle.wheels import IMAGE_HAS, inference_distributions
-from corolla.training.loop import train
+from corolla.training.train import train
 
 COMPETITION = "tpu-getting-started"
 KERNEL: dict[str, str] = {

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from corolla.config import Config, to_dict
+from corolla.ensemble.ensemble import Ensemble, ensemble
 from corolla.errors import UserError
-from corolla.evaluation.ensemble import Ensemble, ensemble
 from corolla.evaluation.predict import predict
 from corolla.kaggle.submission import check_submission, describe_runs, read_labels, score, write_submission
-from corolla.training.checkpoint import load_checkpoint
-from corolla.training.loop import train
-from corolla.training.run import git_commit
+from corolla.runs.checkpoint import load_checkpoint
+from corolla.runs.folder import git_commit
+from corolla.training.train import train
 
 IDS = ["000000123", "12345e678", "5cc0ffee5"]
 ODD_IDS = [*IDS, "123456789", "1e5000000", "NA", "null", "nan", "None", "0x1", "-1", "True", "1_000"]
@@ -199,7 +199,7 @@ def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Pat
     assert (beside["method"], beside["tta"], beside["checkpoint"]) == ("vote", "flip", "best")
     assert beside["csv_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert beside["git_commit"] == git_commit()
-    config = json.dumps(to_dict(run.config, with_operational=False), sort_keys=True)
+    config = json.dumps(to_dict(run.config, with_runtime=False), sort_keys=True)
     best = load_checkpoint(run.best)["progress"]
     assert beside["runs"] == [
         {

@@ -15,7 +15,7 @@ from standin import StandIn
 from corolla.errors import Failure, UserError
 from corolla.kaggle.leaderboard import leaderboard
 from corolla.kaggle.ledger import COLUMNS, Entry, Ledger
-from corolla.kaggle.origin import Origin
+from corolla.kaggle.manifest import Origin
 from corolla.kaggle.submissions import submissions
 from corolla.kaggle.submit import submit
 

@@ -12,7 +12,7 @@ from corolla.config import Config, ModelConfig, PipelineConfig, TrainConfig
 from corolla.errors import Failure, UserError
 from corolla.kaggle.ledger import Ledger
 from corolla.kaggle.submit_notebook import submit_notebook
-from corolla.training.loop import train
+from corolla.training.train import train
 
 pytestmark = pytest.mark.timeout(180)
 SLUG = "tpu-getting-started"

@@ -12,13 +12,12 @@ from subprocess import Popen
 
 import pytest
 import torch
-from conftest import write_data
-from tests_support import corolla_process, same_content
+from support import corolla_process, same_content, write_data
 
 from corolla.cli import run_command
 from corolla.errors import UserError
-from corolla.training.checkpoint import load_checkpoint
-from corolla.training.run import Run, locked
+from corolla.runs.checkpoint import load_checkpoint
+from corolla.runs.folder import Run, locked
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="workers are found through /proc")
 

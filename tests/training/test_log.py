@@ -10,8 +10,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from corolla.config import Config
-from corolla.training.learner import Learner
-from corolla.training.loop import train
+from corolla.training.state import TrainState
+from corolla.training.train import train
 
 CURVES = {f"epoch/{name}" for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr", "images_per_s")}
 
@@ -37,16 +37,16 @@ def test_everything_a_board_shows(tiny_config: Config) -> None:
 
 
 def test_a_resumed_run_shows_nothing_twice(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    update = Learner.update
+    update = TrainState.update
 
-    def stopping(self: Learner, *args: Any) -> torch.Tensor:
+    def stopping(self: TrainState, *args: Any) -> torch.Tensor:
         loss = update(self, *args)
         if self.progress.step == 7:
             signal.raise_signal(signal.SIGTERM)
         return loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "update", stopping)
+        patch.setattr(TrainState, "update", stopping)
         run = train(tiny_config, experiment="tiny")
     assert run.state == "stopped"
     with (run.folder / "timing.jsonl").open("a") as file:

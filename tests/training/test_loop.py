@@ -12,37 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests_support import break_first_jpeg, changed, corolla_process, same_content
+from corolla.training.failures import TrainingFailed
+from support import break_first_jpeg, changed, corolla_process, same_content
 
 import corolla.training.log
 from corolla.config import Config, OptimConfig
 from corolla.errors import UserError
-from corolla.training.checkpoint import load_checkpoint, rebuild_model
-from corolla.training.failures import TrainingFailed
-from corolla.training.learner import Learner
+from corolla.runs.checkpoint import load_checkpoint, rebuild_model
+from corolla.runs.folder import locked
 from corolla.training.loop import best_row, train
-from corolla.training.run import locked
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int = signal.SIGTERM) -> None:
-    """A signal to this process right after update `step`, once."""
-    update = Learner.update
-
-    def stopping_update(self: Learner, *args: Any) -> torch.Tensor:
-        loss = update(self, *args)
-        if self.progress.step == step:
-            signal.raise_signal(number)
-        return loss
-
-    monkeypatch.setattr(Learner, "update", stopping_update)
-
-
-def everything_on(config: Config) -> Config:
-    """What has a state, and what could depend on the order of things."""
-    config = changed(config, "train", ema=0.9, accumulate=2, epochs=3, label_smoothing=0.1)
-    config = changed(config, "optim", schedule="plateau", patience=0, nesterov=True)
-    config = changed(config, "augment", color=True, pca_noise=0.1)
-    return changed(config, "model", name="timm:resnet10t", dropout=0.3, drop_path=0.1)
+from corolla.training.state import TrainState
 
 
 def test_a_run_folder_holds_what_the_design_says(tiny_config: Config) -> None:
@@ -81,14 +60,14 @@ GOLDEN = [2.125406, 1.721156, 1.492893]  # with one thread: how sums are split u
 def test_golden_losses(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refactor keeps these; whoever changes them on purpose says why."""
     losses: list[float] = []
-    update = Learner.update
+    update = TrainState.update
 
-    def recorded(self: Learner, *args: Any) -> torch.Tensor:
+    def recorded(self: TrainState, *args: Any) -> torch.Tensor:
         loss = update(self, *args)
         losses.append(loss.item())
         return loss
 
-    monkeypatch.setattr(Learner, "update", recorded)
+    monkeypatch.setattr(TrainState, "update", recorded)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -150,7 +129,7 @@ def test_another_config_is_refused_by_its_fields(tiny_config: Config) -> None:
 
 
 def test_other_images_are_refused(tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from conftest import write_data
+    from support import write_data
 
     with monkeypatch.context() as patch:
         stop_at(patch, 3)
@@ -172,7 +151,7 @@ def test_a_moved_data_folder_is_the_same_data(
 
 def test_one_process_at_a_time(tiny_config: Config) -> None:
     code = (
-        "import sys, time, pathlib\nfrom corolla.training.run import locked\n"
+        "import sys, time, pathlib\nfrom corolla.runs.folder import locked\n"
         "with locked(pathlib.Path(sys.argv[1])):\n    print('locked', flush=True)\n    time.sleep(60)\n"
     )
     folder = tiny_config.runs / "custom-seed0"
@@ -199,15 +178,15 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
         return cross_entropy(*args, **kwargs) * (math.nan if calls == 7 else 1.0)
 
     weights: list[torch.Tensor] = []
-    update = Learner.update
+    update = TrainState.update
 
-    def recorded(self: Learner, *args: Any) -> torch.Tensor:
+    def recorded(self: TrainState, *args: Any) -> torch.Tensor:
         loss = update(self, *args)
         weights.append(torch.cat([p.detach().flatten() for p in self.model.parameters()]))
         return loss
 
     monkeypatch.setattr("corolla.training.losses.F.cross_entropy", poisoned)
-    monkeypatch.setattr(Learner, "update", recorded)
+    monkeypatch.setattr(TrainState, "update", recorded)
     with pytest.raises(TrainingFailed) as caught:
         train(tiny_config)
     message = str(caught.value)
@@ -383,7 +362,7 @@ def test_transfer_from_an_own_run_keeps_its_preprocessing(tiny_config: Config) -
 
 
 def test_scratch_uses_the_data_sets_own_statistics(tiny_config: Config) -> None:
-    from corolla.data.stats import stats
+    from corolla.data.statistics import stats
 
     run = train(changed(tiny_config, "train", epochs=1))
     color = stats(tiny_config.data).color
@@ -422,7 +401,7 @@ def test_a_failure_around_the_epochs_end_neither_loses_nor_doubles_a_line(
 
     with monkeypatch.context() as patch:
         if where == "before the checkpoint":
-            patch.setattr(Learner, "save", crash)
+            patch.setattr(TrainState, "save", crash)
         else:
             patch.setattr(corolla.training.log.RunLog, "epoch", crash)
         with pytest.raises(Crash):

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_data
-from tests_support import changed, same_content
+from support import changed, same_content, write_data
 from torch.nn import functional as F
 
 from corolla.config import Config, TrainConfig
 from corolla.errors import UserError
-from corolla.training.checkpoint import load_checkpoint, rebuild_model
-from corolla.training.learner import Learner
-from corolla.training.loop import train
+from corolla.runs.checkpoint import load_checkpoint, rebuild_model
+from corolla.runs.folder import Run
+from corolla.training.distillation import Teacher
 from corolla.training.losses import TrainLoss
-from corolla.training.run import Run
-from corolla.training.teacher import Teacher
+from corolla.training.state import TrainState
+from corolla.training.train import train
 
 CPU = torch.device("cpu")
 COUNTS = np.array([50, 10, 1, 0])
@@ -113,16 +112,16 @@ def teacher(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def stopped_at_step_3(config: Config, monkeypatch: pytest.MonkeyPatch, experiment: str = "custom") -> None:
-    update = Learner.update
+    update = TrainState.update
 
-    def stopping(self: Learner, *args: Any) -> torch.Tensor:
+    def stopping(self: TrainState, *args: Any) -> torch.Tensor:
         result = update(self, *args)
         if self.progress.step == 3:
             signal.raise_signal(signal.SIGTERM)
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "update", stopping)
+        patch.setattr(TrainState, "update", stopping)
         assert train(config, experiment=experiment).state == "stopped"
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests_support import changed
+from support import changed
 from timm.data.mixup import Mixup
 
 from corolla.config import Config, TrainConfig
-from corolla.data.flowers import Batch
-from corolla.training.learner import Learner
-from corolla.training.loop import train
+from corolla.data.loader import Batch
 from corolla.training.mixing import Mix, cutmix_of, draw_mix, mixed_parts
+from corolla.training.state import TrainState
+from corolla.training.train import train
 
 
 def batch_of(num_images: int, height: int = 12, width: int = 8) -> Batch:
@@ -107,15 +107,15 @@ def test_partners_are_those_of_the_whole_batch(box: tuple[slice, slice] | None) 
 
 def losses_of(config: Config, name: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     losses: list[float] = []
-    update = Learner.update
+    update = TrainState.update
 
-    def recorded(self: Learner, *args: Any) -> torch.Tensor:
+    def recorded(self: TrainState, *args: Any) -> torch.Tensor:
         loss = update(self, *args)
         losses.append(loss.item())
         return loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "update", recorded)
+        patch.setattr(TrainState, "update", recorded)
         train(config, experiment=name)
     return losses
 

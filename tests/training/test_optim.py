@@ -18,8 +18,8 @@ from corolla.training.optim import (
     make_optimizer,
     num_plateaus,
     restore_optimizer,
-    scale_rate,
-    set_rate,
+    scale_lr,
+    set_lr,
 )
 
 
@@ -71,10 +71,10 @@ def test_one_cycle_has_its_own_warm_up() -> None:
 
 def test_the_rate_is_scaled_with_the_batch() -> None:
     config = OptimConfig(lr=0.1, lr_batch=256, schedule="cosine")
-    assert scale_rate(config, 1024).lr == pytest.approx(0.4)
-    assert scale_rate(config, 64).lr == pytest.approx(0.025)
+    assert scale_lr(config, 1024).lr == pytest.approx(0.4)
+    assert scale_lr(config, 64).lr == pytest.approx(0.025)
     off = OptimConfig(lr=0.1)
-    assert scale_rate(off, 1024) is off
+    assert scale_lr(off, 1024) is off
 
 
 def decayed(model: nn.Module) -> set[str]:
@@ -125,7 +125,7 @@ def test_norms_and_biases_are_not_decayed_when_asked() -> None:
 def layer_rates(model: nn.Module, config: OptimConfig) -> dict[str, float]:
     """What each parameter learns at, where the step's rate is 1."""
     optimizer = make_optimizer(model, config)
-    set_rate(optimizer, 1.0)
+    set_lr(optimizer, 1.0)
     found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     return {name: found[id(p)] for name, p in model.named_parameters()}
 

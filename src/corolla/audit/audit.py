@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from corolla.audit.label_errors import LabelSuspect, Source, suspects_by_features, suspects_by_runs
+from corolla.audit.outliers import FEW, Balance, Odd, balance, find_odd
 from corolla.data.duplicates import Pair, find_pairs
 from corolla.data.index import load_index
-from corolla.data.oddities import FEW, Balance, Odd, balance, find_odd
 from corolla.data.survey import Survey, survey
-from corolla.data.suspects import LabelSuspect, Source, suspects_by_features, suspects_by_runs
 from corolla.errors import UserError
 from corolla.files import replacing
 
@@ -56,12 +56,6 @@ class Audit:
         """`table()`, UTF-8, whole or not at all."""
         with replacing(path) as temporary:
             self.table().to_csv(temporary, index=False)
-
-    def write_html(self, path: Path) -> None:
-        """One file with contact sheets that needs no network, below 5 MB (corolla.data.audit_html)."""
-        from corolla.data.audit_html import write_html
-
-        write_html(self, path)
 
     def sentences(self) -> list[str]:
         """What was found and what it means, a sentence a line."""
@@ -135,7 +129,7 @@ def audit(
     data: Path,
     *,
     size: int | None = None,
-    index: Path | None = None,
+    cache_dir: Path | None = None,
     runs: Sequence[Path] = (),
     folds: int = 5,
     splits: Sequence[str] = ("train", "val", "test"),
@@ -156,10 +150,10 @@ def audit(
     """
     if folds < 2:
         raise UserError(f"--folds {folds}: must be at least 2, or nothing is out of fold")
-    photos = survey(load_index(data, size, index), tuple(splits), progress=progress)
+    photos = survey(load_index(data, size, cache_dir), tuple(splits), progress=progress)
     pairs = find_pairs(photos)
     if runs:
-        suspects, source = suspects_by_runs(photos, tuple(runs), index)
+        suspects, source = suspects_by_runs(photos, tuple(runs), cache_dir)
     else:
         suspects, source = suspects_by_features(photos, pairs, folds=folds, progress=progress)
     return Audit(photos, pairs, suspects, source, find_odd(photos), balance(photos))

@@ -16,13 +16,15 @@ from timm.models.efficientnet import EfficientNet
 from tqdm import tqdm
 
 from corolla.config import ModelConfig
-from corolla.data.flowers import Flowers
+from corolla.config.networks import PACKAGE_MODEL
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
-from corolla.data.transforms import EvalTransform
+from corolla.data.loader import make_batch
+from corolla.data.transforms.eval import EvalTransform
 from corolla.device import autocast, choose_device, choose_precision
 from corolla.models.factory import build_model
 from corolla.models.normalise import Normalise
-from corolla.models.weights import IMAGENET, PACKAGE_MODEL, load_weights
+from corolla.models.pretrained import IMAGENET, load_weights
 
 INPUT_SIZE = 160  # pixels: smaller photos are enlarged; for 64 px ones 0.85 of the labels are met, with 128 px 0.77
 STAGES = (3, 4)  # of the network's five: pooled too, as low photos have much of their information in the middle
@@ -46,12 +48,12 @@ def features(index: Index, split: str, *, device: str = "auto", progress: bool =
     model = model.to(device=chosen, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
     normalise = Normalise(preprocessing, channels_last=True).to(chosen)
     transform = EvalTransform(INPUT_SIZE, crop_fraction=1.0, interpolation=preprocessing.interpolation)
-    photos = Flowers(index, split, transform)
+    photos = TFRecordDataset(index, split, transform)
     rows: list[torch.Tensor] = []
     hidden = None if progress else True  # None: hidden where stderr is no terminal
     with tqdm(total=len(photos), desc=f"features {split}", unit="img", leave=False, disable=hidden) as bar:
         for first in range(0, len(photos), BATCH):
-            batch = photos.batch([(0, i) for i in range(first, min(first + BATCH, len(photos)))])
+            batch = make_batch(photos, [(0, i) for i in range(first, min(first + BATCH, len(photos)))])
             with autocast(chosen, choose_precision("auto", chosen)):
                 last, stages = model.forward_intermediates(normalise(batch.images[:, 0].to(chosen)), list(STAGES))
                 parts = [stage.float().mean((2, 3)) for stage in stages]

@@ -13,7 +13,7 @@ from corolla.data.decode import resize
 from corolla.files import write_atomically
 
 if TYPE_CHECKING:
-    from corolla.data.audit import Audit
+    from corolla.audit.audit import Audit
 
 SIDE = 112  # pixels of a photo's longer side
 QUALITY = 72  # of its JPEG: some 4 kB

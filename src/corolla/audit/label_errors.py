@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.data.confident import find_suspects
+from corolla.audit.confident import find_suspects
 from corolla.data.duplicates import Pair, components
 from corolla.data.survey import Survey
 from corolla.errors import UserError
@@ -48,7 +48,7 @@ Found = tuple[list[LabelSuspect], Source]
 def suspects_by_features(photos: Survey, pairs: list[Pair], *, folds: int, progress: bool) -> Found:
     """By out-of-fold probabilities for train and val. Photos that `pairs` connect share a fold: a copy with the same
     wrong label would vouch for it otherwise."""
-    from corolla.data.features import features, out_of_fold  # torch and scikit-learn: seconds to import
+    from corolla.audit.features import features, out_of_fold  # torch and scikit-learn: seconds to import
 
     chosen = np.flatnonzero(np.isin(photos.split, ["train", "val"]) & _labelled(photos))
     groups = components([(pair.first, pair.second) for pair in pairs], len(photos))[chosen]
@@ -65,7 +65,7 @@ def suspects_by_features(photos: Survey, pairs: list[Pair], *, folds: int, progr
     )
 
 
-def suspects_by_runs(photos: Survey, runs: tuple[Path, ...], index: Path | None) -> Found:
+def suspects_by_runs(photos: Survey, runs: tuple[Path, ...], cache_dir: Path | None) -> Found:
     """By the mean of the runs' probabilities for val (predicted once and kept in the run's folder), joined by id.
 
     Raises:
@@ -79,7 +79,7 @@ def suspects_by_runs(photos: Survey, runs: tuple[Path, ...], index: Path | None)
     ids = [photos.id(int(i)) for i in chosen]
     total = np.zeros((len(ids), len(photos.index.class_names)), np.float64)
     for run in runs:
-        predictions = predict(run, split="val", data=photos.index.folder, index=index).predictions
+        predictions = predict(run, split="val", data=photos.index.folder, cache_dir=cache_dir).predictions
         row_of = {name: row for row, name in enumerate(predictions.ids.tolist())}
         if not row_of.keys() >= set(ids):
             hint = f"audit the size it was trained at (--size), not {photos.index.size}"

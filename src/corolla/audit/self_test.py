@@ -10,16 +10,17 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from corolla.data.competition import SPLITS
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import Image, resize
 from corolla.data.duplicates import find_pairs
-from corolla.data.flowers import Flowers
-from corolla.data.index import SPLITS, Index, load_index
+from corolla.data.index import Index, load_index
 from corolla.data.survey import survey
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 
 if TYPE_CHECKING:
-    from corolla.data.audit import Audit
+    from corolla.audit.audit import Audit
 
 COPY_QUALITY = 80  # of the copies' JPEGs; the competition's have 90 and more
 KINDS = ("re-encoded", "brightened", "cropped", "mirrored", "cropped, darkened and mirrored")
@@ -55,7 +56,7 @@ def plant(
     wrong_labels: int = 50,
     seed: int = 0,
     size: int | None = None,
-    index: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Planted:
     """Write a copy of `data` to `out` in which `duplicates` photos stand twice and `wrong_labels` have another label.
 
@@ -66,7 +67,7 @@ def plant(
     Raises:
         UserError: no data, fewer labelled photos than faults, one class, or `out` holds something.
     """
-    loaded = load_index(data, size, index)
+    loaded = load_index(data, size, cache_dir)
     labelled = [(name, row) for name, split in loaded.splits.items() for row in np.flatnonzero(split.label >= 0)]
     if min(duplicates, wrong_labels) < 0 or len(labelled) < duplicates + wrong_labels:
         asked = f"{duplicates} copies and {wrong_labels} wrong labels"
@@ -106,7 +107,7 @@ def _copy(index: Index, source: Place, number: int, rng: np.random.Generator) ->
     split, row = source
     others = [name for name in index.splits if name != split]
     target = others[int(rng.integers(len(others)))] if others and number % 2 else split
-    image = alter(Flowers(index, split).image(row), KINDS[number % len(KINDS)], rng)
+    image = alter(TFRecordDataset(index, split).image(row), KINDS[number % len(KINDS)], rng)
     return _Copy(source, target, f"copy{number:05d}", image)
 
 
@@ -120,7 +121,7 @@ def _id(index: Index, place: Place) -> str:
 
 
 def _write_split(index: Index, name: str, out: Path, copies: list[_Copy], wrong: dict[Place, int]) -> None:
-    photos, split = Flowers(index, name), index.splits[name]
+    photos, split = TFRecordDataset(index, name), index.splits[name]
     folder = out / f"tfrecords-jpeg-{index.size}x{index.size}" / name
     folder.mkdir(parents=True)
     parts = np.array_split(np.random.default_rng(0).permutation(len(copies)), len(split.files))
@@ -179,9 +180,9 @@ class Score:
         return text + (f"; {self.known} that the data itself has are not counted" if self.known else "")
 
 
-def standing_pairs(data: Path, *, size: int | None = None, index: Path | None = None) -> set[frozenset[str]]:
+def standing_pairs(data: Path, *, size: int | None = None, cache_dir: Path | None = None) -> set[frozenset[str]]:
     """The ids of the duplicates that a folder has before anything is planted."""
-    photos = survey(load_index(data, size, index), SPLITS)
+    photos = survey(load_index(data, size, cache_dir), SPLITS)
     return {frozenset((photos.id(pair.first), photos.id(pair.second))) for pair in find_pairs(photos)}
 
 

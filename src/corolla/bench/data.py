@@ -4,63 +4,53 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Report, images_per_s, microseconds, take_turns
 from corolla.config import AugmentConfig
-from corolla.data.cache import Cache, use_cache
-from corolla.data.decode import FULL, decode_jpeg, decode_stored, jpeg_shape
-from corolla.data.flowers import Flowers, sample_generator
+from corolla.data.cache import use_cache
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.decode import decode_jpeg, decode_photo, jpeg_shape
 from corolla.data.index import load_index
-from corolla.data.loader import TrainBatches, load_batches
-from corolla.data.transforms import TrainTransform
-from corolla.device import choose_device, num_cores
+from corolla.data.loader import load_batches
+from corolla.data.sampler import TrainBatchSampler
+from corolla.data.transforms.train import TrainTransform
+from corolla.device import choose_device
+from corolla.parallel import num_cores
+from corolla.random import sample_generator
 
 LEAST_IMAGES = 1500  # of a turn: with fewer the clock shows the workers' start
 CROPS = AugmentConfig(crop="random-resized")
 
 
-def bench_data(
-    data: Path,
-    *,
-    size: int | None = None,
-    input_size: int | None = None,
-    workers: int | None = None,
-    batch_size: int = 64,
-    cache: Cache = "off",
-    pairs: int = 10,
-    device: str = "auto",
-    index: Path | None = None,
-) -> Report:
-    """Random resized crops and mirrors (8-100 % of the area) of the train photos, in batches, to the device.
+def bench_data(options: BenchOptions) -> Report:
+    """Measure random resized crops and mirrors (8-100 % of the area) of the train photos, in batches, to the device.
 
-    Args:
-        input_size: pixels; default: 224, or the photos' own size where that is smaller.
-        workers: default: one a core.
-        cache: "decoded" measures what an epoch after the first one is like.
+    The input size is 224 by default, or the photos' own where that is smaller; the workers are one a core. The cache
+    "decoded" measures what an epoch after the first one is like.
 
     Raises:
         UserError: no such data, or a cache that does not fit.
     """
-    loaded = load_index(data, size, index)
-    side, chosen = input_size or min(224, loaded.size), choose_device(device)
-    workers = num_cores() if workers is None else workers
-    photos = Flowers(loaded, "train", TrainTransform(CROPS, side))
-    note = use_cache([photos], cache, index)
+    index = load_index(options.data, options.size, options.cache_dir)
+    side, device = options.input_size or min(224, index.size), choose_device(options.device)
+    workers = num_cores() if options.workers is None else options.workers
+    photos = TFRecordDataset(index, "train", TrainTransform(CROPS, side))
+    note = use_cache([photos], options.cache or "off", options.cache_dir)
     decoding = take_turns(
-        (f"pipeline, {workers} workers", _pipeline(photos, workers, batch_size, chosen)),
+        (f"pipeline, {workers} workers", _pipeline(photos, workers, options.batch_size, device)),
         (f"bare decode, {max(1, workers)} threads", _bare_decode(photos, max(1, workers))),
-        pairs=pairs,
+        pairs=options.pairs,
     )
-    settings: dict[str, object] = {"data": data.name, "photos": f"{loaded.size} px", "input": f"{side} px"}
-    settings |= {"batch": batch_size, "cache": note.removeprefix("cache: ").split(" in ")[0]}
-    return Report("bench data", settings, (decoding,), _stages(photos, chosen), chosen)
+    settings: dict[str, object] = {"data": options.data.name, "photos": f"{index.size} px", "input": f"{side} px"}
+    settings |= {"batch": options.batch_size, "cache": note.removeprefix("cache: ").split(" in ")[0]}
+    return Report("bench data", settings, (decoding,), _stages(photos, device), device)
 
 
-def _pipeline(photos: Flowers, workers: int, batch_size: int, device: torch.device) -> Callable[[], float]:
+def _pipeline(photos: TFRecordDataset, workers: int, batch_size: int, device: torch.device) -> Callable[[], float]:
     """A turn: whole batches from workers that are under way already."""
     batch_size = min(batch_size, len(photos))
     turn_batches = max(10, -(-LEAST_IMAGES // batch_size), 2 * len(photos) // batch_size)
@@ -69,7 +59,7 @@ def _pipeline(photos: Flowers, workers: int, batch_size: int, device: torch.devi
 
     def turn() -> float:
         start = next(epochs) * (turn_batches + 2 * ahead)
-        plan = TrainBatches(len(photos), batch_size, 0, start, start + turn_batches + 2 * ahead)
+        plan = TrainBatchSampler(len(photos), batch_size, 0, start, start + turn_batches + 2 * ahead)
         with closing(load_batches(photos, plan, workers=workers, device=device)) as batches:
             for _ in itertools.islice(batches, ahead):
                 continue
@@ -84,7 +74,7 @@ def _let_go(_: object) -> None:
     """Keep nothing of a batch: its memory is used again."""
 
 
-def _bare_decode(photos: Flowers, threads: int) -> Callable[[], float]:
+def _bare_decode(photos: TFRecordDataset, threads: int) -> Callable[[], float]:
     """A turn: every JPEG decoded in full, from memory to memory, and nothing else."""
     jpegs = [bytes(photos.jpeg(i)) for i in range(len(photos))]
     passes = max(1, -(-LEAST_IMAGES // len(jpegs)))
@@ -101,7 +91,7 @@ def _bare_decode(photos: Flowers, threads: int) -> Callable[[], float]:
     return turn
 
 
-def _stages(photos: Flowers, device: torch.device) -> dict[str, float]:
+def _stages(photos: TFRecordDataset, device: torch.device) -> dict[str, float]:
     """Microseconds an image of each part, alone on one core, in the order in which it is done."""
     transform = photos.transform
     assert isinstance(transform, TrainTransform)
@@ -118,7 +108,7 @@ def _stages(photos: Flowers, device: torch.device) -> dict[str, float]:
     def decode(i: int) -> None:
         jpeg = photos.jpeg(i)
         jpeg_shape(jpeg)
-        decode_stored(jpeg, FULL, rows=boxes[i][1] + boxes[i][3])
+        decode_photo(jpeg, rows=boxes[i][1] + boxes[i][3])
 
     def augment(i: int) -> None:
         transform.apply(images[i % 100], boxes[i], sample_generator(0, 0, i), out[i])
@@ -131,7 +121,7 @@ def _stages(photos: Flowers, device: torch.device) -> dict[str, float]:
         "draw (generator and box)": microseconds(draw, rows),
         "augment (crop, resize, mirror)": microseconds(augment, rows) - generator,
     }
-    whole = microseconds(lambda _: photos.fill(keys, out), [None]) / len(rows)
+    whole = microseconds(lambda _: photos.load_into(keys, out), [None]) / len(rows)
     done_there = sum(stages.values()) - stages["read (a copy of the file's bytes)"]
     stages["collate (what a batch adds)"] = max(0.0, whole - done_there)
     stages["transfer (uint8 to the device)"] = _transfer_us(out, device)

@@ -2,18 +2,18 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from corolla.bench.cost import Machine, cores_to_keep_up, predicted_rate, simulated_rate
 from corolla.bench.data import bench_data
+from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Report, Spread
 from corolla.bench.train import bench_train
-from corolla.data.cache import Cache
+from corolla.config.experiments import find_experiment
 from corolla.data.index import load_index
-from corolla.device import choose_device, num_cores
-from corolla.experiments import find_experiment
+from corolla.device import choose_device
 from corolla.models.factory import build_model, multiply_adds, num_parameters
+from corolla.parallel import num_cores
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 CORES = (2, 4, 8, 16, 32, 64, 128)
@@ -40,41 +40,29 @@ class ScalingReport(Report):
         return {**super().as_dict(), "tables": self.tables}
 
 
-def bench_scaling(
-    experiment: str = "resnet50",
-    *,
-    data: Path,
-    size: int | None = None,
-    input_size: int | None = None,
-    workers: int | None = None,
-    batch_size: int = 64,
-    cache: Cache = "auto",
-    pairs: int = 10,
-    device: str = "auto",
-    compile: bool = False,
-    index: Path | None = None,
-) -> ScalingReport:
+def bench_scaling(experiment: str, options: BenchOptions) -> ScalingReport:
     """Measure the constants with `bench_data` and `bench_train`, predict with `corolla.bench.cost`.
 
     Raises:
         UserError: no such experiment or data.
     """
     find_experiment(experiment)  # a name that does not exist is told before anything is measured
-    places = {"data": data, "size": size, "batch_size": batch_size, "pairs": pairs, "index": index, "device": device}
-    streaming = bench_data(**places, input_size=input_size, workers=workers)
-    training = bench_train(experiment, **places, input_size=input_size, workers=workers, cache=cache, compile=compile)
-    loaded = load_index(data, size, index)
-    split = loaded.splits["train"]
+    streaming = bench_data(dataclasses.replace(options, cache="off"))
+    training = bench_train(experiment, options)
+    index = load_index(options.data, options.size, options.cache_dir)
+    split = index.splits["train"]
     cores = num_cores()
     pipeline, loop = streaming.comparisons[0], training.comparisons[0]
-    model = build_model(find_experiment(experiment).model, len(loaded.class_names), input_size or loaded.size)
+    model = build_model(find_experiment(experiment).model, len(index.class_names), options.input_size or index.size)
     here = Machine(
-        data_us=(cores if workers is None else max(1, workers)) / Spread.of(pipeline.ours_per_s).median * 1e6,
+        data_us=(cores if options.workers is None else max(1, options.workers))
+        / Spread.of(pipeline.ours_per_s).median
+        * 1e6,
         step_us=1e6 / Spread.of(loop.reference_per_s).median,
-        batch_size=batch_size,
+        batch_size=options.batch_size,
         jpeg_bytes=float(split.length.mean()),
         gradient_bytes=4.0 * num_parameters(model),
-        cores_train=choose_device(device).type == "cpu",
+        cores_train=choose_device(options.device).type == "cpu",
     )
     tables = {
         "this machine, training": _check(here, training, cores),

@@ -1,1 +1,40 @@
-"""The subcommands: each parses, calls its stage and prints what came out. torch is imported inside, where needed."""
+"""The subcommands, one file each, found by its name: each parses, calls its stage and prints what came out.
+
+What a file's function says of itself in its first line is what `corolla --help` lists; it is read from the source, so
+that listing the stages imports none of them.
+"""
+
+import ast
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+PIPELINE = (
+    *("download", "synth", "import", "check", "audit", "stats", "show", "train", "runs", "predict", "compare"),
+    *("report", "ensemble", "score", "submit", "submissions", "leaderboard", "doctor", "bench"),
+)
+"""The order in which stages are listed; others come after them."""
+NO_STAGES = ("__init__", "common")
+
+
+def summaries() -> dict[str, str]:
+    """Return the first line of what each stage says of itself, in the order of the pipeline."""
+    found = {}
+    for path in Path(__file__).parent.glob("*.py"):
+        if path.stem not in NO_STAGES:
+            found[path.stem.rstrip("_").replace("_", "-")] = _summary(path)
+    known = [name for name in PIPELINE if name in found]
+    return {name: found[name] for name in [*known, *sorted(found.keys() - set(known))]}
+
+
+def _summary(path: Path) -> str:
+    functions = (node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef))
+    stage = next(function for function in functions if function.name == path.stem)
+    return (ast.get_docstring(stage) or "").partition("\n")[0]
+
+
+def load(name: str) -> ModuleType:
+    """Import the module of a stage; its name has an underscore at its end where Python has that word for itself."""
+    stem = name.replace("-", "_")
+    stem = stem if (Path(__file__).parent / f"{stem}.py").exists() else f"{stem}_"
+    return importlib.import_module(f"corolla.commands.{stem}")

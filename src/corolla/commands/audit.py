@@ -1,14 +1,14 @@
-"""audit: what is wrong with the data that no checksum tells."""
+"""corolla audit: what is wrong with the data that no checksum tells."""
 
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolla.commands.common import DONE, Folder, next_command
-from corolla.errors import UserError
+from corolla.commands.common import Folder, next_command
+from corolla.errors import DONE, UserError
 
 if TYPE_CHECKING:
-    from corolla.data.audit import Audit
+    from corolla.audit.audit import Audit
 
 LINES = 10  # findings printed; the CSV and the HTML have more
 
@@ -22,7 +22,7 @@ def audit(
     html: Path | None = None,
     csv: Path | None = None,
     self_test: bool = False,
-    index: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> int:
     """Find duplicates within and across splits, suspect labels, odd photos and class imbalance.
 
@@ -34,22 +34,24 @@ def audit(
         html: write contact sheets to this file.
         csv: write every finding to this file.
         self_test: plant 20 duplicates and 50 wrong labels in a temporary copy; report recall and precision.
-        index: folder for the index; default: the user's cache.
+        cache_dir: folder for the index; default: the user's cache.
     """
-    from corolla.data.audit import audit as audit_data
+    from corolla.audit.audit import audit as audit_data
 
     if self_test:
         if runs or html or csv:
             raise UserError("--self-test judges a copy by pretrained features: leave out --runs, --html and --csv")
-        return _self_test(folder, size, folds, index)
-    found = audit_data(folder, size=size, index=index, runs=runs, folds=folds)
+        return _self_test(folder, size, folds, cache_dir)
+    found = audit_data(folder, size=size, cache_dir=cache_dir, runs=runs, folds=folds)
     _print_worst(found)
     print(*found.sentences(), sep="\n")
     if csv:
         found.write_csv(csv)
         print(f"wrote {csv}: every finding")
     if html:
-        found.write_html(html)
+        from corolla.audit.html import write_html
+
+        write_html(found, html)
         print(f"wrote {html}: contact sheets, for a browser")
     size_option = ["--size", found.photos.index.size]
     if csv or html:
@@ -69,15 +71,15 @@ def _print_worst(found: "Audit") -> None:
         print()
 
 
-def _self_test(folder: Path, size: int | None, folds: int, index: Path | None) -> int:
-    from corolla.data.audit import audit as audit_data
-    from corolla.data.planted import plant, recall_and_precision, standing_pairs
+def _self_test(folder: Path, size: int | None, folds: int, cache_dir: Path | None) -> int:
+    from corolla.audit.audit import audit as audit_data
+    from corolla.audit.self_test import plant, recall_and_precision, standing_pairs
 
     with tempfile.TemporaryDirectory(prefix="corolla-audit-") as temporary:
-        planted = plant(folder, Path(temporary) / "data", size=size, index=index)
-        own_index = Path(temporary) / "index"
-        found = audit_data(planted.folder, index=own_index, folds=folds)
-        before = standing_pairs(folder, size=size, index=index)
+        planted = plant(folder, Path(temporary) / "data", size=size, cache_dir=cache_dir)
+        own_cache = Path(temporary) / "index"
+        found = audit_data(planted.folder, cache_dir=own_cache, folds=folds)
+        before = standing_pairs(folder, size=size, cache_dir=cache_dir)
         print(*found.sentences(), sep="\n")
         for score in recall_and_precision(found, planted, before):
             print(score)

@@ -1,4 +1,4 @@
-"""What the subcommands share: exit statuses, types of arguments, and how a command names the next one."""
+"""What the subcommands share: types of arguments, and how a command names the next one."""
 
 import re
 import shlex
@@ -7,18 +7,17 @@ from typing import Annotated
 
 import tyro
 
-from corolla.cli import DONE as DONE
-from corolla.cli import FAILED as FAILED
-from corolla.cli import STOPPED as STOPPED
-from corolla.cli import USER_ERROR as USER_ERROR
+from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import UserError
 
 Folder = Annotated[Path, tyro.conf.Positional]
 Paths = Annotated[tuple[Path, ...], tyro.conf.Positional]
+ViewArguments = Annotated[ViewOptions, tyro.conf.arg(name="")]
+"""Options of test-time views, the same in every command."""
 
 
 def slug(competition: str | None) -> str | None:
-    """A competition's slug, also out of its address."""
+    """Return a competition's slug, also out of its address."""
     if competition is None:
         return None
     name = re.sub(r"^.*kaggle\.com/(?:competitions|c)/([^/?#]+).*$", r"\1", competition.strip())
@@ -27,6 +26,12 @@ def slug(competition: str | None) -> str | None:
     return name
 
 
+def check_workers(workers: int | None) -> None:
+    """Raise UserError where the number of decoding processes is negative."""
+    if workers is not None and workers < 0:
+        raise UserError("--workers must be at least 0")
+
+
 def next_command(*words: object) -> str:
-    """The command to go on with, as a shell takes it."""
+    """Return the command to go on with, as a shell takes it."""
     return f"next: corolla {shlex.join(map(str, words))}"

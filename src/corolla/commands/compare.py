@@ -1,29 +1,31 @@
-"""compare: runs against each other."""
+"""corolla compare: runs against each other."""
 
 import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolla.commands.common import DONE, Paths
+from corolla.commands.common import Paths, ViewArguments, check_workers
 from corolla.config import Config, PipelineConfig
-from corolla.errors import UserError
-from corolla.evaluation.predictions import TTA, CheckpointName
+from corolla.data.transforms.tta import ViewOptions
+from corolla.errors import DONE, UserError
+from corolla.runs.folder import CheckpointName, data_of
 
 if TYPE_CHECKING:
-    from corolla.study.compare import Comparison
-    from corolla.study.report_tables import Table
+    from corolla.compare.compare import Comparison
+    from corolla.compare.report.tables import Table
+
+NO_VIEWS = ViewOptions()
 
 
 def compare(
     words: Paths,
     /,
     runs: Path = Path("runs"),
-    tta: TTA = "none",
     checkpoint: CheckpointName = "last",
     out: Path | None = None,
     data: Path | None = None,
-    index: Path | None = None,
+    cache_dir: Path | None = None,
     device: str = "auto",
     workers: int | None = None,
     fractions: tuple[float, ...] = (),
@@ -31,6 +33,7 @@ def compare(
     epochs: int | None = None,
     size: int | None = None,
     input_size: int | None = None,
+    views: ViewArguments = NO_VIEWS,
 ) -> int:
     """Compare runs on val: scores with their spread, what differs, courses, costs; CSV, JSON, HTML report.
 
@@ -39,11 +42,10 @@ def compare(
     Args:
         words: folders of runs, or names of experiments: resnet34 is every runs/resnet34-seed*.
         runs: where experiments' runs are looked for.
-        tta: the views whose predictions are compared, by the names of corolla predict: none (centre), flip, ten-crop...
-        checkpoint: last, or best (chosen on the val it is scored on, so too kind).
+        checkpoint: last, or best (chosen on the val it is scored on, so optimistic).
         out: OUT.csv, OUT.json, OUT.html and OUT.png are written; default: comparison in the runs folder.
         data: the data folder; default: the one the runs were trained with.
-        index: folder for the index; default: the user's cache.
+        cache_dir: folder for the index; default: the user's cache.
         device: auto, cpu, cuda, cuda:1, mps.
         workers: decoding processes; default: by the number of cores.
         fractions: how much data does it take? Train the experiments named on these shares of the training photos, such
@@ -52,25 +54,25 @@ def compare(
         epochs: with --fractions: in place of the experiments' own.
         size: with --fractions: which tfrecords-jpeg-SxS.
         input_size: with --fractions: side of what the network sees.
+        views: whose predictions are compared.
     """
-    from corolla.study.compare import compare as compare_runs
-    from corolla.study.members import find_runs
+    from corolla.compare.compare import compare as compare_runs
+    from corolla.compare.recipes import find_runs
 
-    if workers is not None and workers < 0:
-        raise UserError("--workers must be at least 0")
+    check_workers(workers)
     out = out or runs / "comparison"
     if out.is_dir() and str(out) in (".", ".."):
         raise UserError(f"--out {out}: the beginning of file names is expected, as runs/comparison")
     if fractions:
-        places = Config(data=data or Path("data"), runs=runs, device=device, index=index)
+        places = Config(data=data or Path("data"), runs=runs, device=device, cache_dir=cache_dir)
         places = replace(places, size=size, input_size=input_size, pipeline=PipelineConfig(workers=workers))
         return _shares([str(word) for word in words], fractions, seeds, epochs, places, out)
     folders = find_runs(words, runs)
     comparison = compare_runs(
-        folders, tta=tta, checkpoint=checkpoint, device=device, workers=workers, data=data, index=index
+        folders, tta=views.name, checkpoint=checkpoint, device=device, workers=workers, data=data, cache_dir=cache_dir
     )
     _print(comparison)
-    _write(comparison, out, data, index)
+    _write(comparison, out, data, cache_dir)
     return DONE
 
 
@@ -82,7 +84,7 @@ def _shares(
     places: Config,
     out: Path,
 ) -> int:
-    from corolla.study.efficiency import data_efficiency, efficiency_figure, efficiency_summary
+    from corolla.compare.data_efficiency import data_efficiency, efficiency_figure, efficiency_summary
 
     table = data_efficiency(experiments, fractions, seeds=seeds, changes=places, epochs=epochs)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +97,7 @@ def _shares(
 
 
 def _print(comparison: "Comparison") -> None:
-    from corolla.study import report_tables
+    from corolla.compare.report import tables as report_tables
 
     views = [report_tables.recipes_view(comparison), report_tables.differences_view(comparison)]
     views += [report_tables.course_view(comparison), report_tables.cost_view(comparison)]
@@ -117,13 +119,15 @@ def _text(table: "Table") -> str:
     )
 
 
-def _write(comparison: "Comparison", out: Path, data: Path | None, index: Path | None) -> None:
-    from corolla.study.curves import comparison_figure
-    from corolla.study.report import write_report
+def _write(comparison: "Comparison", out: Path, data: Path | None, cache_dir: Path | None) -> None:
+    from corolla.compare.notebook_figures import comparison_figure
+    from corolla.compare.report.html import write_report
 
     written = _write_tables(comparison, out)
     report = Path(f"{out}.html")
-    written.append(write_report(comparison, report, data=data, reproduce=_commands(comparison, data), index=index))
+    written.append(
+        write_report(comparison, report, data=data, reproduce=_commands(comparison, data), cache_dir=cache_dir)
+    )
     comparison_figure(comparison).savefig(f"{out}.png", dpi=100)
     print("\nwrote " + " ".join(map(str, [*written, f"{out}.png"])))
 
@@ -131,8 +135,8 @@ def _write(comparison: "Comparison", out: Path, data: Path | None, index: Path |
 def _write_tables(comparison: "Comparison", out: Path) -> list[Path]:
     import json
 
+    from corolla.compare.tables import all_tables
     from corolla.files import write_atomically
-    from corolla.study.tables import all_tables
 
     tables = all_tables(comparison)
     content = {
@@ -149,7 +153,6 @@ def _write_tables(comparison: "Comparison", out: Path) -> list[Path]:
 
 def _commands(comparison: "Comparison", data: Path | None) -> list[str]:
     """The runs made again from their config.json into the folder `again`, and compared."""
-    from corolla.training.run import data_of
 
     lines: list[list[object]] = []
     for member in comparison.members:

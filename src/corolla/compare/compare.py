@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corolla.compare.recipes import Member, Recipe, distinct_names, distinct_runs, group_recipes, make_member
+from corolla.compare.statistics import NUM_RESAMPLES, Effect, holm, interval, mcnemar, resample_weights, two_level
+from corolla.data.transforms.tta import TTA
 from corolla.errors import UserError
 from corolla.evaluation.predict import predict
-from corolla.evaluation.predictions import TTA, CheckpointName
-from corolla.study.members import Member, Recipe, distinct_names, distinct_runs, group_recipes, make_member
-from corolla.study.statistics import NUM_RESAMPLES, Effect, holm, interval, mcnemar, resample_weights, two_level
+from corolla.runs.folder import CheckpointName
 
 ALPHA = 0.05
 
@@ -116,7 +117,7 @@ def compare(
     num_resamples: int = NUM_RESAMPLES,
     device: str = "auto",
     workers: int | None = None,
-    index: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Comparison:
     """Score runs on val, the same images for all, and test what differs; val is predicted where it was not yet.
 
@@ -129,7 +130,7 @@ def compare(
     if not folders:
         raise UserError("name at least one run's folder, or an experiment whose runs are in the runs folder")
     runs = distinct_runs(folders)
-    how: dict[str, Any] = {"tta": tta, "checkpoint": checkpoint, "data": data, "index": index}
+    how: dict[str, Any] = {"tta": tta, "checkpoint": checkpoint, "data": data, "cache_dir": cache_dir}
     results = [predict(run.folder, split="val", device=device, workers=workers, **how) for run in runs]
     predictions = [result.predictions for result in results]
     weights = resample_weights(len(predictions[0].ids), num_resamples, seed=0)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corolla.compare.recipes import Member
 from corolla.models.factory import build_model, multiply_adds, num_parameters
-from corolla.study.members import Member
 
 SHARES = (0.5, 0.8, 0.9, 0.95)  # of the best run's macro F1, as in the report this project starts from
 

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from corolla.config import Config
+from corolla.config.experiments import find_experiment
 from corolla.data.index import load_index
-from corolla.data.share import with_share
+from corolla.data.subset import subset_index
 from corolla.errors import Failure, UserError
-from corolla.experiments import find_experiment
-from corolla.training.loop import train
+from corolla.training.train import train
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: told apart by all
 
@@ -33,7 +33,7 @@ def data_efficiency(
     Args:
         experiments: names or files, as `corolla train` takes them.
         fractions: of each class's training photos, 0 to 1.
-        changes: where data, runs, device and the other operational fields are taken from.
+        changes: where data, runs, device and the other runtime_only fields are taken from.
         epochs: in place of the experiments' own; each is a pass over the share.
 
     Returns:
@@ -56,7 +56,7 @@ def data_efficiency(
                 run = train(config, experiment=stem)
                 if run.state != "done":
                     raise Failure(f"{run.folder}: was stopped; the same command goes on")
-                index = with_share(load_index(config.data, config.size, config.index), fraction, seed)
+                index = subset_index(load_index(config.data, config.size, config.cache_dir), fraction, seed)
                 last = run.metrics[-1]
                 photos = len(index.splits["train"])
                 rows.append((Path(name).stem, fraction, seed, photos, last["macro_f1"], last["top1"]))
@@ -73,7 +73,7 @@ def _config(name: str, fraction: float, seed: int, places: Config, epochs: int |
         input_size=places.input_size or base.input_size,
         runs=places.runs,
         device=places.device,
-        index=places.index,
+        cache_dir=places.cache_dir,
         train=settings,
         pipeline=dataclasses.replace(base.pipeline, workers=places.pipeline.workers),
     )

@@ -14,17 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from corolla.compare.compare import Comparison
+from corolla.compare.recipes import Recipe
+from corolla.compare.statistics import calibration
 from corolla.config import Config
-from corolla.data.flowers import Flowers, sample_generator
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
-from corolla.data.sheet import contact_sheet
-from corolla.data.stats import data_statistics
-from corolla.data.transforms import EvalTransform, TrainTransform, needs_statistics
+from corolla.data.statistics import data_statistics
+from corolla.data.transforms.eval import EvalTransform
+from corolla.data.transforms.train import TrainTransform, needs_statistics
 from corolla.evaluation.predict import PredictResult
-from corolla.study.compare import Comparison
-from corolla.study.members import Recipe
-from corolla.study.statistics import calibration
-from corolla.training.run import Run
+from corolla.plots.contact_sheet import contact_sheet
+from corolla.random import sample_generator
+from corolla.runs.folder import Run
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "0.45"
@@ -135,7 +137,7 @@ def class_counts_figure(index: Index) -> Figure:
 
 def contact_figure(index: Index, *, split: str = "train", count: int = 24, columns: int = 8, seed: int = 0) -> Figure:
     """`count` photos with the names of their classes, no class twice while there are others."""
-    photos = Flowers(index, split)
+    photos = TFRecordDataset(index, split)
     order = np.random.default_rng(seed).permutation(len(photos))
     nth = np.zeros(len(photos), np.int64)  # a photo is the n-th of its class in this order
     for label in np.unique(photos.split.label):
@@ -147,7 +149,7 @@ def contact_figure(index: Index, *, split: str = "train", count: int = 24, colum
 
 def mistakes_figure(result: PredictResult, index: Index, *, split: str = "val", count: int = 12) -> Figure:
     """The photos that a network is surest about and wrong: what it says, how sure it is, and what it is."""
-    found, photos = result.predictions, Flowers(index, split)
+    found, photos = result.predictions, TFRecordDataset(index, split)
     assert found.labels is not None, f"{split} has no labels to be wrong about"
     said, sure = found.probabilities.argmax(1), found.probabilities.max(1)
     wrong = np.flatnonzero(said != found.labels)
@@ -158,7 +160,7 @@ def mistakes_figure(result: PredictResult, index: Index, *, split: str = "val", 
     return _sheet(photos, rows, titles, columns=6) if rows else _figure(400, 60)
 
 
-def _sheet(photos: Flowers, rows: Sequence[int], titles: Sequence[str], columns: int) -> Figure:
+def _sheet(photos: TFRecordDataset, rows: Sequence[int], titles: Sequence[str], columns: int) -> Figure:
     cell = 120 if columns > 6 else 150
     sheet = contact_sheet([photos.image(row) for row in rows], titles, columns=columns, cell=cell)
     figure = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100), dpi=100)
@@ -174,7 +176,7 @@ def augmentation_figure(config: Config, index: Index, *, photos: Sequence[int] =
     size = config.input_size or index.size
     statistics = data_statistics(index, ("train",)).color if needs_statistics(config.augment) else None
     transform = TrainTransform(config.augment, size, statistics=statistics)
-    dataset = Flowers(index, "train", transform, seed=config.train.seed)
+    dataset = TFRecordDataset(index, "train", transform, seed=config.train.seed)
     figure = _figure(130 * (epochs + 1), 132 * len(photos) + 24)
     table = figure.subplots(len(photos), epochs + 1, squeeze=False)
     for line, photo in zip(table, photos, strict=True):
@@ -198,7 +200,7 @@ def tta_figure(index: Index, *, size: int | None = None, crop_fraction: float = 
         size: of the crops, in pixels; default: of the photos.
         crop_fraction: as in the config's augment.crop_fraction.
     """
-    image = Flowers(index, "test").image(photo)
+    image = TFRecordDataset(index, "test").image(photo)
     views = EvalTransform(size or index.size, crop_fraction=crop_fraction, tta="ten-crop")(image)
     figure = _figure(900, 336)
     table = figure.subplot_mosaic([["photo", *VIEWS], ["photo", *(f"{name}, mirrored" for name in VIEWS)]],
@@ -249,7 +251,7 @@ def _recipe(run: Run) -> str:
     return re.sub(r"[-_]?seed[-_]?\d+", "", run.name) or run.name
 
 
-def _name(photos: Flowers, row: int) -> str:
+def _name(photos: TFRecordDataset, row: int) -> str:
     label = int(photos.split.label[row])
     return photos.class_names[label] if label >= 0 else str(photos.split.id[row])
 

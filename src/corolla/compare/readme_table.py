@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from corolla.config import as_options, flatten
+from corolla.config.experiments import EXPERIMENTS
 from corolla.errors import UserError
-from corolla.experiments import EXPERIMENTS
 from corolla.files import write_atomically
-from corolla.study.settings import option, settings_of
-from corolla.training.run import Run, open_run
+from corolla.runs.folder import Run, open_run
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -18,14 +18,14 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 def command_of(run: Run) -> str:
     """The command that trains a run again, its seed left out: the experiment, and what was asked for beside it."""
     experiment = run.environment.get("experiment", "")
-    settings = settings_of(run.config)
+    settings = flatten(run.config)
     if experiment not in EXPERIMENTS:
         return f"corolla train {shlex.quote(str(run.folder / 'config.json'))}"
-    usual = settings_of(EXPERIMENTS[experiment]())
+    usual = flatten(EXPERIMENTS[experiment]())
     words = ["corolla", "train", experiment]
     for key, value in settings.items():
         if value != usual[key] and key not in ("train.seed", "input_size" if settings["size"] == value else ""):
-            words += option(key, value)
+            words += as_options(key, value)
     return shlex.join(words)
 
 
@@ -41,7 +41,7 @@ def results_table(folders: Sequence[Path]) -> str:
             raise UserError(
                 f"{run.folder}: has {len(run.metrics)} of {run.config.train.epochs} epochs; finish it first"
             )
-        settings = settings_of(run.config) | {"train.seed": None, "data": run.environment.get("fingerprint")}
+        settings = flatten(run.config) | {"train.seed": None, "data": run.environment.get("fingerprint")}
         recipes.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
     if not recipes:
         raise UserError("name at least one run's folder")

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corolla.compare.statistics import interval, weighted_macro_f1
 from corolla.config import to_dict
 from corolla.errors import UserError
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.predictions import Predictions
-from corolla.study.statistics import interval, weighted_macro_f1
-from corolla.training.run import Run, open_run
+from corolla.runs.folder import Run, open_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def make_member(
         )
     if not np.array_equal(found.labels[order], first.labels[first_order]):
         raise UserError(f"{run.folder}: val has other labels than for {first_run.folder}")
-    config = to_dict(run.config, with_operational=False)
+    config = to_dict(run.config, with_runtime=False)
     seed = config["train"].pop("seed")
     config["trained with"] = (run.environment.get("fingerprint") or {}).get("train")
     labels, probabilities = found.labels[order], found.probabilities[order]

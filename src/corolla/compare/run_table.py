@@ -1,20 +1,17 @@
 """`corolla runs`: every run of a folder in a table, damaged ones too; no checkpoint is loaded."""
 
-import errno
-import fcntl
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from corolla.compare.readme_table import command_of
+from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1
-from corolla.evaluation.predictions import TTA, CheckpointName, Predictions
-from corolla.evaluation.tta import parse_tta
-from corolla.files import sha256
-from corolla.study.results import command_of
-from corolla.training.run import Run, is_held_here
+from corolla.evaluation.predictions import StalePredictions, current_predictions
+from corolla.runs.folder import CheckpointName, Run
 
 RunState = Literal["running", "stopped", "done", "damaged"]
 COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
@@ -70,7 +67,14 @@ def _row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {"name": run.name, "fault": ""}
     try:
         row |= _facts(run)
-    except (ValueError, OSError, AttributeError, KeyError, TypeError) as error:  # JSON, but not what it should hold
+    except (
+        UserError,
+        ValueError,
+        OSError,
+        AttributeError,
+        KeyError,
+        TypeError,
+    ) as error:  # JSON, but not what it should hold
         return row | {"state": "damaged", "fault": " ".join(str(error).split())}
     broken = [path.name for path in (run.last, run.best) if path.exists() and not zipfile.is_zipfile(path)]
     if broken:
@@ -79,15 +83,12 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def _score(run: Run, tta: TTA, checkpoint: CheckpointName) -> float | None:
-    """Macro F1 of the predictions of val, if they are there and the checkpoint has not changed since."""
-    path, source = run.predictions("val", tta, checkpoint), run.best if checkpoint == "best" else run.last
-    if not path.exists() or not source.exists():
-        return None
+    """Return the macro F1 of the predictions of val, if they are there and the checkpoint has not changed since."""
     try:
-        predictions = Predictions.load(path)
-    except UserError:  # cut or foreign: corolla predict makes it anew
+        predictions = current_predictions(run, "val", tta, checkpoint)
+    except StalePredictions:
         return None
-    if predictions.labels is None or predictions.checkpoint != sha256(source):
+    if predictions.labels is None or not run.checkpoint(checkpoint).exists():
         return None
     return macro_f1(predictions.labels, predictions.probabilities.argmax(1))
 
@@ -114,18 +115,6 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _state(run: Run) -> RunState:
-    if _is_locked(run.folder / ".lock"):
+    if run.is_training:
         return "running"
     return "done" if run.state == "done" else "stopped"
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a process trains into the folder; asked by trying a lock that would not shut it out."""
-    if is_held_here(path.parent):  # to open and close the file would drop our own lock
-        return True
-    try:
-        with path.open("r") as file:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except OSError as error:
-        return error.errno in (errno.EACCES, errno.EAGAIN)

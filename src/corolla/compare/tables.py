@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from corolla.study.compare import Comparison
-from corolla.study.course import SHARES, cost, courses
+from corolla.compare.compare import Comparison
+from corolla.compare.convergence import SHARES, cost, courses
 
 
 def recipe_table(comparison: Comparison) -> pd.DataFrame:

@@ -1,6 +1,6 @@
-"""What a run is made of: the sections of `corolla.sections`, and how they are read and written.
+"""The settings of a run as one `Config`, and how it is read from and written to plain values.
 
-A run is an experiment (a named `Config`, or a file) plus overrides. Fields made with `operational` may change between
+A run is an experiment (a named `Config`, or a file) plus overrides. Fields made with `runtime_only` may change between
 two starts of one run; all the others decide its result and are kept in the run's config.json.
 """
 
@@ -8,14 +8,14 @@ import dataclasses
 import difflib
 import json
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from corolla.errors import UserError
-from corolla.sections import (
+from corolla.config.fields import (
     AugmentConfig,
     Count,
     ModelConfig,
@@ -23,30 +23,40 @@ from corolla.sections import (
     PipelineConfig,
     Section,
     TrainConfig,
-    operational,
+    runtime_only,
 )
+from corolla.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Section):
-    data: Path = operational(Path("data"))
+    """All settings of a run."""
+
+    data: Path = runtime_only(Path("data"))
     """Folder with tfrecords-jpeg-SxS/{train,val,test}."""
     size: Count | None = None
     """Which tfrecords-jpeg-SxS to read; may be left out where there is one only."""
     input_size: Count | None = None
     """Side of the images the network sees, in pixels; default: the size of the records."""
-    runs: Path = operational(Path("runs"))
+    runs: Path = runtime_only(Path("runs"))
     """Folder that holds one folder per run."""
-    run_name: str | None = operational(None)
+    run_name: str | None = runtime_only(None)
     """Name of the run's folder; default: EXPERIMENT-seedN. Naming a run that exists continues it."""
-    device: str = operational("auto")
+    device: str = runtime_only("auto")
     """auto, cpu, cuda, cuda:1, mps."""
-    resume_from: Path | None = operational(None)
-    """The folder of a run from an earlier session, read-only or not: with the same settings the new run is a copy that
-    goes on where that one stopped. With other settings, or from a lone checkpoint: a new run that starts from its
-    state; give it a name with --run-name."""
-    index: Path | None = operational(None)
-    """Folder for the index of the records; default: the user's cache."""
+    resume: Path | None = runtime_only(None)
+    """Go on with a copy of this run: the folder of an earlier session's, read-only or not. The settings must be its
+    own, but for --train.epochs, which may be larger: then give the copy a name of its own with --run-name, and the
+    learning rate follows the schedule of the new length."""
+    init_from: Path | None = runtime_only(None)
+    """Start a new run from this checkpoint (a .pt file, or a run's folder: its last.pt): at epoch 1, from its weights
+    and, where it fits, its optimizer's state."""
+    init_sha256: str = ""
+    """SHA-256 of the checkpoint that --init-from names. It is filled in; where it is given, another file is refused."""
+    resume_from: Path | None = runtime_only(None)
+    """Old name, for one release: --resume where the settings are the same, else --init-from."""
+    cache_dir: Path | None = runtime_only(None)
+    """Folder for the index of the records and the decoded pixels; default: the user's cache."""
     model: ModelConfig = ModelConfig()
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()
@@ -56,33 +66,59 @@ class Config(Section):
 
 _ADAPTER = TypeAdapter(Config)
 
+RENAMED = {"index": "cache_dir"}
+"""Keys of earlier versions, for one release."""
+DROPPED = {("pipeline", "half_size"): False, ("pipeline", "stored_side"): None}
+"""Settings that are gone, and the value at which they did nothing."""
 
-def to_dict(config: Config, *, with_operational: bool = True) -> dict[str, Any]:
-    """`config` as plain JSON values; without the operational fields it is what config.json holds."""
+
+def to_dict(config: Config, *, with_runtime: bool = True) -> dict[str, Any]:
+    """Return `config` as plain JSON values; without the runtime-only fields it is what config.json holds."""
     values = json.loads(_ADAPTER.dump_json(config))
-    return values if with_operational else _decisive(config, values)
+    return values if with_runtime else _without_runtime(config, values)
 
 
-def _decisive(section: Any, values: dict[str, Any]) -> dict[str, Any]:
+def _without_runtime(section: Any, values: dict[str, Any]) -> dict[str, Any]:
     kept = {}
     for f in dataclasses.fields(section):
-        if not f.metadata.get("operational"):
+        if not f.metadata.get("runtime_only"):
             value = getattr(section, f.name)
-            kept[f.name] = _decisive(value, values[f.name]) if dataclasses.is_dataclass(value) else values[f.name]
+            kept[f.name] = (
+                _without_runtime(value, values[f.name]) if dataclasses.is_dataclass(value) else values[f.name]
+            )
     return kept
 
 
 def from_dict(values: dict[str, Any], *, base: Config | None = None, source: str = "config") -> Config:
-    """`base` with the fields that `values` (nested as in config.json) gives.
+    """Return `base` with the fields that `values` (nested as in config.json) gives.
 
     Raises:
         UserError: a key that does not exist (with the nearest one that does) or a value of the wrong type or range.
     """
-    merged = _merge(to_dict(base or Config()), values)
+    merged = _merge(to_dict(base or Config()), _as_today(values, source))
     try:
         return _ADAPTER.validate_json(json.dumps(merged))
     except ValidationError as error:
         raise UserError(f"{source}: {_explain(error)}") from None
+
+
+def _as_today(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return what an earlier version wrote under the names of this one.
+
+    Raises:
+        UserError: a setting that is gone has a value with which it did something.
+    """
+    values = {RENAMED.get(key, key): value for key, value in values.items()}
+    for (section, name), idle in DROPPED.items():
+        fields = values.get(section)
+        if isinstance(fields, dict) and name in fields:
+            if fields[name] != idle:
+                raise UserError(
+                    f"{source}: {section}.{name} = {json.dumps(fields[name])}: this setting is gone, as nobody used it; "
+                    "leave it out, or use corolla 0.1.0 for this run"
+                )
+            values[section] = fields = {key: value for key, value in fields.items() if key != name}
+    return values
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +130,7 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first fault, in one line that names the key."""
+    """Return the first fault, in one line that names the key."""
     fault = error.errors()[0]
     path = [str(part) for part in fault["loc"] if isinstance(part, str) and "[" not in part]
     key = ".".join(path)
@@ -106,27 +142,73 @@ def _explain(error: ValidationError) -> str:
     return f"{key} = {json.dumps(fault['input'], default=str)}: {fault['msg'].lower()}"
 
 
-def keys(section: Any = Config(), prefix: str = "") -> list[str]:
-    """Every key, dotted: data, size, model.name, ..."""
-    found = []
-    for f in dataclasses.fields(section):
-        value = getattr(section, f.name)
-        nested = dataclasses.is_dataclass(value)
-        found += keys(value, f"{prefix}{f.name}.") if nested else [prefix + f.name]
-    return found
+def fields_of(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Yield every setting of a config: its key, dotted (model.name), its dataclass field and its value."""
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            yield from fields_of(value, f"{prefix}{f.name}.")
+        else:
+            yield prefix + f.name, f, value
+
+
+def keys() -> list[str]:
+    """Return every key, dotted: data, size, model.name, ..."""
+    return [key for key, _, _ in fields_of(Config())]
 
 
 def validate(config: Config) -> Config:
-    """`config` itself if all its values are in range, as from a file; UserError otherwise."""
+    """Return `config` itself if all its values are in range, as from a file; UserError otherwise."""
     return from_dict(to_dict(config), source="settings")
 
 
-def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:
-    """A config from a TOML file (`base = "resnet34"` and the fields that differ) or a run's config.json."""
-    from corolla.experiments import find_experiment
+def flatten(config: Config) -> dict[str, Any]:
+    """Return what decides a result: `{"size": 224, "model.name": ..., ...}`, the same keys for every config."""
+    return dict(_flat(to_dict(config, with_runtime=False)))
 
-    if path.resolve() in within:
-        raise UserError(f"{path}: is its own base")
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def flag(key: str) -> str:
+    """Return the option of a setting: train.batch_size is --train.batch-size."""
+    return "--" + key.replace("_", "-")
+
+
+def as_options(key: str, value: Any) -> list[str]:
+    """Return a setting as words of the command line, as tyro reads them: `--train.epochs 3`, `--augment.no-color`."""
+    if isinstance(value, bool):
+        section, dot, name = key.rpartition(".")
+        return [flag(key if value else f"{section}{dot}no-{name}")]
+    if isinstance(value, list):
+        return [flag(key), *map(str, value)]
+    return [flag(key), str(value)]
+
+
+def differing_settings(there: Config, config: Config) -> dict[str, str]:
+    """Return how `config` differs from `there` in what decides the result: the key to `KEY is OLD, now NEW`.
+
+    Where a teacher lies decides nothing: which one it is, its checkpoint's hash says (training/distillation.py).
+    """
+    wanted = flatten(config)
+    return {
+        key: f"{key} is {json.dumps(old)}, now {json.dumps(wanted[key])}"
+        for key, old in flatten(there).items()
+        if old != wanted[key] and not (key == "train.teacher" and old and wanted[key])
+    }
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the table in a TOML or JSON file.
+
+    Raises:
+        UserError: there is no such file, or it does not hold a table.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -138,11 +220,4 @@ def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:
         raise UserError(f"{path}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: a table of settings is expected")
-    base = values.pop("base", None)
-    if base is not None and not isinstance(base, str):
-        raise UserError(f"{path}: base = {base!r}: the name of an experiment is expected")
-    return from_dict(
-        values,
-        base=find_experiment(base, near=path, within=(*within, path.resolve())) if base else None,
-        source=str(path),
-    )
+    return values

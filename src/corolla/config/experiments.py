@@ -1,7 +1,7 @@
-"""Named experiments: the report's networks, and what trains without network. Each is a base and the fields that differ.
+"""Named experiments, each a base and the fields that differ; and configs read from files.
 
-The validation accuracies under "expect" are the starting report's (competition data at 224 px); corolla's own figures
-stand in the README with their commands.
+The validation accuracies under "Expect" are those of the ResNet report, the slides that this project started from
+(the competition's data at 224 px); corolla's own figures stand in the README with their commands.
 """
 
 import difflib
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, TrainConfig, load_config
+from corolla.config.config import Config, from_dict, read_settings
+from corolla.config.fields import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
 from corolla.errors import UserError
 
 
@@ -31,7 +32,7 @@ def resnet18() -> Config:
     """ResNet-18 from scratch, otherwise resnet34's recipe; the quickest of the family.
 
     corolla train resnet18 --data data --size 224
-    Expect somewhat less than resnet34; the report has no figure for it.
+    Expect somewhat less than resnet34; the ResNet report has no figure for it.
     """
     return _with_model(resnet34(), "resnet18")
 
@@ -159,3 +160,22 @@ def find_experiment(name: str, *, near: Path | None = None, within: tuple[Path, 
         return load_config(path, within=within)
     nearest = difflib.get_close_matches(name, EXPERIMENTS, 1, 0.0)[0]
     raise UserError(f"unknown experiment {name}; nearest: {nearest}; there are: {', '.join(EXPERIMENTS)}")
+
+
+def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:
+    """Return the config in a TOML file (`base = "resnet34"` and the fields that differ) or a run's config.json.
+
+    Raises:
+        UserError: the file, a key or a value in it is not valid; the message names it.
+    """
+    if path.resolve() in within:
+        raise UserError(f"{path}: is its own base")
+    values = read_settings(path)
+    base = values.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise UserError(f"{path}: base = {base!r}: the name of an experiment is expected")
+    return from_dict(
+        values,
+        base=find_experiment(base, near=path, within=(*within, path.resolve())) if base else None,
+        source=str(path),
+    )

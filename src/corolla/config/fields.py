@@ -1,13 +1,18 @@
 """The sections of a run's settings. The text under each field is its help on the command line.
 
-Fields made with `operational` may change between two starts of one run; all the others decide its result.
+Fields made with `runtime_only` may change between two starts of one run; all the others decide its result. Fields made
+with `setting` say what they need to have an effect, or what they cannot do without; config/checks.py turns that into
+notes and refusals.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, ConfigDict
+
+from corolla.config.networks import PACKAGE_MODEL, has_bottlenecks, is_own, is_plain
 
 Count = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
@@ -27,9 +32,67 @@ def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
 Ascending = AfterValidator(_ascending)
 
 
-def operational(default: Any) -> Any:
-    """A field that says how a run is carried out, not what comes out of it: it is left out of config.json."""
-    return field(default=default, metadata={"operational": True})
+def runtime_only(default: Any) -> Any:
+    """Make a field that says how a run is carried out, not what comes out of it: it is left out of config.json."""
+    return field(default=default, metadata={"runtime_only": True})
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a setting needs of the other settings to have any effect."""
+
+    text: str
+    """What would make it act, as the user would write it; it follows "has no effect without"."""
+    met: Callable[[Any], bool]
+    """Return whether a `Config` has it."""
+
+
+def setting(default: Any, *needs: Need, refusals: Callable[[Any], str | None] | None = None) -> Any:
+    """Make a field that has no effect unless all `needs` are met.
+
+    Args:
+        refusals: takes a `Config` and gives the line with which this setting is refused there, whoever gave it, because
+            the run cannot be made as it says; None where it can.
+    """
+    return field(default=default, metadata={"needs": needs, "refusals": refusals})
+
+
+OWN_NETWORK = Need("one of the own networks (plain18, resnet34, ...)", lambda c: is_own(c.model.name))
+SHORTCUTS = Need("a network with shortcuts", lambda c: not is_plain(c.model.name))
+BOTTLENECKS = Need("an own network of 50 layers or more", lambda c: has_bottlenecks(c.model.name))
+RANDOM_WEIGHTS = Need("--model.weights none", lambda c: c.model.weights == "none")
+RESNET_CROP = Need("--augment.crop resnet", lambda c: c.augment.crop == "resnet")
+RANDOM_CROP = Need("--augment.crop random-resized", lambda c: c.augment.crop == "random-resized")
+COLOR = Need("--augment.color", lambda c: c.augment.color)
+ERASE = Need("--augment.erase", lambda c: c.augment.erase > 0)
+SGD = Need("--optim.name sgd", lambda c: c.optim.name == "sgd")
+PLATEAU_OR_STEP = Need("--optim.schedule plateau or step", lambda c: c.optim.schedule in ("plateau", "step"))
+MIXING = Need("--train.mixup or --train.cutmix", lambda c: c.train.mixup > 0 or c.train.cutmix > 0)
+SOME_IMBALANCE = Need("--train.balance below 1", lambda c: c.train.balance < 1)
+LABELS_COUNT = Need("--train.distill-weight below 1", lambda c: not c.train.teacher or c.train.distill_weight < 1)
+TEACHER = Need("--train.teacher", lambda c: bool(c.train.teacher))
+
+
+def _weights_refusals(config: Any) -> str | None:
+    """Say why there are no such weights for the network as it is configured."""
+    model, usual = config.model, ModelConfig()
+    if model.weights == "package":
+        if model.name != PACKAGE_MODEL:
+            return f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {model.name}"
+        if model.activation:
+            return f"no package weights for {model.name} with another --model.activation: leave it out"
+    if model.weights != "pretrained":
+        return None
+    if is_plain(model.name) or (is_own(model.name) and (model.shortcut != "B" or model.stride_in_1x1)):
+        return (
+            f"no pretrained weights for this {model.name}: ResNets alone have them, with shortcut B and the stride in "
+            "the 3x3"
+        )
+    for name in ("stem", "avg_shortcut", "activation", "width"):
+        if getattr(model, name) != getattr(usual, name):
+            option = name.replace("_", "-")
+            return f"no pretrained weights for {model.name} with another --model.{option}: leave it out"
+    return None
 
 
 class Section:
@@ -44,38 +107,47 @@ class ModelConfig(Section):
     """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, or timm:NAME for any model of timm, among
     them timm:resnet50d, seresnet50, resnext50_32x4d, wide_resnet50_2, ecaresnet50d; without normalisation
     nf_resnet50, nfnet_f0 and dm_nfnet_f0."""
-    weights: str = "none"
+    weights: str = setting("none", refusals=_weights_refusals)
     """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
     file: a state dict, safetensors, or the checkpoint of another run."""
-    pretrained_tag: str = ""
+    pretrained_tag: str = setting("", Need("--model.weights pretrained", lambda c: c.model.weights == "pretrained"))
     """Which pretrained weights, as timm tags them (a1_in1k, ...); empty: the model's default."""
-    shortcut: Literal["A", "B", "C"] = "B"
+    shortcut: Literal["A", "B", "C"] = setting("B", OWN_NETWORK, SHORTCUTS)
     """Shortcuts of the own ResNets (He et al. 2015, section 4.1): A zero padding, B projection where dimensions grow,
     C projection everywhere."""
-    init: Literal["he", "xavier"] = "he"
+    init: Literal["he", "xavier"] = setting("he", OWN_NETWORK)
     """Initialisation of the convolutions: he (He et al. 2015, "Delving deep") or xavier (Glorot and Bengio 2010)."""
-    stride_in_1x1: bool = False
+    stride_in_1x1: bool = setting(False, BOTTLENECKS)
     """Bottlenecks stride in their first 1x1, as in the paper (3.8 G multiply-adds), instead of the 3x3 (4.1 G; ResNet-B
     of He et al. 2018, section 4.2)."""
-    stem: Literal["7x7", "3x3", "small", "small-pool"] = "7x7"
+    stem: Literal["7x7", "3x3", "small", "small-pool"] = setting(
+        "7x7",
+        Need(
+            "an own network (timm has 3x3 in timm:resnet50d)", lambda c: c.model.stem != "3x3" or is_own(c.model.name)
+        ),
+    )
     """First layers of the own ResNets. 3x3: three 3x3 (ResNet-C, He et al. 2018, section 4.2); small: one 3x3 of stride
     1 and no max pool, for images of 32 to 64 px (He et al. 2015, section 4.2); small-pool: that with the max pool.
     timm's ResNets take small and small-pool too; 7x7 leaves theirs as it is."""
-    avg_shortcut: bool = False
+    avg_shortcut: bool = setting(
+        False, OWN_NETWORK, SHORTCUTS, Need("a --model.shortcut that has 1x1 (B, C)", lambda c: c.model.shortcut != "A")
+    )
     """Own ResNets: 2x2 average pool before a shortcut's 1x1, which strides no more (ResNet-D, He et al. 2018, section
     4.2)."""
     activation: Literal["relu", "silu"] | None = None
     """Activation (silu: Ramachandran et al. 2017, "Swish"). Default: the model's own; the own ResNets' is relu."""
-    width: Positive = 1.0
+    width: Positive = setting(1.0, OWN_NETWORK)
     """Own ResNets: channels times this, rounded to 8 (Zagoruyko and Komodakis 2016)."""
-    zero_gamma: bool | None = None
+    zero_gamma: bool | None = setting(None, SHORTCUTS, RANDOM_WEIGHTS)
     """The last batch norm of each residual block starts at 0 (Goyal et al. 2017, section 5.1; He et al. 2018, section
     3.1). Default: the model's own, which is off for the own ResNets and on for timm's."""
     dropout: Decay = 0.0
     """Dropout before the classifier (Srivastava et al. 2014)."""
-    drop_path: Decay = 0.0
+    drop_path: Decay = setting(0.0, SHORTCUTS)
     """Stochastic depth, up to this rate in the last block (Huang et al. 2016)."""
-    freeze_norms: bool = False
+    freeze_norms: bool = setting(
+        False, Need("--model.weights or --init-from", lambda c: c.model.weights != "none" or bool(c.init_sha256))
+    )
     """Batch norms stay as the weights have them, statistics, scale and shift (He et al. 2015, appendix A)."""
 
 
@@ -84,41 +156,47 @@ class AugmentConfig(Section):
     crop: Literal["resnet", "random-resized"] = "resnet"
     """resnet: shorter side drawn per image from --augment.shorter-side, then a random crop (He et al. 2015, section
     3.4); random-resized: a crop of random area and aspect (Szegedy et al. 2015; the baseline of He et al. 2018)."""
-    shorter_side: Annotated[tuple[Count, Count], Ascending] = (256, 480)
+    shorter_side: Annotated[tuple[Count, Count], Ascending] = setting((256, 480), RESNET_CROP)
     """Range of the shorter side for crop resnet, in pixels at input size 224; scaled with the input size."""
-    area: Annotated[tuple[Share, Share], Ascending] = (0.08, 1.0)
+    area: Annotated[tuple[Share, Share], Ascending] = setting((0.08, 1.0), RANDOM_CROP)
     """Range of the crop's share of the photo's area, for crop random-resized."""
-    aspect: Annotated[tuple[Positive, Positive], Ascending] = (3 / 4, 4 / 3)
+    aspect: Annotated[tuple[Positive, Positive], Ascending] = setting((3 / 4, 4 / 3), RANDOM_CROP)
     """Range of the crop's aspect ratio, drawn log-uniformly, for crop random-resized."""
     flip: bool = True
     """Mirror half of the images."""
     color: bool = False
     """Draw hue, saturation and brightness. Off by default: colour tells flowers apart."""
-    brightness: NonNegative = 0.4
+    brightness: NonNegative = setting(0.4, COLOR)
     """With --augment.color: brightness times [1 - b, 1 + b] (He et al. 2018, section 2.1)."""
-    saturation: NonNegative = 0.4
+    saturation: NonNegative = setting(0.4, COLOR)
     """With --augment.color: saturation times [1 - s, 1 + s]."""
-    hue: Annotated[float, Ge(0), Le(0.5)] = 0.2
+    hue: Annotated[float, Ge(0), Le(0.5)] = setting(0.2, COLOR)
     """With --augment.color: hue turned by [-h, h] of the full circle."""
     pca_noise: NonNegative = 0.0
     """Standard deviation of the PCA colour noise (Krizhevsky et al. 2012, section 4.1) along the data set's own colour
     eigenvectors; 0.1 in the papers, 0 is off."""
     erase: Probability = 0.0
     """Random erasing (Zhong et al. 2020): the share of images a rectangle of which is painted over; 0: off."""
-    erase_area: Annotated[tuple[Share, Share], Ascending] = (0.02, 0.33)
+    erase_area: Annotated[tuple[Share, Share], Ascending] = setting((0.02, 0.33), ERASE)
     """Range of the erased share of the image, for --augment.erase; its aspect is drawn from 0.3 to 1 / 0.3,
     log-uniformly. Where ten rectangles do not fit, as most of a large area do not, the image stays as it is."""
-    erase_fill: Literal["noise", "mean"] = "noise"
+    erase_fill: Literal["noise", "mean"] = setting("noise", ERASE)
     """What --augment.erase paints: noise (every pixel random, as Zhong et al. found best) or the mean colour of the
     data set."""
     cutout: Probability = 0.0
     """Cutout (DeVries and Taylor 2017): a square of the data set's mean colour in each image, its side as a share of
     the input size, its centre anywhere, so that parts of it may lie outside; 0: off."""
-    start_size: Count | None = None
+    start_size: Count | None = setting(
+        None,
+        Need(
+            "an --input-size above it",
+            lambda c: c.input_size is None or c.augment.start_size is None or c.augment.start_size < c.input_size,
+        ),
+    )
     """Progressive resizing (Howard 2018; Tan and Le 2021, section 4.2): the first epoch's images have this side, in
     pixels, and the later ones grow to the input size by steps of 32 (of 16 where the input is below 128). Evaluation
     is always at the input size. None: off."""
-    grow_epochs: Share = 0.75
+    grow_epochs: Share = setting(0.75, Need("--augment.start-size", lambda c: c.augment.start_size is not None))
     """With --augment.start-size: the share of the epochs over which images grow, linearly; then they are full size."""
     crop_fraction: Annotated[float, Ge(0.1), Le(1)] | None = None
     """Evaluation resizes the shorter side to input size / this, then crops the centre. None: the weights' own value,
@@ -139,29 +217,39 @@ class OptimConfig(Section):
     layer_decay: Share = 1.0
     """Each layer's learning rate is that of the next one towards the classifier times this (Clark et al. 2020, ELECTRA,
     appendix B; the own ResNets count stem, four stages and classifier). 1: the same rate everywhere."""
-    momentum: Decay = 0.9
+    momentum: Decay = setting(0.9, SGD)
     """Momentum of SGD."""
-    nesterov: bool = False
+    nesterov: bool = setting(False, SGD, Need("--optim.momentum above 0", lambda c: c.optim.momentum > 0))
     """Nesterov's momentum for SGD (Sutskever et al. 2013)."""
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = setting((0.9, 0.999), Need("--optim.name adamw", lambda c: c.optim.name == "adamw"))
     """Betas of AdamW."""
     weight_decay: NonNegative = 1e-4
     """Weight decay (coupled for SGD, decoupled for AdamW: Loshchilov and Hutter 2019)."""
-    decay_norms: bool = True
+    decay_norms: bool = setting(True, Need("--optim.weight-decay above 0", lambda c: c.optim.weight_decay > 0))
     """Decay biases and normalisation weights too, as the ResNet paper does (off: He et al. 2018, section 3.1)."""
     schedule: Literal["plateau", "step", "cosine", "constant", "one-cycle"] = "plateau"
     """plateau: times --optim.factor when val loss stands still; step: times it at --optim.milestones; cosine: to 0 at
     the end (Loshchilov and Hutter 2017); one-cycle: from lr / 25 up to lr, then down to lr / 250000 (Smith 2018; half
     cosines as in torch's OneCycleLR, at constant momentum)."""
-    one_cycle_start: Annotated[float, Gt(0), Lt(1)] = 0.25
+    one_cycle_start: Annotated[float, Gt(0), Lt(1)] = setting(
+        0.25, Need("--optim.schedule one-cycle", lambda c: c.optim.schedule == "one-cycle")
+    )
     """Share of all steps in which schedule one-cycle rises."""
-    warmup_epochs: NonNegative = 0.0
+    warmup_epochs: NonNegative = setting(
+        0.0,
+        Need(
+            "a schedule other than one-cycle, which has a rise of its own (--optim.one-cycle-start)",
+            lambda c: c.optim.schedule != "one-cycle",
+        ),
+    )
     """Linear warm-up (Goyal et al. 2017, section 2.2)."""
-    patience: NonNegativeInt = 7
+    patience: NonNegativeInt = setting(7, Need("--optim.schedule plateau", lambda c: c.optim.schedule == "plateau"))
     """Epochs without a lower val loss that schedule plateau bears."""
-    factor: Annotated[float, Gt(0), Lt(1)] = 0.1
+    factor: Annotated[float, Gt(0), Lt(1)] = setting(0.1, PLATEAU_OR_STEP)
     """What schedules plateau and step multiply the learning rate by."""
-    milestones: tuple[Share, ...] = (0.25, 0.5, 0.75)
+    milestones: tuple[Share, ...] = setting(
+        (0.25, 0.5, 0.75), Need("--optim.schedule step", lambda c: c.optim.schedule == "step")
+    )
     """Where schedule step lowers the learning rate, as shares of all epochs (30, 60, 90 of 120)."""
     clip_norm: NonNegative = 0.0
     """Largest norm of the gradient (Pascanu et al. 2013); 0: no clipping."""
@@ -186,32 +274,32 @@ class TrainConfig(Section):
     """Decides the initial weights, the order of the images and every augmentation."""
     share: Share = 1.0
     """Train on this share of each class's photos, chosen by the seed; a larger share holds every smaller one."""
-    label_smoothing: Decay = 0.0
+    label_smoothing: Decay = setting(0.0, LABELS_COUNT)
     """Label smoothing (Szegedy et al. 2016, section 7)."""
     mixup: NonNegative = 0.0
     """Mixup (Zhang et al. 2018): alpha of the Beta distribution of a batch's mixing share; 0.2 in the paper's ImageNet
     runs, 0: off. With --train.cutmix, each batch has the one or the other."""
     cutmix: NonNegative = 0.0
     """CutMix (Yun et al. 2019): alpha of the Beta distribution of the share that is kept; 1 in the paper, 0: off."""
-    mix_share: Share = 1.0
+    mix_share: Share = setting(1.0, MIXING)
     """Share of the batches that --train.mixup and --train.cutmix mix."""
-    mix_off_epochs: NonNegativeInt = 0
+    mix_off_epochs: NonNegativeInt = setting(0, MIXING)
     """Last epochs without mixing (He et al. 2019, "Data augmentation revisited")."""
     balance: Probability = 0.0
     """Balanced sampling: a class of n photos is shown n^(1 - this) times, up to a factor (Kang et al. 2020): 0 as
     often as it has photos, 0.5 by the square root, 1 every class alike. Epochs keep their length."""
-    class_balance: Decay = 0.0
+    class_balance: Decay = setting(0.0, SOME_IMBALANCE, LABELS_COUNT)
     """Class-balanced loss (Cui et al. 2019): beta of the effective number of photos, by whose inverse each class's loss
     is weighted; 0.9 to 0.9999 in the paper, 0: off."""
-    logit_adjustment: NonNegative = 0.0
+    logit_adjustment: NonNegative = setting(0.0, SOME_IMBALANCE, LABELS_COUNT)
     """Logit adjustment in the loss (Menon et al. 2021): the log of each class's share of what training sees, times
     this tau, is added to its logit; 1 in the paper, 0: off."""
-    teacher: str = ""
+    teacher: str = setting("", Need("--train.distill-weight above 0", lambda c: c.train.distill_weight > 0))
     """Knowledge distillation (Hinton et al. 2015): the folder of a run (its best.pt) or a checkpoint of the same
     classes, whose outputs are learned along with the labels; empty: off."""
-    distill_temperature: Positive = 4.0
+    distill_temperature: Positive = setting(4.0, TEACHER)
     """With --train.teacher: what both networks' logits are divided by."""
-    distill_weight: Probability = 0.5
+    distill_weight: Probability = setting(0.5, TEACHER)
     """With --train.teacher: the teacher's share of the loss; the labels have the rest."""
     ema: Decay = 0.0
     """Decay of the moving average of the weights per update, evaluated in their place (Polyak and Juditsky 1992; with
@@ -228,28 +316,24 @@ class TrainConfig(Section):
     and rounds in another way."""
     deterministic: bool = False
     """On CUDA: the same bits every time, somewhat slower. A CPU needs no switch."""
-    checkpoint_minutes: Positive = operational(5.0)
+    checkpoint_minutes: Positive = runtime_only(5.0)
     """Minutes between checkpoints within an epoch; there is one at each epoch's end in any case."""
-    keep_every: NonNegativeInt = operational(0)
+    keep_every: NonNegativeInt = runtime_only(0)
     """Also keep the checkpoint of every N-th epoch, as epoch-NNN.pt; 0: none."""
-    max_hours: Positive | None = operational(None)
+    max_hours: Positive | None = runtime_only(None)
     """Stop after so many hours with a checkpoint to resume from (exit status 75). Default: no limit; in a Kaggle
     notebook what its session has left, less half an hour."""
-    log_steps: Count = operational(10)
+    log_steps: Count = runtime_only(10)
     """Steps between two points of the loss curve in TensorBoard."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig(Section):
-    workers: NonNegativeInt | None = operational(None)
+    workers: NonNegativeInt | None = runtime_only(None)
     """Processes that decode and augment; 0: none but the main one; default: by the number of cores."""
     bad_images: Literal["stop", "grey"] = "stop"
     """A JPEG that does not decode stops the work, or is replaced by a grey image with a warning."""
-    cache: Literal["auto", "off", "encoded", "decoded"] = operational("auto")
+    cache: Literal["auto", "off", "encoded", "decoded"] = runtime_only("auto")
     """Keep photos between epochs: encoded (their files, in memory), decoded (their pixels, in a mapped file beside the
     index), off; auto: decoded where half of the free memory holds it, else encoded where it fits. No pixel depends on
     it."""
-    half_size: bool = False
-    """Decode photos at half their size, before anything else is done with them; this changes the pixels."""
-    stored_side: Count | None = None
-    """Shrink photos to this shorter side, before anything else is done with them; this changes the pixels."""

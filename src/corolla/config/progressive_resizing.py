@@ -1,30 +1,21 @@
-"""Progressive resizing: how large the training images of an epoch are."""
+"""Progressive resizing: how large the training images of an epoch are, a function of the settings."""
 
-from corolla.config import AugmentConfig
-from corolla.errors import UserError
+from corolla.config.fields import AugmentConfig
 
 
-def size_of_epoch(config: AugmentConfig, size: int, epoch: int, epochs: int) -> int:
-    """Side in pixels of the images of epoch e (from 0) of a run of `epochs` at input size `size`.
+def epoch_size(config: AugmentConfig, size: int, epoch: int, epochs: int) -> int:
+    """Return the side in pixels of the images of epoch e (from 0) of a run of `epochs` at input size `size`.
 
     From `config.start_size` by whole steps of 32 (16 where `size` is below 128), never above a straight line to `size`.
+    A start that is not below `size` is as if there were none.
     """
     growing = config.grow_epochs * epochs
-    if config.start_size is None or epoch >= growing:
+    if config.start_size is None or config.start_size >= size or epoch >= growing:
         return size
     step = 32 if size >= 128 else 16
     return config.start_size + int((size - config.start_size) * epoch / growing) // step * step
 
 
-def sizes_of_run(config: AugmentConfig, size: int, epochs: int) -> list[int]:
-    """All sizes of a run's training images, ascending; the last is the input size, where evaluation always is."""
-    return sorted({size_of_epoch(config, size, epoch, epochs) for epoch in range(epochs)} | {size})
-
-
-def refuse_shrinking(config: AugmentConfig, size: int) -> None:
-    """UserError if the images would not grow."""
-    if config.start_size is not None and config.start_size > size:
-        raise UserError(
-            f"--augment.start-size {config.start_size} is above the input size, {size}: give a smaller one, "
-            "or a larger --input-size"
-        )
+def run_sizes(config: AugmentConfig, size: int, epochs: int) -> list[int]:
+    """Return all sizes of a run's training images, ascending; the last is the input size, as in every evaluation."""
+    return sorted({epoch_size(config, size, epoch, epochs) for epoch in range(epochs)} | {size})

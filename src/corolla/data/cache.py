@@ -4,43 +4,46 @@ Pixels never depend on it: what is kept is what would have been decoded.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
-from corolla.data.decode import Image, decode_stored, jpeg_shape
-from corolla.data.flowers import Flowers
-from corolla.data.index import cache_folder
-from corolla.device import free_memory_bytes, num_cores
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.decode import Image, decode_photo, jpeg_shape
+from corolla.data.index import resolve_cache_dir
 from corolla.errors import UserError
-from corolla.files import only_one, replacing
+from corolla.files import locked, replacing
+from corolla.parallel import map_in_threads
 
 Cache = Literal["auto", "off", "encoded", "decoded"]
 FORMAT = 1  # counted up when what a file of pixels holds changes, so that older ones are made again
+AS_STORED = [False, None]  # earlier versions could keep photos smaller; files of whole ones keep their names
 MEMORY_SHARE = 0.5  # of the free memory: the network needs some as well
 DISK_LEFT = 2**30  # bytes that stay free on the disk
 MIB = 2**20
+UNKNOWN_MEMORY = 4 * 2**30  # bytes; what is taken to be free where the system does not tell
 
 
 def use_cache(
-    photos: Sequence[Flowers], choice: Cache, cache: Path | None, *, stopped: Callable[[], bool] = lambda: False
+    photos: Sequence[TFRecordDataset],
+    choice: Cache,
+    cache_dir: Path | None,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> str:
     """Have `photos` come from the cache that is chosen; what it is, in one line.
 
     auto: decoded where the pixels fit into half of the free memory and onto the disk, else encoded where the files fit
-    into memory, else off. `cache` is the folder for the index, beside which pixels are kept. Building ends early, and
+    into memory, else off. `cache_dir` is the folder for the index, beside which pixels are kept. Building ends early, and
     nothing is cached, when `stopped` says so.
 
     Raises:
@@ -51,12 +54,12 @@ def use_cache(
     reason = ""
     if choice in ("auto", "decoded"):
         try:
-            return _use_decoded(photos, cache_folder(cache) / "decoded", stopped)
+            return _use_decoded(photos, resolve_cache_dir(cache_dir) / "decoded", stopped)
         except _DoesNotFit as misfit:
             if choice == "decoded":
                 raise UserError(
-                    f"--pipeline.cache decoded: {misfit}; use auto, encoded or off, another place (--index, or "
-                    "XDG_CACHE_HOME), or a smaller --pipeline.stored-side"
+                    f"--pipeline.cache decoded: {misfit}; use auto, encoded or off, or another place "
+                    "(--cache-dir, or XDG_CACHE_HOME)"
                 ) from None
             reason = f" (decoded does not fit: {misfit})"
     size = sum((each.folder / name).stat().st_size for each in photos for name in each.maps.files)
@@ -107,8 +110,8 @@ class _Place:
     table: Path
 
     @staticmethod
-    def of(photos: Flowers, folder: Path) -> "_Place":
-        key = [FORMAT, photos.split.fingerprint, dataclasses.astuple(photos.stored)]
+    def of(photos: TFRecordDataset, folder: Path) -> "_Place":
+        key = [FORMAT, photos.split.fingerprint, AS_STORED]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
         name = f"{photos.split.name}-{photos.size}-{digest}"
         return _Place(folder / f"{name}.pixels", folder / f"{name}.npz")
@@ -125,7 +128,7 @@ class _Place:
         return kept if whole else None
 
 
-def _use_decoded(photos: Sequence[Flowers], folder: Path, stopped: Callable[[], bool]) -> str:
+def _use_decoded(photos: Sequence[TFRecordDataset], folder: Path, stopped: Callable[[], bool]) -> str:
     places = [_Place.of(each, folder) for each in photos]
     kept = [place.open(len(each)) for place, each in zip(places, photos, strict=True)]
     shapes = [None if there else _shapes(each) for there, each in zip(kept, photos, strict=True)]
@@ -159,19 +162,19 @@ def _refuse_what_does_not_fit(total: int, missing: int, folder: Path) -> None:
         raise _DoesNotFit(f"{missing / MIB:.0f} MiB of pixels, {free / MIB:.0f} MiB are free on the disk of {folder}")
 
 
-def _shapes(photos: Flowers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _shapes(photos: TFRecordDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Height and width in which each photo is kept, from its header; 0 where it has none."""
     shapes = np.zeros((len(photos), 2), np.int64)
     for i in range(len(photos)):
         jpeg = photos.jpeg(i)
         with contextlib.suppress(ValueError):
-            shapes[i] = photos.stored.shape(*jpeg_shape(jpeg))
+            shapes[i] = jpeg_shape(jpeg)
     return shapes[:, 0], shapes[:, 1]
 
 
 def _build(
     place: _Place,
-    photos: Flowers,
+    photos: TFRecordDataset,
     height: NDArray[np.int64],
     width: NDArray[np.int64],
     stopped: Callable[[], bool],
@@ -182,7 +185,7 @@ def _build(
     the table when every pixel is on the disk, so that neither a kill nor a power cut leaves half of one in use.
     """
     try:
-        with only_one(place.table.with_suffix(".lock"), stopped) as mine:
+        with locked(place.table.with_suffix(".lock"), stopped=stopped) as mine:
             if not mine:
                 return None
             if there := place.open(len(photos)):  # another process built it meanwhile
@@ -203,7 +206,7 @@ def _build(
     return place.open(len(photos))
 
 
-def _decode_all(photos: Flowers, layout: MappedPixels, stopped: Callable[[], bool]) -> NDArray[np.bool_] | None:
+def _decode_all(photos: TFRecordDataset, layout: MappedPixels, stopped: Callable[[], bool]) -> NDArray[np.bool_] | None:
     """Fill the file of `layout`; which photos decoded, or None if `stopped` came first."""
     num_bytes = int(layout.offset[-1])
     with layout.path.open("wb+") as file:
@@ -220,14 +223,27 @@ def _decode_all(photos: Flowers, layout: MappedPixels, stopped: Callable[[], boo
             out = pixels[layout.offset[i] : layout.offset[i + 1]].reshape(layout.height[i], -1, 3)
             jpeg = photos.jpeg(i)
             with contextlib.suppress(ValueError):
-                decode_stored(jpeg, photos.stored, out)
+                decode_photo(jpeg, out)
                 good[i] = True
 
     title = f"decode {photos.split.name}"
-    with ThreadPoolExecutor(num_cores()) as pool:
-        for _ in tqdm(
-            pool.map(decode, range(len(photos))), total=len(photos), desc=title, unit="img", disable=None, leave=False
-        ):
-            pass
+    for _ in map_in_threads(decode, range(len(photos)), title=title):
+        pass
     pixels.flush()
     return None if stopped() else good
+
+
+def free_memory_bytes() -> int:
+    """Memory that can still be had without swapping: the machine's, or what is left of a container's share."""
+    free = UNKNOWN_MEMORY
+    with contextlib.suppress(AttributeError, ValueError):  # POSIX alone has it
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
+    with contextlib.suppress(OSError, ValueError):  # cgroup v2: bytes, or "max"
+        group = Path("/sys/fs/cgroup")
+        used = int((group / "memory.current").read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, int((group / "memory.max").read_text()) - used + int(stat.get("inactive_file", 0)))
+    return max(0, free)

@@ -2,22 +2,17 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
 
+from corolla.data.competition import SAMPLE_SUBMISSION
+from corolla.data.dataset import FileMaps
 from corolla.data.decode import decode_jpeg
 from corolla.data.index import Index, Split, scan
-from corolla.data.tfrecord import RecordFault, map_file
-from corolla.device import num_cores
-
-SAMPLE_SUBMISSION = "sample_submission.csv"
-BATCH = 256  # JPEGs handed to the threads at a time, which bounds what waits in the queue
+from corolla.data.tfrecord import RecordFault
+from corolla.parallel import map_in_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,29 +57,20 @@ def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult
 def _image_faults(index: Index, *, progress: bool) -> list[RecordFault]:
     """Decode every JPEG, on all cores: simplejpeg works without the GIL."""
     faults: list[RecordFault] = []
-    total = sum(map(len, index.splits.values()))
-    hidden = None if progress else True  # None: hidden where stderr is no terminal
-    with (
-        ThreadPoolExecutor(max(2, num_cores())) as pool,
-        tqdm(total=total, desc="decode", unit=" images", leave=False, disable=hidden) as bar,
-    ):
-        for split in index.splits.values():
-            for path, rows in _batches(index.folder, split):
-                view = memoryview(map_file(path))
-                jpegs = [view[split.offset[i] : split.offset[i] + split.length[i]] for i in rows]
-                for i, reason in zip(rows, pool.map(partial(_image_fault, index.size), jpegs), strict=True):
-                    if reason:
-                        faults.append(RecordFault(path, int(split.start[i]), int(split.record[i]), reason))
-                bar.update(len(rows))
+    places = [(split, row) for split in index.splits.values() for row in range(len(split))]
+    maps = {split.name: FileMaps(index.folder, split.files) for split in index.splits.values()}
+
+    def reason(place: tuple[Split, int]) -> str | None:
+        split, row = place
+        start = int(split.offset[row])
+        return _image_fault(index.size, maps[split.name][int(split.file[row])][start : start + int(split.length[row])])
+
+    found = map_in_threads(reason, places, title="decode", unit=" images", progress=progress)
+    for (split, row), what in zip(places, found, strict=True):
+        if what:
+            path = index.folder / split.files[int(split.file[row])]
+            faults.append(RecordFault(path, int(split.start[row]), int(split.record[row]), what))
     return faults
-
-
-def _batches(folder: Path, split: Split) -> Iterator[tuple[Path, NDArray[np.int64]]]:
-    """Each file of a split with some of its rows at a time."""
-    for number, file in enumerate(split.files):
-        rows = np.flatnonzero(split.file == number)
-        for first in range(0, len(rows), BATCH):
-            yield folder / file, rows[first : first + BATCH]
 
 
 def _image_fault(size: int, jpeg: memoryview) -> str | None:

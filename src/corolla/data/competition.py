@@ -1,4 +1,15 @@
-"""The competition's 104 classes in index order, each with its number of train and val images."""
+"""Facts of the competition: its slug, its splits, and its 104 classes with their number of train and val images."""
+
+from typing import Literal
+
+SLUG = "tpu-getting-started"
+TWINS = (SLUG, "flower-classification-with-tpus")
+"""Two competitions with the same data."""
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+NUM_TEST = 7382
+SAMPLE_SUBMISSION = "sample_submission.csv"
 
 # 0..101 follow Oxford-102's labels minus one. Names 87 and 90 end in a blank in the official list; here none does.
 CLASSES: tuple[tuple[str, int, int], ...] = (

@@ -1,22 +1,23 @@
-"""One split of the photos as a map-style data set."""
+"""One split of a data folder as a map-style dataset of pixels; data/loader.py makes batches of tensors of it."""
 
+import logging
 import mmap
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from corolla.data.decode import FULL, Image, Stored, decode_stored, jpeg_shape
-from corolla.data.index import Index
+from corolla.data.decode import Image, decode_photo, jpeg_shape
+from corolla.data.index import Index, split_of
 from corolla.errors import UserError
+from corolla.random import sample_generator
 
-Key = tuple[int, int]
+log = logging.getLogger(__name__)
+
+SampleKey = tuple[int, int]
 """(epoch, index); index + r * the number of photos is the r-th repeat in that epoch, with draws of its own."""
 Box = tuple[int, int, int, int]
 """left, top, width, height in pixels."""
@@ -59,20 +60,12 @@ class Sample(NamedTuple):
     id: str
 
 
-class Batch(NamedTuple):
-    """N photos: images N x H x W x 3 or N x views x H x W x 3 (uint8), labels N (int64), indices N (int64)."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    indices: torch.Tensor
-
-
-class Flowers(Dataset[Sample]):
+class TFRecordDataset:
     """Random access to a split of an index: `len()`, `[i]`, or `[epoch, i]` for what training sees in that epoch.
 
     What happens to sample i in epoch e is a function of (seed, e, i) alone. The mapped files are opened in each process
-    on first use, so any number of workers and threads share one copy of the pages. `stored` is the size in which photos
-    are kept before the transform; `decoded`, where set, has their pixels ready.
+    on first use, so any number of workers and threads share one copy of the pages. `decoded`, where set,
+    has the photos' pixels ready.
     """
 
     def __init__(
@@ -83,29 +76,24 @@ class Flowers(Dataset[Sample]):
         *,
         seed: int = 0,
         bad_images: Literal["stop", "grey"] = "stop",
-        stored: Stored = FULL,
     ) -> None:
         """
         Raises:
             UserError: the data has no such split.
         """
-        if split not in index.splits:
-            folder = index.folder / f"tfrecords-jpeg-{index.size}x{index.size}" / split
-            raise UserError(f"{folder}: no .tfrec files, but the split {split} is needed")
+        self.split = split_of(index, split)
         self.folder, self.size = index.folder, index.size
-        self.split = index.splits[split]
         self.class_names = index.class_names
         self.transform = transform
         self.seed = seed
         self.bad_images: Literal["stop", "grey"] = bad_images
-        self.stored = stored
         self.decoded: DecodedPhotos | None = None
         self.maps = FileMaps(self.folder, self.split.files)
 
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, key: int | Key) -> Sample:
+    def __getitem__(self, key: int | SampleKey) -> Sample:
         epoch, i = (0, int(key)) if not isinstance(key, tuple) else key
         if not -len(self) <= i < len(self):
             raise IndexError(f"sample {i} of {len(self)}")
@@ -118,29 +106,17 @@ class Flowers(Dataset[Sample]):
             self._transformed(epoch, i, transform, image)
         return Sample(image, int(self.split.label[i]), str(self.split.id[i]))
 
-    def batch(self, keys: list[Key]) -> Batch:
-        """Several transformed samples of one epoch at once."""
-        images = torch.empty(self.batch_shape(keys), dtype=torch.uint8)
-        self.fill(keys, images.numpy())
-        return self.described(images, keys)
-
-    def batch_shape(self, keys: list[Key]) -> tuple[int, ...]:
+    def batch_shape(self, keys: list[SampleKey]) -> tuple[int, ...]:
         """Of the images of a batch."""
         assert self.transform is not None, "photos alone may differ in size"
         return len(keys), *self.transform.at(keys[0][0]).shape
 
-    def fill(self, keys: list[Key], images: NDArray[np.uint8]) -> None:
+    def load_into(self, keys: list[SampleKey], images: NDArray[np.uint8]) -> None:
         """Write the transformed samples into the first rows of `images`."""
         assert self.transform is not None, "photos alone may differ in size"
         transform = self.transform.at(keys[0][0])
         for row, (epoch, i) in zip(images, keys, strict=False):
             self._transformed(epoch, i, transform, row)
-
-    def described(self, images: torch.Tensor, keys: list[Key]) -> Batch:
-        """The batch whose images are the first rows of `images`."""
-        indices = torch.tensor([i % len(self) for _, i in keys])
-        labels = torch.from_numpy(self.split.label[indices.numpy()].astype(np.int64))
-        return Batch(images[: len(keys)], labels, indices)
 
     def jpeg(self, i: int) -> memoryview:
         """The JPEG of sample i, as it lies in its file."""
@@ -158,7 +134,7 @@ class Flowers(Dataset[Sample]):
             return ready.copy()
         jpeg = self.jpeg(i)  # a file that is gone is no photo that does not decode
         try:
-            return decode_stored(jpeg, self.stored).copy()
+            return decode_photo(jpeg).copy()
         except ValueError as error:
             return self._stand_in(i, error)
 
@@ -172,10 +148,10 @@ class Flowers(Dataset[Sample]):
             return
         jpeg = self.jpeg(i)
         try:
-            box = transform.draw(*self.stored.shape(*jpeg_shape(jpeg)), rng)
+            box = transform.draw(*jpeg_shape(jpeg), rng)
             # A photo that a grey one may stand in for is decoded whole, so that its damage is found in any crop.
             rows = box[1] + box[3] if self.bad_images == "stop" else None
-            image = decode_stored(jpeg, self.stored, rows=rows)
+            image = decode_photo(jpeg, rows=rows)
         except ValueError as error:
             image, rng = self._stand_in(i, error), sample_generator(self.seed, epoch, key)
             box = transform.draw(image.shape[0], image.shape[1], rng)
@@ -189,18 +165,8 @@ class Flowers(Dataset[Sample]):
             raise UserError(
                 f"{fault}; replace the file, or go on with --pipeline.bad-images grey (predict: --bad-images grey)"
             ) from None
-        print(f"warning: {fault}; a grey image stands in for it", file=sys.stderr)
-        return np.full((*self.stored.shape(self.size, self.size), 3), 128, np.uint8)
-
-
-def sample_generator(seed: int, epoch: int, i: int) -> np.random.Generator:
-    """The generator of sample i in epoch e: counter-based, so no state is shared or saved (Salmon et al. 2011)."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed << 32 | epoch, i], np.uint64)))
-
-
-def epoch_order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of the samples in epoch e, a permutation; the same wherever the run was stopped and resumed."""
-    return sample_generator(seed, epoch, 2**64 - 1).permutation(num_samples)
+        log.warning("%s; a grey image stands in for it", fault)
+        return np.full((self.size, self.size, 3), 128, np.uint8)
 
 
 @dataclass

@@ -9,14 +9,15 @@ average.
 
 import io
 import threading
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 import PIL.Image
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # takes seconds, and only evaluation's resize needs it
+    import torch
 
 try:
     import simplejpeg
@@ -48,34 +49,9 @@ class _Scratch(threading.local):
 _decoded, _mirrored = _Scratch(), _Scratch()
 
 
-@dataclass(frozen=True)
-class Stored:
-    """In which size photos are kept before anything is done with them; this changes the pixels."""
-
-    half_size: bool = False
-    """Decode at half the height and width (rounded up), by libjpeg's smaller DCT."""
-    side: int | None = None
-    """Then shrink to this shorter side, where it is longer."""
-
-    def shape(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width in which a photo of `height` x `width` is kept."""
-        if self.half_size:
-            height, width = -(-height // 2), -(-width // 2)
-        if self.side is not None and min(height, width) > self.side:
-            scale = self.side / min(height, width)
-            height, width = (max(self.side, round(side * scale)) for side in (height, width))
-        return height, width
-
-
-FULL = Stored()
-"""Every pixel that the JPEG has."""
-
-
-def decode_stored(
-    data: bytes | memoryview, stored: Stored, out: Image | None = None, *, rows: int | None = None
-) -> Image:
-    """A photo in the size that `stored` says, into `out` where that is given; else into this thread's scratch buffer,
-    where it stands until the thread's next photo.
+def decode_photo(data: bytes | memoryview, out: Image | None = None, *, rows: int | None = None) -> Image:
+    """Return all pixels of a photo, in `out` where that is given; else in this thread's scratch buffer, where they
+    stay until the thread's next photo.
 
     Args:
         rows: only so many from the top are needed, and more need not be there.
@@ -83,16 +59,13 @@ def decode_stored(
     Raises:
         ValueError: the bytes are not a whole JPEG.
     """
-    full = jpeg_shape(data)
-    height, width = (-(-side // 2) for side in full) if stored.half_size else full
-    shape = stored.shape(*full)
-    if out is not None and shape == (height, width):
-        return decode_jpeg(data, half_size=stored.half_size, out=out)
+    if out is not None:
+        return decode_jpeg(data, out=out)
+    height, width = jpeg_shape(data)
     target = _decoded.image(height, width)
-    if stored == FULL and rows is not None and rows + EDGE < height:
+    if rows is not None and rows + EDGE < height:
         return decode_top(data, rows, out=target)
-    image = decode_jpeg(data, half_size=stored.half_size, out=target)
-    return image if shape == (height, width) else resize_antialiased(image, shape[1], shape[0], out=out)
+    return decode_jpeg(data, out=target)
 
 
 EDGE = 2  # rows beyond those asked for: the smooth upsampling of colour looks one row ahead
@@ -107,7 +80,7 @@ def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
     decoded.
 
     Much of what can be wrong with the bytes shows only at their end, so whoever calls this has decoded the photo whole
-    before: training has, for the statistics of its colours.
+    before: training does, for the statistics of its colours, also where pretrained weights bring their own mean.
 
     Raises:
         ValueError: the bytes are not a JPEG, or end too early.
@@ -162,29 +135,25 @@ def jpeg_shape(data: bytes | memoryview) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def decode_jpeg(data: bytes | memoryview, *, half_size: bool = False, out: Image | None = None) -> Image:
-    """All pixels of a JPEG, exactly as libjpeg's accurate DCT and smooth upsampling give them, into `out` where given.
+def decode_jpeg(data: bytes | memoryview, *, out: Image | None = None) -> Image:
+    """Return all pixels of a JPEG, exactly as libjpeg's accurate DCT and smooth upsampling give them, in `out` where
+    given.
 
     Raises:
         ValueError: the bytes are not a whole JPEG.
     """
     if simplejpeg is None:
-        return _decode_by_opencv(data, half_size, out)
-    options: dict[str, Any] = {}
-    if half_size:
-        height, width = (-(-side // 2) for side in jpeg_shape(data))
-        options = {"min_height": height, "min_width": width, "min_factor": 2}
-    if out is not None:
-        options["buffer"] = out
-    image = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **options)
-    return image if out is None else out
+        return _decode_by_opencv(data, out)
+    if out is None:
+        return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+    simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, buffer=out)
+    return out
 
 
-def _decode_by_opencv(data: bytes | memoryview, half_size: bool, out: Image | None) -> Image:
+def _decode_by_opencv(data: bytes | memoryview, out: Image | None) -> Image:
     # It fills up a JPEG that is cut short without a word, so the end's marker is looked for.
     whole = bytes(data[-2:]) == b"\xff\xd9"
-    flag = cv2.IMREAD_REDUCED_COLOR_2 if half_size else cv2.IMREAD_COLOR
-    flag |= cv2.IMREAD_IGNORE_ORIENTATION
+    flag = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if whole else None
     if pixels is None:
         raise ValueError("the bytes are not a whole JPEG")
@@ -224,6 +193,8 @@ def resize_antialiased(
 
     It is Pillow's, within rounding, with which pretrained weights were trained and measured.
     """
+    import torch
+
     if out is None:
         out = np.empty((height, width, 3), np.uint8)
     if image.shape == out.shape:
@@ -237,6 +208,8 @@ def resize_antialiased(
     return out
 
 
-def _nchw(image: Image) -> torch.Tensor:
-    """The same memory as torch has it: 1 x 3 x H x W, channels last."""
+def _nchw(image: Image) -> "torch.Tensor":
+    """Return the same memory as a tensor of shape 1 x 3 x H x W, channels last."""
+    import torch
+
     return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)

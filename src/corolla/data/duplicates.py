@@ -14,7 +14,6 @@ planted sees the same picture in nearly all above it, and other flowers on dark 
 own are left out, 0.27 when they count as wrong; the synthetic set (share 0.06) 0.80 and 1.00.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from corolla.data.survey import THUMBNAIL, Survey
-from corolla.device import num_cores
+from corolla.parallel import map_in_threads
 
 RADIUS = 16  # bits of 64
 COARSE = 0.7  # correlation at 12 x 12
@@ -104,8 +103,8 @@ def near(photos: Survey, among: NDArray[np.bool_]) -> tuple[*Candidates, NDArray
         a = photos.thumbnail[first[k]]
         return likeness(a[:, ::-1] if mirrored[k] else a, photos.thumbnail[second[k]])
 
-    with ThreadPoolExecutor(num_cores()) as pool:  # OpenCV works without the GIL
-        scores = np.fromiter(pool.map(verify, range(len(first)), chunksize=256), np.float64, len(first))
+    found = map_in_threads(verify, range(len(first)), title="verify", progress=False)
+    scores = np.fromiter(found, np.float64, len(first))
     same = scores >= SCORE
     return first[same], second[same], mirrored[same], scores[same]
 

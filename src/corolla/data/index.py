@@ -6,9 +6,9 @@ The folder holds `tfrecords-jpeg-SxS/{train,val,test}/*.tfrec` and optionally `c
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from corolla.data.flowers104 import CLASS_NAMES
+from corolla.data.competition import CLASS_NAMES, SPLITS
+from corolla.data.mounts import mounted_data
 from corolla.data.tfrecord import Example, Record, RecordFault, map_file, parse_example, read_records
 from corolla.errors import UserError
 from corolla.files import replacing
-from corolla.kaggle.mounts import mounted_data
+from corolla.parallel import hidden
 
-SPLITS = ("train", "val", "test")
+log = logging.getLogger(__name__)
+
 FORMAT = 1  # of the cache; counted up when what it holds changes, so that older ones are made again
 COLUMNS: dict[str, Any] = dict.fromkeys(("file", "offset", "length", "label", "id", "crc", "record", "start"), np.int64)
 COLUMNS |= {"id": np.str_, "crc": np.uint32}
@@ -69,15 +71,15 @@ class Index:
         return {name: split.fingerprint for name, split in self.splits.items()}
 
 
-def load_index(data: Path, size: int | None, cache: Path | None = None) -> Index:
+def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> Index:
     """Index the data folder, or take the index from the cache if names and sizes of its files are still the same.
 
-    `size` None is the only size there. The cache is the folder `cache`, or else the user's own.
+    `size` None is the only size there. The index is kept in `cache_dir`, or else in the user's own cache.
 
     Raises UserError where there are no such files or several sizes, RecordFault for the first fault in them.
     """
     found = _find(data, size)
-    kept = _cache_path(found, cache)
+    kept = _cache_path(found, cache_dir)
     index = _read_cache(kept, found)
     if index is None:
         index, faults = _scan(found, progress=True)
@@ -85,6 +87,18 @@ def load_index(data: Path, size: int | None, cache: Path | None = None) -> Index
             raise faults[0]
         _write_cache(kept, index, found.manifest)
     return index
+
+
+def split_of(index: Index, name: str) -> Split:
+    """Return a split of the index.
+
+    Raises:
+        UserError: the data has no such split.
+    """
+    if name not in index.splits:
+        folder = index.folder / f"tfrecords-jpeg-{index.size}x{index.size}" / name
+        raise UserError(f"{folder}: no .tfrec files, but the split {name} is needed")
+    return index.splits[name]
 
 
 def scan(data: Path, size: int | None, *, progress: bool = False) -> tuple[Index, list[RecordFault]]:
@@ -161,8 +175,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 def _scan(found: _Found, *, progress: bool) -> tuple[Index, list[RecordFault]]:
     scanner = _Scanner(found)
     total = sum(sum(files.values()) for files in found.files.values())
-    hidden = None if progress else True  # None: hidden where stderr is no terminal
-    with tqdm(total=total, desc="index", unit="B", unit_scale=True, leave=False, disable=hidden) as bar:
+    with tqdm(total=total, desc="index", unit="B", unit_scale=True, leave=False, disable=hidden(progress)) as bar:
         splits = {split: scanner.split(split, bar) for split in found.files}
     return Index(found.folder, found.size, found.class_names, splits), scanner.faults
 
@@ -243,16 +256,16 @@ def _file_ids(files: Iterable[str]) -> list[str]:
     return leading if len(set(leading)) == len(names) else [str(position) for position in range(len(names))]
 
 
-def cache_folder(cache: Path | None) -> Path:
-    """Where what is made from the data is kept: the folder asked for, else the user's own cache."""
-    return cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "corolla" / "index"
+def resolve_cache_dir(cache_dir: Path | None) -> Path:
+    """Return where what is made from the data is kept: the folder asked for, else the user's own cache."""
+    return cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "corolla" / "index"
 
 
-def _cache_path(found: _Found, cache: Path | None) -> Path:
+def _cache_path(found: _Found, cache_dir: Path | None) -> Path:
     folder = found.folder.resolve()
     # the user's cache tells folders of one name apart; an index that was asked for still holds where its folder moved
-    suffix = "" if cache else "-" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-    return cache_folder(cache) / f"{folder.name}-{found.size}{suffix}.npz"
+    suffix = "" if cache_dir else "-" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return resolve_cache_dir(cache_dir) / f"{folder.name}-{found.size}{suffix}.npz"
 
 
 def _read_cache(path: Path, found: _Found) -> Index | None:
@@ -275,9 +288,9 @@ def _write_cache(path: Path, index: Index, manifest: str) -> None:
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, manifest=np.array(manifest), **columns)
     except OSError as error:
-        _warn_once(f"corolla: the index is not kept, {path.parent} can't be written: {error.strerror}")
+        _warn_once(f"the index is not kept, {path.parent} can't be written: {error.strerror}")
 
 
 @functools.cache
 def _warn_once(text: str) -> None:
-    print(text, file=sys.stderr)
+    log.warning(text)

@@ -20,75 +20,42 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from corolla.data.balance import balanced_order
-from corolla.data.flowers import Batch, Flowers, Key, epoch_order
+from corolla.data.dataset import SampleKey, TFRecordDataset
+from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.errors import UserError
 
 
-def steps_per_epoch(num_samples: int, batch_size: int) -> int:
-    """Updates in an epoch: the incomplete last batch is left out, unless it is the only one."""
-    return max(1, num_samples // batch_size)
+class Batch(NamedTuple):
+    """N photos: images N x H x W x 3 or N x views x H x W x 3 (uint8), labels N (int64), indices N (int64)."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    indices: torch.Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class TrainBatches(Sampler[list[Key]]):
-    """The batches of steps [start, stop), each epoch in its own order; the incomplete last batch of an epoch is left
-    out (another order next epoch brings its images back), unless it is the only one. With `balance` rare classes come
-    more often (data/balance.py), for which it has the `labels`."""
-
-    num_samples: int
-    batch_size: int
-    seed: int
-    start: int
-    stop: int
-    balance: float = 0.0
-    labels: NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        return map(self.keys, range(self.start, self.stop))
-
-    def keys(self, step: int) -> list[Key]:
-        """What is in the batch of a step (from 0)."""
-        epoch, batch = divmod(step, steps_per_epoch(self.num_samples, self.batch_size))
-        order = _order(self, epoch)
-        return [(epoch, int(i)) for i in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
+def make_batch(dataset: TFRecordDataset, keys: list[SampleKey]) -> Batch:
+    """Return several transformed samples of one epoch, decoded here and now."""
+    images = torch.empty(dataset.batch_shape(keys), dtype=torch.uint8)
+    dataset.load_into(keys, images.numpy())
+    return collate(dataset, images, keys)
 
 
-@functools.lru_cache(maxsize=2)  # of the epoch under way
-def _order(batches: TrainBatches, epoch: int) -> NDArray[np.int64]:
-    if not batches.balance:
-        return epoch_order(batches.num_samples, batches.seed, epoch)
-    assert batches.labels is not None
-    return balanced_order(batches.labels, batches.balance, batches.seed, epoch)
-
-
-@dataclass(frozen=True)
-class EvalBatches(Sampler[list[Key]]):
-    """Every sample exactly once, in order; the last batch may be short."""
-
-    num_samples: int
-    batch_size: int
-
-    def __len__(self) -> int:
-        return -(-self.num_samples // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        for first in range(0, self.num_samples, self.batch_size):
-            yield [(0, i) for i in range(first, min(first + self.batch_size, self.num_samples))]
+def collate(dataset: TFRecordDataset, images: torch.Tensor, keys: list[SampleKey]) -> Batch:
+    """Return the batch whose images are the first rows of `images`."""
+    indices = torch.tensor([i % len(dataset) for _, i in keys])
+    labels = torch.from_numpy(dataset.split.label[indices.numpy()].astype(np.int64))
+    return Batch(images[: len(keys)], labels, indices)
 
 
 def load_batches(
-    photos: Flowers, batches: TrainBatches | EvalBatches, *, workers: int, device: torch.device
+    photos: TFRecordDataset, batches: TrainBatchSampler | EvalBatchSampler, *, workers: int, device: torch.device
 ) -> Generator[Batch, None, None]:
     """Each `Batch`, on `device`, in the order of `batches`, made ahead by `workers` processes (0: none).
 
@@ -97,7 +64,11 @@ def load_batches(
     Raises:
         UserError: an image does not decode (unless the data set puts grey ones in their place).
     """
-    with closing(_by_workers(photos, batches, workers) if workers else _one_by_one(photos.batch, batches)) as made:
+    with closing(
+        _by_workers(photos, batches, workers)
+        if workers
+        else _one_by_one(functools.partial(make_batch, photos), batches)
+    ) as made:
         if device.type == "cuda":
             yield from _copied_ahead(made, device)
         else:
@@ -105,16 +76,20 @@ def load_batches(
                 yield Batch(batch.images.to(device), batch.labels.to(device), batch.indices)
 
 
-def _one_by_one(make: Callable[[list[Key]], Batch], plan: Iterable[list[Key]]) -> Generator[Batch, None, None]:
+def _one_by_one(
+    make: Callable[[list[SampleKey]], Batch], plan: Iterable[list[SampleKey]]
+) -> Generator[Batch, None, None]:
     """`map`, which can be closed."""
     yield from map(make, plan)
 
 
-def _by_workers(photos: Flowers, plan: TrainBatches | EvalBatches, workers: int) -> Generator[Batch, None, None]:
+def _by_workers(
+    photos: TFRecordDataset, plan: TrainBatchSampler | EvalBatchSampler, workers: int
+) -> Generator[Batch, None, None]:
     """Batches that torch's worker processes write into slots of shared memory; only the slots' numbers travel."""
     assert photos.transform is not None
     slots = _Slots(workers * PREFETCH + 2, (plan.batch_size, *photos.transform.shape))
-    sent: deque[list[Key]] = deque()
+    sent: deque[list[SampleKey]] = deque()
 
     def jobs() -> Iterator[Job]:
         for keys in plan:
@@ -136,12 +111,12 @@ def _by_workers(photos: Flowers, plan: TrainBatches | EvalBatches, workers: int)
             raise result
         keys = sent.popleft()
         images = result if isinstance(result, torch.Tensor) else slots.lend(result, photos.batch_shape(keys))
-        yield photos.described(images, keys)
+        yield collate(photos, images, keys)
 
 
 PREFETCH = 2  # batches a worker: the epochs follow each other without a pause, and it is no more memory than that
 FORKS = sys.platform == "linux"  # elsewhere processes are started afresh, and do not share what this one has mapped
-Job = tuple[int | None, list[Key]]
+Job = tuple[int | None, list[SampleKey]]
 """(slot, keys); without a slot the worker makes memory of its own for the batch."""
 
 
@@ -194,15 +169,15 @@ class _Worker(Dataset[Any]):
     A fault is handed over as a value: an exception would reach the user wrapped in the worker's traceback.
     """
 
-    def __init__(self, photos: Flowers, slots: _Slots) -> None:
+    def __init__(self, photos: TFRecordDataset, slots: _Slots) -> None:
         self.photos, self.slots = photos, slots
 
     def __getitem__(self, job: Job) -> int | torch.Tensor | UserError:
         slot, keys = job
         try:
             if slot is None:
-                return self.photos.batch(keys).images
-            self.photos.fill(keys, self.slots.pixels(slot, self.photos.batch_shape(keys)))
+                return make_batch(self.photos, keys).images
+            self.photos.load_into(keys, self.slots.pixels(slot, self.photos.batch_shape(keys)))
             return slot
         except UserError as error:
             return UserError(str(error))
@@ -216,7 +191,8 @@ def _start_worker(_: int) -> None:
     """A worker has one core, and is in a process group of its own: Ctrl-C, or what `timeout` and batch systems send to
     the whole group, reaches the main process alone, which saves a checkpoint and then ends its workers."""
     torch.set_num_threads(1)
-    os.setpgrp()
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from corolla.data.competition import SLUG, TWINS
+
 INPUT = Path("/kaggle/input")
-TWINS = ("tpu-getting-started", "flower-classification-with-tpus")  # two competitions with the same data
 
 
 def in_kaggle() -> bool:
@@ -12,17 +13,17 @@ def in_kaggle() -> bool:
     return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
 
 
-def mounted_data(competition: str = "tpu-getting-started") -> Path | None:
+def mounted_data(competition: str = SLUG) -> Path | None:
     """The folder with the competition's TFRecords, its twin's too; None where none is mounted."""
     return next((folder for folder in _places(competition) if _holds_records(folder)), None)
 
 
-def attached(competition: str = "tpu-getting-started") -> bool:
+def attached(competition: str = SLUG) -> bool:
     """Whether there is a folder for it, be it empty."""
     return any(folder.is_dir() for folder in _places(competition))
 
 
-def mount_problem(competition: str = "tpu-getting-started") -> str | None:
+def mount_problem(competition: str = SLUG) -> str | None:
     """One line, `what is wrong: what to do`; None where the data is mounted, or where this is no Kaggle session."""
     if mounted_data(competition):
         return None

@@ -1,9 +1,69 @@
-"""The order of an epoch: every photo once, or rare classes more often than their photos would have it."""
+"""Which samples are in which batch: every one once an epoch, or rare classes more often."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.data.flowers import epoch_order, sample_generator
+from corolla.data.dataset import SampleKey
+from corolla.random import epoch_order, order_generator
+
+
+def steps_per_epoch(num_samples: int, batch_size: int) -> int:
+    """Updates in an epoch: the incomplete last batch is left out, unless it is the only one."""
+    return max(1, num_samples // batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainBatchSampler:
+    """The batches of steps [start, stop), each epoch in its own order; the incomplete last batch of an epoch is left
+    out (another order next epoch brings its images back), unless it is the only one. With `balance` rare classes come
+    more often (`balanced_order`), for which it has the `labels`."""
+
+    num_samples: int
+    batch_size: int
+    seed: int
+    start: int
+    stop: int
+    balance: float = 0.0
+    labels: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        return map(self.keys, range(self.start, self.stop))
+
+    def keys(self, step: int) -> list[SampleKey]:
+        """What is in the batch of a step (from 0)."""
+        epoch, batch = divmod(step, steps_per_epoch(self.num_samples, self.batch_size))
+        order = _order(self, epoch)
+        return [(epoch, int(i)) for i in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
+
+
+@functools.lru_cache(maxsize=2)  # of the epoch under way
+def _order(batches: TrainBatchSampler, epoch: int) -> NDArray[np.int64]:
+    if not batches.balance:
+        return epoch_order(batches.num_samples, batches.seed, epoch)
+    assert batches.labels is not None
+    return balanced_order(batches.labels, batches.balance, batches.seed, epoch)
+
+
+@dataclass(frozen=True)
+class EvalBatchSampler:
+    """Every sample exactly once, in order; the last batch may be short."""
+
+    num_samples: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-self.num_samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for first in range(0, self.num_samples, self.batch_size):
+            yield [(0, i) for i in range(first, min(first + self.batch_size, self.num_samples))]
 
 
 def balanced_order(labels: NDArray[np.int64], balance: float, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -14,7 +74,7 @@ def balanced_order(labels: NDArray[np.int64], balance: float, seed: int, epoch: 
     """
     if not balance:
         return epoch_order(len(labels), seed, epoch)
-    rng = sample_generator(seed, epoch, 2**64 - 1)
+    rng = order_generator(seed, epoch)
     _, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
     shuffled = rng.permutation(len(labels))
     by_class = shuffled[np.argsort(class_of[shuffled], kind="stable")]

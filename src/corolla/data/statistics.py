@@ -3,20 +3,18 @@
 import contextlib
 import json
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import Image
-from corolla.data.flowers import Flowers
-from corolla.data.index import Index, cache_folder, load_index
-from corolla.device import num_cores
+from corolla.data.index import Index, load_index, resolve_cache_dir
 from corolla.errors import UserError
 from corolla.files import write_atomically
+from corolla.parallel import map_in_threads
 
 Triple = tuple[float, float, float]
 
@@ -54,7 +52,7 @@ class DataStatistics:
 
 
 def stats(
-    data: Path, *, size: int | None = None, splits: tuple[str, ...] = ("train",), index: Path | None = None
+    data: Path, *, size: int | None = None, splits: tuple[str, ...] = ("train",), cache_dir: Path | None = None
 ) -> DataStatistics:
     """Decode every image of `splits` once and sum exactly (integers), so the result depends on no order.
 
@@ -63,23 +61,23 @@ def stats(
     Raises:
         UserError: no such data or split, or an image that does not decode.
     """
-    return data_statistics(load_index(data, size, index), splits, cache=index)
+    return data_statistics(load_index(data, size, cache_dir), splits, cache_dir=cache_dir)
 
 
 def data_statistics(
-    loaded: Index,
+    index: Index,
     splits: tuple[str, ...],
     *,
-    cache: Path | None = None,
+    cache_dir: Path | None = None,
     bad_images: Literal["stop", "grey"] = "stop",
 ) -> DataStatistics:
     """`stats` of an index that is loaded already; images that do not decode may count as grey."""
-    photos = [Flowers(loaded, name, bad_images=bad_images) for name in splits]
+    photos = [TFRecordDataset(index, name, bad_images=bad_images) for name in splits]
     if not photos:
         raise UserError("name at least one split whose pixels are to be counted")
-    fingerprint = "-".join(loaded.splits[name].fingerprint[:16] for name in splits)
+    fingerprint = "-".join(index.splits[name].fingerprint[:16] for name in splits)
     grey = "-grey" if bad_images == "grey" else ""
-    cached = cache_folder(cache) / f"statistics-{loaded.size}-{fingerprint}{grey}.json"
+    cached = resolve_cache_dir(cache_dir) / f"statistics-{index.size}-{fingerprint}{grey}.json"
     try:
         values = json.loads(cached.read_text(encoding="utf-8"))
         color, sizes = ColorStatistics.from_dict(values["color"]), dict(values["image_sizes"])
@@ -87,28 +85,25 @@ def data_statistics(
         color, sizes = _pixel_statistics(photos)
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
             write_atomically(cached, json.dumps({"color": asdict(color), "image_sizes": sizes}).encode())
-    num_classes = len(loaded.class_names)
+    num_classes = len(index.class_names)
     counts = {
         name: np.bincount(split.label, minlength=num_classes).tolist()
-        for name, split in loaded.splits.items()
+        for name, split in index.splits.items()
         if (split.label >= 0).all()
     }
-    return DataStatistics(loaded.size, splits, color, sizes, loaded.class_names, counts)
+    return DataStatistics(index.size, splits, color, sizes, index.class_names, counts)
 
 
-def _pixel_statistics(sets: list[Flowers]) -> tuple[ColorStatistics, dict[str, int]]:
+def _pixel_statistics(sets: list[TFRecordDataset]) -> tuple[ColorStatistics, dict[str, int]]:
     total, products, num_pixels, sizes = np.zeros(3, np.int64), np.zeros((3, 3), np.int64), 0, Counter[str]()
     for photos in sets:
         title = f"statistics of {photos.split.name}"
-        with ThreadPoolExecutor(num_cores()) as pool:
-            moments = pool.map(lambda i, photos=photos: _moments(photos.image(i)), range(len(photos)))
-            for first, second, (height, width) in tqdm(
-                moments, total=len(photos), desc=title, unit="img", disable=None, leave=False
-            ):
-                total += first
-                products += second
-                num_pixels += height * width
-                sizes[f"{width}x{height}"] += 1
+        moments = map_in_threads(lambda i, photos=photos: _moments(photos.image(i)), range(len(photos)), title=title)
+        for first, second, (height, width) in moments:
+            total += first
+            products += second
+            num_pixels += height * width
+            sizes[f"{width}x{height}"] += 1
     mean = total / num_pixels
     covariance = products / num_pixels - np.outer(mean, mean)
     values, vectors = np.linalg.eigh(covariance / 255**2)

@@ -1,29 +1,29 @@
-"""A share of the training photos, for the question how much data a recipe needs."""
+"""A fraction of the training photos, for the question how much data a recipe needs."""
 
 import dataclasses
 
 import numpy as np
 
-from corolla.data.flowers import Flowers, sample_generator
-from corolla.data.index import Index, Split
+from corolla.data.index import Index, Split, split_of
+from corolla.random import subset_generator
 
 
-def with_share(index: Index, share: float, seed: int) -> Index:
-    """The index with `share` of each class's training photos, at least one of each; val and test stay whole.
+def subset_index(index: Index, fraction: float, seed: int) -> Index:
+    """Return the index with `fraction` of each class's training photos, at least one of each; val and test stay whole.
 
-    Which ones is a function of (seed, class), and a smaller share is part of every larger one with that seed.
+    Which ones is a function of (seed, class), and a smaller fraction is part of every larger one with that seed.
 
     Raises:
         UserError: the data has no train split.
     """
-    if share == 1:
+    if fraction == 1:
         return index
-    train = Flowers(index, "train").split
+    train = split_of(index, "train")
     kept = []
     for label in np.unique(train.label):
         rows = np.flatnonzero(train.label == label)
-        shuffled = sample_generator(seed, 2**32 - 1, int(label)).permutation(rows)
-        kept.append(shuffled[: max(1, round(share * len(rows)))])
+        shuffled = subset_generator(seed, int(label)).permutation(rows)
+        kept.append(shuffled[: max(1, round(fraction * len(rows)))])
     return dataclasses.replace(index, splits={**index.splits, "train": _take(train, np.sort(np.concatenate(kept)))})
 
 

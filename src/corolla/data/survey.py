@@ -1,8 +1,6 @@
 """One pass over every photo of some splits: what the audit needs of each, without keeping its pixels."""
 
 import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,14 +9,12 @@ import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from tqdm import tqdm
 
-from corolla.data.flowers import Flowers
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
-from corolla.device import num_cores
+from corolla.parallel import map_in_threads
 
 THUMBNAIL = 48  # pixels a side: enough to verify a crop of a few percent, 55 MB for the competition's 24k photos
-BATCH = 512
 
 
 class _Measured(NamedTuple):
@@ -62,7 +58,7 @@ class Survey:
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """The photo, H x W x 3, decoded again."""
-        return Flowers(self.index, str(self.split[i])).image(int(self.row[i]))
+        return TFRecordDataset(self.index, str(self.split[i])).image(int(self.row[i]))
 
 
 def survey(index: Index, splits: tuple[str, ...], *, progress: bool = False) -> Survey:
@@ -72,13 +68,10 @@ def survey(index: Index, splits: tuple[str, ...], *, progress: bool = False) -> 
         UserError: a photo does not decode; the message names its file and record.
     """
     names = [name for name in splits if name in index.splits]
-    measured: list[_Measured] = []
-    total = sum(len(index.splits[name]) for name in names)
-    hidden = None if progress else True  # None: hidden where stderr is no terminal
-    with tqdm(total=total, desc="photos", unit="img", leave=False, disable=hidden) as bar:
-        for one in _measure_all(index, names):
-            measured.append(one)
-            bar.update()
+    places = [
+        (photos, row) for name in names for photos in [TFRecordDataset(index, name)] for row in range(len(photos))
+    ]
+    measured = list(map_in_threads(lambda place: _measure(*place), places, title="photos", progress=progress))
     facts = np.array([one.facts for one in measured], np.float64).reshape(len(measured), 5).T
     hashes = np.array([one.hashes for one in measured], np.uint64).reshape(len(measured), 2).T
     return Survey(
@@ -95,16 +88,7 @@ def survey(index: Index, splits: tuple[str, ...], *, progress: bool = False) -> 
     )
 
 
-def _measure_all(index: Index, names: list[str]) -> Iterator[_Measured]:
-    with ThreadPoolExecutor(max(1, num_cores())) as pool:  # decoding and hashing work without the GIL
-        for name in names:
-            photos = Flowers(index, name)
-            for first in range(0, len(photos), BATCH):
-                rows = range(first, min(first + BATCH, len(photos)))
-                yield from pool.map(lambda row, photos=photos: _measure(photos, row), rows)
-
-
-def _measure(photos: Flowers, row: int) -> _Measured:
+def _measure(photos: TFRecordDataset, row: int) -> _Measured:
     image = photos.image(row)
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
     height, width = grey.shape

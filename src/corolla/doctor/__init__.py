@@ -7,21 +7,22 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from corolla.data.index import cache_folder
+from corolla.data.competition import SLUG
+from corolla.data.index import resolve_cache_dir
+from corolla.data.mounts import mounted_data
 from corolla.doctor.data import data_findings, data_folders
 from corolla.doctor.kaggle import account_findings, client_findings, credential_findings, session_findings
 from corolla.doctor.machine import disk_findings, memory_findings, torch_findings
 from corolla.doctor.report import Finding, Report
 from corolla.doctor.runs import run_findings
 from corolla.kaggle.credentials import find_credentials
-from corolla.kaggle.mounts import mounted_data
 
 
 def doctor(
     *,
     data: Path = Path("data"),
     runs: Path = Path("runs"),
-    competition: str = "tpu-getting-started",
+    competition: str = SLUG,
     environ: Mapping[str, str] | None = None,
     online: bool = False,
 ) -> Report:
@@ -35,7 +36,7 @@ def doctor(
         Finding("Python", "ok", ".".join(map(str, sys.version_info[:3]))),  # below 3.11 nothing of corolla loads
         *torch_findings(),
         *memory_findings(),
-        *disk_findings({"data": data, "runs": runs, "cache": cache_folder(None)}),
+        *disk_findings({"data": data, "runs": runs, "cache": resolve_cache_dir(None)}),
         *client_findings(),
         *credential_findings(environ, has_data=bool(folders)),
         *(account_findings(competition) if online and find_credentials(environ) else ()),

@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from corolla.data.flowers104 import CLASSES
-from corolla.data.index import SPLITS, count_in_name
+from corolla.data.competition import CLASSES, NUM_TEST, SAMPLE_SUBMISSION, SPLITS
+from corolla.data.index import count_in_name
+from corolla.data.mounts import mounted_data
 from corolla.data.tfrecord import masked_crc32c
 from corolla.doctor.report import Finding
 from corolla.errors import UserError
-from corolla.kaggle.mounts import mounted_data
-from corolla.kaggle.origin import NAME, read_origin
+from corolla.kaggle.manifest import NAME, read_origin
 
 QUICK_S = 10.0  # of walking through the records; files on a slow mount that are left then get a look at their start
 NUM_FILES = 16  # of the competition, a split and size
-NUM_IMAGES = {"train": sum(c[1] for c in CLASSES), "val": sum(c[2] for c in CLASSES), "test": 7382}
+NUM_IMAGES = {"train": sum(c[1] for c in CLASSES), "val": sum(c[2] for c in CLASSES), "test": NUM_TEST}
 
 
 def data_folders(data: Path, competition: str) -> list[Path]:
@@ -120,7 +120,7 @@ def _quick_fault(path: Path, deadline: float) -> str | None:
 
 def _sample_submission(folder: Path, *, mounted: bool) -> Iterator[Finding]:
     """Predictions become a submission by this file."""
-    path, sizes = folder / "sample_submission.csv", _size_folders(folder)
+    path, sizes = folder / SAMPLE_SUBMISSION, _size_folders(folder)
     names = {f"{f.parent.name}/{f.name}" for records in sizes.values() for f in records.glob("*/*.tfrec")}
     known = names & set().union(*map(competition_files, sizes))
     if (path.exists() and path.stat().st_size) or not any(name.startswith("test/") for name in names):

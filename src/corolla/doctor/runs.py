@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corolla.doctor.report import Finding
 from corolla.errors import UserError
-from corolla.training.run import Run, data_of
+from corolla.runs.folder import Run, data_of
 
 
 def run_findings(runs: Path) -> Iterator[Finding]:

@@ -1,70 +1,99 @@
-"""`corolla ensemble`: the predictions of one run or several to labels. It reads files of probabilities: no GPU."""
+"""`corolla ensemble`: the predictions of one run or several to labels. It reads files of probabilities: no network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.evaluation.combine import FITTED, Method, Rule
-from corolla.evaluation.fit import fit_rule
-from corolla.evaluation.members import Members, all_predicted, read_members
-from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
-from corolla.training.run import Run
+from corolla.data.competition import SplitName
+from corolla.data.index import load_index
+from corolla.data.transforms.tta import TTA, parse_tta
+from corolla.ensemble.fit import NO_ADJUSTED_VOTE, fit_rule
+from corolla.ensemble.logit_adjustment import class_prior
+from corolla.ensemble.members import MemberPredictions, all_predicted, read_members
+from corolla.ensemble.rules import FITTED, EnsembleRule, Method
+from corolla.ensemble.validation import ValidationEstimate, estimate_on_val
+from corolla.errors import UserError
+from corolla.evaluation.predictions import Predictions
+from corolla.runs.folder import CheckpointName, Run, data_of
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """What several runs say together."""
+    """Labels that several runs give together."""
 
-    ids: NDArray[np.str_]
+    members: MemberPredictions
+    rule: EnsembleRule
     predicted: NDArray[np.int64]
     """N class indices, in the order of `ids`."""
-    runs: tuple[Run, ...]
-    members: tuple[Predictions, ...]
-    """What was combined, run by run."""
-    num_classes: int
-    labels: NDArray[np.int64] | None
+    val: MemberPredictions | None = field(default=None, repr=False)
+    """The members on val; None where not all of them were predicted there."""
 
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        return self.members.ids
 
-def combine_members(members: Members, rule: Rule) -> Ensemble:
-    """What the members say by `rule`."""
-    return Ensemble(
-        ids=members.ids,
-        predicted=rule.predict(members.probabilities),
-        runs=members.runs,
-        members=members.predictions,
-        num_classes=members.num_classes,
-        labels=members.labels,
-    )
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """N, where the split is labelled."""
+        return self.members.labels
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return self.members.runs
+
+    @property
+    def predictions(self) -> tuple[Predictions, ...]:
+        """Files that were read, run by run."""
+        return self.members.predictions
+
+    @property
+    def num_classes(self) -> int:
+        return self.members.num_classes
+
+    @cached_property
+    def on_val(self) -> ValidationEstimate | None:
+        """The same ensemble on val, where all its members were predicted there."""
+        return estimate_on_val(self.val, self.rule) if self.val is not None and self.val.labels is not None else None
 
 
 def ensemble(
     folders: Sequence[Path],
     *,
     split: SplitName = "test",
-    tta: TTA = "none",
     method: Method = "mean",
+    adjust: bool = False,
+    tta: TTA = "none",
     checkpoint: CheckpointName = "best",
+    data: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Ensemble:
-    """Join the runs' predictions by id and combine them; weighted and greedy are fitted on those of val.
+    """Join the runs' predictions by id and aggregate them; what has to be fitted is fitted on those of val.
+
+    Args:
+        adjust: divide the probabilities by a power of the class frequencies in train, the power fitted on val.
+        tta: the views of the predictions, with all that `predict` puts into their name: ten-crop_size256.
+        data: with `adjust`: the data folder; default: the one the first run was trained with.
+        cache_dir: with `adjust`: folder for the index; default: the user's cache.
 
     Raises:
-        UserError: predictions that are missing, older than their checkpoint, or of other photos or classes.
+        UserError: no runs, or predictions that are missing, older than their checkpoint, or of other photos or classes.
     """
+    if not folders:
+        raise UserError("name at least one run's folder")
+    if adjust and method == "vote":
+        raise UserError(NO_ADJUSTED_VOTE)
+    tta, rule = parse_tta(tta).name, EnsembleRule(method)
     members = read_members(folders, split, tta=tta, checkpoint=checkpoint)
-    if method not in FITTED:
-        return combine_members(members, Rule(method))
-    val = read_members(folders, "val", tta=tta, checkpoint=checkpoint)
-    assert val.labels is not None, "val is labelled"
-    return combine_members(members, fit_rule(val.probabilities, val.labels, method))
-
-
-def ensemble_on_val(
-    folders: Sequence[Path], *, tta: TTA, method: Method, checkpoint: CheckpointName
-) -> Ensemble | None:
-    """The same ensemble on val, where all its members were predicted there."""
-    if not all_predicted(folders, "val", tta=tta, checkpoint=checkpoint):
-        return None
-    return ensemble(folders, split="val", tta=tta, method=method, checkpoint=checkpoint)
+    must_fit, val = adjust or method in FITTED, None
+    if must_fit or all_predicted(folders, "val", tta=tta, checkpoint=checkpoint):
+        val = read_members(folders, "val", tta=tta, checkpoint=checkpoint)
+    if must_fit and val is not None:
+        assert val.labels is not None, "val is labelled"
+        first = members.runs[0]
+        prior = class_prior(load_index(data or data_of(first), first.config.size, cache_dir)) if adjust else None
+        rule = fit_rule(val.probabilities, val.labels, method, prior)
+    return Ensemble(members, rule, rule.predict(members.probabilities), val)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from corolla.ensemble.greedy import select_members
+from corolla.ensemble.logit_adjustment import fit_tau
+from corolla.ensemble.rules import EnsembleRule, Method
+from corolla.ensemble.weighted import fit_weights
 from corolla.errors import UserError
-from corolla.evaluation.adjust import fit_tau
-from corolla.evaluation.combine import Method, Rule
-from corolla.evaluation.greedy import select_members
 from corolla.evaluation.metrics import macro_f1
-from corolla.evaluation.weights import fit_weights
 
 FOLDS, REPEATS = 5, 3
 NO_ADJUSTED_VOTE = "--adjust needs probabilities, a vote has none: take another --method, such as mean"
@@ -24,7 +24,7 @@ def fit_rule(
     labels: NDArray[np.int64],
     method: Method,
     prior: NDArray[np.float64] | None = None,
-) -> Rule:
+) -> EnsembleRule:
     """The rule of `method` for the highest macro F1 on N x classes of each member and N labels.
 
     With `prior` (classes) the logits are adjusted as well. What needs no fitting is left as it is.
@@ -45,7 +45,7 @@ def fit_rule(
     elif method == "greedy":
         weights = select_members(probabilities, labels)
     tau = fit_tau(probabilities, labels, prior, method, weights) if prior is not None else 0.0
-    return Rule(method, weights, prior, tau)
+    return EnsembleRule(method, weights, prior, tau)
 
 
 @dataclass(frozen=True)

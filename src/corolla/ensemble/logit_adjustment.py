@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.data.index import Index
+from corolla.ensemble.rules import TINY, Method, aggregated_scores
 from corolla.errors import UserError
-from corolla.evaluation.combine import TINY, Method, combined_scores
 from corolla.evaluation.metrics import macro_f1
 
 TAUS = np.linspace(0, 2, 41)
@@ -35,6 +35,6 @@ def fit_tau(
     weights: NDArray[np.float64] | None,
 ) -> float:
     """The power of the prior with the highest macro F1, of equal ones the least."""
-    scores = np.log(np.maximum(combined_scores(probabilities, method, weights), TINY))
+    scores = np.log(np.maximum(aggregated_scores(probabilities, method, weights), TINY))
     values = [macro_f1(labels, (scores - tau * np.log(prior)).argmax(1)) for tau in TAUS]
     return float(TAUS[int(np.argmax(values))])

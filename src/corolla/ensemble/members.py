@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from corolla.data.competition import SplitName
+from corolla.data.transforms.tta import TTA
 from corolla.errors import UserError
-from corolla.evaluation.predictions import TTA, CheckpointName, Predictions, SplitName
-from corolla.evaluation.tta import parse_tta
-from corolla.files import sha256
-from corolla.training.run import Run, open_run
+from corolla.evaluation.predictions import Predictions, current_predictions
+from corolla.runs.folder import CheckpointName, Run, open_run
 
 
 @dataclass(frozen=True, eq=False)
-class Members:
+class MemberPredictions:
     """Predictions of one split by several runs, rows in the same order for all."""
 
     runs: tuple[Run, ...]
@@ -33,7 +33,9 @@ class Members:
         return self.probabilities[0].shape[1]
 
 
-def read_members(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> Members:
+def read_members(
+    folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName
+) -> MemberPredictions:
     """Read the runs' predictions and join them by id.
 
     Raises:
@@ -43,7 +45,7 @@ def read_members(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpo
     for position, run in enumerate(runs):
         if run.folder.resolve() in {other.folder.resolve() for other in runs[:position]}:
             raise UserError(f"{run.folder}: is named twice; every run has one vote")
-    members = [_current_predictions(run, split, tta, checkpoint) for run in runs]
+    members = [current_predictions(run, split, tta, checkpoint) for run in runs]
     ids = np.sort(members[0].ids)
     probabilities = []
     for run, member in zip(runs, members, strict=True):
@@ -59,7 +61,7 @@ def read_members(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpo
             raise UserError(f"{run.folder}: was trained for other classes than {runs[0].folder}")
         probabilities.append(member.probabilities[order])
     labels = members[0].labels
-    return Members(
+    return MemberPredictions(
         runs=runs,
         predictions=tuple(members),
         ids=ids,
@@ -71,19 +73,3 @@ def read_members(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpo
 def all_predicted(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> bool:
     """Whether every run has a file of such predictions."""
     return all(open_run(folder).predictions(split, tta, checkpoint).exists() for folder in folders)
-
-
-def _current_predictions(run: Run, split: str, tta: TTA, checkpoint: CheckpointName) -> Predictions:
-    path = run.predictions(split, tta, checkpoint)
-    command = f"corolla predict {run.folder} --split {split} --tta {parse_tta(tta).name}"
-    command += " --checkpoint last" if checkpoint == "last" else ""
-    if not path.exists():
-        raise UserError(f"{path}: not predicted yet; run: {command}")
-    try:
-        predictions = Predictions.load(path)
-    except UserError as error:
-        raise UserError(f"{error}; run: {command}") from None
-    source = run.best if checkpoint == "best" else run.last
-    if source.exists() and sha256(source) != predictions.checkpoint:
-        raise UserError(f"{path}: is older than {source}; run: {command}")
-    return predictions

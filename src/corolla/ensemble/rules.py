@@ -1,4 +1,4 @@
-"""The probabilities of several networks to one label per photo. Arrays alone: no files, no networks."""
+"""Rules that aggregate the probabilities of several networks to one label per image. Arrays alone: no files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, eq=False)
-class Rule:
-    """How members are combined."""
+class EnsembleRule:
+    """How the probabilities of the members are aggregated."""
 
     method: Method
     weights: NDArray[np.float64] | None = None
@@ -30,28 +30,28 @@ class Rule:
     def predict(self, probabilities: Sequence[NDArray[np.float32]]) -> NDArray[np.int64]:
         """N x classes of each member -> N class indices."""
         if self.tau == 0:
-            return combine(probabilities, self.method, self.weights)
+            return aggregate(probabilities, self.method, self.weights)
         assert self.prior is not None
-        scores = combined_scores(probabilities, self.method, self.weights)
+        scores = aggregated_scores(probabilities, self.method, self.weights)
         return (np.log(np.maximum(scores, TINY)) - self.tau * np.log(self.prior)).argmax(1)
 
 
-def combine(
+def aggregate(
     probabilities: Sequence[NDArray[np.float32]], method: Method, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.int64]:
     """N x classes of each member -> N class indices.
 
     vote: each member has one vote; ties go to the class, among those with most votes, of the highest summed
-    probability. The others take the class of the highest `combined_scores`.
+    probability. The others take the class of the highest `aggregated_scores`.
     """
-    scores = combined_scores(probabilities, method, weights)
+    scores = aggregated_scores(probabilities, method, weights)
     if method != "vote":
         return scores.argmax(1)
     votes = sum(np.eye(member.shape[1], dtype=np.int64)[member.argmax(1)] for member in probabilities)
     return np.where(votes == np.max(votes, axis=1, keepdims=True), scores, -np.inf).argmax(1)
 
 
-def combined_scores(
+def aggregated_scores(
     probabilities: Sequence[NDArray[np.float32]], method: Method, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
     """N x classes of each member -> N x classes, as probabilities but for a factor per row.

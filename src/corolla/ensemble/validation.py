@@ -1,23 +1,22 @@
-"""What an ensemble is worth on val, told honestly where it was fitted there."""
+"""The score of an ensemble on val: cross-fitted where it was fitted there, and what each member adds."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from corolla.evaluation.combine import FITTED, Rule
-from corolla.evaluation.contributions import contributions
-from corolla.evaluation.fit import CrossFitted, cross_fitted
-from corolla.evaluation.members import Members
+from corolla.ensemble.fit import CrossFitted, cross_fitted, fit_rule
+from corolla.ensemble.members import MemberPredictions
+from corolla.ensemble.rules import FITTED, EnsembleRule
 from corolla.evaluation.metrics import macro_f1
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnVal:
+class ValidationEstimate:
     """An ensemble on val (whose labels chose each member's best.pt already, whatever the method)."""
 
-    same_photos: float
-    """Macro F1 on the photos that its weights were fitted on: too kind, where it has some."""
+    in_sample: float
+    """Macro F1 on the images that its weights were fitted on: optimistic, where it has some."""
     accuracy: float
     """On the same."""
     cross_fitted: CrossFitted | None = None
@@ -25,12 +24,12 @@ class OnVal:
     not_adjusted: float | None = None
     """With --adjust: macro F1 without it (cross-fitted, where there are weights); its gain is the difference."""
     members: pd.DataFrame = field(repr=False, compare=False)
-    """See evaluation/contributions.py."""
+    """See evaluation/leave_one_out.py."""
 
     @property
     def macro_f1(self) -> float:
         """The value to report: cross-fitted where anything was fitted."""
-        return self.cross_fitted.macro_f1 if self.cross_fitted is not None else self.same_photos
+        return self.cross_fitted.macro_f1 if self.cross_fitted is not None else self.in_sample
 
     def described(self) -> dict[str, Any]:
         """For JSON."""
@@ -38,7 +37,7 @@ class OnVal:
         rows = self.members.astype(object).where(self.members.notna(), None)
         return {
             "val_macro_f1": self.macro_f1,
-            "val_macro_f1_same_photos": self.same_photos,
+            "val_macro_f1_same_photos": self.in_sample,
             "val_accuracy": self.accuracy,
             "val_cross_fitted": asdict(self.cross_fitted) if self.cross_fitted is not None else None,
             "val_macro_f1_not_adjusted": self.not_adjusted,
@@ -46,7 +45,7 @@ class OnVal:
         }
 
 
-def rule_on_val(val: Members, rule: Rule) -> OnVal:
+def estimate_on_val(val: MemberPredictions, rule: EnsembleRule) -> ValidationEstimate:
     """`rule`, and where it was fitted (on `val`) the fitting of it."""
     assert val.labels is not None
     predicted = rule.predict(val.probabilities)
@@ -57,11 +56,39 @@ def rule_on_val(val: Members, rule: Rule) -> OnVal:
         without = cross_fitted(val.probabilities, val.labels, rule.method)
         not_adjusted = without.macro_f1 if without is not None else None
     elif adjusted:
-        not_adjusted = macro_f1(val.labels, Rule(rule.method).predict(val.probabilities))
-    return OnVal(
-        same_photos=macro_f1(val.labels, predicted),
+        not_adjusted = macro_f1(val.labels, EnsembleRule(rule.method).predict(val.probabilities))
+    return ValidationEstimate(
+        in_sample=macro_f1(val.labels, predicted),
         accuracy=float((predicted == val.labels).mean()),
         cross_fitted=joined,
         not_adjusted=not_adjusted,
-        members=contributions(val, rule),
+        members=leave_one_out(val, rule),
     )
+
+
+def leave_one_out(val: MemberPredictions, rule: EnsembleRule) -> pd.DataFrame:
+    """A row per member: run, weight, and macro F1 of it `alone`, of the ensemble `without` it and what it `adds`.
+
+    The ensemble without it is fitted anew where `rule` was fitted. All of it on the photos of the fit, so it tells the
+    members apart and says nothing of other photos. An only member has no `without`: None.
+    """
+    assert val.labels is not None
+    members, labels = val.probabilities, val.labels
+    fitted = rule.method in FITTED or rule.prior is not None
+    together = macro_f1(labels, rule.predict(members))
+    rows = []
+    for position, (run, member) in enumerate(zip(val.runs, members, strict=True)):
+        without = None
+        if others := [other for number, other in enumerate(members) if number != position]:
+            fewer = fit_rule(others, labels, rule.method, rule.prior) if fitted else rule
+            without = macro_f1(labels, fewer.predict(others))
+        rows.append(
+            {
+                "run": run.name,
+                "weight": float(rule.weights[position]) if rule.weights is not None else 1 / len(members),
+                "alone": macro_f1(labels, member.argmax(1)),
+                "without": without,
+                "adds": None if without is None else together - without,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from corolla.evaluation.combine import TINY
+from corolla.ensemble.rules import TINY
 from corolla.evaluation.metrics import macro_f1
 
 STEPS = (0.3, 0.1, 0.03)

@@ -1,20 +1,32 @@
-"""A trained network made ready for inference."""
+"""A trained network on every image of a dataset: the one loop of `corolla predict` and of validation in training."""
 
+from collections.abc import Callable
+from contextlib import closing
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
+from tqdm.auto import tqdm
 
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.loader import load_batches
+from corolla.data.sampler import EvalBatchSampler
 from corolla.device import Precision, autocast, choose_precision
-from corolla.models.fold import fold_batch_norms
+from corolla.models.fold_batchnorm import fold_batch_norms
 from corolla.models.normalise import Normalise
-from corolla.training.checkpoint import Description
+from corolla.runs.checkpoint import ModelMeta
+
+BATCH_SIZE = 64
+"""Views of the training's size that go through the network at once, unless something else is asked for."""
 
 
-class Classifier:
+class InferenceModel:
     """uint8 pixels to logits: batch norms folded, channels last, weights in the precision that is native."""
 
-    def __init__(self, model: nn.Module, description: Description, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, meta: ModelMeta, device: torch.device) -> None:
         """`model`, in eval mode, is changed in place."""
-        train = description.config.train
+        train = meta.config.train
         self.precision: Precision = choose_precision(train.precision if train.precision != "fp16" else "auto", device)
         # bf16 has the range of fp32, so weights are cast once; in fp16 autocast decides what stays in fp32.
         self._dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
@@ -22,17 +34,51 @@ class Classifier:
         memory_format = torch.channels_last if train.channels_last else torch.contiguous_format
         fold_batch_norms(model)
         self.model = model.to(device=device, dtype=self._dtype, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - missing overload
-        self._normalise = Normalise(description.preprocessing, channels_last=train.channels_last).to(device)
+        self._normalise = Normalise(meta.preprocessing, channels_last=train.channels_last).to(device)
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 N x H x W x 3, on the device -> what the network takes: N x 3 x H x W, normalised."""
+        """Return what the network takes, N x 3 x H x W, normalised, of uint8 N x H x W x 3 on the device."""
         return self._normalise(images).to(self._dtype)
 
     def autocast(self) -> torch.autocast:
-        """What the network is to be called under."""
+        """Return the context that the network is to be called in."""
         return autocast(self._device, self.precision if self.precision == "fp16" else "fp32")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 N x H x W x 3, on the device -> logits N x classes, float32."""
+        """Return the logits N x classes, float32, of uint8 N x H x W x 3 on the device."""
         with self.autocast():
             return self.model(self.inputs(images)).float()
+
+
+@torch.inference_mode()
+def predict_probabilities(
+    model: Callable[[torch.Tensor], torch.Tensor],
+    dataset: TFRecordDataset,
+    *,
+    batch_size: int,
+    device: torch.device,
+    workers: int,
+    title: str,
+    stopped: Callable[[], bool] = lambda: False,
+) -> NDArray[np.float32] | None:
+    """Return N x classes, every image exactly once; None if `stopped` said so before the end.
+
+    Each image is decoded once, whatever the number of its views.
+
+    Args:
+        model: images of a batch, as the dataset's transform makes them, to probabilities N x classes.
+        batch_size: images of a batch.
+        title: of the progress bar.
+    """
+    probabilities = np.empty((len(dataset), len(dataset.class_names)), np.float32)
+    sampler = EvalBatchSampler(len(dataset), batch_size)
+    with (
+        closing(load_batches(dataset, sampler, workers=workers, device=device)) as batches,
+        tqdm(total=len(dataset), unit="img", desc=title, disable=None, leave=False) as bar,
+    ):
+        for batch in batches:
+            if stopped():
+                return None
+            probabilities[batch.indices.numpy()] = model(batch.images).cpu().numpy()
+            bar.update(len(batch.images))
+    return probabilities

@@ -2,23 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corolla.data.index import Split
+from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
-from corolla.files import replacing
-
-SplitName = Literal["train", "val", "test"]
-CheckpointName = Literal["best", "last"]
-TTA = str
-"""A name of views, as evaluation/tta.py reads it: ten-crop+multi-scale."""
+from corolla.files import replacing, sha256
+from corolla.runs.folder import CheckpointName, Run
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Of one checkpoint on one split; rows are told apart by id, never by their order."""
+    """Probabilities that one checkpoint gives one split; rows are told apart by id, never by their order."""
 
     ids: NDArray[np.str_]
     probabilities: NDArray[np.float32]
@@ -65,3 +62,34 @@ class Predictions:
                 )
         except Exception as error:  # numpy and zipfile raise half a dozen types for a file that is cut or foreign
             raise UserError(f"{path}: not a readable file of predictions ({error})") from None
+
+
+class StalePredictions(UserError):
+    """Predictions are missing, damaged, or not those of the checkpoint and the data as they are now."""
+
+
+def current_predictions(
+    run: Run, split: str, tta: TTA, checkpoint: CheckpointName, *, data: Split | None = None
+) -> Predictions:
+    """Return the predictions of a checkpoint as it is now, and of `data` where they are given.
+
+    Ids do not tell whether the data are the same: where records have none they are places, which other data have too,
+    and labels may be corrected. A run whose checkpoint was taken away keeps its predictions.
+
+    Raises:
+        StalePredictions: there are none; the message has the command that makes them.
+    """
+    path, source = run.predictions(split, tta, checkpoint), run.checkpoint(checkpoint)
+    command = f"corolla predict {run.folder} --split {split} --tta {parse_tta(tta).name}"
+    command += " --checkpoint last" if checkpoint == "last" else ""
+    if not path.exists():
+        raise StalePredictions(f"{path}: not predicted yet; run: {command}")
+    try:
+        found = Predictions.load(path)
+    except UserError as error:
+        raise StalePredictions(f"{error}; run: {command}") from None
+    if source.exists() and sha256(source) != found.checkpoint:
+        raise StalePredictions(f"{path}: is older than {source}; run: {command}")
+    if data is not None and not (found.fingerprint == data.fingerprint and np.array_equal(found.ids, data.id)):
+        raise StalePredictions(f"{path}: is of other data; run: {command}")
+    return found

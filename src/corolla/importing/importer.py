@@ -6,31 +6,28 @@ import math
 import struct
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple
 
 from PIL import Image
-from tqdm import tqdm
 
 from corolla.data.index import read_class_names
-from corolla.data.photo_folders import (
+from corolla.data.tfrecord import encode_example, write_tfrecord
+from corolla.errors import UserError
+from corolla.importing.folders import (
     Photo,
     check_photos,
     class_names,
     find_photos,
     listed_photos,
 )
-from corolla.data.photo_pixels import Crop, Pixels, to_jpeg
-from corolla.data.photo_splits import photo_ids, split_photos
-from corolla.data.photo_tables import tables_of, write_tables
-from corolla.data.tfrecord import encode_example, write_tfrecord
-from corolla.device import num_cores
-from corolla.errors import UserError
+from corolla.importing.pixels import Crop, Pixels, to_jpeg
+from corolla.importing.splits import photo_ids, split_photos
+from corolla.importing.tables import tables_of, write_tables
+from corolla.parallel import map_in_threads
 
-T = TypeVar("T")
 FORMAT = 1  # one more whenever the same photos give other bytes: an older import is then not taken for a new one
 FILE_RECORDS = 800  # at most
 MEND = "; mend or remove them, or leave them out with --skip-broken"
@@ -88,7 +85,13 @@ def import_photos(
         raise UserError(_broken(folder, strange) + MEND)
     recipe = {"format": FORMAT, "val": val, "test": test, "seed": seed}
     if any(out.glob("tfrecords-jpeg-*")):
-        digests = _in_threads(lambda photo: _digest((folder / photo.path).read_bytes()), photos, "compare", progress)
+        digests = map_in_threads(
+            lambda photo: _digest((folder / photo.path).read_bytes()),
+            photos,
+            title="compare",
+            progress=progress,
+            batch=BATCH,
+        )
         recipe["photos"] = _fingerprint(photos, digests)
         if reused := _reused(out, recipe, Pixels(size, crop, quality)):
             return reused
@@ -155,19 +158,6 @@ def _fingerprint(photos: list[Photo], digests: Iterable[str]) -> str:
     ).hexdigest()
 
 
-def _in_threads(work: Callable[[Photo], T], photos: list[Photo], title: str, progress: bool) -> Iterator[T]:
-    """`work` on all cores (Pillow, simplejpeg and hashlib let go of the GIL), in order."""
-    hidden = None if progress else True  # None: hidden where stderr is no terminal
-    with (
-        ThreadPoolExecutor(num_cores()) as pool,
-        tqdm(total=len(photos), desc=title, unit=" photos", leave=False, disable=hidden) as bar,
-    ):
-        for start in range(0, len(photos), BATCH):
-            for result in pool.map(work, photos[start : start + BATCH]):
-                yield result
-                bar.update()
-
-
 def _convert(folder: Path, photos: list[Photo], pixels: Pixels, spool: IO[bytes], progress: bool) -> dict[str, _Jpeg]:
     """Where every photo's JPEG stands, by path. They wait in the spool until the broken ones are known: only then can
     the splits be drawn.
@@ -185,7 +175,8 @@ def _convert(folder: Path, photos: list[Photo], pixels: Pixels, spool: IO[bytes]
             return digest, b"", " ".join(str(error).split())
 
     jpegs: dict[str, _Jpeg] = {}
-    for photo, (digest, jpeg, fault) in zip(photos, _in_threads(convert, photos, "import", progress), strict=True):
+    converted = map_in_threads(convert, photos, title="import", unit=" photos", progress=progress, batch=BATCH)
+    for photo, (digest, jpeg, fault) in zip(photos, converted, strict=True):
         jpegs[photo.path] = _Jpeg(digest, spool.tell(), len(jpeg), fault)
         spool.write(jpeg)
     return jpegs

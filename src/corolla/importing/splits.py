@@ -4,9 +4,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from corolla.data.index import SPLITS
-from corolla.data.photo_folders import Photo
+from corolla.data.competition import SPLITS
 from corolla.errors import UserError
+from corolla.importing.folders import Photo
 
 
 def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -5,9 +5,9 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from corolla.data.photo_folders import Photo, natural_key
 from corolla.errors import UserError
 from corolla.files import write_atomically
+from corolla.importing.folders import Photo, natural_key
 
 
 def tables_of(splits: Mapping[str, list[Photo]], names: tuple[str, ...], ids: Mapping[str, str]) -> dict[str, str]:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corolla.data.competition import SLUG
+from corolla.data.transforms.tta import TTA
+from corolla.ensemble.rules import PlainMethod
 from corolla.errors import UserError
-from corolla.evaluation.combine import PlainMethod
-from corolla.evaluation.predictions import TTA, CheckpointName
 from corolla.files import sha256, write_atomically
 from corolla.kaggle.wheels import build_wheel, inference_distributions, repack
-from corolla.training.checkpoint import describe_checkpoint, load_checkpoint
-from corolla.training.run import Run, open_run
+from corolla.runs.checkpoint import load_checkpoint, read_meta
+from corolla.runs.folder import CheckpointName, Run, open_run
 
 MANIFEST = "corolla-bundle.json"
 FORMAT = 1
@@ -78,7 +79,7 @@ def pack(
     tta: TTA,
     method: PlainMethod,
     name: str,
-    competition: str = "tpu-getting-started",
+    competition: str = SLUG,
     wheels: Sequence[Path] = (),
 ) -> Bundle:
     """Write `folder`/dataset: the runs' checkpoints with what explains them, wheels, and the manifest.
@@ -208,7 +209,7 @@ def _describe(run: Run, checkpoint: CheckpointName) -> tuple[dict[str, Any], tup
     content = load_checkpoint(_checkpoint(run, checkpoint))
     rows = content["progress"]["rows"]
     facts = {"epochs": len(rows), "val_macro_f1": rows[-1].get("macro_f1") if rows else None}
-    return facts, describe_checkpoint(content).class_names
+    return facts, read_meta(content).class_names
 
 
 def _add_run(run: Run, prefix: str, dataset: Path, checkpoint: CheckpointName) -> dict[str, str]:

@@ -20,8 +20,8 @@ from requests.adapters import HTTPAdapter
 
 from corolla.errors import UserError
 from corolla.kaggle.credentials import how_to_get_credentials
-from corolla.kaggle.faults import explain, is_transient, status_of
-from corolla.kaggle.patience import OutOfPatience, Pace, next_wait_s
+from corolla.kaggle.errors import explain, is_transient, status_of
+from corolla.kaggle.retry import OutOfPatience, Pace, next_wait_s
 
 TIMEOUT_S = 30.0  # without an answer or a byte
 PATIENCE_S = 120.0  # of failing, until it is given up

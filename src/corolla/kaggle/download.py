@@ -2,23 +2,25 @@
 
 import contextlib
 import errno
-import fcntl
+import logging
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from corolla.data.competition import SAMPLE_SUBMISSION, SLUG
+from corolla.data.mounts import attached, mount_problem, mounted_data
 from corolla.errors import UserError
+from corolla.files import locked
 from corolla.kaggle.client import PATIENCE_S, TIMEOUT_S, Kaggle, connect
 from corolla.kaggle.fetch import STAGING, Fetching, bytes_in, staging_of
-from corolla.kaggle.mounts import attached, mount_problem, mounted_data
-from corolla.kaggle.origin import Origin, read_origin
-from corolla.kaggle.patience import pages
-from corolla.kaggle.verify import SAMPLE_SUBMISSION, ids_agree, missing
+from corolla.kaggle.manifest import Origin, read_origin
+from corolla.kaggle.retry import pages
+from corolla.kaggle.verify import ids_agree, missing
 
-COMPETITION = "tpu-getting-started"
+log = logging.getLogger(__name__)
+
 SPARE_BYTES = 64 << 20  # left free on the disk
 PAGE_SIZE = 200  # the most that Kaggle lists at a time
 
@@ -37,7 +39,7 @@ class Download:
 
 
 def download(
-    competition: str = COMPETITION,
+    competition: str = SLUG,
     *,
     size: int = 224,
     to: Path = Path("data"),
@@ -65,7 +67,7 @@ def download(
     if problem := mount_problem(competition):
         if attached(competition):
             raise UserError(problem)
-        print(problem, file=sys.stderr)  # downloading works too, where the session has internet and credentials
+        log.warning(problem)  # downloading works too, where the session has internet and credentials
     to.mkdir(parents=True, exist_ok=True)
     with _alone(to):
         origin = read_origin(to) or Origin(competition)
@@ -82,14 +84,12 @@ def download(
         origin.save(to)
         if lacking:
             size_mb = sum(lacking.values()) / 1e6
-            print(f"{competition}: fetching {len(lacking)} files, {size_mb:.0f} MB, into {to}", file=sys.stderr)
+            log.info("%s: fetching %d files, %.0f MB, into %s", competition, len(lacking), size_mb, to)
         Fetching(kaggle, competition, to, lacking).run(progress=progress)
         if not ids_agree(to, wanted):  # the one file without a checksum
             Fetching(kaggle, competition, to, {SAMPLE_SUBMISSION: wanted[SAMPLE_SUBMISSION]}).run(progress=progress)
             if not ids_agree(to, wanted):
-                print(
-                    f"{to / SAMPLE_SUBMISSION}: its ids are not those of test; corolla check says more", file=sys.stderr
-                )
+                log.warning("%s: its ids are not those of test; corolla check says more", to / SAMPLE_SUBMISSION)
             lacking[SAMPLE_SUBMISSION] = wanted[SAMPLE_SUBMISSION]
     return Download(folder=to, num_files=len(wanted), num_fetched=len(lacking), num_bytes=sum(wanted.values()))
 
@@ -140,18 +140,16 @@ def _alone(folder: Path) -> Iterator[None]:
     staging = folder / STAGING
     try:
         staging.mkdir(exist_ok=True)
-        lock = (staging / "lock").open("w")
+        (staging / "lock").touch()
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
         yield  # nobody writes here, so verifying is all that can be done
         return
-    with lock as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another download into {folder} is under way; waiting for it to end")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(
+        staging / "lock",
+        waiting=lambda: log.info("another download into %s is under way; waiting for it to end", folder),
+    ):
         yield
 
 

@@ -1,22 +1,18 @@
 """Runs that were predicted to a checked submission CSV: what `corolla ensemble` and the notebooks call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corolla.data.index import load_index
+from corolla.data.competition import SAMPLE_SUBMISSION
+from corolla.data.transforms.tta import TTA, Views, parse_tta
+from corolla.ensemble.ensemble import Ensemble, ensemble
+from corolla.ensemble.rules import EnsembleRule, Method
+from corolla.ensemble.validation import ValidationEstimate
 from corolla.errors import UserError
-from corolla.evaluation.adjust import class_prior
-from corolla.evaluation.combine import FITTED, Method, Rule
-from corolla.evaluation.ensemble import combine_members
-from corolla.evaluation.fit import NO_ADJUSTED_VOTE, fit_rule
-from corolla.evaluation.members import all_predicted, read_members
-from corolla.evaluation.on_val import OnVal, rule_on_val
-from corolla.evaluation.predictions import TTA, CheckpointName
-from corolla.evaluation.tta import Views, parse_tta
 from corolla.kaggle.submission import describe_runs, write_submission
-from corolla.training.run import data_of
+from corolla.runs.folder import CheckpointName, data_of
 
 
 @dataclass(frozen=True)
@@ -27,12 +23,21 @@ class Submission:
     num_images: int
     sample: Path
     """The sample_submission.csv whose ids it has."""
-    val_macro_f1: float | None
-    """Of the same ensemble on val, cross-fitted where it was fitted there; None where not every run was predicted."""
-    val_accuracy: float | None
-    rule: Rule = field(default_factory=lambda: Rule("vote"), repr=False, compare=False)
-    on_val: OnVal | None = None
-    """None where not every run was predicted there."""
+    ensemble: Ensemble
+
+    @property
+    def on_val(self) -> ValidationEstimate | None:
+        """The same ensemble on val; None where not every run was predicted there."""
+        return self.ensemble.on_val
+
+    @property
+    def val_macro_f1(self) -> float | None:
+        """Macro F1 on val, cross-fitted where the ensemble was fitted there."""
+        return self.on_val.macro_f1 if self.on_val is not None else None
+
+    @property
+    def val_accuracy(self) -> float | None:
+        return self.on_val.accuracy if self.on_val is not None else None
 
 
 def submission_from_runs(
@@ -44,14 +49,13 @@ def submission_from_runs(
     tta: TTA = "none",
     checkpoint: CheckpointName = "best",
     data: Path | None = None,
-    index: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Submission:
     """Join the runs' predictions of test into `out`, with a JSON beside it that says what made it.
 
     Args:
-        adjust: divide the probabilities by a power of the class frequencies in train, the power fitted on val.
         data: the data folder, for its sample_submission.csv; default: the one the first run was trained with.
-        index: with `adjust`: folder for the index; default: the user's cache.
+        method, adjust, tta, checkpoint, cache_dir: as in `corolla.ensemble`.
 
     Raises:
         UserError: no runs, `out` is no .csv, predictions are missing or out of date, or the ids are not the sample's.
@@ -60,26 +64,15 @@ def submission_from_runs(
         raise UserError("name at least one run's folder")
     if out.suffix != ".csv" or out.is_dir():
         raise UserError(f"--out {out}: the name of a .csv file is expected; its JSON goes beside it")
-    if adjust and method == "vote":
-        raise UserError(NO_ADJUSTED_VOTE)
-    views = parse_tta(tta)
-    which: dict[str, Any] = {"tta": views.name, "checkpoint": checkpoint}
-    test = read_members(folders, "test", **which)
-    fitted = adjust or method in FITTED
-    val = read_members(folders, "val", **which) if fitted or all_predicted(folders, "val", **which) else None
-    source = data or data_of(test.runs[0])
-    rule = Rule(method)
-    if fitted and val is not None and val.labels is not None:
-        prior = class_prior(load_index(source, test.runs[0].config.size, index)) if adjust else None
-        rule = fit_rule(val.probabilities, val.labels, method, prior)
-    on_val = rule_on_val(val, rule) if val is not None and val.labels is not None else None
-    combined = combine_members(test, rule)
-    sample = source / "sample_submission.csv"
-    how = _provenance(rule, on_val, views)
-    how = describe_runs(combined.runs, combined.members, **how, checkpoint=checkpoint, data=_seen_from_here(source))
-    write_submission(out, combined, sample, combined.num_classes, how)
-    f1, accuracy = (on_val.macro_f1, on_val.accuracy) if on_val is not None else (None, None)
-    return Submission(out, len(combined.ids), sample, f1, accuracy, rule, on_val)
+    joined = ensemble(
+        folders, method=method, adjust=adjust, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir
+    )
+    source = data or data_of(joined.runs[0])
+    sample = source / SAMPLE_SUBMISSION
+    how = _provenance(joined.rule, joined.on_val, parse_tta(tta))
+    how = describe_runs(joined.runs, joined.predictions, **how, checkpoint=checkpoint, data=_seen_from_here(source))
+    write_submission(out, joined, sample, joined.num_classes, how)
+    return Submission(out, len(joined.ids), sample, joined)
 
 
 def _seen_from_here(folder: Path) -> str:
@@ -88,7 +81,7 @@ def _seen_from_here(folder: Path) -> str:
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
-def _provenance(rule: Rule, on_val: OnVal | None, views: Views) -> dict[str, Any]:
+def _provenance(rule: EnsembleRule, on_val: ValidationEstimate | None, views: Views) -> dict[str, Any]:
     """For the JSON beside the CSV."""
     return {
         "method": rule.method,

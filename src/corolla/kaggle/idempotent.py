@@ -7,7 +7,7 @@ from typing import Any
 from corolla.errors import Failure, UserError
 from corolla.kaggle.client import Kaggle, Unclear
 from corolla.kaggle.ledger import Entry, Ledger, now, text
-from corolla.kaggle.patience import poll
+from corolla.kaggle.retry import poll
 from corolla.kaggle.submissions import find_tagged, updated
 
 LOOK_S = 30.0  # how long a submission whose answer was lost is looked for

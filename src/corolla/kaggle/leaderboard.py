@@ -7,7 +7,7 @@ import numpy as np
 
 from corolla.errors import Failure
 from corolla.kaggle.client import Kaggle, connect
-from corolla.kaggle.patience import pages
+from corolla.kaggle.retry import pages
 from corolla.kaggle.submissions import list_submissions, request
 
 PAGE_SIZE = 200

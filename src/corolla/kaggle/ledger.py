@@ -2,10 +2,9 @@
 
 import csv
 import dataclasses
-import fcntl
 import io
+import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from corolla.errors import UserError
-from corolla.files import write_atomically
+from corolla.files import locked, write_atomically
+
+log = logging.getLogger(__name__)
 
 LEDGER = Path("submissions/ledger.csv")
 Status = Literal["sending", "pending", "complete", "error", "not sent"]
@@ -118,13 +119,8 @@ class Ledger:
 
     @contextmanager
     def _locked(self, name: str, *, waiting: str = "") -> Iterator[None]:
-        """A lock that dies with the process."""
+        """Hold a lock that dies with the process; another one waits for it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f".{self.path.name}.{name}").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if waiting:
-                    print(waiting, file=sys.stderr)
-                fcntl.flock(file, fcntl.LOCK_EX)
+        lock = self.path.with_name(f".{self.path.name}.{name}")
+        with locked(lock, waiting=lambda: log.warning(waiting) if waiting else None):
             yield

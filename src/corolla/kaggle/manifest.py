@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from corolla.data.mounts import competition_of_mount
 from corolla.errors import UserError
 from corolla.files import write_atomically
-from corolla.kaggle.mounts import competition_of_mount
 
 NAME = "competition.json"
 

@@ -4,19 +4,23 @@ Kaggle runs it without internet: it installs corolla from the bundle's wheels, p
 """
 
 import json
+import logging
 import os
 import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from corolla.data.competition import SAMPLE_SUBMISSION
+from corolla.data.mounts import mount_problem, mounted_data
+from corolla.ensemble.ensemble import ensemble
 from corolla.errors import UserError
-from corolla.evaluation.ensemble import ensemble
 from corolla.evaluation.predict import predict
 from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, find_bundle, read_bundle, restore_runs
-from corolla.kaggle.mounts import mount_problem, mounted_data
 from corolla.kaggle.submission import describe_runs, write_submission
+
+log = logging.getLogger(__name__)
 
 CODE_FILE = "inference.ipynb"
 ACCELERATOR = "NvidiaTeslaT4"  # Kaggle's name for its two T4s; the P100 is retired
@@ -57,7 +61,9 @@ importlib.invalidate_caches()"""
 
 PREDICT = """\
 from corolla.kaggle.notebook import predict_submission
+from corolla.logs import to_screen
 
+to_screen()
 predict_submission(input_root=INPUT, competition=COMPETITION, out=OUT, bundle_sha256=BUNDLE_SHA256)"""
 
 SHOW = """\
@@ -207,10 +213,12 @@ def _predict_bundle(bundle: Bundle, data: Path, out: Path, work: Path, settings:
     runs = restore_runs(bundle.folder, work / "runs")
     how: dict[str, Any] = {"tta": bundle.tta, "checkpoint": bundle.checkpoint}
     for number, run in enumerate(runs, 1):
-        result = predict(run, split="test", data=data, index=work / "index", **how, **settings)
-        print(f"{number}/{len(runs)} {run.name}: predicted {len(result.predictions.ids)} photos")
+        result = predict(run, split="test", data=data, cache_dir=work / "index", **how, **settings)
+        log.info("%d/%d %s: predicted %d photos", number, len(runs), run.name, len(result.predictions.ids))
     joined = ensemble(runs, split="test", method=bundle.method, **how)
-    provenance = describe_runs(joined.runs, joined.members, method=bundle.method, **how, bundle_sha256=bundle.sha256)
-    write_submission(out, joined, data / "sample_submission.csv", joined.num_classes, provenance)
-    print(f"wrote {out}: {len(joined.ids)} rows, ids as in {data / 'sample_submission.csv'}")
+    provenance = describe_runs(
+        joined.runs, joined.predictions, method=bundle.method, **how, bundle_sha256=bundle.sha256
+    )
+    write_submission(out, joined, data / SAMPLE_SUBMISSION, joined.num_classes, provenance)
+    log.info("wrote %s: %d rows, ids as in %s", out, len(joined.ids), data / SAMPLE_SUBMISSION)
     return out

@@ -9,7 +9,7 @@ import requests
 from corolla.errors import Failure, UserError
 from corolla.files import write_atomically
 from corolla.kaggle.client import Kaggle
-from corolla.kaggle.faults import SITE, status_of
+from corolla.kaggle.errors import SITE, status_of
 from corolla.kaggle.submissions import silent
 
 NUM_LINES = 20

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
-from corolla.kaggle.faults import retry_after_s
+from corolla.kaggle.errors import retry_after_s
 
 T = TypeVar("T")
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from corolla.config import to_dict
+from corolla.config import read_settings
+from corolla.ensemble.ensemble import Ensemble
 from corolla.errors import UserError
-from corolla.evaluation.ensemble import Ensemble
 from corolla.evaluation.metrics import class_f1, macro_f1
 from corolla.evaluation.predictions import Predictions
 from corolla.files import write_atomically
-from corolla.training.run import Run, git_commit
+from corolla.runs.folder import Run, git_commit
 
 NUM_SHOWN = 3
 
@@ -104,7 +104,7 @@ def describe_runs(runs: Sequence[Run], members: Sequence[Predictions], **how: An
     """What made a submission: runs with their checkpoints, config hashes, commits, epochs and seconds; and `how`."""
     described = []
     for run, member in zip(runs, members, strict=True):
-        config = to_dict(run.config, with_operational=False)
+        config = read_settings(run.folder / "config.json")  # as it was written: the hash is the same in every version
         described.append(
             {
                 "run": run.name,

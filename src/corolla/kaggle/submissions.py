@@ -12,9 +12,9 @@ import requests
 
 from corolla.errors import Failure, UserError
 from corolla.kaggle.client import Kaggle, connect
-from corolla.kaggle.faults import SITE, status_of
+from corolla.kaggle.errors import SITE, status_of
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger
-from corolla.kaggle.patience import pages, poll
+from corolla.kaggle.retry import pages, poll
 
 PAGE_SIZE = 100
 T = TypeVar("T")

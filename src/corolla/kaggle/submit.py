@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.index import read_class_names
 from corolla.errors import Failure, UserError
 from corolla.files import sha256 as sha256_of
 from corolla.kaggle.client import Kaggle, connect
+from corolla.kaggle.idempotent import begin, description, look, send
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
-from corolla.kaggle.once import begin, description, look, send
-from corolla.kaggle.origin import read_origin
+from corolla.kaggle.manifest import read_origin
 from corolla.kaggle.submission import check_submission, read_labels
 from corolla.kaggle.submissions import (
     await_score,
@@ -82,11 +83,11 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
     sha256 = sha256_of(csv)
     made = _provenance(csv, sha256)
     folder = data or Path(made.get("data", "data"))
-    if not (folder / "sample_submission.csv").exists():
+    if not (folder / SAMPLE_SUBMISSION).exists():
         raise UserError(
             f"{csv}: {folder} has no sample_submission.csv to check it by; name its data folder with --data"
         )
-    sample = read_labels(folder / "sample_submission.csv")
+    sample = read_labels(folder / SAMPLE_SUBMISSION)
     check_submission(table, sample, len(read_class_names(folder / "classes.txt")), source=str(csv))
     entry = Entry(
         time=now(),

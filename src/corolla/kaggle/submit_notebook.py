@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corolla.data.transforms.tta import TTA
+from corolla.ensemble.ensemble import ensemble
+from corolla.ensemble.members import all_predicted
+from corolla.ensemble.rules import PlainMethod
 from corolla.errors import Failure
-from corolla.evaluation.combine import PlainMethod
-from corolla.evaluation.ensemble import ensemble_on_val
 from corolla.evaluation.metrics import macro_f1
-from corolla.evaluation.predictions import TTA, CheckpointName
 from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, pack
 from corolla.kaggle.client import Kaggle, connect
-from corolla.kaggle.faults import SITE
+from corolla.kaggle.errors import SITE
+from corolla.kaggle.idempotent import begin, description, look, send
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.notebook import write_notebook
-from corolla.kaggle.once import begin, description, look, send
-from corolla.kaggle.patience import poll
 from corolla.kaggle.remote_notebook import log_tail, push, run_state
+from corolla.kaggle.retry import poll
 from corolla.kaggle.submissions import await_score, get_competition, refuse_beyond_limit
 from corolla.kaggle.submit import Submitted, competition_of
 from corolla.kaggle.upload_dataset import upload_dataset
-from corolla.training.run import data_of, open_run
+from corolla.runs.folder import CheckpointName, data_of, open_run
 
 WAIT_S = 180 * 60.0
 SLUG_LENGTH = 50  # the most that Kaggle takes
@@ -115,8 +116,10 @@ def submit_notebook(
 
 def _row(bundle: Bundle, runs: Sequence[Path], message: str) -> Entry:
     """A new row for the ledger; its val macro F1 is of the same ensemble, where val was predicted in the same way."""
-    joined = ensemble_on_val(runs, tta=bundle.tta, method=bundle.method, checkpoint=bundle.checkpoint)
-    score = macro_f1(joined.labels, joined.predicted) if joined is not None and joined.labels is not None else None
+    score = None
+    if all_predicted(runs, "val", tta=bundle.tta, checkpoint=bundle.checkpoint):
+        joined = ensemble(runs, split="val", tta=bundle.tta, method=bundle.method, checkpoint=bundle.checkpoint)
+        score = macro_f1(joined.labels, joined.predicted) if joined.labels is not None else None
     return Entry(
         time=now(),
         competition=bundle.competition,

@@ -10,8 +10,8 @@ import requests
 from corolla.errors import Failure
 from corolla.files import write_atomically
 from corolla.kaggle.client import Kaggle
-from corolla.kaggle.faults import status_of
-from corolla.kaggle.patience import poll
+from corolla.kaggle.errors import status_of
+from corolla.kaggle.retry import poll
 from corolla.kaggle.submissions import silent
 
 WAIT_S = 30 * 60.0

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import corolla
+
 from corolla.errors import UserError
 from corolla.files import replacing
 
@@ -60,7 +60,7 @@ def build_wheel(folder: Path) -> Path:
     """
     distribution = _installed("corolla")
     metadata = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    package = Path(corolla.__file__).parent
+    package = Path(__file__).parents[1]
     members: dict[str, Content] = {
         f"corolla/{path.relative_to(package).as_posix()}": path
         for path in package.rglob("*")

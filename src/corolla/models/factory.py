@@ -3,6 +3,7 @@
 import copy
 import difflib
 import re
+from collections.abc import Callable
 
 import timm
 import torch
@@ -13,47 +14,46 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from corolla.config import ModelConfig
+from corolla.config.networks import TIMM_PREFIX, is_plain
 from corolla.errors import UserError
 from corolla.models.layers import shrink_stem
-from corolla.models.resnet import BOTTLENECK_DEPTHS, STAGES, ResNet
+from corolla.models.resnet import STAGES, ResNet
 
-TIMM_PREFIX = "timm:"
 OWN_MODELS = ("plain18", "plain34", *(f"resnet{depth}" for depth in STAGES))
 
 
-def build_model(config: ModelConfig, num_classes: int, input_size: int) -> nn.Module:
-    """The architecture that `config` names, with random weights drawn from torch's global generator.
+def build_model(
+    config: ModelConfig, num_classes: int, input_size: int, *, ignored: list[str] | None = None
+) -> nn.Module:
+    """Return the architecture that `config` names, with random weights drawn from torch's global generator.
 
     The model takes normalised images (N, 3, input_size, input_size) and gives logits (N, num_classes). Convolutional
     nets take other sizes too; a timm model of fixed size (most ViTs) is built for `input_size`.
 
+    Args:
+        ignored: the keys of settings that this network cannot use, which only building it tells, are added to it.
+
     Raises:
-        UserError: The name is unknown (the nearest valid ones are given), or a setting has no effect on that model.
+        UserError: The name is unknown (the nearest valid ones are given).
     """
+    unused: list[str] = []
     if config.name.startswith(TIMM_PREFIX):
-        model = _timm_model(config, num_classes, input_size)
+        model = _timm_model(config, num_classes, input_size, unused)
     elif config.name in OWN_MODELS:
         model = _own_model(config, num_classes)
     else:
         raise UserError(_unknown(config.name))
-    if config.weights != "none" and config.zero_gamma is not None:
-        raise UserError("--model.zero-gamma is for random weights: leave it out, or leave out --model.weights")
     if config.freeze_norms and not any(isinstance(module, BatchNorm) for module in model.modules()):
-        _refuse(config, "freeze_norms")
+        unused.append("model.freeze_norms")
+    if ignored is not None:
+        ignored += unused
     return model
 
 
 def _own_model(config: ModelConfig, num_classes: int) -> ResNet:
-    depth = int(re.sub(r"\D", "", config.name))
-    plain = config.name.startswith("plain")
-    if depth not in BOTTLENECK_DEPTHS:
-        _refuse(config, "stride_in_1x1")
-    if plain:
-        _refuse(config, "shortcut", "avg_shortcut", "zero_gamma", "drop_path")
-    if config.shortcut == "A" and config.avg_shortcut:
-        raise UserError("--model.avg-shortcut has no effect with --model.shortcut A, which has no 1x1: leave it out")
+    plain = is_plain(config.name)
     return ResNet(
-        depth,
+        int(re.sub(r"\D", "", config.name)),
         num_classes,
         shortcut=None if plain else config.shortcut,
         init=config.init,
@@ -62,30 +62,43 @@ def _own_model(config: ModelConfig, num_classes: int) -> ResNet:
         avg_shortcut=config.avg_shortcut,
         activation=config.activation or "relu",
         width=config.width,
-        zero_gamma=bool(config.zero_gamma),
+        zero_gamma=bool(config.zero_gamma) and not plain,
         dropout=config.dropout,
-        drop_path=config.drop_path,
+        drop_path=0.0 if plain else config.drop_path,
     )
 
 
-def _timm_model(config: ModelConfig, num_classes: int, input_size: int) -> nn.Module:
-    _refuse(config, "shortcut", "init", "stride_in_1x1", "avg_shortcut", "width")
-    model = create_timm_model(
-        config.name.removeprefix(TIMM_PREFIX),
-        input_size,
-        num_classes=num_classes,
-        drop_rate=config.dropout or None,  # None: timm's default, and no error from models without the option
-        drop_path_rate=config.drop_path or None,
-        act_layer=config.activation,
-        zero_init_last=config.zero_gamma,
-    )
-    if config.stem == "3x3":
-        raise UserError("--model.stem 3x3 is for the own ResNets: timm has it in timm:resnet50d and its like")
-    if not isinstance(model, TimmResNet):
-        _refuse(config, "stem")
-    elif config.stem != "7x7":
+def _timm_model(config: ModelConfig, num_classes: int, input_size: int, unused: list[str]) -> nn.Module:
+    """Build one of timm's, without those of the settings that its constructor does not take."""
+    options = {
+        "model.dropout": ("drop_rate", config.dropout or None),  # None: timm's default, and no error from models
+        "model.drop_path": ("drop_path_rate", config.drop_path or None),  # that do not take the option
+        "model.activation": ("act_layer", config.activation),
+        "model.zero_gamma": ("zero_init_last", config.zero_gamma),
+    }
+    architecture = config.name.removeprefix(TIMM_PREFIX)
+    while True:
+        asked = dict(options.values())
+        try:
+            model = create_timm_model(architecture, input_size, num_classes=num_classes, **asked)
+            break
+        except UnusedOption as error:
+            key = next(key for key, (name, _) in options.items() if name == error.option)
+            del options[key]
+            unused.append(key)
+    if isinstance(model, TimmResNet) and config.stem in ("small", "small-pool"):
         shrink_stem(model, pool=config.stem == "small-pool")
+    elif config.stem in ("small", "small-pool"):
+        unused.append("model.stem")
     return model
+
+
+class UnusedOption(UserError):
+    """One of timm's architectures does not take an option."""
+
+    def __init__(self, architecture: str, option: str) -> None:
+        super().__init__(f"{TIMM_PREFIX}{architecture} has no option {option}")
+        self.option = option
 
 
 def create_timm_model(architecture: str, input_size: int, **options: object) -> nn.Module:
@@ -104,9 +117,9 @@ def create_timm_model(architecture: str, input_size: int, **options: object) -> 
     except TypeError as error:
         # timm hands options to the model's constructor unchecked.
         if unexpected := re.search(r"unexpected keyword argument(?:\(s\):)? \[?'(\w+)'", str(error)):
-            raise UserError(f"{TIMM_PREFIX}{architecture} has no option {unexpected[1]}") from error
+            raise UnusedOption(architecture, unexpected[1]) from error
         if options.get("act_layer") is not None and "'str' object is not callable" in str(error):
-            raise UserError(f"{TIMM_PREFIX}{architecture} has no other activation: leave --model.activation") from error
+            raise UnusedOption(architecture, "act_layer") from error
         raise
 
 
@@ -133,12 +146,26 @@ def multiply_adds(model: nn.Module, input_size: int) -> int:
     return counter.get_total_flops() // 2  # torch counts a multiply-add as two
 
 
-def _refuse(config: ModelConfig, *fields: str) -> None:
-    """A setting that would be ignored silently makes two unlike experiments out of one network."""
-    defaults = ModelConfig()
-    for field in fields:
-        if getattr(config, field) != getattr(defaults, field):
-            raise UserError(f"--model.{field.replace('_', '-')} has no effect on {config.name}: leave it out")
+@torch.no_grad()
+def forward_error(
+    model: nn.Module, size: int, device: torch.device, forward: Callable[..., object] | None = None
+) -> str:
+    """Return why `model` (or its `forward`) takes no images of `size` pixels a side; empty if it does.
+
+    One image of zeros in evaluation mode: no statistics change, nothing is drawn. A lack of memory is no answer and
+    goes on to the caller.
+    """
+    training = model.training
+    try:
+        model.eval()
+        (forward or model)(torch.zeros(1, 3, size, size, device=device))
+    except torch.OutOfMemoryError:
+        raise
+    except (AssertionError, RuntimeError, ValueError) as error:
+        return " ".join(str(error).split())[:120] or type(error).__name__
+    finally:
+        model.train(training)
+    return ""
 
 
 def _unknown(name: str) -> str:

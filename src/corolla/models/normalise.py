@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from corolla.models.weights import Preprocessing
+from corolla.models.pretrained import Preprocessing
 
 
 class Normalise(nn.Module):

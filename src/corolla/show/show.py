@@ -9,17 +9,17 @@ import torch
 from PIL import Image
 
 from corolla.config import Config
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import decode_jpeg
-from corolla.data.flowers import Flowers
 from corolla.data.index import Index, Split, load_index
-from corolla.data.sheet import MAX_CELL, MIN_CELL, contact_sheet
-from corolla.data.stats import data_statistics
-from corolla.data.transforms import TrainTransform, needs_statistics, stored_as
-from corolla.data.views import ViewsTransform
+from corolla.data.statistics import data_statistics
+from corolla.data.transforms.train import TrainTransform, needs_statistics
+from corolla.data.transforms.tta import TTA, parse_tta
+from corolla.data.transforms.views import ViewsTransform
 from corolla.errors import UserError
-from corolla.evaluation.predictions import TTA
-from corolla.evaluation.tta import parse_tta
 from corolla.files import replacing
+from corolla.models.pretrained import DEFAULT_CROP_FRACTION
+from corolla.plots.contact_sheet import MAX_CELL, MIN_CELL, contact_sheet
 
 NUM_PHOTOS = 8  # rows of an augmented sheet
 
@@ -32,7 +32,7 @@ def show(
     per_class: int = 1,
     seed: int = 0,
     out: Path | None = None,
-    cache: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Path:
     """Write a contact sheet of a data folder: photos of each class, chosen by `seed`, under its index and name.
 
@@ -44,7 +44,7 @@ def show(
         raise UserError(f"per_class {per_class}: must be at least 1")
     if seed < 0:
         raise UserError(f"seed {seed}: must not be negative")
-    index = load_index(data, size, cache)
+    index = load_index(data, size, cache_dir)
     if split not in index.splits:
         raise UserError(f"{data} has no split {split!r}; there are {', '.join(index.splits)}")
     rows = _choose(index, split, per_class, seed)
@@ -74,15 +74,15 @@ def show_augmented(
     """
     if epochs < 1:
         raise UserError(f"--epochs {epochs}: at least 1 is expected")
-    index = load_index(config.data, config.size, config.index)
+    index = load_index(config.data, config.size, config.cache_dir)
     size = config.input_size or index.size
     interpolation, crop_fraction = _preprocessing(config, index, size)
     transform: Any
     if tta is None:
         needed = needs_statistics(config.augment)
-        colors = data_statistics(index, ("train",), cache=config.index).color if needed else None
+        colors = data_statistics(index, ("train",), cache_dir=config.cache_dir).color if needed else None
         transform = TrainTransform(config.augment, size, statistics=colors, interpolation=interpolation)
-        photos = Flowers(index, "train", transform, seed=config.train.seed, stored=stored_as(config.pipeline))
+        photos = TFRecordDataset(index, "train", transform, seed=config.train.seed)
     else:
         transform = ViewsTransform(
             size,
@@ -91,7 +91,7 @@ def show_augmented(
             interpolation=interpolation,
             augment=config.augment,
         )
-        photos = Flowers(index, "val", transform, stored=stored_as(config.pipeline))
+        photos = TFRecordDataset(index, "val", transform)
     tiles, titles = [], []
     for row in np.linspace(0, len(photos) - 1, min(NUM_PHOTOS, len(photos)), dtype=int).tolist():
         name = f"{photos.split.label[row]} {index.class_names[photos.split.label[row]]}"
@@ -113,11 +113,11 @@ def _preprocessing(config: Config, index: Index, size: int) -> tuple[Literal["bi
     found = None
     if config.model.weights != "none":
         from corolla.models.factory import build_model
-        from corolla.models.weights import load_weights
+        from corolla.models.pretrained import load_weights
 
         num_classes = len(index.class_names)
         found = load_weights(build_model(config.model, num_classes, size), config.model, num_classes, size)
-    fraction = found.crop_fraction if found is not None else 0.875
+    fraction = found.crop_fraction if found is not None else DEFAULT_CROP_FRACTION
     return found.interpolation if found is not None else "bilinear", config.augment.crop_fraction or fraction
 
 

@@ -19,14 +19,13 @@ import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
-from corolla.data.drawing import draw_photo
-from corolla.data.flowers104 import CLASSES
+from corolla.data.competition import CLASSES, NUM_TEST
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
+from corolla.synthetic.drawing import draw_photo
 
 SPLITS = ("train", "val", "test")
 LEAST = {"train": 3, "val": 1, "test": 1}  # photos a class has at any share
-TEST_TOTAL = 7382  # the competition keeps its classes to itself: they are taken to be train's
 FILES = 16  # a split
 DRAWING = 1  # one more whenever the same seed gives other bytes: an older set is then not taken for a new one
 JPEG_QUALITY = 90
@@ -69,7 +68,7 @@ class SyntheticSet:
 def class_counts(share: float = 1.0) -> dict[str, list[int]]:
     """Photos of each class in each split, in class order; at share 1 they are the competition's."""
     train = [train for _, train, _ in CLASSES]
-    whole = {"train": train, "val": [val for _, _, val in CLASSES], "test": _apportion(train, TEST_TOTAL)}
+    whole = {"train": train, "val": [val for _, _, val in CLASSES], "test": _apportion(train, NUM_TEST)}
     return {split: [max(LEAST[split], round(count * share)) for count in counts] for split, counts in whole.items()}
 
 

@@ -1,4 +1,4 @@
-"""Flowers drawn with code: a photo is a function of its class and a random generator."""
+"""TFRecordDataset drawn with code: a photo is a function of its class and a random generator."""
 
 import colorsys
 import functools
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from corolla.data.species import Centre, Points, Species, rotation, species
+from corolla.synthetic.species import Centre, Points, Species, rotation, species
 
 SHIFT = 4  # OpenCV takes points in fixed point: in sixteenths of a pixel
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))

@@ -1,6 +1,7 @@
-"""Where a run starts: from random or given weights, where it stopped, or from another run's checkpoint."""
+"""What training works on: its datasets, and its state from scratch, from weights or from a checkpoint."""
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,198 +11,217 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from corolla.config import Config
+from corolla.config.checks import check_ignored
+from corolla.config.progressive_resizing import run_sizes
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
-from corolla.data.loader import steps_per_epoch
-from corolla.data.stats import ColorStatistics
+from corolla.data.statistics import ColorStatistics, data_statistics
+from corolla.data.transforms.train import TrainTransform, needs_statistics
+from corolla.data.transforms.tta import Views
+from corolla.data.transforms.views import ViewsTransform
 from corolla.device import choose_precision
 from corolla.errors import UserError
-from corolla.models.factory import build_model
+from corolla.models.factory import build_model, forward_error
 from corolla.models.normalise import Normalise
-from corolla.models.weights import Preprocessing, load_weights
-from corolla.training.checkpoint import Description, Progress, describe_checkpoint, load_checkpoint
-from corolla.training.learner import Learner
+from corolla.models.pretrained import DEFAULT_CROP_FRACTION, Preprocessing, fill_model, load_weights
+from corolla.runs.checkpoint import (
+    ModelMeta,
+    Progress,
+    check_same_data,
+    load_checkpoint,
+    read_meta,
+    read_progress,
+    train_fingerprint,
+)
+from corolla.training.distillation import Teacher
+from corolla.training.freezing import Freezing
 from corolla.training.losses import TrainLoss
-from corolla.training.optim import make_optimizer, restore_optimizer
-from corolla.training.sizes import refuse_sizes
-from corolla.training.tally import Tally
-from corolla.training.teacher import Teacher
-from corolla.training.transfer import Freezing
+from corolla.training.optim import has_layer_order, make_optimizer, restore_optimizer
+from corolla.training.state import LossMeter, TrainState
 
 
-def new_learner(config: Config, index: Index, device: torch.device, statistics: ColorStatistics) -> Learner:
-    """A network with random weights, or those that `config.model.weights` names.
+def build_datasets(meta: ModelMeta, index: Index) -> tuple[TFRecordDataset, TFRecordDataset]:
+    """Build the augmented training set and the centre-crop validation set."""
+    config, preprocessing, size = meta.config, meta.preprocessing, meta.input_size
+    train_transform = TrainTransform(
+        config.augment,
+        size,
+        statistics=train_color(config, index) if needs_statistics(config.augment) else None,
+        interpolation=preprocessing.interpolation,
+        epochs=config.train.epochs,
+    )
+    val_transform = ViewsTransform(
+        size, Views(), crop_fraction=preprocessing.crop_fraction, interpolation=preprocessing.interpolation
+    )
+    bad_images = config.pipeline.bad_images
+    return (
+        TFRecordDataset(index, "train", train_transform, seed=config.train.seed, bad_images=bad_images),
+        TFRecordDataset(index, "val", val_transform, bad_images=bad_images),
+    )
+
+
+def train_color(config: Config, index: Index) -> ColorStatistics:
+    """Return the colour statistics of the training photos, which decodes all of them, unless they are cached."""
+    bad_images = config.pipeline.bad_images
+    return data_statistics(index, ("train",), cache_dir=config.cache_dir, bad_images=bad_images).color
+
+
+def new_state(
+    config: Config, index: Index, device: torch.device, statistics: ColorStatistics, *, explicit: Collection[str] = ()
+) -> TrainState:
+    """Build a state with random weights, or those that `config.model.weights` names.
 
     Raises:
-        UserError: weights that do not fit, or frozen norms without any.
+        UserError: weights that do not fit, or a setting in `explicit` that the network cannot use.
     """
-    if config.model.freeze_norms and config.model.weights == "none":
-        raise UserError("--model.freeze-norms keeps what weights brought, and there are none: leave it out")
     torch.manual_seed(config.train.seed)
     assert config.input_size is not None
     num_classes = len(index.class_names)
-    model = build_model(config.model, num_classes, config.input_size)
+    ignored: list[str] = []
+    model = build_model(config.model, num_classes, config.input_size, ignored=ignored)
     preprocessing = load_weights(model, config.model, num_classes, config.input_size)
     if preprocessing is None:
         preprocessing = Preprocessing(
-            mean=statistics.mean, std=statistics.std, interpolation="bilinear", crop_fraction=0.875
+            mean=statistics.mean, std=statistics.std, interpolation="bilinear", crop_fraction=DEFAULT_CROP_FRACTION
         )
-    description = Description(
+    meta = ModelMeta(
         config=config,
         input_size=config.input_size,
         class_names=index.class_names,
-        preprocessing=_cropped(preprocessing, config),
-        fingerprint=_fingerprint(index),
+        preprocessing=_with_crop_fraction(preprocessing, config),
+        fingerprint=train_fingerprint(index),
     )
-    return _assemble(description, Progress(), model, device, index)
+    return _assemble(meta, Progress(), model, device, index, ignored=ignored, explicit=explicit)
 
 
-def _cropped(preprocessing: Preprocessing, config: Config) -> Preprocessing:
-    """With the crop fraction of --augment.crop-fraction, where that is given."""
+def resumed_state(path: Path, config: Config, index: Index, device: torch.device) -> TrainState:
+    """Build the state exactly as this very run saved it in `path`."""
+    content = load_checkpoint(path)
+    check_same_data(content, index, path)
+    meta = dataclasses.replace(read_meta(content), config=config)
+    model = build_model(config.model, len(meta.class_names), meta.input_size)
+    model.load_state_dict(content["model"])
+    state = _assemble(meta, read_progress(content), model, device, index)
+    if state.ema is not None:
+        state.ema.module.load_state_dict(content["ema"])
+    _load_optimizer(state, content, config)
+    if content["scaler"] and state.scaler.is_enabled():  # a checkpoint made in another precision has none
+        state.scaler.load_state_dict(content["scaler"])
+    return state
+
+
+def initialised_state(
+    path: Path, config: Config, index: Index, device: torch.device, *, explicit: Collection[str] = ()
+) -> TrainState:
+    """Build the state of a new run from a checkpoint's weights and, where it fits, its optimizer state (--init-from).
+
+    The classifier is taken over where the classes are as many.
+
+    Raises:
+        UserError: another network, or a crop fraction that would be dropped in silence.
+    """
+    content = load_checkpoint(path)
+    before = read_meta(content)
+    fraction = before.config.augment.crop_fraction
+    if fraction is not None and config.augment.crop_fraction is None:
+        raise UserError(
+            f"{path}: was trained with --augment.crop-fraction {fraction:g}; give it again, "
+            f"or another ({DEFAULT_CROP_FRACTION} is what networks from scratch have)"
+        )
+    assert config.input_size is not None
+    torch.manual_seed(config.train.seed)
+    ignored: list[str] = []
+    model = build_model(config.model, len(index.class_names), config.input_size, ignored=ignored)
+    fill_model(model, content["model"], f"{path}: its network is not {config.model.name} as configured")
+    meta = ModelMeta(
+        config=config,
+        input_size=config.input_size,
+        class_names=index.class_names,
+        preprocessing=_with_crop_fraction(before.preprocessing, config),
+        fingerprint=train_fingerprint(index),
+    )
+    state = _assemble(meta, Progress(), model, device, index, ignored=ignored, explicit=explicit)
+    if before.config.optim.name == config.optim.name:
+        _load_optimizer(state, content, before.config)
+    return state
+
+
+def _with_crop_fraction(preprocessing: Preprocessing, config: Config) -> Preprocessing:
     fraction = config.augment.crop_fraction
     return preprocessing if fraction is None else dataclasses.replace(preprocessing, crop_fraction=fraction)
 
 
-def resumed_learner(path: Path, index: Index, device: torch.device, config: Config) -> Learner:
-    """The learner exactly as it was saved in `path` by this very run."""
-    content = load_checkpoint(path)
-    refuse_other_data(content, index, path)
-    description = dataclasses.replace(describe_checkpoint(content), config=config)
-    model = build_model(config.model, len(description.class_names), description.input_size)
-    model.load_state_dict(content["model"])
-    learner = _assemble(description, Progress(**content["progress"]), model, device, index)
-    if learner.ema is not None:
-        learner.ema.module.load_state_dict(content["ema"])
-    _load_moments(learner, content, config)
-    _load_scaler(learner, content)
-    return learner
-
-
-def _load_moments(learner: Learner, content: dict[str, Any], before: Config) -> None:
-    """The optimizer's state, by the parameters, wherever the groups of the config of `before` had them."""
-    restore_optimizer(learner.optimizer, content["optimizer"], make_optimizer(learner.model, before.optim))
-
-
-def _load_scaler(learner: Learner, content: dict[str, Any]) -> None:
-    """The scale of fp16; a checkpoint made in another precision has none, and the scaler starts anew."""
-    if content["scaler"] and learner.scaler.is_enabled():
-        learner.scaler.load_state_dict(content["scaler"])
-
-
-def continued_learner(source: Path, config: Config, index: Index, device: torch.device) -> Learner:
-    """A new run that goes on from another run's checkpoint with other settings (--resume-from).
-
-    Weights, average, epochs and steps go on; the optimizer's state too, where the optimizer is the same kind.
-
-    Raises:
-        UserError: other data, another network, a checkpoint in mid-epoch where the epochs have another length now,
-            or a checkpoint that is already past the last epoch.
-    """
-    path = _checkpoint_of(source)
-    content = load_checkpoint(path)
-    refuse_other_data(content, index, path)
-    before = describe_checkpoint(content)
-    progress = Progress(**content["progress"])
-    progress.inherited = len(progress.rows)
-    if before.config.augment.crop_fraction is not None and config.augment.crop_fraction is None:
-        raise UserError(
-            f"{path}: was trained with --augment.crop-fraction {before.config.augment.crop_fraction:g}; give it again, "
-            "or another (0.875 is what networks from scratch have)"
-        )
-    _move_step(progress, before.config, config, len(index.splits["train"].label), path)
-    assert config.input_size is not None
-    model = build_model(config.model, len(before.class_names), config.input_size)
-    try:
-        model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: its network is not {config.model.name} as configured: {reason}") from None
-    description = dataclasses.replace(
-        before,
-        config=config,
-        input_size=config.input_size,
-        preprocessing=_cropped(before.preprocessing, config),
-        teacher=None,
-    )
-    learner = _assemble(description, progress, model, device, index)
-    if learner.ema is not None and content["ema"] is not None:
-        learner.ema.module.load_state_dict(content["ema"])
-    if before.config.optim.name == config.optim.name:
-        _load_moments(learner, content, before.config)
-    _load_scaler(learner, content)
-    return learner
-
-
-def input_size_of(source: Path) -> int:
-    """The input size of the checkpoint or run that --resume-from names."""
-    return int(load_checkpoint(_checkpoint_of(source))["input_size"])
-
-
-def _checkpoint_of(source: Path) -> Path:
-    return source / "last.pt" if source.is_dir() else source
-
-
-def _move_step(progress: Progress, before: Config, now: Config, num_samples: int, path: Path) -> None:
-    """The checkpoint's step in epochs of another length, where the batch size has changed."""
-    lengths = [steps_per_epoch(num_samples, c.train.batch_size) for c in (before, now)]
-    if progress.step >= now.train.epochs * lengths[0]:
-        raise UserError(f"{path}: has finished {len(progress.rows)} epochs; ask for more than that with --train.epochs")
-    if lengths[0] != lengths[1]:
-        if progress.step % lengths[0]:
-            raise UserError(
-                f"{path}: is in mid-epoch (step {progress.step}), so --train.batch-size must stay "
-                f"{before.train.batch_size}; or start from the checkpoint of an epoch's end"
-            )
-        progress.step = progress.step // lengths[0] * lengths[1]
+def _load_optimizer(state: TrainState, content: dict[str, Any], before: Config) -> None:
+    """Load the optimizer's state parameter by parameter, wherever the groups of the config of `before` had them."""
+    restore_optimizer(state.optimizer, content["optimizer"], make_optimizer(state.model, before.optim))
 
 
 def _assemble(
-    description: Description, progress: Progress, model: nn.Module, device: torch.device, index: Index
-) -> Learner:
-    config = description.config
+    meta: ModelMeta,
+    progress: Progress,
+    model: nn.Module,
+    device: torch.device,
+    index: Index,
+    *,
+    ignored: Collection[str] = (),
+    explicit: Collection[str] = (),
+) -> TrainState:
+    config = meta.config
+    unused = list(ignored)
+    if config.optim.layer_decay != 1 and not has_layer_order(model):
+        unused.append("optim.layer_decay")
+    notes = check_ignored(unused, config.model.name, explicit=explicit)
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
     precision = choose_precision(config.train.precision, device)
     teacher = Teacher(config.train, index.class_names, device, precision) if config.train.teacher else None
     if teacher is not None:
-        teacher.refuse_change(description.teacher)
-        description = dataclasses.replace(description, teacher=teacher.digest)
-    refuse_sizes(config, description.input_size, device, model=model, teacher=teacher and teacher.model)
+        teacher.check_unchanged(meta.teacher)
+        meta = dataclasses.replace(meta, teacher=teacher.sha256)
+    _check_sizes(meta, model, teacher, device)
     # The warm-up keeps the random first weights out of the average of a short run.
     ema = ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None
     if config.train.compile:
         model.compile()
-    return Learner(
-        description=description,
+    has_weights = config.model.weights != "none" or bool(config.init_sha256) or progress.inherited > 0
+    counts = np.bincount(index.splits["train"].label, minlength=len(index.class_names))
+    return TrainState(
+        meta=meta,
         progress=progress,
         device=device,
         precision=precision,
         model=model,
         ema=ema,
-        normalise=Normalise(description.preprocessing, channels_last=config.train.channels_last).to(device),
-        loss=TrainLoss(config.train, _class_counts(index), device),
+        normalise=Normalise(meta.preprocessing, channels_last=config.train.channels_last).to(device),
+        loss=TrainLoss(config.train, counts, device),
         teacher=teacher,
         optimizer=make_optimizer(model, config.optim),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
-        tally=Tally(device, progress.loss_sum),
-        freezing=Freezing.of(model, config),
+        meter=LossMeter(device, progress.loss_sum),
+        freezing=Freezing.build(model, config, freeze_norms=config.model.freeze_norms and has_weights),
+        notes=notes,
     )
 
 
-def _class_counts(index: Index) -> np.ndarray:
-    return np.bincount(index.splits["train"].label, minlength=len(index.class_names))
+def _check_sizes(meta: ModelMeta, model: nn.Module, teacher: Teacher | None, device: torch.device) -> None:
+    """Try images of every size that the run will show on its networks.
 
-
-def _fingerprint(index: Index) -> dict[str, str]:
-    return {name: split for name, split in index.fingerprint.items() if name in ("train", "val")}
-
-
-def refuse_other_data(content: dict[str, Any], index: Index, path: Path) -> None:
-    """UserError if the checkpoint at `path` was not trained with the data of `index`, wherever that lay."""
-    if tuple(content["class_names"]) != index.class_names:
-        raise UserError(f"{index.folder}: its classes (classes.txt) are not those that {path} was trained for")
-    for split, fingerprint in _fingerprint(index).items():
-        if content["fingerprint"].get(split) != fingerprint:
-            raise UserError(
-                f"{index.folder}: its {split} images are not those that {path} was trained with; give the same data "
-                "with --data, or start a new run from its weights with --model.weights"
+    Raises:
+        UserError: the network or --train.teacher does not take one of them.
+    """
+    config, size = meta.config, meta.input_size
+    sizes = run_sizes(config.augment, size, config.train.epochs)
+    name, smaller = config.model.name, f"--augment.start-size {config.augment.start_size}"
+    _check_size(model, size, device, f"--input-size {size}: {name}", "choose another size or network")
+    for each in sizes[:-1]:
+        _check_size(model, each, device, f"{smaller}: {name}", "leave it out")
+    if teacher is not None:
+        for each in sizes:
+            _check_size(
+                teacher.model, each, device, f"--train.teacher {config.train.teacher}: the teacher", "leave it out"
             )
+
+
+def _check_size(model: nn.Module, size: int, device: torch.device, what: str, remedy: str) -> None:
+    if reason := forward_error(model, size, device):
+        raise UserError(f"{what} takes no images of {size} px ({reason}); {remedy}")

@@ -9,7 +9,7 @@ from corolla.device import Precision, autocast
 from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.models.normalise import Normalise
-from corolla.training.checkpoint import load_checkpoint, rebuild_model
+from corolla.runs.checkpoint import load_checkpoint, rebuild_model
 
 
 class Teacher:
@@ -27,9 +27,9 @@ class Teacher:
         path = path / "best.pt" if path.is_dir() else path
         if not path.is_file():
             raise UserError(f"--train.teacher {config.teacher}: there is no checkpoint at {path}; name a run's folder")
-        self.digest = sha256(path)
-        model, description = rebuild_model(load_checkpoint(path))
-        if description.class_names != class_names:
+        self.sha256 = sha256(path)
+        model, meta = rebuild_model(load_checkpoint(path))
+        if meta.class_names != class_names:
             raise UserError(
                 f"--train.teacher {config.teacher}: its classes are not those of the data; name a run on the same ones"
             )
@@ -37,14 +37,18 @@ class Teacher:
         self.precision: Precision = precision
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
-        self.normalise = Normalise(description.preprocessing, channels_last=config.channels_last).to(device)
+        self.normalise = Normalise(meta.preprocessing, channels_last=config.channels_last).to(device)
 
-    def refuse_change(self, digest: str | None) -> None:
-        """UserError if the run has learned from another checkpoint so far, the one with this SHA-256."""
-        if digest not in (None, self.digest):
+    def check_unchanged(self, digest: str | None) -> None:
+        """Check that the run has not learned from another checkpoint so far, the one with this SHA-256.
+
+        Raises:
+            UserError: it has.
+        """
+        if digest not in (None, self.sha256):
             raise UserError(
                 f"--train.teacher {self.name}: is not the checkpoint that this run has learned from so far "
-                f"(SHA-256 {digest[:12]}, now {self.digest[:12]}); put that one back, or choose another --run-name"
+                f"(SHA-256 {digest[:12]}, now {self.sha256[:12]}); put that one back, or choose another --run-name"
             )
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What of a network stays as it is, in which epochs: a function of the config and the epoch, without a state."""
+"""Which parameters are frozen in which epochs: a function of the config and the epoch, without a state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,17 +26,17 @@ class Freezing:
     norms: Sequence[BatchNorm]
 
     @classmethod
-    def of(cls, model: nn.Module, config: Config) -> Self:
-        """That of a network no part of which is frozen yet by this class."""
+    def build(cls, model: nn.Module, config: Config, *, freeze_norms: bool) -> Self:
+        """Build it for a model that this class has not frozen yet."""
         norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
-        frozen = {p for norm in norms for p in norm.parameters()} if config.model.freeze_norms else set()
+        frozen = {p for norm in norms for p in norm.parameters()} if freeze_norms else set()
         prefixes = tuple(f"{name}." for name in classifier_names(model))
         body = [
             parameter
             for name, parameter in model.named_parameters()
             if parameter.requires_grad and parameter not in frozen and not name.startswith(prefixes)
         ]
-        return cls(head_epochs=config.train.head_epochs, freeze_norms=config.model.freeze_norms, body=body, norms=norms)
+        return cls(head_epochs=config.train.head_epochs, freeze_norms=freeze_norms, body=body, norms=norms)
 
     def apply(self, epoch: int) -> None:
         """Freeze for training in `epoch` (from 0); call it after `model.train()`."""

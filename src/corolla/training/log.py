@@ -6,6 +6,7 @@ the finished runs differ in.
 """
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +16,14 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm.auto import tqdm
 
-from corolla.data.flowers import Batch
+from corolla.config import flatten
+from corolla.data.loader import Batch
 from corolla.device import peak_memory_mib
 from corolla.evaluation.metrics import Metrics
 from corolla.files import write_atomically
-from corolla.study.settings import settings_of
-from corolla.training.run import Run
+from corolla.runs.folder import Run
+
+log = logging.getLogger(__name__)
 
 NUM_SHOWN = 64  # images of the first batch
 FIGURE_S = 10.0  # an epoch shorter than this has no confusion matrix drawn, but for the last: it would cost too much
@@ -101,21 +104,21 @@ class RunLog:
         if row["epoch"] == epochs:
             self._settings(rows)
         self._board.flush()
-        tqdm.write(
+        log.info(
             f"epoch {row['epoch']:3d}/{epochs}  lr {row['lr']:.2e}  train loss {row['train_loss']:.4f}  "
             f"val loss {row['val_loss']:.4f}  top-1 {row['top1']:.4f}  top-5 {row['top5']:.4f}  "
             f"macro F1 {row['macro_f1']:.4f}  {timing['images_per_s']:.0f} img/s"
         )
 
     def _confusion(self, metrics: Metrics, row: dict[str, Any]) -> None:
-        from corolla.study.figures import confusion_figure, pixels  # matplotlib takes half a second
+        from corolla.plots.confusion import confusion_figure, pixels  # matplotlib takes half a second
 
         figure = confusion_figure(metrics.labels, metrics.predicted, self._class_names, title=f"epoch {row['epoch']}")
         self._board.add_image("val/confusion", pixels(figure), row["step"], dataformats="HWC")
 
     def _settings(self, rows: list[dict[str, Any]]) -> None:
         """The HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
-        settings = settings_of(self.run.config)
+        settings = flatten(self.run.config)
         plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items() if v}
         results = {
             "result/macro_f1": rows[-1]["macro_f1"],

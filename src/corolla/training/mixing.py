@@ -13,9 +13,8 @@ import torch
 from timm.data.mixup import mixup_target
 
 from corolla.config import TrainConfig
-from corolla.data.flowers import Batch, sample_generator
-
-MIX_STREAM = 2**32 - 2  # as an epoch's number: no epoch has it, nor has data/share.py
+from corolla.data.loader import Batch
+from corolla.random import mixing_generator
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def draw_mix(config: TrainConfig, step: int, epoch: int, height: int, width: int
     """What mixes images of `height` x `width` at a step of an epoch (both from 0); None: nothing does."""
     if not (config.mixup or config.cutmix) or epoch >= config.epochs - config.mix_off_epochs:
         return None
-    rng = sample_generator(config.seed, MIX_STREAM, step)
+    rng = mixing_generator(config.seed, step)
     if rng.random() >= config.mix_share:
         return None
     use_cutmix = bool(config.cutmix) and (not config.mixup or rng.random() < 0.5)

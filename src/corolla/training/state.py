@@ -1,31 +1,82 @@
-"""What training changes: the network, its average, the optimizer and how far they are; and one step of it."""
+"""The state of training: network, moving average, optimizer and progress; and one update of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
-from corolla.data.flowers import Batch
+from corolla.config import Config
+from corolla.data.loader import Batch
 from corolla.device import Precision, autocast
 from corolla.models.normalise import Normalise
-from corolla.training.checkpoint import Description, Progress, save_checkpoint
-from corolla.training.clip import clip_gradients
+from corolla.random import torch_seed
+from corolla.runs.checkpoint import ModelMeta, Progress, save_checkpoint
+from corolla.training.distillation import Teacher
+from corolla.training.freezing import Freezing
 from corolla.training.losses import TrainLoss
 from corolla.training.mixing import draw_mix, mixed_parts
-from corolla.training.optim import complete_momentum, set_rate
-from corolla.training.tally import Tally
-from corolla.training.teacher import Teacher
-from corolla.training.transfer import Freezing
+from corolla.training.optim import clip_gradients, complete_momentum, set_lr
+
+
+class NonFiniteError(Exception):
+    """The loss or the gradient of a step is not finite, or the weights after it; nothing was saved since."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(what)
+        self.step = step
+
+
+CHECKED = ("loss is", "gradient's norm is", "weights' norm is")
+
+
+class LossMeter:
+    """Sum of the losses, and the first step that was not finite, kept on the device so that no step waits for the host.
+
+    From that step on `found_inf` is 1, which the fused optimizers read on the device: they leave the weights as they
+    are. The host learns of it at log steps and before anything is saved.
+    """
+
+    def __init__(self, device: torch.device, loss_sum: float = 0.0) -> None:
+        precise = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no doubles
+        self._sum = torch.tensor(loss_sum, dtype=precise, device=device)
+        self._fault = torch.tensor([-1.0, 0.0, 0.0], dtype=precise, device=device)  # step, index in CHECKED, value
+        self.found_inf = torch.zeros((), device=device)
+
+    def add(self, loss: torch.Tensor, num_images: int) -> None:
+        """Add the mean `loss` of that many images."""
+        self._sum += loss.to(self._sum.dtype) * num_images
+
+    def check(self, value: torch.Tensor, step: int, what: int = 0) -> None:
+        """Remember `value`, a scalar (see CHECKED), if it is the first that is not finite."""
+        value = value.detach().to(self._fault.dtype)
+        here = torch.stack([torch.full_like(value, step), torch.full_like(value, what), value])
+        first = (self._fault[0] < 0) & ~torch.isfinite(value)
+        self._fault = torch.where(first, here, self._fault)
+        self.found_inf = (self._fault[0] >= 0).float()
+
+    def loss_sum(self) -> float:
+        """Return the sum so far. Waits for the device.
+
+        Raises:
+            NonFiniteError: a value was not finite at some step since the start.
+        """
+        total, step, what, value = torch.cat([self._sum.view(1), self._fault]).tolist()
+        if step >= 0:
+            raise NonFiniteError(int(step), f"the {CHECKED[int(what)]} {value}")
+        return total
+
+    def reset(self) -> None:
+        """Start the sum of a new epoch at 0."""
+        self._sum.zero_()
 
 
 @dataclass(kw_only=True)
-class Learner:
-    """The state of a training run."""
+class TrainState:
+    """Everything that training changes, and what one update needs."""
 
-    description: Description
+    meta: ModelMeta
     progress: Progress
     device: torch.device
     precision: Precision
@@ -36,82 +87,94 @@ class Learner:
     teacher: Teacher | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    tally: Tally
+    meter: LossMeter
     freezing: Freezing
+    notes: list[str]
+    """What only the built network tells of its settings, a line each."""
 
     @property
-    def evaluated(self) -> nn.Module:
-        """The weights that count: the moving average where it is on."""
+    def config(self) -> Config:
+        """Settings of the run."""
+        return self.meta.config
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 0."""
+        return len(self.progress.history)
+
+    @property
+    def eval_model(self) -> nn.Module:
+        """The network that is evaluated: the moving average where it is on."""
         return self.ema.module if self.ema is not None else self.model
 
     def update(self, batch: Batch, lr: float) -> torch.Tensor:
-        """One step on one batch, on the device; its mean loss, also there. Nothing here waits for the device.
+        """Do one step on one batch, on the device, and return its mean loss, also there, without waiting for it.
 
-        A loss that is not finite updates nothing, and is found out by `look`.
+        A loss that is not finite updates nothing; `sync_and_check` finds it out.
         """
-        config, step = self.description.config, self.progress.step + 1
-        torch.manual_seed(_step_seed(config.train.seed, self.progress.step))
-        set_rate(self.optimizer, lr)
+        config, step = self.config, self.progress.step + 1
+        torch.manual_seed(torch_seed(config.train.seed, self.progress.step))
+        set_lr(self.optimizer, lr)
         self.model.train()
-        self.freezing.apply(len(self.progress.rows))
+        self.freezing.apply(self.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
         num_images = len(batch.labels)
         parts = min(config.train.accumulate, num_images)
-        mix = draw_mix(config.train, step - 1, len(self.progress.rows), *batch.images.shape[1:3])
-        for images, targets in mixed_parts(batch, mix, parts, len(self.description.class_names)):
+        mix = draw_mix(config.train, step - 1, self.epoch, *batch.images.shape[1:3])
+        for images, targets in mixed_parts(batch, mix, parts, len(self.meta.class_names)):
             with autocast(self.device, self.precision):
                 logits = self.model(self.normalise(images))
             taught = self.teacher(images) if self.teacher is not None else None
             summed = self.loss(logits.float(), targets, taught)
             self.scaler.scale(summed / num_images).backward()
             loss += summed.detach() / num_images
-        self.tally.check(loss, step)
+        self.meter.check(loss, step)
         self._step_optimizer(step)
         self.progress.step = step
         self.progress.num_seen += num_images
-        self.tally.add(loss, num_images)
+        self.meter.add(loss, num_images)
         if self.ema is not None:
             self.ema.update(self.model, step=step)
         return loss
 
     def _step_optimizer(self, step: int) -> None:
         """Clip the gradients, and update the weights if they and the loss are finite."""
-        optim = self.description.config.optim
+        optim = self.config.optim
         if optim.clip_norm or optim.agc:
             self.scaler.unscale_(self.optimizer)
             norm = clip_gradients(self.model, optim)
             if not self.scaler.is_enabled():  # in fp16 the scaler skips such a step
-                self.tally.check(norm, step, what=1)
+                self.meter.check(norm, step, what=1)
         complete_momentum(self.optimizer)
         if self.scaler.is_enabled():
             self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
-            self.optimizer.found_inf = self.tally.found_inf  # pyright: ignore[reportAttributeAccessIssue]
+            self.optimizer.found_inf = self.meter.found_inf  # pyright: ignore[reportAttributeAccessIssue]
             self.optimizer.step()
 
-    def look(self) -> None:
+    def sync_and_check(self) -> None:
         """Wait for the device, and bring the epoch's sum of losses to `progress`.
 
         Raises:
-            NotFinite: a step since the start had a loss or gradient that is not, or the weights are not any more.
+            NonFiniteError: a step since the start had a loss or gradient that is not, or the weights are not any more.
         """
         # A gradient may overflow where the loss did not, and nothing else would tell before the weights are saved.
         norm = nn.utils.get_total_norm(list(self.model.parameters()))
-        self.tally.check(norm, self.progress.step, what=2)
-        self.progress.loss_sum = self.tally.loss_sum()
+        self.meter.check(norm, self.progress.step, what=2)
+        self.progress.loss_sum = self.meter.loss_sum()
 
     def next_epoch(self) -> None:
-        """The sums of the epoch start at 0."""
-        self.tally.reset()
+        """Start the sums of a new epoch at 0."""
+        self.meter.reset()
         self.progress.loss_sum, self.progress.num_seen = 0.0, 0
 
     def save(self, path: Path, *copies: Path) -> None:
-        """A checkpoint at `path`, and the same one at `copies`. Call `look` before."""
+        """Save a checkpoint at `path`, and the same one at `copies`. Call `sync_and_check` before."""
         save_checkpoint(
             path,
-            self.description,
+            self.meta,
             self.progress,
             model=self.model,
             ema=self.ema.module if self.ema is not None else None,
@@ -119,8 +182,3 @@ class Learner:
             scaler=self.scaler,
             copies=copies,
         )
-
-
-def _step_seed(seed: int, step: int) -> int:
-    """torch is seeded per (seed, step), so dropout and stochastic depth do not depend on where a run was resumed."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)

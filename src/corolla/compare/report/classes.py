@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from corolla.compare.compare import Comparison
+from corolla.compare.recipes import Member
+from corolla.compare.report.tables import Table, cell, make_table
 from corolla.evaluation.metrics import class_f1
-from corolla.study.compare import Comparison
-from corolla.study.members import Member
-from corolla.study.report_tables import Table, cell, make_table
 
 
 @dataclass(frozen=True)

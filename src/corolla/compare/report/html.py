@@ -7,14 +7,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from corolla.files import write_atomically
-from corolla.study import report_plots
-from corolla.study.compare import Comparison
-from corolla.study.course import SHARES
-from corolla.study.report_classes import class_scores, class_table
-from corolla.study.report_parts import calibration_table, calibrations, ensemble_table, environment_table
-from corolla.study.report_photos import Photos, confusions, mistakes
-from corolla.study.report_tables import (
+from corolla.compare.compare import Comparison
+from corolla.compare.convergence import SHARES
+from corolla.compare.report import plots as report_plots
+from corolla.compare.report.classes import class_scores, class_table
+from corolla.compare.report.parts import calibration_table, calibrations, ensemble_table, environment_table
+from corolla.compare.report.photos import Photos, confusions, mistakes
+from corolla.compare.report.tables import (
     cost_view,
     course_view,
     differences_view,
@@ -22,6 +21,7 @@ from corolla.study.report_tables import (
     recipes_view,
     runs_view,
 )
+from corolla.files import write_atomically
 
 CURVES = {"macro_f1": "val macro F1", "val_loss": "val loss", "train_loss": "train loss"}
 
@@ -32,7 +32,7 @@ def write_report(
     *,
     data: Path | None = None,
     reproduce: Sequence[str] = (),
-    index: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Path:
     """Write the report of a comparison to `path`.
 
@@ -40,10 +40,10 @@ def write_report(
         data: the data folder the photos are taken from; default: the one the best run was trained with. Where its
             photos are not there (any more), the report has none and says why.
         reproduce: the commands to print under "How to reproduce".
-        index: folder for the data's index; default: the user's cache.
+        cache_dir: folder for the data's index; default: the user's cache.
     """
     best = comparison.recipes[0].members[0]
-    photos = Photos(best, comparison.split, data, index)
+    photos = Photos(best, comparison.split, data, cache_dir)
     environment = Environment(
         loader=PackageLoader("corolla.study"),
         autoescape=True,

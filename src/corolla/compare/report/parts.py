@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 
-from corolla.evaluation.combine import combine
+from corolla.compare.compare import Comparison
+from corolla.compare.recipes import Member, Recipe
+from corolla.compare.report.tables import Cell, Table, cell, make_table, spread
+from corolla.compare.statistics import Calibration, calibration
+from corolla.ensemble.rules import aggregate
 from corolla.evaluation.metrics import macro_f1
-from corolla.study.compare import Comparison
-from corolla.study.members import Member, Recipe
-from corolla.study.report_tables import Cell, Table, cell, make_table, spread
-from corolla.study.statistics import Calibration, calibration
 
 DIGITS = 12  # of a commit or a fingerprint: enough to tell them apart
 
@@ -64,7 +64,7 @@ def ensemble_table(comparison: Comparison) -> Table | None:
             continue
         done.add(key)
         alone = [member.scores.macro_f1 for member in team]
-        together = macro_f1(team[0].labels, combine([member.probabilities for member in team], "mean"))
+        together = macro_f1(team[0].labels, aggregate([member.probabilities for member in team], "mean"))
         columns["members"].append(cell(title))
         columns["number"].append(cell(len(team), ".0f"))
         for name, value in (("single, mean", np.mean(alone)), ("single, best", max(alone)), ("together", together)):

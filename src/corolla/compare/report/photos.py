@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from corolla.data.flowers import Flowers
+from corolla.compare.recipes import Member
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
-from corolla.data.share import with_share
+from corolla.data.subset import subset_index
 from corolla.errors import UserError
-from corolla.study.figures import confused_pairs, confusion_matrix
-from corolla.study.members import Member
-from corolla.training.run import data_of
+from corolla.plots.confusion import confused_pairs, confusion_matrix
+from corolla.runs.folder import data_of
 
 SIDE = 96  # pixels, at most
 NUM_PAIRS = 8
@@ -27,19 +27,19 @@ NUM_MISTAKES = 12
 class Photos:
     """Those a comparison scored, as data URIs; none where the data folder is gone or holds others now."""
 
-    def __init__(self, member: Member, split: str, data: Path | None, cache: Path | None) -> None:
+    def __init__(self, member: Member, split: str, data: Path | None, cache_dir: Path | None) -> None:
         folder = data or data_of(member.run)
         self.why_not = ""
         self.num_train: dict[int, int] | None = None
         self._rows: dict[str, int] = {}
         try:
-            index = load_index(folder, member.run.config.size, cache)
-            self._flowers = Flowers(index, split, bad_images="grey")
+            index = load_index(folder, member.run.config.size, cache_dir)
+            self._dataset = TFRecordDataset(index, split, bad_images="grey")
         except (UserError, OSError) as error:
             self.why_not = f"The photos are left out: {error}."
             return
-        found = {str(name): row for row, name in enumerate(self._flowers.split.id)}
-        labels = self._flowers.split.label
+        found = {str(name): row for row, name in enumerate(self._dataset.split.id)}
+        labels = self._dataset.split.label
         wanted = zip(map(str, member.ids), member.labels, strict=True)
         if not all(name in found and labels[found[name]] == label for name, label in wanted):
             self.why_not = f"The photos are left out: {folder} holds other ones than the runs were scored on."
@@ -47,7 +47,7 @@ class Photos:
         self._rows = found
         if "train" in index.splits:
             train = member.run.config.train
-            trained = with_share(index, train.share, train.seed).splits["train"]
+            trained = subset_index(index, train.share, train.seed).splits["train"]
             self.num_train = dict(Counter(trained.label.tolist()))
 
     def __bool__(self) -> bool:
@@ -57,7 +57,7 @@ class Photos:
         """The photo with the id `name`."""
         if name not in self._rows:
             return None
-        image = Image.fromarray(self._flowers.image(self._rows[name]))
+        image = Image.fromarray(self._dataset.image(self._rows[name]))
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=85)

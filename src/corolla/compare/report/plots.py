@@ -11,9 +11,9 @@ from bokeh.models import ColumnDataSource, HoverTool, Title
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
-from corolla.study.compare import Comparison
-from corolla.study.report_classes import ClassScores
-from corolla.study.statistics import Calibration
+from corolla.compare.compare import Comparison
+from corolla.compare.report.classes import ClassScores
+from corolla.compare.statistics import Calibration
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, told apart by all eyes
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 3), (8, 3, 2, 3))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from corolla.study.compare import Comparison
-from corolla.study.course import SHARES
-from corolla.study.tables import cost_table, course_table, difference_table, pair_table, recipe_table, run_table
+from corolla.compare.compare import Comparison
+from corolla.compare.convergence import SHARES
+from corolla.compare.tables import cost_table, course_table, difference_table, pair_table, recipe_table, run_table
 
 MISSING = "–"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from corolla.config import AugmentConfig
 from corolla.data.decode import Image
-from corolla.data.stats import ColorStatistics
+from corolla.data.statistics import ColorStatistics
 
 
 def color_compose(config: AugmentConfig, statistics: ColorStatistics | None) -> A.Compose:

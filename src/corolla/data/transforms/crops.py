@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from corolla.data.flowers import Box
+from corolla.data.dataset import Box
 
 
-def resnet_box(width: int, height: int, *, sides: tuple[int, int], size: int, rng: np.random.Generator) -> Box:
+def resnet_crop(width: int, height: int, *, sides: tuple[int, int], size: int, rng: np.random.Generator) -> Box:
     """The crop of the ResNet paper (He et al. 2015, section 3.4), in the photo's own pixels.
 
     The paper resizes the shorter side to a length drawn from [256, 480] and takes a 224 crop at a random place. Here
@@ -19,7 +19,7 @@ def resnet_box(width: int, height: int, *, sides: tuple[int, int], size: int, rn
     return (*(int(rng.integers(0, room, endpoint=True)) for room in (width - side, height - side)), side, side)  # pyright: ignore[reportReturnType]
 
 
-def random_resized_box(
+def random_resized_crop(
     width: int, height: int, *, area: tuple[float, float], aspect: tuple[float, float], rng: np.random.Generator
 ) -> Box:
     """A box of random area and aspect (Szegedy et al. 2015, section 6), drawn as torchvision draws it.

@@ -3,8 +3,8 @@
 import numpy as np
 
 from corolla.config import AugmentConfig
-from corolla.data.boxes import Box, fitting_box
 from corolla.data.decode import Image
+from corolla.data.transforms.crops import Box, fitting_box
 
 ERASE_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020, section 4.2
 

@@ -28,6 +28,8 @@ from corolla.errors import UserError
 if TYPE_CHECKING:  # the command line reads names without waiting for torch
     import torch
 
+TTA = str
+"""A name of views, as `parse_tta` reads it: ten-crop+multi-scale."""
 CropViews = Literal["none", "flip", "ten-crop"]
 Average = Literal["probabilities", "logits"]
 
@@ -84,7 +86,7 @@ class Views:
         return name + ("_logits" if self.average == "logits" else "")
 
     def having(self, *, crop_fraction: float | None, size: int | None, average: Average | None) -> "Views":
-        """The same, with what is not None in place of its own.
+        """Return the same views with what is not None in place of their own.
 
         Raises:
             UserError: a value is out of range.
@@ -104,8 +106,45 @@ class Views:
         return views
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions:
+    """The one way in which commands are told the views of test-time augmentation."""
+
+    tta: TTA | None = None
+    """The views that are averaged: none (centre; the default), flip, ten-crop, multi-scale (the whole photo at five
+    sizes) or random-8 (crops as in training, here 8), also several joined by +, such as ten-crop+multi-scale. The three
+    options that follow may be part of the name, as in the names of prediction files: ten-crop_fraction1.0_size80."""
+    crop_fraction: float | None = None
+    """Of the crops, 1.0: the whole square photo; default: the weights' own."""
+    view_size: int | None = None
+    """Pixels a side that the network sees; default: as in training. Somewhat larger makes up for training crops, which
+    show flowers larger (Touvron et al. 2019)."""
+    average: Average | None = None
+    """Average the views' probabilities (default) or logits."""
+
+    @property
+    def views(self) -> Views:
+        """The views that the options stand for.
+
+        Raises:
+            UserError: no views are called so, or a value is out of range.
+        """
+        views = parse_tta(self.tta or "none")
+        return views.having(crop_fraction=self.crop_fraction, size=self.view_size, average=self.average)
+
+    @property
+    def name(self) -> str:
+        """The one name of these views."""
+        return self.views.name
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nothing was said."""
+        return all(value is None for value in (self.tta, self.crop_fraction, self.view_size, self.average))
+
+
 def parse_tta(name: str) -> Views:
-    """The views that a name stands for.
+    """Return the views that a name stands for.
 
     Raises:
         UserError: no such name, or one that says the same twice.
@@ -152,7 +191,7 @@ def _with_suffixes(views: Views, name: str, suffixes: list[str]) -> Views:
 
 
 def average_views(logits: "torch.Tensor", average: Average = "probabilities") -> "torch.Tensor":
-    """Logits N x views x classes -> probabilities N x classes, float32."""
+    """Return the probabilities N x classes, float32, of logits N x views x classes."""
     if average == "logits":
         return logits.float().mean(1).softmax(-1)
     return logits.float().softmax(-1).mean(1)

@@ -1,4 +1,4 @@
-"""The views of a photo that test-time augmentation averages (their names: evaluation/tta.py), made in one go."""
+"""From a decoded photo to all views that test-time augmentation averages (their names: tta.py), made in one go."""
 
 import math
 from typing import NamedTuple
@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from corolla.config import AugmentConfig
+from corolla.data.dataset import Box
 from corolla.data.decode import Image, Interpolation, resize
-from corolla.data.flowers import Box
-from corolla.data.transforms import EvalTransform, TrainTransform
-from corolla.evaluation.tta import SCALES, Views
+from corolla.data.transforms.eval import EvalTransform
+from corolla.data.transforms.train import TrainTransform
+from corolla.data.transforms.tta import SCALES, Views
 
 
 class ViewGroup(NamedTuple):

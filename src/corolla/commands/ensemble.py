@@ -1,0 +1,75 @@
+"""corolla ensemble: the predictions of runs as a submission CSV."""
+
+from pathlib import Path
+
+from corolla.commands.common import Paths, ViewArguments, next_command
+from corolla.data.transforms.tta import ViewOptions
+from corolla.ensemble.rules import Method
+from corolla.ensemble.validation import ValidationEstimate
+from corolla.errors import DONE
+from corolla.runs.folder import CheckpointName
+
+NO_VIEWS = ViewOptions()
+
+
+def ensemble(
+    runs: Paths,
+    /,
+    out: Path,
+    method: Method = "vote",
+    adjust: bool = False,
+    checkpoint: CheckpointName = "best",
+    data: Path | None = None,
+    cache_dir: Path | None = None,
+    views: ViewArguments = NO_VIEWS,
+) -> int:
+    """Join the test predictions of one run or several into a checked submission CSV.
+
+    Args:
+        runs: folders of runs that were predicted already.
+        out: the CSV to write; a JSON beside it says what made it.
+        method: vote (ties by summed probability), mean (of the probabilities), geometric (mean of their logarithms);
+            weighted (mean with weights fitted on val for macro F1) or greedy (selection with replacement on val,
+            Caruana et al. 2004), for which every run has to be predicted on val as well.
+        adjust: divide the probabilities by the class frequencies in train to a power that is fitted on val (Menon et
+            al. 2021).
+        checkpoint: which predictions to take: of best or of last.
+        data: the data folder, for its sample_submission.csv; default: the one the first run was trained with.
+        cache_dir: with --adjust: folder for the index; default: the user's cache.
+        views: which predictions to take.
+    """
+    from corolla.kaggle.from_runs import submission_from_runs
+    from corolla.kaggle.manifest import read_origin
+
+    made = submission_from_runs(
+        runs, out, method=method, adjust=adjust, tta=views.name, checkpoint=checkpoint, data=data, cache_dir=cache_dir
+    )
+    print(f"wrote {out} ({made.num_images} rows, ids as in {made.sample}) and {out.with_suffix('.json')}")
+    if made.on_val is None:
+        print("for its val macro F1, predict every run with --split val as well")
+    else:
+        _print_on_val(made.on_val, tau=made.ensemble.rule.tau if adjust else None)
+    labels = made.sample.with_name("test_labels.csv")
+    if labels.exists():
+        print(next_command("score", out, labels))
+    else:
+        origin = read_origin(made.sample.parent)
+        print(next_command("submit", out, *([] if origin else ["--competition", "SLUG"])))
+    return DONE
+
+
+def _print_on_val(on_val: ValidationEstimate, *, tau: float | None) -> None:
+    """Print the ensemble's score on val, and what each member adds."""
+    print(f"the same ensemble on val: macro F1 {on_val.in_sample:.4f}, accuracy {on_val.accuracy:.4f}")
+    joined = on_val.cross_fitted
+    if joined is not None:
+        print(
+            f"  in-sample and so optimistic, as it was fitted there; on photos it was not fitted on: macro F1 {joined.macro_f1:.4f} "
+            f"({joined.repeats} times {joined.folds}-fold, sd {joined.sd:.4f})"
+        )
+    if tau is not None and joined is not None and on_val.not_adjusted is not None:
+        gain = joined.macro_f1 - on_val.not_adjusted
+        print(f"  adjusted by the class frequencies to the power of {tau:.2f}: {gain:+.4f}, on such photos")
+    if len(on_val.members) > 1:
+        print("what each run adds on val (macro F1 of it alone, and of the ensemble without it):")
+        print(on_val.members.to_string(index=False, float_format="%.4f"))

@@ -1,0 +1,51 @@
+"""corolla import: one's own photos as TFRecords."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from corolla.commands.common import Folder, next_command
+from corolla.errors import DONE
+
+
+def import_(
+    folder: Folder,
+    out: Folder,
+    /,
+    size: int = 224,
+    val: float = 0.15,
+    test: float = 0.15,
+    seed: int = 0,
+    lists: Path | None = None,
+    crop: Literal["center", "stretch"] = "center",
+    quality: int = 95,
+    skip_broken: bool = False,
+) -> int:
+    """Turn folders of your own photos, a class each, into TFRecords that every other stage takes.
+
+    Args:
+        folder: holds CLASS/*.jpg (or png, webp, bmp), or train/CLASS/*, val/CLASS/* and test/CLASS/* or test/*.
+        out: the data folder to write, outside of it; may hold other sizes of the same photos.
+        size: side in pixels, 32 to 1024.
+        val: share of each class that becomes val, where the folder has none.
+        test: share of each class that becomes test, where the folder has no splits; 0: none.
+        seed: of the split and of the order.
+        lists: folder with train.txt, val.txt, test.txt: a path relative to FOLDER a line, its class the first folder
+            or behind a tab or comma.
+        crop: center: shorter side to SIZE, middle cut out; stretch: all of the photo, squeezed.
+        quality: of the JPEGs, 1 to 100; a JPEG of SIZE x SIZE keeps its own bytes, its EXIF tags among them.
+        skip_broken: leave out files that are no photos or broken, instead of stopping.
+    """
+    from corolla.importing.importer import import_photos
+
+    made = import_photos(
+        folder, out, size=size, val=val, test=test, seed=seed,
+        lists=lists, crop=crop, quality=quality, skip_broken=skip_broken,
+    )  # fmt: skip
+    for note in made.notes:
+        print(f"note: {note}", file=sys.stderr)
+    counts = ", ".join(f"{name} {count}" for name, count in made.counts.items())
+    state = "holds these photos already" if made.reused else "written"
+    print(f"{out}: {state} ({counts} photos of {len(made.class_names)} classes at {size} px; photos.csv says which)")
+    print(next_command("check", out, "--size", size))
+    return DONE

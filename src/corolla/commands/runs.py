@@ -1,0 +1,53 @@
+"""corolla runs: all runs in a table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from corolla.commands.common import ViewArguments
+from corolla.data.transforms.tta import ViewOptions
+from corolla.errors import DONE
+from corolla.runs.folder import CheckpointName
+
+NO_VIEWS = ViewOptions()
+
+
+def runs(
+    folder: Annotated[Path, tyro.conf.Positional] = Path("runs"),
+    /,
+    experiment: str | None = None,
+    state: str | None = None,
+    sort: str = "name",
+    reverse: bool = False,
+    csv: Path | None = None,
+    checkpoint: CheckpointName = "best",
+    views: ViewArguments = NO_VIEWS,
+) -> int:
+    """All runs in a table: experiment, seed, epochs, macro F1, minutes, state.
+
+    Args:
+        folder: the folder of runs.
+        experiment: only runs of this experiment.
+        state: only running, stopped, done or damaged ones.
+        sort: a column, such as "last F1" or minutes.
+        reverse: the largest first.
+        csv: write the table here as well, each line with the command that trains such a run.
+        checkpoint: of best or of last, for --tta.
+        views: a column more: macro F1 on val with these views, where the run was predicted with them.
+    """
+    from corolla.compare.run_table import list_runs
+
+    tta = None if views.is_default else views.name
+
+    table = list_runs(
+        folder, experiment=experiment, state=state, sort=sort, reverse=reverse, tta=tta, checkpoint=checkpoint
+    )
+    if csv is not None:
+        csv.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(csv, index=False)
+    shown = table.drop(columns=["command"] if any(table["fault"]) else ["command", "fault"])
+    for column in ("seed", "px", "epochs", "of", "at"):
+        shown[column] = shown[column].astype("Int64")
+    print(shown.to_string(index=False, na_rep="", float_format="{:.4f}".format) if len(shown) else "no runs")
+    return DONE

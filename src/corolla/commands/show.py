@@ -1,0 +1,63 @@
+"""corolla show: contact sheets of photos, of their augmentation and of test-time views."""
+
+import dataclasses
+from pathlib import Path
+
+from corolla.commands.common import Folder, ViewArguments, next_command
+from corolla.config import Config
+from corolla.config.experiments import find_experiment
+from corolla.data.competition import SplitName
+from corolla.data.transforms.tta import ViewOptions
+from corolla.errors import DONE
+
+NO_VIEWS = ViewOptions()
+
+
+def show(
+    folder: Folder,
+    /,
+    size: int | None = None,
+    split: SplitName = "train",
+    per_class: int = 1,
+    seed: int = 0,
+    augment: str | None = None,
+    epochs: int = 6,
+    input_size: int | None = None,
+    out: Path | None = None,
+    cache_dir: Path | None = None,
+    views: ViewArguments = NO_VIEWS,
+) -> int:
+    """A contact sheet as PNG: photos of each class with its number and name, or what a network is given of them.
+
+    Args:
+        folder: the data folder.
+        size: which tfrecords-jpeg-SxS; may be left out where there is one only.
+        split: train, val or test.
+        per_class: photos of each class.
+        seed: another seed picks other photos, or augments them otherwise.
+        augment: an experiment or a .toml: show training photos as its first epochs see them.
+        epochs: with --augment: how many of them.
+        input_size: with --augment or --tta: side of what the network sees; default: the experiment's, or the photos'.
+        out: the PNG to write; default: contact-FOLDER-SIZExSIZE-WHAT.png in this folder.
+        cache_dir: folder for the index; default: the user's cache.
+        views: show val photos as prediction sees them, by the views of corolla predict.
+    """
+    from corolla.show.show import show as show_data
+    from corolla.show.show import show_augmented
+
+    if augment is None and views.is_default:
+        path = show_data(folder, size=size, split=split, per_class=per_class, seed=seed, out=out, cache_dir=cache_dir)
+    else:
+        base = find_experiment(augment) if augment is not None else Config()
+        config = dataclasses.replace(
+            base,
+            data=folder,
+            size=size or base.size,
+            input_size=input_size or base.input_size,
+            cache_dir=cache_dir,
+            train=dataclasses.replace(base.train, seed=seed),
+        )
+        path = show_augmented(config, epochs=epochs, tta=None if views.is_default else views.name, out=out)
+    print(f"wrote {path}")
+    print(next_command("train", augment or "resnet34", "--data", folder, *(["--size", size] if size else [])))
+    return DONE

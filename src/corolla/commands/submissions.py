@@ -1,0 +1,47 @@
+"""corolla submissions: the ledger beside what Kaggle lists."""
+
+from pathlib import Path
+
+from corolla.commands.common import slug
+from corolla.errors import DONE, Failure
+from corolla.kaggle.ledger import LEDGER
+
+
+def submissions(competition: str | None = None, ledger: Path = LEDGER) -> int:
+    """The ledger beside what Kaggle lists; scores that came later are filled in.
+
+    Args:
+        competition: the slug; default: every competition in the ledger.
+        ledger: the file that records every submission.
+    """
+    import pandas as pd
+
+    from corolla.kaggle.ledger import Ledger
+    from corolla.kaggle.submissions import Listed
+    from corolla.kaggle.submissions import submissions as list_all
+
+    def show(lines: list[Listed]) -> None:
+        rows = [
+            {
+                "time": line.entry.time[:16],
+                "file": line.entry.csv,
+                "runs": line.entry.runs,
+                "val F1": line.entry.val_macro_f1,
+                "public": line.entry.public_score,
+                "private": line.entry.private_score,
+                "status": line.entry.status,
+                "ref": line.entry.ref,
+                "here": "yes" if line.in_ledger else "-",
+                "Kaggle": "yes" if line.on_kaggle else "-",
+                "message": line.entry.message,
+            }
+            for line in lines
+        ]
+        print(pd.DataFrame(rows).to_string(index=False) if rows else "no submissions yet")
+
+    try:
+        show(list_all(slug(competition), ledger=ledger))
+    except Failure:
+        show([Listed(entry, True, False) for entry in Ledger(ledger).read()])  # all that is known without Kaggle
+        raise
+    return DONE

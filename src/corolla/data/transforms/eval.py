@@ -1,0 +1,69 @@
+"""From a decoded photo to the fixed crops that evaluation sees.
+
+uint8 RGB in and out; normalising is done on the device.
+"""
+
+import numpy as np
+
+from corolla.data.dataset import Box
+from corolla.data.decode import Image, Interpolation, resize_antialiased
+from corolla.data.transforms.tta import CropViews
+
+
+class EvalTransform:
+    """Resize the shorter side to size / crop fraction, **then** crop: the fixed views that `tta` names.
+
+    none: the centre. flip: that and its mirror. ten-crop: four corners and the centre, each with its mirror
+    (Krizhevsky et al. 2012, section 4.1). More views are in data/transforms/views.py.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        crop_fraction: float,
+        interpolation: Interpolation = "bilinear",
+        tta: CropViews = "none",
+    ) -> None:
+        self.size = size
+        self.resized = max(size, round(size / crop_fraction))
+        self.interpolation: Interpolation = interpolation
+        self.tta: CropViews = tta
+
+    @property
+    def num_views(self) -> int:
+        return {"none": 1, "flip": 2, "ten-crop": 10}[self.tta]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output, (views, size, size, 3)."""
+        return self.num_views, self.size, self.size, 3
+
+    def at(self, epoch: int) -> "EvalTransform":
+        """Itself: evaluation is the same in every epoch."""
+        return self
+
+    def draw(self, height: int, width: int, rng: np.random.Generator | None) -> Box:
+        """All of the photo: nothing is random."""
+        return 0, 0, width, height
+
+    def apply(self, image: Image, box: Box, rng: np.random.Generator | None, out: Image) -> None:
+        """Fill `out` (views x size x size x 3) with the views of `image`."""
+        _, _, width, height = box
+        scale = self.resized / min(width, height)
+        width, height = max(self.resized, round(width * scale)), max(self.resized, round(height * scale))
+        image = resize_antialiased(image, width, height, self.interpolation)
+        right, bottom = width - self.size, height - self.size
+        corners = [(round(bottom / 2), round(right / 2))]
+        if self.tta == "ten-crop":
+            corners += [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+        for view, (top, left) in enumerate(corners):
+            out[view] = image[top : top + self.size, left : left + self.size]
+        if self.tta != "none":
+            out[len(corners) :] = out[: len(corners), :, ::-1]
+
+    def __call__(self, image: Image, rng: np.random.Generator | None = None) -> Image:
+        """`image` H x W x 3 -> views x size x size x 3; nothing is random, so `rng` is left alone."""
+        out = np.empty(self.shape, np.uint8)
+        self.apply(image, self.draw(image.shape[0], image.shape[1], rng), rng, out)
+        return out

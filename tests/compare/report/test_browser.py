@@ -1,0 +1,156 @@
+"""The report in a real browser, without a network, at the width of a desk and of a phone, light and dark."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from support import make_comparison
+
+from corolla.compare.report.html import write_report
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+TOOLTIP = """() => {
+  const find = node => {
+    for (const element of node.querySelectorAll("*")) {
+      if (element.classList.contains("bk-Tooltip") && element.getBoundingClientRect().width) return element;
+      const found = element.shadowRoot && find(element.shadowRoot);
+      if (found) return found;
+    }
+    return null;
+  };
+  const parts = [...(find(document)?.shadowRoot.children ?? [])].filter(element => element.tagName !== "STYLE");
+  return parts.map(element => element.innerText).join(" ").trim();
+}"""  # the text that is shown, inside Bokeh's shadow trees
+DESK, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
+
+
+def find_chromium() -> str | None:
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The browser that is installed; Debian's is installed where that may be done."""
+    if not find_chromium() and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in ("update -qq", "install -y -qq --no-install-recommends chromium"):
+            subprocess.run(["apt-get", *command.split()], env=environment, check=False, timeout=600)
+    found = find_chromium()
+    if not found:
+        pytest.skip("no Chromium is installed; as root: apt-get update && apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    comparison, _ = make_comparison(folder)
+    return write_report(comparison, folder / "report.html", reproduce=["corolla compare a b"])
+
+
+@contextmanager
+def opened(browser: Browser, report: Path, size: ViewportSize, scheme: str = "light") -> Iterator[Page]:
+    """The page, drawn; at the end nothing may have gone wrong on it, nor been fetched."""
+    faults: list[str] = []
+    dark = scheme == "dark"
+    context = browser.new_context(viewport=size, color_scheme="dark" if dark else "light", offline=True)
+    page = context.new_page()
+    page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else faults.append(r.url))
+    page.goto(report.as_uri())
+    page.wait_for_selector("body[data-drawn]", timeout=60_000)
+    yield page
+    assert faults == []
+    context.close()
+
+
+def column(page: Page, title: str) -> list[str]:
+    """The texts of the class table's visible rows."""
+    titles = page.locator("#class-table thead button").all_text_contents()
+    cells = page.locator(f"#class-table tbody tr:not([hidden]) td:nth-child({titles.index(title) + 1})")
+    return cells.all_text_contents()
+
+
+def test_sorts_by_mouse_and_keyboard(browser: Browser, report: Path) -> None:
+    with opened(browser, report, DESK) as page:
+        difference = page.locator("#class-table thead button", has_text="difference")
+        header = page.locator("#class-table th", has_text="difference")
+        difference.click()
+        values = list(map(float, column(page, "difference")))
+        assert values == sorted(values, reverse=True)
+        assert header.get_attribute("aria-sort") == "descending"
+        difference.press("Enter")
+        assert list(map(float, column(page, "difference"))) == sorted(values)
+        assert header.get_attribute("aria-sort") == "ascending"
+        page.locator("#class-table thead button", has_text="name").click()
+        names = column(page, "name")
+        assert names[-2:] == ["kind 3", "kind 4"]
+        assert header.get_attribute("aria-sort") is None
+
+
+def test_search_filters(browser: Browser, report: Path) -> None:
+    with opened(browser, report, DESK) as page:
+        page.get_by_label("Search").fill("KIND 3")
+        assert column(page, "name") == ["kind 3"]
+        assert page.locator(".search output").text_content() == "1 of 5"
+        page.get_by_label("Search").fill("")
+        assert len(column(page, "name")) == 5
+
+
+@pytest.mark.parametrize(
+    ("plot", "words"),
+    [
+        ("plot-macro_f1", ("seed", "epoch")),
+        ("plot-forest", ("fast <i>$$x$$", "95 %")),
+        ("plot-classes", ("kind", "F1")),
+        ("plot-reliability", ("recipe", "photos")),
+    ],
+)
+def test_hover_shows_values(browser: Browser, report: Path, plot: str, words: tuple[str, ...]) -> None:
+    with opened(browser, report, DESK) as page:
+        canvas = page.locator(f"#{plot}")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box
+        spots = [(x, y) for x in range(20, int(box["width"]), 8) for y in range(10, int(box["height"]), 8)]
+        for x, y in spots:
+            page.mouse.move(box["x"] + x, box["y"] + y)
+            if text := page.evaluate(TOOLTIP):
+                break
+        else:
+            pytest.fail("no tooltip anywhere")
+        assert all(word in text for word in words)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_fits_the_screen(browser: Browser, report: Path, tmp_path: Path, size: ViewportSize, scheme: str) -> None:
+    """Wide tables scroll inside their own box. The screenshots are to be looked at."""
+    with opened(browser, report, size, scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        for details in page.locator("summary").all():
+            details.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        ink = page.evaluate("Bokeh.documents[0].all_models.size && getComputedStyle(document.body).color")
+        assert (ground, ink) == (
+            ("rgb(21, 24, 28)", "rgb(230, 232, 234)") if scheme == "dark" else ("rgb(255, 255, 255)", "rgb(28, 32, 36)")
+        )
+        page.screenshot(path=tmp_path / f"{scheme}-{size['width']}.png", full_page=True)
+        assert (tmp_path / f"{scheme}-{size['width']}.png").stat().st_size > 20_000

@@ -1,0 +1,80 @@
+"""Balanced sampling: how often classes and photos are shown, and that it is a function of seed and epoch."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from corolla.config import AugmentConfig
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.index import load_index
+from corolla.data.loader import load_batches
+from corolla.data.sampler import TrainBatchSampler, balanced_order
+from corolla.data.transforms.train import TrainTransform
+from corolla.random import epoch_order
+
+LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 4], [70, 20, 9, 1]))
+
+
+def shown(balance: float, seed: int = 0, epoch: int = 0) -> np.ndarray:
+    """How often each sample is."""
+    return np.bincount(balanced_order(LABELS, balance, seed, epoch) % len(LABELS), minlength=len(LABELS))
+
+
+def test_off_is_the_usual_permutation() -> None:
+    assert np.array_equal(balanced_order(LABELS, 0.0, 3, 5), epoch_order(len(LABELS), 3, 5))
+
+
+@pytest.mark.parametrize("balance", [0.25, 0.5, 1.0])
+def test_classes_come_by_their_power(balance: float) -> None:
+    counts = np.array([70, 20, 9, 1])
+    expected = counts ** (1 - balance) / (counts ** (1 - balance)).sum() * 100
+    for epoch in range(5):
+        times = shown(balance, epoch=epoch)
+        assert times.sum() == 100
+        assert np.abs(np.bincount(LABELS, weights=times)[[0, 1, 2, 4]] - expected).max() < 1.001
+        for label in np.unique(LABELS):
+            assert np.ptp(times[label == LABELS]) <= 1
+
+
+def test_photos_of_a_common_class_take_turns() -> None:
+    """In the mean of many epochs, each of a class has its share."""
+    mean = np.mean([shown(1.0, epoch=epoch) for epoch in range(400)], axis=0)
+    assert mean[LABELS == 0] == pytest.approx(25 / 70, abs=0.12)
+    assert mean[LABELS == 4] == pytest.approx(25)
+
+
+def test_repeats_are_numbered() -> None:
+    order = balanced_order(LABELS, 1.0, 0, 0)
+    assert len(set(order.tolist())) == 100
+    assert sorted(order[LABELS[order % 100] == 4] // 100) == list(range(25))
+
+
+def test_it_is_a_function_of_seed_and_epoch() -> None:
+    orders = [balanced_order(LABELS, 0.5, seed, epoch) for seed, epoch in itertools.product((0, 1), (0, 1))]
+    assert np.array_equal(orders[1], balanced_order(LABELS, 0.5, 0, 1))
+    assert not any(np.array_equal(a, b) for a, b in itertools.combinations(orders, 2))
+
+
+@pytest.mark.parametrize(("workers", "start"), [(0, 0), (2, 3)])
+def test_batches_repeat_photos_with_draws_of_their_own(workers: int, start: int, tiny_data: Path) -> None:
+    photos = TFRecordDataset(
+        load_index(tiny_data, None), "train", TrainTransform(AugmentConfig(crop="random-resized"), 24)
+    )
+    labels = np.zeros(40, np.int64)
+    labels[7] = 1  # one photo is a class: half of what is shown
+    plan = TrainBatchSampler(40, 8, 0, start, 6, balance=1.0, labels=labels)
+    assert len(plan) == 6 - start
+    found = list(load_batches(photos, plan, workers=workers, device=torch.device("cpu")))
+    expected = [photos.batch(plan.keys(step)) for step in range(start, 6)]
+    assert all(
+        torch.equal(a, b) for one, two in zip(found, expected, strict=True) for a, b in zip(one, two, strict=True)
+    )
+    images = torch.cat([batch.images[batch.indices == 7] for batch in expected])
+    assert len(images) == pytest.approx(4 * len(expected), abs=len(expected) * 2)
+    assert len({image.numpy().tobytes() for image in images}) == len(images)
+    assert set(torch.cat([batch.indices for batch in expected]).tolist()) <= set(range(40))
+    named = torch.cat([batch.labels[batch.indices == 7] for batch in expected])
+    assert set(named.tolist()) == {int(photos.split.label[7])}

@@ -1,0 +1,489 @@
+"""`corolla import`: every layout, every kind of pixel, the same result wherever the photos lie."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corolla.commands.photos import import_
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
+from corolla.data.check import check
+from corolla.data.decode import decode_jpeg
+from corolla.data.index import Index, load_index
+from corolla.data.tfrecord import map_file
+from corolla.errors import UserError
+from corolla.importing import importer as module
+from corolla.importing.folders import Photo, natural_key
+from corolla.importing.importer import Imported, import_photos
+from corolla.importing.pixels import Pixels, to_jpeg
+from corolla.importing.splits import apportion, photo_ids, split_photos
+from corolla.training.train import train
+
+SIZE = 32
+
+
+def picture(seed: int, width: int = 48, height: int = 40) -> Image.Image:
+    """Smooth, so that a JPEG of it is close to it."""
+    corners = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
+    return Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def write(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(seed).save(path)
+
+
+def class_folders(folder: Path, counts: dict[str, int], *, first: int = 0, backwards: bool = False) -> Path:
+    paths = [folder / name / f"{number}.jpg" for name, count in counts.items() for number in range(count)]
+    seeds = list(enumerate(paths, first))
+    for seed, path in reversed(seeds) if backwards else seeds:
+        write(path, seed)
+    return folder
+
+
+def run(folder: Path, out: Path, **how: object) -> Imported:
+    return import_photos(folder, out, **({"size": SIZE, "progress": False} | how))  # pyright: ignore[reportArgumentType]
+
+
+def jpegs(index: Index) -> dict[str, bytes]:
+    """Id → JPEG, of all splits."""
+    return {
+        str(split.id[i]): map_file(index.folder / split.files[split.file[i]])[
+            int(split.offset[i]) : int(split.offset[i] + split.length[i])
+        ]
+        for split in index.splits.values()
+        for i in range(len(split))
+    }
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "photos.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def content(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def visible(out: Path) -> list[str]:
+    return sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+
+
+def test_class_folders_become_a_data_folder(tmp_path: Path) -> None:
+    photos = class_folders(tmp_path / "photos", {"10": 10, "2": 20, "Rosa canina": 7})
+    write(photos / "2" / "2021" / "May" / "deep.PNG", 99)
+    for litter in (".DS_Store", "Thumbs.db", "._0.jpg", "__MACOSX/2.jpg"):
+        (photos / "2" / litter).parent.mkdir(exist_ok=True)
+        (photos / "2" / litter).write_bytes(b"?")
+    (photos / "LICENSE.txt").write_text("beside the classes")
+    out = tmp_path / "out"
+    made = run(photos, out)
+    assert made == Imported(
+        folder=out, size=SIZE, class_names=("2", "10", "Rosa canina"), counts={"train": 27, "val": 6, "test": 5},
+        notes=(), reused=False,
+    )  # fmt: skip
+    result = check(out, SIZE, progress=False)
+    assert (result.faults, result.notes, result.counts) == ((), (), made.counts)
+    assert visible(out) == [
+        "classes.txt", "photos.csv", "sample_submission.csv", "test_labels.csv", f"tfrecords-jpeg-{SIZE}x{SIZE}",
+    ]  # fmt: skip
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert (out / "classes.txt").read_text() == "2\n10\nRosa canina\n"
+
+    index, table = load_index(out, SIZE), {row["id"]: row for row in rows(out)}
+    assert len(table) == 38
+    assert set(jpegs(index)) == set(table)
+    for name, split in index.splits.items():
+        for identity, label in zip(split.id.tolist(), split.label.tolist(), strict=True):
+            row = table[identity]
+            assert row["split"] == name
+            assert made.class_names[int(row["label"])] == row["path"].split("/")[0]
+            assert label == (-1 if name == "test" else int(row["label"]))
+            assert jpegs(index)[identity] == to_jpeg((photos / row["path"]).read_bytes(), Pixels(SIZE))
+    truth = [line.split(",") for line in (out / "test_labels.csv").read_text().splitlines()[1:]]
+    assert truth == sorted([row["id"], row["label"]] for row in table.values() if row["split"] == "test")
+
+
+def test_given_splits_are_taken_as_given(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for first, (split, counts) in enumerate({"Train": {"a": 5, "b": 4}, "valid": {"a": 2}, "test": {"b": 3}}.items()):
+        class_folders(photos / split, counts, first=100 * first)
+    made = run(photos, tmp_path / "out")
+    assert made.counts == {"train": 9, "val": 2, "test": 3}
+    places = {"train": "Train", "val": "valid", "test": "test"}
+    assert all(row["path"].startswith(places[row["split"]] + "/") for row in rows(tmp_path / "out"))
+    assert check(tmp_path / "out", SIZE, progress=False).faults == ()
+    assert (tmp_path / "out" / "test_labels.csv").exists()
+
+
+def test_val_is_split_off_and_test_may_have_no_classes_or_be_missing(tmp_path: Path) -> None:
+    photos = class_folders(tmp_path / "photos" / "train", {"a": 10, "b": 10}).parent
+    made = run(photos, tmp_path / "no_test", val=0.2)
+    assert made.counts == {"train": 16, "val": 4}
+    assert [note.split(":")[0] for note in made.notes] == ["no val photos were given", "no test photos"]
+    result = check(tmp_path / "no_test", SIZE, progress=False)
+    assert result.faults == ()
+    assert not (tmp_path / "no_test" / "sample_submission.csv").exists()
+
+    write(photos / "test" / "0.jpg", 50)
+    write(photos / "test" / "1.jpg", 51)
+    assert run(photos, tmp_path / "unlabelled", val=0.2).counts == {"train": 16, "val": 4, "test": 2}
+    assert check(tmp_path / "unlabelled", SIZE, progress=False).faults == ()
+    assert len((tmp_path / "unlabelled" / "sample_submission.csv").read_text().splitlines()) == 3
+    assert not (tmp_path / "unlabelled" / "test_labels.csv").exists()
+    write(photos / "test" / "a" / "2.jpg", 52)
+    with pytest.raises(UserError, match="some test photos have a class"):
+        run(photos, tmp_path / "mixed")
+
+
+def test_lists_say_the_split_and_may_say_the_class(tmp_path: Path) -> None:
+    photos = class_folders(tmp_path / "photos", {"a": 4, "b": 4})
+    write(photos / "odd, name.jpg", 70)
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("a/0.jpg\n./a/1.jpg\r\n\nb/0.jpg\nb/1.jpg,c\n")
+    (lists / "val.txt").write_text("a/2.jpg\nb/2.jpg\tc\n")
+    (lists / "test.txt").write_text("a/3.jpg\nodd, name.jpg,b\n")
+    made = run(photos, tmp_path / "out", lists=lists)
+    assert (made.class_names, made.counts) == (("a", "b", "c"), {"train": 4, "val": 2, "test": 2})
+    found = {row["path"]: (row["split"], made.class_names[int(row["label"])]) for row in rows(tmp_path / "out")}
+    assert found["b/1.jpg"] == ("train", "c")
+    assert found["b/2.jpg"] == ("val", "c")
+    assert found["odd, name.jpg"] == ("test", "b")
+    assert check(tmp_path / "out", SIZE, progress=False).faults == ()
+
+    for line, reason in (
+        ("a/9.jpg", r"test.txt:1: .*a/9.jpg not found"),
+        ("../photos/a/3.jpg", "not a path relative"),
+        ("a/0.jpg", "test.txt:1: a/0.jpg is listed a second time"),
+        ("a/3.jpg,d", "'d', which has no training photo"),
+    ):
+        (lists / "test.txt").write_text(line + "\n")
+        with pytest.raises(UserError, match=reason):
+            run(photos, tmp_path / "other", lists=lists)
+    (lists / "train.txt").unlink()
+    with pytest.raises(UserError, match=r"train\.txt not found"):
+        run(photos, tmp_path / "other", lists=lists)
+
+
+def encoded(image: Image.Image, format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def close(jpeg: bytes, expected: Image.Image) -> bool:
+    difference = np.abs(decode_jpeg(jpeg).astype(int) - np.asarray(expected.convert("RGB")).astype(int))
+    return difference.mean() < 2 and difference.max() < 24
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied(orientation: int) -> None:
+    upright = picture(3, 64, 96)
+    stored = {
+        1: lambda image: image,
+        2: ImageOps.mirror,
+        3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+        4: ImageOps.flip,
+        5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+        6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+        7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+        8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    }[orientation](upright)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(stored, "PNG", exif=exif)  # lossless, so that the pixels are the very same
+    assert to_jpeg(data, Pixels(SIZE)) == to_jpeg(encoded(upright, "PNG"), Pixels(SIZE))
+    assert close(to_jpeg(data, Pixels(SIZE)), upright.resize((32, 48), Image.Resampling.LANCZOS).crop((0, 8, 32, 40)))
+
+
+def test_every_kind_of_pixel_becomes_rgb() -> None:
+    square, pixels = picture(5, SIZE, SIZE), Pixels(SIZE)
+    grey = square.convert("L")
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    clear = square.copy()
+    clear.putalpha(0)
+    half = square.copy()
+    half.putalpha(Image.new("L", square.size, 128))
+    palette = square.quantize(16)
+    paper = Image.new("RGB", square.size, "white")
+    for data, expected in (
+        (encoded(square, "PNG"), square),
+        (encoded(square, "BMP"), square),
+        (encoded(square, "WEBP", lossless=True), square),
+        (encoded(grey, "JPEG", quality=95), grey),
+        (encoded(grey, "PNG"), grey),
+        (encoded(deep, "PNG"), grey),
+        (encoded(square.convert("CMYK"), "JPEG", quality=95), square),
+        (encoded(palette, "PNG"), palette),
+        (encoded(clear, "PNG"), paper),
+        (encoded(half, "PNG"), Image.blend(paper, square, 128 / 255)),
+        (encoded(grey.convert("1"), "PNG"), grey.convert("1")),
+    ):
+        jpeg = to_jpeg(data, pixels)
+        assert Image.open(io.BytesIO(jpeg)).mode == "RGB"
+        assert decode_jpeg(jpeg).shape == (SIZE, SIZE, 3)
+        if expected.mode != "1" and expected is not palette:  # hard edges ring
+            assert close(jpeg, expected)
+
+
+def test_a_jpeg_of_the_size_keeps_its_bytes_unless_it_lies_on_its_side() -> None:
+    square = picture(6, SIZE, SIZE)
+    data = encoded(square, "JPEG", quality=71)
+    assert to_jpeg(data, Pixels(SIZE)) == data
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert to_jpeg(encoded(square, "JPEG", exif=exif), Pixels(SIZE)) != encoded(square, "JPEG", exif=exif)
+    assert to_jpeg(data, Pixels(64)) != data
+
+
+def test_crop_or_stretch() -> None:
+    wide = Image.new("RGB", (96, 32), "white")
+    wide.paste((0, 0, 0), (0, 0, 32, 32))  # left third
+    assert decode_jpeg(to_jpeg(encoded(wide, "PNG"), Pixels(SIZE))).min() > 240
+    stretched = decode_jpeg(to_jpeg(encoded(wide, "PNG"), Pixels(SIZE, "stretch")))
+    assert stretched[:, :8].max() < 16
+    assert stretched[:, 14:].min() > 230
+
+
+@given(st.integers(1, 2000), st.floats(0.01, 0.45), st.sampled_from((0.0, 0.01, 0.15, 0.45)))
+@example(1, 0.4375, 0.15)  # val has the largest share, and yet train comes first
+@example(2, 0.45, 0.45)
+def test_a_class_is_shared_out(total: int, val: float, test: float) -> None:
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    counts = apportion(total, shares)
+    assert sum(counts.values()) == total
+    assert counts["train"] >= 1
+    if total >= 3:
+        assert all(counts[split] >= 1 for split, share in shares.items() if share)
+    assert counts["test"] == 0 or test
+    assert all(abs(counts[split] - total * share) <= 2 for split, share in shares.items())
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8).filter(lambda sizes: max(sizes) > 1), st.integers(0, 9))
+def test_splits_are_stratified_whole_and_of_the_paths_alone(sizes: list[int], seed: int) -> None:
+    photos = [Photo(f"{label}/{n}.jpg", None, str(label)) for label, size in enumerate(sizes) for n in range(size)]
+    splits = split_photos(photos, val=0.15, test=0.15, seed=seed)
+    assert sorted(photo for members in splits.values() for photo in members) == sorted(photos)
+    for label, size in enumerate(sizes):
+        counts = apportion(size, {"train": 0.7, "val": 0.15, "test": 0.15})
+        assert {s: sum(p.name == str(label) for p in splits.get(s, [])) for s in counts} == counts
+    assert split_photos(photos[::-1], val=0.15, test=0.15, seed=seed) == splits
+
+
+def test_natural_order() -> None:
+    names = ["10", "9", "b", "A 10", "a 2", "1", "01"]
+    assert sorted(names, key=natural_key) == ["01", "1", "9", "10", "a 2", "A 10", "b"]
+
+
+def test_ids_are_those_of_the_paths_and_never_alike() -> None:
+    taken: dict[str, Photo] = {}
+    for number in range(4_000_000):  # about 330,000 until two of them share 36 bits
+        photo = Photo(f"{number}.jpg", None, "a")
+        other = taken.setdefault(photo.draw("id")[:9], photo)
+        if other is not photo:
+            break
+    else:
+        pytest.fail("no collision found")
+    first, second = photo_ids([photo, other]), photo_ids([other, photo])
+    assert first == second
+    assert len(set(first.values())) == 2
+    assert photo_ids([other])[other.path] == other.draw("id")[:9]
+
+
+def test_the_order_of_creation_changes_nothing(tmp_path: Path) -> None:
+    counts = {"a": 9, "b": 5, "c": 3}
+    for name, backwards in (("one", False), ("two", True)):
+        photos = class_folders(tmp_path / name / "photos", counts, backwards=backwards)
+        run(photos, tmp_path / name / "out")
+    assert content(tmp_path / "one" / "out") == content(tmp_path / "two" / "out")
+    run(tmp_path / "one" / "photos", tmp_path / "seed", seed=1)
+    assert rows(tmp_path / "seed") != rows(tmp_path / "one" / "out")
+
+
+def test_broken_files_are_named_or_left_out(tmp_path: Path) -> None:
+    photos = class_folders(tmp_path / "photos", {"a": 8, "b": 8})
+    whole = (photos / "a" / "0.jpg").read_bytes()
+    (photos / "a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "b" / "page.jpg").write_text("<html>")
+    (photos / "b" / "empty.png").touch()
+    out = tmp_path / "out"
+    with pytest.raises(UserError) as caught:
+        run(photos, out)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "no photos that can be read (3)" in message
+    assert all(name in message for name in ("a/cut.jpg", "b/page.jpg", "b/empty.png", "--skip-broken"))
+    assert list(out.iterdir()) == []
+    (photos / "b" / "photo.heic").write_bytes(b"?")
+    with pytest.raises(UserError, match=r"photo\.heic"):
+        run(photos, out)
+    made = run(photos, out, skip_broken=True)
+    assert sum(made.counts.values()) == 16
+    assert "no photos that can be read (4)" in made.notes[0]
+    assert check(out, SIZE, progress=False).faults == ()
+    (photos / "c").mkdir()
+    (photos / "c" / "only.jpg").write_bytes(b"?")
+    with pytest.raises(UserError, match="class 'c' has no training photo that can be read"):
+        run(photos, tmp_path / "other", skip_broken=True)
+
+
+def test_again(tmp_path: Path) -> None:
+    photos, out = class_folders(tmp_path / "photos", {"a": 5, "b": 5}), tmp_path / "out"
+    made = run(photos, out)
+    before = content(out)
+    again = run(photos, out)
+    assert again.reused
+    assert {**vars(again), "reused": False} == vars(made)
+    assert run(photos, out, size=48).counts == made.counts  # another size, beside
+    assert {name: data for name, data in content(out).items() if "48x48" not in name} == before
+    for how, reason in (
+        ({"seed": 1}, "split otherwise"),
+        ({"crop": "stretch"}, "made otherwise"),
+        ({"size": 64, "val": 0.3}, "split otherwise"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            run(photos, out, **how)
+    write(photos / "a" / "0.jpg", 77)
+    with pytest.raises(UserError, match="other photos"):
+        run(photos, out)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "classes.txt").write_text("mine\n")
+    with pytest.raises(UserError, match=r"classes\.txt belongs to other data"):
+        run(photos, tmp_path / "else")
+    assert visible(tmp_path / "else") == ["classes.txt"]
+    (tmp_path / "else" / "tfrecords-jpeg-32x32").mkdir()
+    with pytest.raises(UserError, match="was not imported"):
+        run(photos, tmp_path / "else")
+
+
+def test_files_hold_at_most_so_many_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FILE_RECORDS", 10)
+    run(class_folders(tmp_path / "photos", {"a": 40}), tmp_path / "out", val=0.25, test=0.1)
+    train_files = sorted(path.name for path in (tmp_path / "out").glob("tfrecords*/train/*"))
+    assert train_files == ["00-32x32-8.tfrec", "01-32x32-9.tfrec", "02-32x32-9.tfrec"]
+    assert check(tmp_path / "out", SIZE, progress=False).faults == ()
+
+
+def test_copies_are_noted(tmp_path: Path) -> None:
+    photos = class_folders(tmp_path / "photos", {"a": 10, "b": 10})
+    (photos / "b" / "copy.jpg").write_bytes((photos / "a" / "0.jpg").read_bytes())
+    (photos / "b" / "again.jpg").write_bytes((photos / "a" / "0.jpg").read_bytes())
+    assert run(photos, tmp_path / "out").notes[0].startswith("photos there more than once, byte for byte: 1 (2 copies")
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from corolla.importing import importer as photos
+whole = photos.encode_example
+def slowly(**record):
+    time.sleep(0.2)
+    return whole(**record)
+photos.encode_example = slowly
+photos.import_photos(Path(sys.argv[1]), Path(sys.argv[2]), size=32, progress=False)
+"""
+
+
+def test_a_kill_leaves_nothing_half(tmp_path: Path) -> None:
+    photos, out = class_folders(tmp_path / "photos", {"a": 30, "b": 30}), tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(photos), str(out)])
+    try:
+        deadline = time.monotonic() + 60
+        while not list(out.glob(".import-*/tfrecords-*/train/.*.tmp")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    assert visible(out) == []
+    run(photos, out)
+    assert check(out, SIZE, progress=False).faults == ()
+
+
+def test_training_takes_it(tmp_path: Path) -> None:
+    run(class_folders(tmp_path / "photos", {"a": 12, "b": 12, "c": 12}), tmp_path / "out")
+    config = Config(
+        data=tmp_path / "out",
+        runs=tmp_path / "runs",
+        device="cpu",
+        size=SIZE,
+        model=ModelConfig(name="timm:test_resnet"),
+        augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),
+        optim=OptimConfig(lr=0.005, schedule="constant"),
+        train=TrainConfig(epochs=1, batch_size=8),
+        pipeline=PipelineConfig(workers=0),
+    )
+    done = train(config)
+    assert done.state == "done"
+    assert len((done.folder / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_users_mistakes(tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+
+    def refused(reason: str, **how: object) -> None:
+        with pytest.raises(UserError, match=reason) as caught:
+            run(photos, how.pop("out", out), **how)  # pyright: ignore[reportArgumentType]
+        assert "\n" not in str(caught.value)
+        assert not out.exists()
+
+    refused("is no folder")
+    photos.mkdir()
+    refused("no photos found")
+    class_folders(photos, {"a": 4, "b": 4})
+    for size in (0, 31, 1025):
+        refused("32 to 1024", size=size)
+    refused("lies inside", out=photos / "out")
+    refused("lies inside", out=photos)
+    refused("shares", val=0.5, test=0.5)
+    refused("shares", val=0.0)
+    refused("quality", quality=0)
+    refused("seed", seed=-1)
+    (photos / "c").mkdir()
+    refused("class folder .*c holds no photos")
+    write(photos / "c" / "0.jpg", 0)
+    write(photos / "loose.jpg", 0)
+    refused(r"loose\.jpg lies in no class folder")
+    (photos / "loose.jpg").unlink()
+    write(photos / "val" / "a" / "0.jpg", 0)
+    refused("holds val/ beside class folders")
+    for name in "abc":
+        (photos / name).rename(tmp_path / f"moved {name}")
+    refused("no training photos")
+    write(photos / "train" / "b" / "0.jpg", 0)
+    refused("'a', which has no training photo")
+    write(photos / "validation" / "b" / "0.jpg", 0)
+    refused("two folders for one split")
+
+
+def test_val_must_not_be_empty(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="val would be empty"):
+        run(class_folders(tmp_path / "photos", {"a": 1, "b": 1}), tmp_path / "out")
+
+
+def test_the_command_says_what_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, out = class_folders(tmp_path / "photos", {"a": 10, "b": 2}), tmp_path / "out"
+    assert import_(photos, out, size=SIZE) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        f"{out}: written (train 8, val 3, test 1 photos of 2 classes at 32 px; photos.csv says which)",
+        f"next: corolla check {out} --size 32",
+    ]
+    assert said.err.startswith("note: classes with fewer than 3 photos, which are not in every split: 1")
+    assert import_(photos, out, size=SIZE) == 0
+    assert "holds these photos already" in capsys.readouterr().out
+    assert json.loads((out / "tfrecords-jpeg-32x32" / "import.json").read_text())["pixels"]["quality"] == 95

@@ -1,0 +1,104 @@
+"""Contact sheets: every class is there, named, legible in size, for labelled and unlabelled splits."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from corolla.config import Config
+from corolla.errors import UserError
+from corolla.plots.contact_sheet import contact_sheet
+from corolla.show.show import show, show_augmented
+from corolla.synthetic.dataset import synthesize
+
+FLOWERS = Path(__file__).parents[2].parent / "shared" / "flowers"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize(tmp_path_factory.mktemp("show") / "flowers", size=32, share=0.001).folder
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_tiles_stand_in_rows_and_titles_below_them() -> None:
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    images = [np.full((20, 20, 3), colour, np.uint8) for colour in colours]
+    sheet = contact_sheet(
+        images, ["0 rose", "1 a name much too long for one line or even two of them", ""], columns=2, cell=96
+    )
+    assert sheet.dtype == np.uint8
+    tile = sheet.shape[1] // 2
+    assert sheet[50, 50].tolist() == [255, 0, 0]
+    assert sheet[50, tile + 50].tolist() == [0, 255, 0]
+    assert sheet[sheet.shape[0] // 2 + 50, 50].tolist() == [0, 0, 255]
+    titles = sheet[104 : sheet.shape[0] // 2]
+    assert (titles[:, :tile] < 128).all(2).any()
+    assert (titles[:, tile:] < 128).all(2).any()
+    assert (titles[:, -4:] == 255).all()  # a long name stays in its tile
+
+
+def test_photos_keep_their_shape() -> None:
+    sheet = contact_sheet([np.zeros((50, 100, 3), np.uint8)], [""], columns=4, cell=100)
+    dark = (sheet == 0).all(2)
+    assert np.flatnonzero(dark.any(0)).size == 100
+    assert np.flatnonzero(dark.any(1)).size == 50
+
+
+def test_a_tile_for_every_class(data: Path, tmp_path: Path) -> None:
+    out = show(data, size=32)
+    assert out == Path("contact-flowers-32x32-train.png")
+    one = Image.open(out)
+    three = Image.open(show(data, size=32, per_class=3, out=tmp_path / "new" / "three.png"))
+    assert one.width * one.height >= 104 * 128 * 128
+    assert three.width * three.height > 2.5 * one.width * one.height
+    again = show(data, size=32, out=tmp_path / "again.png")
+    other = show(data, size=32, seed=1, out=tmp_path / "other.png")
+    assert again.read_bytes() == out.read_bytes() != other.read_bytes()
+
+
+def test_unlabelled_photos_stand_under_their_ids(data: Path) -> None:
+    out = show(data, size=32, split="test")
+    assert Image.open(out).width > 1000
+
+
+def test_mistakes_are_named(data: Path) -> None:
+    with pytest.raises(UserError, match="no split 'testing'"):
+        show(data, size=32, split="testing")
+    with pytest.raises(UserError, match="per_class 0"):
+        show(data, size=32, per_class=0)
+
+
+@pytest.mark.skipif(not FLOWERS.exists(), reason="no real photos here")
+@pytest.mark.parametrize(("name", "size"), [("oxford102", 64), ("oxford17", 224)])
+def test_real_photos(name: str, size: int) -> None:
+    sheet = np.asarray(Image.open(show(FLOWERS / name, size=size, split="val")))
+    assert sheet.std() > 40
+
+
+def test_what_the_network_is_given(tiny_config: Config, tmp_path: Path) -> None:
+    path = show_augmented(tiny_config, epochs=3, out=tmp_path / "a.png")
+    first = np.asarray(Image.open(path))
+    assert np.array_equal(first, np.asarray(Image.open(show_augmented(tiny_config, epochs=3, out=tmp_path / "b.png"))))
+    other = dataclasses.replace(tiny_config, train=dataclasses.replace(tiny_config.train, seed=1))
+    assert not np.array_equal(first, np.asarray(Image.open(show_augmented(other, epochs=3, out=tmp_path / "c.png"))))
+    crops = np.asarray(Image.open(show_augmented(tiny_config, tta="ten-crop", out=tmp_path / "d.png")))
+    assert crops.shape[1] > 2 * first.shape[1], "the photo and ten views beside the photo and three epochs"
+    with pytest.raises(UserError, match="--epochs 0"):
+        show_augmented(tiny_config, epochs=0)
+
+
+def test_the_weights_own_interpolation_is_shown(tiny_config: Config, tmp_path: Path) -> None:
+    from corolla.config import ModelConfig
+
+    sheets = []
+    for weights in ("none", "package"):
+        model = ModelConfig(name="timm:tf_efficientnet_lite0", weights=weights)
+        config = dataclasses.replace(tiny_config, model=model, input_size=48)
+        sheets.append(np.asarray(Image.open(show_augmented(config, epochs=1, out=tmp_path / f"{weights}.png"))))
+    assert not np.array_equal(*sheets), "bilinear from scratch, bicubic with these weights"

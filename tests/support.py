@@ -1,0 +1,155 @@
+"""Helpers of several test files."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+import torch
+
+from corolla.compare.compare import Comparison, compare
+from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
+from corolla.data.loader import Batch
+from corolla.data.tfrecord import encode_example, write_tfrecord
+from corolla.training.loop import OnStep
+from corolla.training.state import TrainState
+from corolla.training.train import train
+
+NUM_CLASSES = 5
+EVIL = "<script>alert('x')</script> & \"rose\""
+
+
+def draw(label: int, number: int, size: int) -> bytes:
+    """A disc whose place tells its class, in noise: easy enough to learn in a few steps."""
+    rng = np.random.default_rng([label, number, size])
+    image = rng.integers(0, 80, (size, size, 3), dtype=np.uint8)
+    angle = 2 * np.pi * label / NUM_CLASSES
+    centre = (round(size * (0.5 + 0.3 * np.cos(angle))), round(size * (0.5 + 0.3 * np.sin(angle))))
+    cv2.circle(image, centre, size // 6, (220, 60 + 30 * label, 120), -1)
+    return simplejpeg.encode_jpeg(image, quality=95)
+
+
+def write_data(folder: Path, *, size: int = 32, train: int = 40, val: int = 16, test: int = 11) -> Path:
+    """Five classes in two files a split, with sample_submission.csv and test_labels.csv."""
+    (folder / f"tfrecords-jpeg-{size}x{size}").mkdir(parents=True)
+    (folder / "classes.txt").write_text("".join(f"kind {n}\n" for n in range(NUM_CLASSES)))
+    for split, count in (("train", train), ("val", val), ("test", test)):
+        inside = folder / f"tfrecords-jpeg-{size}x{size}" / split
+        inside.mkdir()
+        offset = {"train": 0, "val": 1000, "test": 2000}[split]
+        records = [
+            encode_example(
+                image=draw(i % NUM_CLASSES, offset + i, size),
+                label=None if split == "test" else i % NUM_CLASSES,
+                id=f"{offset + i:09x}",
+            )
+            for i in range(count)
+        ]
+        half = count // 2
+        for number, part in enumerate((records[:half], records[half:])):
+            write_tfrecord(inside / f"{number:02d}-{size}x{size}-{len(part)}.tfrec", part)
+    ids = [f"{2000 + i:09x}" for i in range(test)]
+    (folder / "sample_submission.csv").write_text("id,label\n" + "".join(f"{i},0\n" for i in ids))
+    labels = "".join(f"{name},{i % NUM_CLASSES}\n" for i, name in enumerate(ids))
+    (folder / "test_labels.csv").write_text("id,label\n" + labels)
+    return folder
+
+
+def break_first_jpeg(folder: Path) -> tuple[Path, str]:
+    """A data folder whose first training JPEG is cut short, under a valid checksum; and how its fault's line begins."""
+    data = write_data(folder)
+    path = data / "tfrecords-jpeg-32x32" / "train" / "00-32x32-20.tfrec"
+    images = [draw(i % 5, i, 32) for i in range(20)]
+    images[0] = images[0][:150]
+    write_tfrecord(path, [encode_example(image=im, label=i % 5, id=f"{i:09x}") for i, im in enumerate(images)])
+    return data, f"{path}:0 record 0: JPEG does not decode: "
+
+
+def changed(config: Config, section: str, **values: Any) -> Config:
+    """`config` with other values in one section."""
+    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
+
+
+def same_content(first: Path, second: Path) -> bool:
+    """Two checkpoints hold the same bits, but for the seconds they took and the run they come from."""
+    contents = [torch.load(path, weights_only=True) for path in (first, second)]
+    for content in contents:
+        del content["progress"]["seconds"], content["progress"]["inherited"]
+    return _same(*contents)
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(_same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
+    return first == second
+
+
+@contextmanager
+def corolla_process(command: Sequence[str], *, own_group: bool = False) -> Iterator["subprocess.Popen[str]"]:
+    """A process of our own with its output piped, killed at the end whatever happens."""
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        process_group=0 if own_group else None,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def stop_at(step: int, number: int = signal.SIGTERM) -> OnStep:
+    """An `on_step` that sends this process a signal right after an update."""
+
+    def on_step(state: TrainState, batch: Batch, lr: float, loss: torch.Tensor) -> None:
+        if state.progress.step == step:
+            signal.raise_signal(number)
+
+    return on_step
+
+
+def everything_on(config: Config) -> Config:
+    """What has a state, and what could depend on the order of things."""
+    config = changed(config, "train", ema=0.9, accumulate=2, epochs=3, label_smoothing=0.1)
+    config = changed(config, "optim", schedule="plateau", patience=0, nesterov=True)
+    config = changed(config, "augment", color=True, pca_noise=0.1)
+    return changed(config, "model", name="timm:resnet10t", dropout=0.3, drop_path=0.1)
+
+
+def make_comparison(folder: Path, *, seeds: tuple[int, ...] = (0, 1)) -> tuple[Comparison, Path]:
+    """Two tiny recipes, two seeds of each, on classes and in folders of ill-meant names."""
+    data = write_data(folder / "data")
+    names = [EVIL, "kind </td></table>", "$$x^2$$", "kind 3", "kind 4"]
+    (data / "classes.txt").write_text("".join(f"{name}\n" for name in names))
+    runs = []
+    for experiment, lr in (("slow", 1e-4), ("fast <i>$$x$$", 0.005)):
+        for seed in seeds:
+            config = Config(
+                data=data,
+                runs=folder / "runs",
+                device="cpu",
+                model=ModelConfig(name="timm:test_resnet"),
+                augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),
+                optim=OptimConfig(lr=lr, schedule="constant"),
+                train=TrainConfig(epochs=2, batch_size=8, seed=seed),
+                pipeline=PipelineConfig(workers=0),
+            )
+            runs.append(train(config, experiment=experiment).folder)
+    return compare(runs, num_resamples=50, device="cpu", workers=0), data

@@ -1,0 +1,337 @@
+"""--resume-from a run of an earlier session, mounted read-only: copied, and gone on with as if in place."""
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import changed, corolla_process, everything_on, same_content, stop_at, write_data
+
+import corolla.training.loop
+from corolla.config import Config, PipelineConfig, TrainConfig
+from corolla.errors import UserError
+from corolla.evaluation.metrics import Metrics
+from corolla.evaluation.predict import predict
+from corolla.files import sha256
+from corolla.runs.checkpoint import load_checkpoint
+from corolla.runs.copy import copy_run
+from corolla.runs.folder import Run
+from corolla.training import stop
+from corolla.training.state import TrainState
+from corolla.training.train import train
+
+STEPS = 5  # an epoch; there are three
+
+
+@pytest.fixture(scope="module", autouse=True)
+def first_epoch_is_best() -> Iterator[None]:
+    """So that best.pt can only come from the session that the first epoch was in."""
+    evaluate = corolla.training.loop.evaluate
+
+    def worse_and_worse(state: TrainState, *args: Any, **kwargs: Any) -> Metrics | None:
+        metrics = evaluate(state, *args, **kwargs)
+        return metrics and dataclasses.replace(metrics, macro_f1=1 / (1 + len(state.progress.history)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corolla.training.loop, "evaluate", worse_and_worse)
+        yield
+
+
+@pytest.fixture(scope="module")
+def earlier(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """What the earlier sessions ran."""
+    return everything_on(
+        Config(
+            data=tiny_data,
+            runs=tmp_path_factory.mktemp("earlier"),
+            device="cpu",
+            train=TrainConfig(batch_size=8, keep_every=1),
+            pipeline=PipelineConfig(workers=0),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(earlier: Config) -> Run:
+    return train(earlier, experiment="undisturbed")
+
+
+@pytest.fixture(scope="module")
+def session(earlier: Config) -> Iterator[Callable[[int], Run]]:
+    """The run of a session that ended after so many steps, as its notebook's output is mounted: elsewhere, read-only,
+    and with what a kill may have left in it."""
+    made: dict[int, Run] = {}
+
+    def until(step: int) -> Run:
+        if step not in made:
+            with pytest.MonkeyPatch.context() as patch:
+                stop_at(patch, step)
+                run = train(earlier, experiment=f"session{step}")
+            predict(run.folder, split="val", device="cpu", workers=0) if run.best.exists() else None
+            made[step] = mounted(run)
+        return made[step]
+
+    yield until
+    for run in made.values():
+        run.folder.chmod(0o755)
+        for path in run.folder.rglob("*"):
+            path.chmod(0o755)
+
+
+def mounted(run: Run) -> Run:
+    folder = run.folder.parent / "input" / "my-notebook-output" / "runs" / run.name
+    shutil.copytree(run.folder, folder)
+    environment = {**run.environment, "data": "/kaggle/input/elsewhere"}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    (folder / ".best.pt.7.tmp").write_bytes(b"half")
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return Run(folder)
+
+
+def content(run: Run) -> dict[str, str]:
+    return {str(path.relative_to(run.folder)): sha256(path) for path in run.folder.rglob("*") if path.is_file()}
+
+
+def here(config: Config, source: Run, tmp_path: Path, **changes: Any) -> Config:
+    """The command in the later session."""
+    return dataclasses.replace(config, runs=tmp_path / "runs", run_name="here", resume_from=source.folder, **changes)
+
+
+def assert_equal(run: Run, undisturbed: Run) -> None:
+    assert run.state == "done"
+    assert (run.folder / "metrics.jsonl").read_bytes() == (undisturbed.folder / "metrics.jsonl").read_bytes()
+    for name in ("last.pt", "best.pt", *(f"epoch-00{n}.pt" for n in (1, 2, 3))):
+        assert same_content(run.folder / name, undisturbed.folder / name)
+    assert load_checkpoint(run.last)["progress"]["inherited"] == 0
+
+
+@pytest.mark.parametrize("step", [2, STEPS, 2 * STEPS + 3])
+def test_a_copy_goes_on_as_if_in_place(
+    step: int,
+    earlier: Config,
+    session: Callable[[int], Run],
+    undisturbed: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before the first epoch's end, at it (evaluated by the later session), and with the best epoch behind it."""
+    source = session(step)
+    before = content(source)
+    config = here(earlier, source, tmp_path)
+    run = train(config)
+    assert f"going on with a copy of {source.folder} in {run.folder}\n" in capsys.readouterr().out
+    assert_equal(run, undisturbed)
+    assert content(source) == before
+    assert run.environment["started"][:-1] == source.environment["started"]
+    assert run.environment["resumed_from"] == str(source.folder)
+    assert run.environment["data"] == str(earlier.data.resolve())
+    timing = [json.loads(line)["epoch"] for line in (run.folder / "timing.jsonl").read_text().splitlines()]
+    assert timing == [1, 2, 3]
+    assert all(path.stat().st_mode & 0o200 for path in run.folder.rglob("*"))
+    assert not list(run.folder.rglob("*.tmp"))
+    copied = {name for name in before if name.startswith(("predictions/", "tensorboard/"))}
+    assert copied <= set(content(run))
+    assert len(copied) == (1 if step <= STEPS else 2)
+
+
+def test_the_copys_own_checkpoint_wins(
+    earlier: Config,
+    session: Callable[[int], Run],
+    undisturbed: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Three sessions, the last without the first one's folder."""
+    config = here(earlier, session(2), tmp_path)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 8)
+        assert train(config).state == "stopped"
+    capsys.readouterr()
+    run = train(dataclasses.replace(config, resume_from=tmp_path / "not mounted any more"))
+    said = capsys.readouterr().out
+    assert "copy of" not in said
+    assert "resuming" in said
+    assert_equal(run, undisturbed)
+    assert len(run.environment["started"]) == 3
+    assert run.environment["resumed_from"] == str(config.resume_from)
+
+
+def test_a_finished_run_is_copied_and_finished(
+    earlier: Config, undisturbed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(undisturbed)
+    run = train(here(earlier, undisturbed, tmp_path))
+    said = capsys.readouterr().out
+    assert said.index("going on with a copy of") < said.index("this run is finished (3 epochs)")
+    assert_equal(run, undisturbed)
+    assert content(undisturbed) == before
+    unlike = {name for name, digest in before.items() if content(run).get(name) != digest}
+    assert unlike == {"environment.json"}
+    assert run.environment["started"] == undisturbed.environment["started"]
+
+
+def test_the_input_size_of_the_earlier_session_is_the_default(
+    earlier: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        source = train(dataclasses.replace(earlier, runs=tmp_path, input_size=24))
+    run = train(here(earlier, source, tmp_path, size=32))
+    assert "going on with a copy of" in capsys.readouterr().out
+    assert run.config.input_size == 24
+
+
+def test_other_settings_are_no_copy(
+    earlier: Config, session: Callable[[int], Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = session(2 * STEPS + 3)
+    before = content(source)
+    run = train(changed(here(earlier, source, tmp_path), "optim", lr=0.01))
+    said = capsys.readouterr().out
+    assert "is a run of other settings (optim.lr is 0.1, now 0.01), so it is not copied" in said
+    assert "going on from" in said
+    assert len(run.environment["started"]) == 1
+    assert load_checkpoint(run.last)["progress"]["inherited"] == 2
+    assert same_content(run.best, run.last)  # of its own: the third epoch
+    assert content(source) == before
+
+
+def test_a_crop_fraction_of_its_own_is_not_dropped_in_silence(earlier: Config, tmp_path: Path) -> None:
+    """It is in the checkpoint's preprocessing, where nothing tells it from the weights' own."""
+    source = train(changed(dataclasses.replace(earlier, runs=tmp_path / "earlier"), "augment", crop_fraction=0.9))
+    longer = changed(here(earlier, source, tmp_path), "train", epochs=earlier.train.epochs + 1)
+    with pytest.raises(UserError, match=r"last\.pt: was trained with --augment\.crop-fraction 0\.9; give it again, or"):
+        train(longer)
+    run = train(changed(longer, "augment", crop_fraction=1.0))
+    assert load_checkpoint(run.last)["preprocessing"]["crop_fraction"] == 1.0
+
+
+def test_other_data_are_refused_before_anything_is_copied(
+    earlier: Config, session: Callable[[int], Run], tmp_path: Path
+) -> None:
+    config = here(earlier, session(2), tmp_path, data=write_data(tmp_path / "other", train=48))
+    with pytest.raises(UserError, match="train images are not those"):
+        train(config)
+    assert [path.name for path in (config.runs / "here").iterdir()] == [".lock"]
+
+
+def test_another_share_of_the_photos_is_refused(earlier: Config, session: Callable[[int], Run], tmp_path: Path) -> None:
+    """Its epochs have another length, so that none would ever be over."""
+    config = changed(here(earlier, session(2), tmp_path), "train", share=0.5)
+    with pytest.raises(UserError, match="train images are not those"):
+        train(config)
+
+
+def test_wherever_copying_fails_nothing_is_taken_for_the_run(
+    session: Callable[[int], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure before each file gets its name; then all of it again."""
+    source, rename = session(2 * STEPS + 3), Path.replace
+    names: list[str] = []
+
+    class Crash(Exception):
+        pass
+
+    def crash_at(number: int) -> Callable[[Path, Path], Path]:
+        def counted(self: Path, target: Path) -> Path:
+            if len(names) == number:
+                raise Crash
+            names.append(target.name)
+            return rename(self, target)
+
+        return counted
+
+    monkeypatch.setattr(Path, "replace", crash_at(-1))
+    copy_run(source, Run(tmp_path / "whole"))
+    order = list(names)
+    assert order[-3:] == ["environment.json", "config.json", "last.pt"]
+    run = Run(tmp_path / "here")
+    for number in range(len(order)):
+        names.clear()
+        monkeypatch.setattr(Path, "replace", crash_at(number))
+        with pytest.raises(Crash):
+            copy_run(source, run)
+        assert run.state == "new"
+        assert (run.folder / "config.json").exists() == (number == len(order) - 1)
+    monkeypatch.setattr(Path, "replace", rename)
+    copy_run(source, run)
+    assert content(run) == content(Run(tmp_path / "whole"))
+
+
+KILLED = """
+import shutil, sys, time
+import corolla.runs.copy
+from corolla.cli import run_command
+copyfile = shutil.copyfile
+def slow(source, target):
+    if source.name == sys.argv[1]:
+        target.write_bytes(source.read_bytes()[:1000])
+        print("halfway", flush=True)
+        time.sleep(600)
+    return copyfile(source, target)
+shutil.copyfile = slow
+run_command(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("name", ["last.pt", "best.pt"])
+def test_killed_while_copying(
+    name: str, earlier: Config, session: Callable[[int], Run], undisturbed: Run, tmp_path: Path
+) -> None:
+    source = session(2 * STEPS + 3)
+    before = content(source)
+    config = here(earlier, source, tmp_path)
+    options = ["--data", config.data, "--runs", config.runs, "--run-name", "here", "--resume-from", source.folder]
+    command = ["train", str(source.folder / "config.json"), *map(str, options), "--device", "cpu"]
+    with corolla_process([sys.executable, "-c", KILLED, name, *command]) as process:
+        assert process.stdout is not None
+        assert "halfway\n" in iter(process.stdout.readline, ""), "it ended before"
+        process.kill()
+        process.wait()
+    run = Run(config.runs / "here")
+    assert list(run.folder.glob(".last.pt.*.tmp"))
+    assert run.state == "new"
+    assert not (run.folder / "config.json").exists()
+    assert_equal(train(config), undisturbed)
+    assert not list(run.folder.rglob("*.tmp"))
+    assert content(source) == before
+
+
+def test_training_says_which_gpu_is_idle_and_when_a_session_ends(
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def budget_of(max_hours: float | None) -> stop.Budget:
+        return stop.time_budget(max_hours, environ={"KAGGLE_KERNEL_RUN_TYPE": "Batch"}, used=lambda: 20)
+
+    monkeypatch.setattr(corolla.training.loop, "time_budget", budget_of)
+    monkeypatch.setattr(stop, "LEAST_HOURS", 1e-9)
+    monkeypatch.setattr(corolla.training.loop, "idle_gpus", lambda device: f"idle beside {device}")
+    assert train(tiny_config).state == "stopped"
+    said = capsys.readouterr().out
+    assert "idle beside cpu\n" in said
+    assert "20.0 h of this one are over" in said
+    assert train(changed(tiny_config, "train", max_hours=1.0)).state == "done"
+
+
+def test_a_second_gpu_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    from corolla.device import idle_gpus
+
+    for count in (0, 1):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        assert idle_gpus(torch.device("cuda")) is None
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert idle_gpus(torch.device("cuda")) == (
+        "cuda:1 (Tesla T4) is idle: a run uses one GPU; train another beside it with --device cuda:1 --run-name NAME"
+    )
+    assert idle_gpus(torch.device("cuda:1")) is None  # the one that follows this advice: cuda:0 is at work
+    assert idle_gpus(torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert (idle_gpus(torch.device("cuda")) or "").startswith("cuda:1 (Tesla T4), cuda:2 (Tesla T4) are idle: ")
