@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from corolla.commands.study import runs
 
+from corolla.commands.runs import runs
 from corolla.compare.readme_table import BEGIN, END, command_of, results_table, update_readme
 from corolla.compare.run_table import list_runs
 from corolla.config import Config
@@ -15,7 +15,7 @@ from corolla.config.experiments import find_experiment
 from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predict import predict
-from corolla.runs.folder import Run, locked, write_config, write_environment
+from corolla.runs.folder import Run, exclusive, write_config, write_environment
 from corolla.training.train import train
 
 
@@ -97,8 +97,8 @@ def test_a_run_under_way_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from corolla.runs.folder import locked
-with locked(Path({str(run.folder)!r})):
+from corolla.runs.folder import exclusive
+with exclusive(Path({str(run.folder)!r})):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -110,7 +110,7 @@ with locked(Path({str(run.folder)!r})):
     finally:
         process.communicate()
     assert list_runs(tmp_path)["state"].tolist() == ["stopped"]
-    with locked(run.folder):
+    with exclusive(run.folder):
         pass
 
 
@@ -121,7 +121,7 @@ def test_a_look_does_not_take_the_lock_of_this_process(tmp_path: Path) -> None:
     run = make_run(tmp_path, "own", with_seed(0), [0.1])
     code = "import sys; from pathlib import Path; from corolla.compare.run_table import list_runs\n"
     code += "print(list_runs(Path(sys.argv[1])).state[0])"
-    with locked(run.folder):
+    with exclusive(run.folder):
         assert list_runs(tmp_path)["state"].tolist() == ["running"]
         seen = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
     assert seen == "running\n"

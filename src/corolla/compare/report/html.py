@@ -45,7 +45,7 @@ def write_report(
     best = comparison.recipes[0].members[0]
     photos = Photos(best, comparison.split, data, cache_dir)
     environment = Environment(
-        loader=PackageLoader("corolla.study"),
+        loader=PackageLoader("corolla.compare.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
