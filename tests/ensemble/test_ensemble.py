@@ -17,7 +17,7 @@ from corolla.data.competition import SplitName
 from corolla.data.transforms.tta import TTA
 from corolla.ensemble.ensemble import ensemble, ensemble_on_val
 from corolla.ensemble.members import read_members
-from corolla.ensemble.rules import EnsembleRule, Method
+from corolla.ensemble.rules import EnsembleRule, Method, aggregate
 from corolla.ensemble.validation import leave_one_out
 from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from corolla.ensemble.fit import FOLDS, REPEATS, cross_fitted, fit_rule
 from corolla.ensemble.greedy import select_members
-from corolla.ensemble.rules import EnsembleRule, Method
+from corolla.ensemble.rules import EnsembleRule, Method, aggregate
 from corolla.ensemble.weighted import fit_weights
 from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1

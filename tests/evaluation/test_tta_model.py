@@ -15,7 +15,7 @@ from corolla.config import AugmentConfig, Config, ModelConfig
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import resize
 from corolla.data.index import load_index
-from corolla.data.transforms.crops import random_resized_box
+from corolla.data.transforms.crops import random_resized_crop
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.tta import Views, average_views, parse_tta
 from corolla.data.transforms.views import ViewsTransform
@@ -128,7 +128,7 @@ def test_random_views_are_the_training_crops_of_epoch_0() -> None:
     (views,) = transform(photo, sample_generator(0, 0, 5))
     rng = sample_generator(0, 0, 5)
     for view, mirror in zip(views[:3], views[3:], strict=True):
-        left, top, width, height = random_resized_box(40, 40, area=(0.2, 0.9), aspect=augment.aspect, rng=rng)
+        left, top, width, height = random_resized_crop(40, 40, area=(0.2, 0.9), aspect=augment.aspect, rng=rng)
         assert np.array_equal(view, resize(photo[top : top + height, left : left + width], 24, 24))
         assert np.array_equal(mirror, view[:, ::-1])
     assert not np.array_equal(views[0], views[1])

@@ -6,12 +6,12 @@ import math
 import pytest
 import timm
 import torch
-from corolla.training.failures import TrainingFailed
 from timm.utils.agc import unitwise_norm
 from torch import nn
 
 from corolla.config import Config, ModelConfig, OptimConfig
 from corolla.models.resnet import ResNet
+from corolla.training.loop import TrainingFailed
 from corolla.training.optim import clip_gradients
 from corolla.training.train import train
 

@@ -1,13 +1,12 @@
 """Fine-tuning in parts: what is frozen stays, the rest learns, and a run resumes exactly in every phase."""
 
 import dataclasses
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support import changed, same_content
+from support import changed, same_content, stop_at
 
 from corolla.config import Config
 from corolla.errors import UserError
@@ -15,7 +14,6 @@ from corolla.models.factory import build_model
 from corolla.runs.checkpoint import load_checkpoint
 from corolla.runs.folder import Run
 from corolla.training.schedule import learning_rate, scale_lr
-from corolla.training.state import TrainState
 from corolla.training.train import train
 
 STEPS = 5  # of an epoch of tiny_config
@@ -84,7 +82,7 @@ def test_each_group_has_its_rate_and_the_log_the_schedules(small_config: Config)
     ("step", "model"), [(3, {}), (STEPS, {"freeze_norms": True}), (8, {}), (8, TWEAKED)], ids=["3", "5", "8", "8-own"]
 )
 def test_resuming_is_exact_in_both_phases(
-    step: int, model: dict[str, Any], small_config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    step: int, model: dict[str, Any], small_config: Config, tmp_path: Path
 ) -> None:
     if "freeze_norms" in model:
         torch.save(initial(small_config), tmp_path / "initial.pt")
@@ -92,27 +90,17 @@ def test_resuming_is_exact_in_both_phases(
     config = changed(changed(small_config, "model", **model), "train", head_epochs=1, ema=0.9)
     config = changed(config, "optim", layer_decay=0.8, head_lr=2, agc=0.05, schedule="one-cycle", nesterov=True)
     undisturbed = train(config, experiment="undisturbed")
-    update = TrainState.update
-
-    def stopping_update(self: TrainState, *args: Any) -> torch.Tensor:
-        loss = update(self, *args)
-        if self.progress.step == step:
-            signal.raise_signal(signal.SIGTERM)
-        return loss
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainState, "update", stopping_update)
-        assert train(config, experiment="stopped").state == "stopped"
+    assert train(config, experiment="stopped", on_step=stop_at(step)).state == "stopped"
     resumed = train(config, experiment="stopped")
     assert (resumed.folder / "metrics.jsonl").read_bytes() == (undisturbed.folder / "metrics.jsonl").read_bytes()
     assert same_content(resumed.last, undisturbed.last)
 
 
 def test_another_runs_momentum_goes_on_in_other_groups(small_config: Config) -> None:
-    """--resume-from with layer decay, and so other groups, that the first run had not."""
+    """--init-from with layer decay, and so other groups, that the first run had not."""
     small_config = changed(small_config, "train", precision="fp32")
     first = train(small_config, experiment="first")
-    config = dataclasses.replace(changed(small_config, "train", epochs=3), resume_from=first.folder, run_name="second")
+    config = dataclasses.replace(changed(small_config, "train", epochs=1), init_from=first.folder, run_name="second")
     plain = train(dataclasses.replace(config, run_name="plain"))
     second = train(changed(config, "optim", layer_decay=0.999999))
     for name, tensor in load_checkpoint(plain.last)["model"].items():

@@ -17,7 +17,7 @@ from support import corolla_process, same_content, write_data
 from corolla.cli import run_command
 from corolla.errors import UserError
 from corolla.runs.checkpoint import load_checkpoint
-from corolla.runs.folder import Run, locked
+from corolla.runs.folder import Run
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="workers are found through /proc")
 
@@ -137,12 +137,12 @@ def test_killed_in_mid_epoch_it_goes_on_as_if_never_stopped(
     with corolla_process(command(arguments, tmp_path)) as process:
         wait_for(lambda: step_of(run) >= 1, process)
         workers = workers_of(process.pid)
-        with pytest.raises(UserError, match="another process is training into this folder"), locked(run.folder):
+        with pytest.raises(UserError, match="another process is training into this folder"), exclusive(run.folder):
             pass
         wait_for(lambda: step_of(run) % STEPS in range(2, 6), process)
         process.kill()
         process.wait()
-        with locked(run.folder):
+        with exclusive(run.folder):
             pass  # free at once, whether its workers have noticed or not
     assert step_of(run) % STEPS
     assert_whole(run)

@@ -1,16 +1,13 @@
 """What TensorBoard is given: curves, the first batch, a confusion matrix, the settings; nothing twice."""
 
 import dataclasses
-import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
+from support import stop_at
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from corolla.config import Config
-from corolla.training.state import TrainState
 from corolla.training.train import train
 
 CURVES = {f"epoch/{name}" for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr", "images_per_s")}
@@ -36,18 +33,8 @@ def test_everything_a_board_shows(tiny_config: Config) -> None:
     assert "custom_scalars__config__" in board.summary_metadata
 
 
-def test_a_resumed_run_shows_nothing_twice(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    update = TrainState.update
-
-    def stopping(self: TrainState, *args: Any) -> torch.Tensor:
-        loss = update(self, *args)
-        if self.progress.step == 7:
-            signal.raise_signal(signal.SIGTERM)
-        return loss
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainState, "update", stopping)
-        run = train(tiny_config, experiment="tiny")
+def test_a_resumed_run_shows_nothing_twice(tiny_config: Config) -> None:
+    run = train(tiny_config, experiment="tiny", on_step=stop_at(7))
     assert run.state == "stopped"
     with (run.folder / "timing.jsonl").open("a") as file:
         file.write('{"epoch": 1, "sec')  # as a crash may leave it

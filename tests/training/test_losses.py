@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import changed, same_content, write_data
+from support import changed, same_content, write_data, stop_at
 from torch.nn import functional as F
 
 from corolla.config import Config, TrainConfig
@@ -111,20 +111,6 @@ def teacher(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(one_epoch(config, batch_size=20, seed=1), experiment="teacher")
 
 
-def stopped_at_step_3(config: Config, monkeypatch: pytest.MonkeyPatch, experiment: str = "custom") -> None:
-    update = TrainState.update
-
-    def stopping(self: TrainState, *args: Any) -> torch.Tensor:
-        result = update(self, *args)
-        if self.progress.step == 3:
-            signal.raise_signal(signal.SIGTERM)
-        return result
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainState, "update", stopping)
-        assert train(config, experiment=experiment).state == "stopped"
-
-
 def test_a_teacher_sees_pixels_as_its_own_weights_need_them(teacher: Run, tmp_path: Path) -> None:
     content = load_checkpoint(teacher.best)
     content["preprocessing"] |= {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7]}
@@ -151,7 +137,7 @@ def test_a_taught_run_is_another_and_resumes_exactly(
     untaught = train(changed(config, "train", teacher=""), experiment="untaught")
     assert taught.metrics[0]["train_loss"] != pytest.approx(untaught.metrics[0]["train_loss"], rel=1e-3)
     assert taught.config.train == config.train
-    stopped_at_step_3(config, monkeypatch, experiment="stopped")
+    assert train(config, experiment=experiment="stopped", on_step=stop_at(3)).state == "stopped"
     resumed = train(changed(config, "pipeline", workers=1), experiment="stopped")
     assert resumed.metrics == taught.metrics
     assert same_content(resumed.last, taught.last)
@@ -163,7 +149,7 @@ def test_a_teacher_that_has_changed_since_is_refused(
     """A path says little: a teacher that trains on writes another best.pt there."""
     shutil.copy(teacher.best, tmp_path / "teacher.pt")
     config = one_epoch(tiny_config, teacher=str(tmp_path / "teacher.pt"))
-    stopped_at_step_3(config, monkeypatch)
+    assert train(config, on_step=stop_at(3)).state == "stopped"
     content = load_checkpoint(teacher.best)
     content["model"]["fc.bias"] += 1
     torch.save(content, tmp_path / "teacher.pt")
@@ -179,7 +165,7 @@ def test_a_teacher_may_lie_elsewhere_in_the_next_session(
     """In place and with --resume-from; another one at the new place is found out."""
     config = one_epoch(tiny_config, teacher=str(teacher.folder))
     whole = train(config, experiment="whole")
-    stopped_at_step_3(config, monkeypatch, experiment="stopped")
+    assert train(config, experiment=experiment="stopped", on_step=stop_at(3)).state == "stopped"
     moved = one_epoch(tiny_config, teacher=str(tmp_path / "input" / "teacher.pt"))
     (tmp_path / "input").mkdir()
     shutil.copy(whole.best, tmp_path / "input" / "teacher.pt")

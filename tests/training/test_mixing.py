@@ -105,32 +105,27 @@ def test_partners_are_those_of_the_whole_batch(box: tuple[slice, slice] | None) 
     assert torch.equal(batch.images, batch_of(7).images)  # it is left as it was
 
 
-def losses_of(config: Config, name: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def losses_of(config: Config, name: str) -> list[float]:
     losses: list[float] = []
-    update = TrainState.update
 
-    def recorded(self: TrainState, *args: Any) -> torch.Tensor:
-        loss = update(self, *args)
+    def record(state: TrainState, batch: Batch, lr: float, loss: torch.Tensor) -> None:
         losses.append(loss.item())
-        return loss
 
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainState, "update", recorded)
-        train(config, experiment=name)
+    train(config, experiment=name, on_step=record)
     return losses
 
 
-def test_training_mixes_until_the_last_epochs(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_mixes_until_the_last_epochs(tiny_config: Config) -> None:
     """Mixing that is off at the end does not change the steps before; that is on for no epoch, none."""
-    model = dataclasses.replace(tiny_config.model, name="timm:resnet10t")
+    model = dataclasses.replace(tiny_config.model, name="timm:test_resnet")
     config = dataclasses.replace(changed(tiny_config, "train", precision="fp32"), model=model)
-    mixed = losses_of(changed(config, "train", mixup=1.0, cutmix=1.0), "mixed", monkeypatch)
-    half = losses_of(changed(config, "train", mixup=1.0, cutmix=1.0, mix_off_epochs=1), "half", monkeypatch)
+    mixed = losses_of(changed(config, "train", mixup=1.0, cutmix=1.0), "mixed")
+    half = losses_of(changed(config, "train", mixup=1.0, cutmix=1.0, mix_off_epochs=1), "half")
     assert half[:5] == mixed[:5]
     assert half[5] != mixed[5]
     config = changed(config, "train", epochs=1)
-    plain = losses_of(config, "plain", monkeypatch)
-    assert losses_of(changed(config, "train", mixup=1.0, mix_off_epochs=1), "never", monkeypatch) == plain
+    plain = losses_of(config, "plain")
+    assert losses_of(changed(config, "train", mixup=1.0, mix_off_epochs=1), "never") == plain
     assert plain[0] != mixed[0]
 
 

@@ -14,13 +14,11 @@ from corolla.errors import UserError
 from corolla.models.resnet import ResNet
 from corolla.training.optim import (
     complete_momentum,
-    learning_rate,
     make_optimizer,
-    num_plateaus,
     restore_optimizer,
-    scale_lr,
     set_lr,
 )
+from corolla.training.schedule import learning_rate, num_plateaus, scale_lr
 
 
 @given(st.lists(st.floats(0.01, 10), max_size=60), st.integers(0, 9))
@@ -145,11 +143,6 @@ def test_layer_decay_reaches_timm(name: str) -> None:
     found = list(layer_rates(model, OptimConfig(layer_decay=0.9)).values())
     assert found[-1] == 1
     assert min(found) == found[0] < 0.9**2
-
-
-def test_layer_decay_needs_layers_in_order() -> None:
-    with pytest.raises(UserError, match=r"--optim\.layer-decay"):
-        make_optimizer(nn.Linear(2, 2), OptimConfig(layer_decay=0.9))
 
 
 def test_moments_find_their_parameters_in_other_groups() -> None:

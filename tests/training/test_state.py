@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from corolla.training.sets import build_datasets
-from corolla.training.tally import LossMeter, NonFiniteError
 from support import changed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from corolla.config import Config
 from corolla.data.index import load_index
+from corolla.data.loader import make_batch
 from corolla.data.statistics import data_statistics
-from corolla.training.build import new_state
-from corolla.training.state import TrainState
+from corolla.training.build import build_datasets, new_state
+from corolla.training.state import LossMeter, NonFiniteError, TrainState
 
 CPU = torch.device("cpu")
 
@@ -28,22 +27,22 @@ def test_the_sum_is_pythons(dtype: torch.dtype) -> None:
     losses = torch.from_numpy(rng.lognormal(0, 4, 1000)).to(dtype)
     counts = rng.integers(1, 512, 1000).tolist()
     start = 1234.5678901234567
-    tally, expected = LossMeter(CPU, start), start
+    meter, expected = LossMeter(CPU, start), start
     for loss, count in zip(losses, counts, strict=True):
-        tally.add(loss, count)
+        meter.add(loss, count)
         expected += loss.item() * count
-    assert tally.loss_sum() == expected
-    assert tally.loss_sum() == expected  # looking changes nothing
+    assert meter.loss_sum() == expected
+    assert meter.loss_sum() == expected  # looking changes nothing
 
 
 def test_a_new_epoch_starts_at_zero() -> None:
-    tally = LossMeter(CPU, 3.0)
-    tally.add(torch.tensor(2.0), 4)
-    assert tally.loss_sum() == 11.0
-    tally.reset()
-    assert tally.loss_sum() == 0.0
-    tally.add(torch.tensor(0.5), 2)
-    assert tally.loss_sum() == 1.0
+    meter = LossMeter(CPU, 3.0)
+    meter.add(torch.tensor(2.0), 4)
+    assert meter.loss_sum() == 11.0
+    meter.reset()
+    assert meter.loss_sum() == 0.0
+    meter.add(torch.tensor(0.5), 2)
+    assert meter.loss_sum() == 1.0
 
 
 @pytest.mark.parametrize(
@@ -56,48 +55,48 @@ def test_a_new_epoch_starts_at_zero() -> None:
     ],
 )
 def test_the_first_fault_is_kept(value: float, what: int, message: str) -> None:
-    tally = LossMeter(CPU)
-    tally.check(torch.tensor(1.0), 6)
-    assert tally.found_inf == 0
-    tally.check(torch.tensor(value), 7, what)
-    tally.check(torch.tensor(math.nan), 8)
-    tally.check(torch.tensor(1.0), 9)
-    tally.check(torch.tensor(math.nan), 3, 1)
-    assert tally.found_inf == 1
+    meter = LossMeter(CPU)
+    meter.check(torch.tensor(1.0), 6)
+    assert meter.found_inf == 0
+    meter.check(torch.tensor(value), 7, what)
+    meter.check(torch.tensor(math.nan), 8)
+    meter.check(torch.tensor(1.0), 9)
+    meter.check(torch.tensor(math.nan), 3, 1)
+    assert meter.found_inf == 1
     for _ in range(2):
         with pytest.raises(NonFiniteError, match=f"^{message}$") as caught:
-            tally.loss_sum()
+            meter.loss_sum()
         assert caught.value.step == 7
 
 
 def test_a_new_epoch_forgets_no_fault() -> None:
-    tally = LossMeter(CPU)
-    tally.check(torch.tensor(math.nan), 2)
-    tally.reset()
-    assert tally.found_inf == 1
+    meter = LossMeter(CPU)
+    meter.check(torch.tensor(math.nan), 2)
+    meter.reset()
+    assert meter.found_inf == 1
     with pytest.raises(NonFiniteError):
-        tally.loss_sum()
+        meter.loss_sum()
 
 
 def test_large_steps_are_exact() -> None:
-    tally = LossMeter(CPU)
-    tally.check(torch.tensor(math.nan), 2**24 + 1)
+    meter = LossMeter(CPU)
+    meter.check(torch.tensor(math.nan), 2**24 + 1)
     with pytest.raises(NonFiniteError) as caught:
-        tally.loss_sum()
+        meter.loss_sum()
     assert caught.value.step == 2**24 + 1
 
 
 def test_only_finite_steps_change_a_weight(tiny_config: Config) -> None:
     """Both fused optimizers read found_inf; no moment changes either."""
     for name in ("sgd", "adamw"):
-        state, batch = learner_and_batch(changed(tiny_config, "optim", name=name))
+        state, batch = state_and_batch(changed(tiny_config, "optim", name=name))
         state.update(batch, 0.01)
         before = [parameter.clone() for parameter in state.model.parameters()]
-        state.tally.check(torch.tensor(math.nan), 1)
+        state.meter.check(torch.tensor(math.nan), 1)
         state.update(batch, 0.01)
         assert all(torch.equal(a, b) for a, b in zip(before, state.model.parameters(), strict=True))
         with pytest.raises(NonFiniteError):
-            state.look()
+            state.sync_and_check()
 
 
 WAITING = {"aten::_local_scalar_dense", "aten::item", "aten::is_nonzero", "aten::equal", "aten::nonzero"}
@@ -116,12 +115,12 @@ class Counted(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-def learner_and_batch(config: Config) -> tuple[TrainState, Any]:
+def state_and_batch(config: Config) -> tuple[TrainState, Any]:
     config = dataclasses.replace(config, input_size=32)
     index = load_index(config.data, None)
     state = new_state(config, index, CPU, data_statistics(index, ("train",)).color)
-    photos, _ = build_datasets(state, config, index)
-    return state, photos.batch([(0, i) for i in range(8)])
+    photos, _ = build_datasets(state.meta, index)
+    return state, make_batch(photos, [(0, i) for i in range(8)])
 
 
 def test_the_count_sees_what_waits() -> None:
@@ -149,10 +148,10 @@ def test_the_count_sees_what_waits() -> None:
 )
 def test_no_step_waits_for_the_device(optim: dict[str, Any], train: dict[str, Any], tiny_config: Config) -> None:
     config = changed(changed(tiny_config, "train", **train), "optim", **optim)
-    state, batch = learner_and_batch(config)
+    state, batch = state_and_batch(config)
     with Counted() as counted:
         for _ in range(2):  # the first makes the optimizer's state
             state.update(batch, 0.01)
     assert not WAITING & set(counted.calls)
     assert "aten::convolution" in counted.calls
-    state.look()
+    state.sync_and_check()

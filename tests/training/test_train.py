@@ -1,4 +1,4 @@
-"""--resume-from a run of an earlier session, mounted read-only: copied, and gone on with as if in place."""
+"""Where a run starts: its own checkpoint, a copy of another run, a checkpoint, weights, or nothing."""
 
 import dataclasses
 import json
@@ -12,8 +12,11 @@ import pytest
 import torch
 from support import changed, corolla_process, everything_on, same_content, stop_at, write_data
 
+import corolla.device
 import corolla.training.loop
-from corolla.config import Config, PipelineConfig, TrainConfig
+import corolla.training.train
+from corolla.config import Config, OptimConfig, PipelineConfig, TrainConfig
+from corolla.data.loader import Batch
 from corolla.errors import UserError
 from corolla.evaluation.metrics import Metrics
 from corolla.evaluation.predict import predict
@@ -26,6 +29,11 @@ from corolla.training.state import TrainState
 from corolla.training.train import train
 
 STEPS = 5  # an epoch; there are three
+
+
+@pytest.fixture(autouse=True)
+def notes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "corolla")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,9 +77,7 @@ def session(earlier: Config) -> Iterator[Callable[[int], Run]]:
 
     def until(step: int) -> Run:
         if step not in made:
-            with pytest.MonkeyPatch.context() as patch:
-                stop_at(patch, step)
-                run = train(earlier, experiment=f"session{step}")
+            run = train(earlier, experiment=f"session{step}", on_step=stop_at(step))
             predict(run.folder, split="val", device="cpu", workers=0) if run.best.exists() else None
             made[step] = mounted(run)
         return made[step]
@@ -100,7 +106,7 @@ def content(run: Run) -> dict[str, str]:
 
 def here(config: Config, source: Run, tmp_path: Path, **changes: Any) -> Config:
     """The command in the later session."""
-    return dataclasses.replace(config, runs=tmp_path / "runs", run_name="here", resume_from=source.folder, **changes)
+    return dataclasses.replace(config, runs=tmp_path / "runs", run_name="here", resume=source.folder, **changes)
 
 
 def assert_equal(run: Run, undisturbed: Run) -> None:
@@ -118,14 +124,14 @@ def test_a_copy_goes_on_as_if_in_place(
     session: Callable[[int], Run],
     undisturbed: Run,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Before the first epoch's end, at it (evaluated by the later session), and with the best epoch behind it."""
     source = session(step)
     before = content(source)
     config = here(earlier, source, tmp_path)
     run = train(config)
-    assert f"going on with a copy of {source.folder} in {run.folder}\n" in capsys.readouterr().out
+    assert f"going on with a copy of {source.folder} in {run.folder}" in caplog.text
     assert_equal(run, undisturbed)
     assert content(source) == before
     assert run.environment["started"][:-1] == source.environment["started"]
@@ -146,29 +152,27 @@ def test_the_copys_own_checkpoint_wins(
     undisturbed: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Three sessions, the last without the first one's folder."""
     config = here(earlier, session(2), tmp_path)
-    with monkeypatch.context() as patch:
-        stop_at(patch, 8)
-        assert train(config).state == "stopped"
-    capsys.readouterr()
-    run = train(dataclasses.replace(config, resume_from=tmp_path / "not mounted any more"))
-    said = capsys.readouterr().out
+    assert train(config, on_step=stop_at(8)).state == "stopped"
+    caplog.clear()
+    run = train(dataclasses.replace(config, resume=tmp_path / "not mounted any more"))
+    said = caplog.text
     assert "copy of" not in said
     assert "resuming" in said
     assert_equal(run, undisturbed)
     assert len(run.environment["started"]) == 3
-    assert run.environment["resumed_from"] == str(config.resume_from)
+    assert run.environment["resumed_from"] == str(config.resume)
 
 
 def test_a_finished_run_is_copied_and_finished(
-    earlier: Config, undisturbed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    earlier: Config, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = content(undisturbed)
     run = train(here(earlier, undisturbed, tmp_path))
-    said = capsys.readouterr().out
+    said = caplog.text
     assert said.index("going on with a copy of") < said.index("this run is finished (3 epochs)")
     assert_equal(run, undisturbed)
     assert content(undisturbed) == before
@@ -178,39 +182,141 @@ def test_a_finished_run_is_copied_and_finished(
 
 
 def test_the_input_size_of_the_earlier_session_is_the_default(
-    earlier: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    earlier: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with monkeypatch.context() as patch:
-        stop_at(patch, 2)
-        source = train(dataclasses.replace(earlier, runs=tmp_path, input_size=24))
+    source = train(dataclasses.replace(earlier, runs=tmp_path, input_size=24), on_step=stop_at(2))
     run = train(here(earlier, source, tmp_path, size=32))
-    assert "going on with a copy of" in capsys.readouterr().out
+    assert "going on with a copy of" in caplog.text
     assert run.config.input_size == 24
 
 
-def test_other_settings_are_no_copy(
-    earlier: Config, session: Callable[[int], Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_copy_with_more_epochs_goes_on_by_the_schedule_of_the_new_length(
+    earlier: Config, session: Callable[[int], Run], tmp_path: Path
 ) -> None:
-    source = session(2 * STEPS + 3)
-    before = content(source)
-    run = train(changed(here(earlier, source, tmp_path), "optim", lr=0.01))
-    said = capsys.readouterr().out
-    assert "is a run of other settings (optim.lr is 0.1, now 0.01), so it is not copied" in said
-    assert "going on from" in said
-    assert len(run.environment["started"]) == 1
-    assert load_checkpoint(run.last)["progress"]["inherited"] == 2
-    assert same_content(run.best, run.last)  # of its own: the third epoch
-    assert content(source) == before
+    cosine = changed(earlier, "optim", schedule="cosine")
+    source = train(dataclasses.replace(cosine, runs=tmp_path / "earlier"), experiment="short")
+    longer = changed(here(cosine, source, tmp_path), "train", epochs=5)
+    run = train(longer)
+    assert run.state == "done"
+    assert [row["step"] for row in run.metrics] == [5, 10, 15, 20, 25]
+    assert run.metrics[:3] == source.metrics
+    assert run.metrics[3]["lr"] > source.metrics[2]["lr"]  # which was nearly 0 at its end
+    assert run.config.train.epochs == 5
+    assert source.config.train.epochs == 3
+    assert run.environment["resumed_from"] == str(source.folder)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "said"),
+    [
+        ("optim", {"lr": 0.01}, r"optim\.lr is 0\.1, now 0\.01"),
+        ("train", {"epochs": 2}, r"train\.epochs is 3, now 2"),
+        ("train", {"epochs": 9, "seed": 1}, r"train\.seed is 0, now 1"),
+    ],
+)
+def test_a_copy_with_other_settings_is_refused(
+    section: str,
+    values: dict[str, Any],
+    said: str,
+    earlier: Config,
+    session: Callable[[int], Run],
+    tmp_path: Path,
+) -> None:
+    config = changed(here(earlier, session(2 * STEPS + 3), tmp_path), section, **values)
+    with pytest.raises(UserError, match=f"--resume .* has other settings .*{said}.* use --init-from$"):
+        train(config)
+    assert [path.name for path in (config.runs / "here").iterdir()] == [".lock"]
+
+
+def test_resume_says_what_it_cannot_go_on_with(earlier: Config, session: Callable[[int], Run], tmp_path: Path) -> None:
+    source = session(STEPS)
+    begun = dataclasses.replace(earlier, runs=tmp_path, run_name="x")
+    for change, message in (
+        ({"resume": source.last}, r"is a checkpoint; --resume takes a run's folder, --init-from a checkpoint"),
+        ({"resume": tmp_path / "nowhere"}, r"no run is in this folder"),
+        ({"resume": source.folder, "init_from": source.folder}, r"give one of the two"),
+        ({"init_from": tmp_path / "none.pt"}, r"--init-from .*none\.pt: there is no checkpoint"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(dataclasses.replace(begun, **change))
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+    with pytest.raises(UserError, match=r"text\.pt: not a readable checkpoint"):
+        train(dataclasses.replace(begun, init_from=tmp_path / "text.pt"))
+
+
+def test_a_new_run_from_a_checkpoint_starts_at_epoch_1(earlier: Config, undisturbed: Run, tmp_path: Path) -> None:
+    before = content(undisturbed)
+    config = dataclasses.replace(earlier, runs=tmp_path, run_name="new", init_from=undisturbed.folder)
+    config = changed(changed(config, "optim", lr=1e-6), "train", ema=0.0)
+    states: list[torch.Tensor] = []
+
+    def record(state: TrainState, batch: Batch, lr: float, loss: torch.Tensor) -> None:
+        weight = next(iter(state.model.parameters()))
+        if not states:
+            states.extend((weight.detach().clone(), state.optimizer.state[weight]["momentum_buffer"].clone()))
+
+    run = train(config, on_step=record)
+    assert [row["epoch"] for row in run.metrics] == [1, 2, 3]
+    assert run.config.init_sha256 == sha256(undisturbed.last)
+    assert run.environment["init_from"] == str(undisturbed.last)
+    assert content(undisturbed) == before
+    source = load_checkpoint(undisturbed.last)
+    first = next(iter(source["model"].values()))
+    assert torch.allclose(states[0], first, atol=1e-4)  # after one step at a learning rate of a millionth
+    momentum = source["optimizer"]["state"][0]["momentum_buffer"]
+    assert torch.nn.functional.cosine_similarity(states[1].flatten(), momentum.flatten(), dim=0) > 0.1
+    # The same command goes on, also where the checkpoint is gone by then; its hash stands in config.json.
+    again = train(dataclasses.replace(config, init_from=tmp_path / "gone"))
+    assert again.state == "done"
+    with pytest.raises(UserError, match=r"starts from the checkpoint with the SHA-256 [0-9a-f]{12}.*--init-from"):
+        train(dataclasses.replace(run.config, data=earlier.data, runs=tmp_path, run_name="again", device="cpu"))
+    wrong = dataclasses.replace(run.config, data=earlier.data, runs=tmp_path, run_name="again", device="cpu")
+    with pytest.raises(UserError, match=r"its SHA-256 is .* as asked for"):
+        train(dataclasses.replace(wrong, init_from=undisturbed.best))
+
+
+def test_another_optimizer_or_another_network_from_a_checkpoint(
+    earlier: Config, undisturbed: Run, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(earlier, runs=tmp_path, run_name="adamw", init_from=undisturbed.best)
+    adamw = dataclasses.replace(config, optim=OptimConfig(name="adamw", lr=1e-4, schedule="cosine"))
+    assert train(changed(adamw, "train", epochs=1)).state == "done"
+    with pytest.raises(UserError, match=r"best\.pt: its network is not resnet18 as configured: "):
+        train(changed(dataclasses.replace(config, run_name="other"), "model", name="resnet18", drop_path=0.0))
+
+
+def test_another_number_of_classes_from_a_checkpoint(earlier: Config, undisturbed: Run, tmp_path: Path) -> None:
+    """The classifier starts anew, and with it its momentum."""
+    data = write_data(tmp_path / "data")
+    (data / "classes.txt").write_text("".join(f"kind {n}\n" for n in range(7)))
+    config = dataclasses.replace(earlier, data=data, runs=tmp_path, run_name="seven", init_from=undisturbed.folder)
+    run = train(changed(config, "train", epochs=1))
+    assert run.state == "done"
+    assert len(load_checkpoint(run.last)["class_names"]) == 7
 
 
 def test_a_crop_fraction_of_its_own_is_not_dropped_in_silence(earlier: Config, tmp_path: Path) -> None:
     """It is in the checkpoint's preprocessing, where nothing tells it from the weights' own."""
     source = train(changed(dataclasses.replace(earlier, runs=tmp_path / "earlier"), "augment", crop_fraction=0.9))
-    longer = changed(here(earlier, source, tmp_path), "train", epochs=earlier.train.epochs + 1)
+    new = dataclasses.replace(earlier, runs=tmp_path, run_name="new", init_from=source.folder)
     with pytest.raises(UserError, match=r"last\.pt: was trained with --augment\.crop-fraction 0\.9; give it again, or"):
-        train(longer)
-    run = train(changed(longer, "augment", crop_fraction=1.0))
+        train(new)
+    run = train(changed(new, "augment", crop_fraction=1.0))
     assert load_checkpoint(run.last)["preprocessing"]["crop_fraction"] == 1.0
+
+
+def test_the_old_option_still_works_and_says_which_of_the_two_to_use(
+    earlier: Config, session: Callable[[int], Run], undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = session(2 * STEPS + 3)
+    old = dataclasses.replace(earlier, runs=tmp_path, run_name="same", resume_from=source.folder)
+    assert_equal(train(old), undisturbed)
+    assert f"--resume-from goes with the next release; for this, use --resume {source.folder}" in caplog.text
+    caplog.clear()
+    run = train(changed(dataclasses.replace(old, run_name="other"), "optim", lr=0.01))
+    assert f"for a new run from these weights, use --init-from {source.folder}" in caplog.text
+    assert [row["epoch"] for row in run.metrics] == [1, 2, 3]
+    assert run.config.init_sha256 == sha256(source.last)
 
 
 def test_other_data_are_refused_before_anything_is_copied(
@@ -249,7 +355,7 @@ def test_wherever_copying_fails_nothing_is_taken_for_the_run(
         return counted
 
     monkeypatch.setattr(Path, "replace", crash_at(-1))
-    copy_run(source, Run(tmp_path / "whole"))
+    copy_run(source, Run(tmp_path / "whole"), source.config)
     order = list(names)
     assert order[-3:] == ["environment.json", "config.json", "last.pt"]
     run = Run(tmp_path / "here")
@@ -257,11 +363,11 @@ def test_wherever_copying_fails_nothing_is_taken_for_the_run(
         names.clear()
         monkeypatch.setattr(Path, "replace", crash_at(number))
         with pytest.raises(Crash):
-            copy_run(source, run)
+            copy_run(source, run, source.config)
         assert run.state == "new"
         assert (run.folder / "config.json").exists() == (number == len(order) - 1)
     monkeypatch.setattr(Path, "replace", rename)
-    copy_run(source, run)
+    copy_run(source, run, source.config)
     assert content(run) == content(Run(tmp_path / "whole"))
 
 
@@ -288,7 +394,7 @@ def test_killed_while_copying(
     source = session(2 * STEPS + 3)
     before = content(source)
     config = here(earlier, source, tmp_path)
-    options = ["--data", config.data, "--runs", config.runs, "--run-name", "here", "--resume-from", source.folder]
+    options = ["--data", config.data, "--runs", config.runs, "--run-name", "here", "--resume", source.folder]
     command = ["train", str(source.folder / "config.json"), *map(str, options), "--device", "cpu"]
     with corolla_process([sys.executable, "-c", KILLED, name, *command]) as process:
         assert process.stdout is not None
@@ -305,17 +411,17 @@ def test_killed_while_copying(
 
 
 def test_training_says_which_gpu_is_idle_and_when_a_session_ends(
-    tiny_config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def budget_of(max_hours: float | None) -> stop.Budget:
         return stop.time_budget(max_hours, environ={"KAGGLE_KERNEL_RUN_TYPE": "Batch"}, used=lambda: 20)
 
-    monkeypatch.setattr(corolla.training.loop, "time_budget", budget_of)
+    monkeypatch.setattr(corolla.training.train, "time_budget", budget_of)
     monkeypatch.setattr(stop, "LEAST_HOURS", 1e-9)
-    monkeypatch.setattr(corolla.training.loop, "idle_gpus", lambda device: f"idle beside {device}")
+    monkeypatch.setattr(corolla.device, "idle_gpus", lambda device: f"idle beside {device}")
     assert train(tiny_config).state == "stopped"
-    said = capsys.readouterr().out
-    assert "idle beside cpu\n" in said
+    said = caplog.text
+    assert "idle beside cpu" in said
     assert "20.0 h of this one are over" in said
     assert train(changed(tiny_config, "train", max_hours=1.0)).state == "done"
 
