@@ -1,9 +1,10 @@
-"""`corolla audit`: what is wrong with a data folder that no checksum tells.
+"""`corolla audit`: find the faults of a data folder that no checksum tells, and put them into one table.
 
-Duplicates, suspect labels, odd photos and class imbalance have a module each; here they are put into one table.
+Duplicates (data/duplicates.py), likely label errors, outliers and class imbalance are found in modules of their own.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from corolla.audit.label_errors import LabelSuspect, Source, suspects_by_features, suspects_by_runs
-from corolla.audit.outliers import FEW, Balance, Odd, balance, find_odd
+from corolla.audit.label_errors import LabelIssue, Source, issues_by_features, issues_by_runs
+from corolla.audit.outliers import FEW, ClassBalance, Outlier, class_balance, find_outliers
 from corolla.data.duplicates import Pair, find_pairs
 from corolla.data.index import load_index
 from corolla.data.survey import Survey, survey
@@ -27,22 +28,25 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What `audit` found; photos are named by their numbers in `photos`."""
+    """Everything that `audit` found; photos are named by their numbers in `photos`."""
 
     photos: Survey
     pairs: list[Pair]
-    suspects: list[LabelSuspect]
-    """The worst first."""
+    label_issues: list[LabelIssue]
+    """Likely label errors, the worst first."""
     source: Source
-    """What the probabilities behind `suspects` come from."""
-    odd: list[Odd]
-    balance: Balance
+    """Origin of the probabilities behind `label_issues`."""
+    outliers: list[Outlier]
+    balance: ClassBalance
 
     def table(self) -> pd.DataFrame:
-        """A row a finding; `score` is the correlation of duplicates, the normalised margin of suspects, else empty."""
+        """Return a row for each finding.
+
+        `score` is the correlation of duplicates and the normalised margin of label issues; else it is empty.
+        """
         rows = [self._pair_row(pair) for pair in self.pairs]
-        rows += [self._suspect_row(suspect) for suspect in self.suspects]
-        rows += [self._row("odd photo", odd.photo, note=", ".join(odd.reasons)) for odd in self.odd]
+        rows += [self._label_row(issue) for issue in self.label_issues]
+        rows += [self._row("odd photo", one.photo, note=", ".join(one.reasons)) for one in self.outliers]
         rows += [
             {"kind": "rare class", "split": "train", "label": label, "name": self._name(label)}
             | {"note": f"{self.balance.counts['train'][label]} photos"}
@@ -53,40 +57,37 @@ class Audit:
         return frame.astype(dict.fromkeys(integers, "Int64"))
 
     def write_csv(self, path: Path) -> None:
-        """`table()`, UTF-8, whole or not at all."""
+        """Write `table()` in UTF-8, whole or not at all."""
         with replacing(path) as temporary:
             self.table().to_csv(temporary, index=False)
 
     def sentences(self) -> list[str]:
-        """What was found and what it means, a sentence a line."""
-        return [*self._about_pairs(), self._about_suspects(), *self._about_odd(), *self._about_balance()]
+        """Return the findings and what they mean, a sentence each."""
+        return [*self._about_pairs(), self._about_labels(), self._about_outliers(), *self._about_balance()]
 
     def _about_pairs(self) -> list[str]:
         lines = []
-        for exact, what in ((True, "exact"), (False, "near")):
+        for exact, name in ((True, "exact"), (False, "near")):
             pairs = [pair for pair in self.pairs if (pair.kind != "near") == exact]
             across = [pair for pair in pairs if pair.across]
-            line = f"{_count(len(pairs), 'pair')} of {what} duplicates"
+            line = f"{_count(len(pairs), 'pair')} of {name} duplicates"
             if across:
-                line += f", {len(across)} of them across splits: scores on them are a little too kind"
+                line += f", {len(across)} of them across splits: scores on them are a little optimistic"
             conflicts = sum(pair.conflict for pair in pairs)
             lines.append(line + (f"; {conflicts} with different labels" if conflicts else ""))
         return lines
 
-    def _about_suspects(self) -> str:
+    def _about_labels(self) -> str:
         if not self.source.num_photos:
             return f"labels were not judged: {self.source.text}"
-        share = len(self.suspects) / self.source.num_photos
-        found = _count(len(self.suspects), "suspect label")
-        return f"{found} ({share:.1%} of {self.source.num_photos}), by {self.source.text}"
+        fraction = len(self.label_issues) / self.source.num_photos
+        found = _count(len(self.label_issues), "likely label error")
+        return f"{found} ({fraction:.1%} of {self.source.num_photos}), by {self.source.text}"
 
-    def _about_odd(self) -> list[str]:
-        counts: dict[str, int] = {}
-        for odd in self.odd:
-            for reason in odd.reasons:
-                counts[reason] = counts.get(reason, 0) + 1
+    def _about_outliers(self) -> str:
+        counts = Counter(reason for one in self.outliers for reason in one.reasons)
         listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-        return [f"{_count(len(self.odd), 'odd photo')}" + (f": {listed}" if listed else "")]
+        return f"{_count(len(self.outliers), 'outlier')}" + (f": {listed}" if listed else "")
 
     def _about_balance(self) -> list[str]:
         found = self.balance
@@ -120,9 +121,9 @@ class Audit:
             note=", ".join([f"group {pair.group}", *(mark for mark, there in marks.items() if there)]),
         )
 
-    def _suspect_row(self, suspect: LabelSuspect) -> dict[str, Any]:
-        suggested = {"suggested_label": suspect.suggested, "suggested_name": self._name(suspect.suggested)}
-        return self._row("suspect label", suspect.photo, score=suspect.margin, **suggested)
+    def _label_row(self, issue: LabelIssue) -> dict[str, Any]:
+        suggested = {"suggested_label": issue.suggested, "suggested_name": self._name(issue.suggested)}
+        return self._row("suspect label", issue.photo, score=issue.margin, **suggested)
 
 
 def audit(
@@ -135,15 +136,15 @@ def audit(
     splits: Sequence[str] = ("train", "val", "test"),
     progress: bool = True,
 ) -> Audit:
-    """Look for duplicates, suspect labels, odd photos and class imbalance.
+    """Find duplicates, likely label errors, outliers and class imbalance.
 
     Labels are judged by confident learning on probabilities of models that did not learn them. Without `runs` those are
     a logistic regression and nearest neighbours over pretrained features, out of fold, for train and val; with `runs`
     the mean of what these runs predict for val, and val's labels alone.
 
     Args:
-        folds: of the cross-validation.
-        splits: whose photos are looked at.
+        folds: number of parts of the cross-validation.
+        splits: the splits whose photos are looked at.
 
     Raises:
         UserError: no data, a photo that does not decode, no such run, or fewer than 2 folds.
@@ -153,10 +154,10 @@ def audit(
     photos = survey(load_index(data, size, cache_dir), tuple(splits), progress=progress)
     pairs = find_pairs(photos)
     if runs:
-        suspects, source = suspects_by_runs(photos, tuple(runs), cache_dir)
+        issues, source = issues_by_runs(photos, tuple(runs), cache_dir)
     else:
-        suspects, source = suspects_by_features(photos, pairs, folds=folds, progress=progress)
-    return Audit(photos, pairs, suspects, source, find_odd(photos), balance(photos))
+        issues, source = issues_by_features(photos, pairs, folds=folds, progress=progress)
+    return Audit(photos, pairs, issues, source, find_outliers(photos), class_balance(photos))
 
 
 def _count(number: int, singular: str, plural: str | None = None) -> str:

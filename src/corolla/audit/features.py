@@ -1,4 +1,4 @@
-"""Out-of-fold class probabilities without a training run: pretrained features, a logistic regression and neighbours."""
+"""Out-of-fold class probabilities without a training run: pretrained features, logistic regression, neighbours."""
 
 import warnings
 
@@ -25,8 +25,9 @@ from corolla.device import autocast, choose_device, choose_precision
 from corolla.models.factory import build_model
 from corolla.models.normalise import Normalise
 from corolla.models.pretrained import IMAGENET, load_weights
+from corolla.parallel import hidden
 
-INPUT_SIZE = 160  # pixels: smaller photos are enlarged; for 64 px ones 0.85 of the labels are met, with 128 px 0.77
+INPUT_SIZE = 160  # pixels: smaller photos are enlarged; 0.85 of the labels of 64 px ones are met, with 128 px 0.77
 STAGES = (3, 4)  # of the network's five: pooled too, as low photos have much of their information in the middle
 BATCH = 64
 COMPONENTS = 256  # of the features: a fifth of the time at the same accuracy
@@ -36,9 +37,12 @@ NEIGHBOURS, SHARPNESS = 20, 12.0  # the weight of one at cosine distance d is ex
 
 @torch.inference_mode()
 def features(index: Index, split: str, *, device: str = "auto", progress: bool = False) -> NDArray[np.float32]:
-    """Penultimate and pooled STAGES' features (N x D) of EfficientNet-Lite0, ImageNet weights from its pip package.
+    """Return the penultimate and the pooled STAGES' features (N x D) of EfficientNet-Lite0 with ImageNet weights.
 
-    Raises UserError where a photo does not decode.
+    The weights are those of its pip package: nothing is downloaded.
+
+    Raises:
+        UserError: a photo does not decode.
     """
     chosen = choose_device(device)
     config = ModelConfig(name=PACKAGE_MODEL, weights="package")
@@ -50,8 +54,7 @@ def features(index: Index, split: str, *, device: str = "auto", progress: bool =
     transform = EvalTransform(INPUT_SIZE, crop_fraction=1.0, interpolation=preprocessing.interpolation)
     photos = TFRecordDataset(index, split, transform)
     rows: list[torch.Tensor] = []
-    hidden = None if progress else True  # None: hidden where stderr is no terminal
-    with tqdm(total=len(photos), desc=f"features {split}", unit="img", leave=False, disable=hidden) as bar:
+    with tqdm(total=len(photos), desc=f"features {split}", unit="img", leave=False, disable=hidden(progress)) as bar:
         for first in range(0, len(photos), BATCH):
             batch = make_batch(photos, [(0, i) for i in range(first, min(first + BATCH, len(photos)))])
             with autocast(chosen, choose_precision("auto", chosen)):
@@ -72,13 +75,14 @@ def out_of_fold(
     folds: int,
     progress: bool = False,
 ) -> NDArray[np.float32]:
-    """Probabilities (N x num_classes) for each row from models fitted on the other folds.
+    """Return probabilities (N x num_classes) for each row from models fitted on the other folds.
 
-    The mean of a logistic regression and of the nearest neighbours. On the planted set it was chosen on, the worst 50
-    suspects held 24 of 50 wrong labels by the regression alone and 30 by both; on another set 24 by either.
+    They are the mean of a logistic regression and of the nearest neighbours. On the set with 50 synthetic label errors
+    that this was chosen on, the worst 50 issues held 24 of them by the regression alone and 30 by both; on another set
+    24 by either.
 
-    Rows of one group are in one fold, and the folds' class shares are alike. A class that the other folds lack has
-    probability 0.
+    Rows of one group are in one fold, and the folds' class frequencies are alike. A class that the other folds lack
+    has probability 0.
 
     Args:
         rows: features, N x D.
@@ -90,10 +94,8 @@ def out_of_fold(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of a probability don't matter here
         warnings.filterwarnings("ignore", "The least populated class")  # fewer photos than folds: no fault of the user
-        hidden = None if progress else True
-        for train, test in tqdm(
-            splitter.split(rows, labels, groups), total=folds, desc="folds", leave=False, disable=hidden
-        ):
+        split = splitter.split(rows, labels, groups)
+        for train, test in tqdm(split, total=folds, desc="folds", leave=False, disable=hidden(progress)):
             if len(np.unique(labels[train])) < 2:
                 probabilities[test[:, None], np.unique(labels[train])] = 1.0
                 continue
@@ -110,7 +112,7 @@ def _regression(num_photos: int, num_features: int) -> Pipeline:
 
 
 def _neighbours(num_photos: int) -> Pipeline:
-    """By cosine after standardising; nearer ones count more."""
+    """Return nearest neighbours by cosine distance after standardising; nearer ones count more."""
     classifier = KNeighborsClassifier(min(NEIGHBOURS, num_photos), weights=_closeness, metric="cosine")  # pyright: ignore[reportArgumentType]
     return make_pipeline(StandardScaler(), classifier)
 

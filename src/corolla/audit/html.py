@@ -3,27 +3,25 @@
 import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from corolla.audit.audit import Audit
 from corolla.data.decode import resize
+from corolla.data.duplicates import Pair
 from corolla.files import write_atomically
 
-if TYPE_CHECKING:
-    from corolla.audit.audit import Audit
-
 SIDE = 112  # pixels of a photo's longer side
-QUALITY = 72  # of its JPEG: some 4 kB
+QUALITY = 72  # its JPEG's: some 4 kB
 MOST = 200  # findings of a kind that are shown
-MOST_BYTES = 3_400_000  # of JPEG in all, a third more in base64: what comes after it goes without a photo
+MOST_BYTES = 3_400_000  # of JPEG in all, a third more in base64: findings beyond it go without their photos
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A photo with what stands below it."""
+    """A photo with the text below it."""
 
     picture: str
     """data: URI; empty where there is no room left."""
@@ -54,13 +52,13 @@ class Section:
         return self.total - len(self.cards)
 
 
-def write_html(audit: "Audit", path: Path) -> None:
+def write_html(audit: Audit, path: Path) -> None:
     """Write the contact sheets of an audit to `path`, whole or not at all.
 
     Class names and ids are the data's: autoescape keeps them text.
     """
     environment = Environment(
-        loader=PackageLoader("corolla.data"),
+        loader=PackageLoader("corolla.audit"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -81,11 +79,11 @@ def write_html(audit: "Audit", path: Path) -> None:
 
 
 class _Pictures:
-    """Photos as data: URIs, until MOST_BYTES are spent."""
+    """Photos as data: URIs, up to MOST_BYTES of them."""
 
-    def __init__(self, audit: "Audit") -> None:
+    def __init__(self, audit: Audit) -> None:
         self.photos = audit.photos
-        self.spent = 0
+        self.num_bytes = 0
 
     def tile(self, photo: int, title: str = "") -> Tile:
         label = int(self.photos.label[photo])
@@ -94,33 +92,33 @@ class _Pictures:
         return Tile(self._uri(photo), title or name, f"{self.photos.split[photo]} {self.photos.id(photo)}")
 
     def _uri(self, photo: int) -> str:
-        if self.spent >= MOST_BYTES:
+        if self.num_bytes >= MOST_BYTES:
             return ""
         image = self.photos.image(photo)
         scale = min(1.0, SIDE / max(image.shape[:2]))
         height, width = (max(1, round(side * scale)) for side in image.shape[:2])
         small = np.ascontiguousarray(resize(image, width, height))
         jpeg = simplejpeg.encode_jpeg(small, quality=QUALITY, colorspace="RGB")
-        self.spent += len(jpeg)
+        self.num_bytes += len(jpeg)
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
-def _sections(audit: "Audit", pictures: _Pictures) -> list[Section]:
+def _sections(audit: Audit, pictures: _Pictures) -> list[Section]:
     ordered = sorted(audit.pairs, key=lambda pair: (not pair.conflict, not pair.across))  # the harmful ones first
-    return [_suspects(audit, pictures), _pairs(audit, pictures, ordered), _odd(audit, pictures)]
+    return [_label_issues(audit, pictures), _pairs(audit, pictures, ordered), _outliers(audit, pictures)]
 
 
-def _suspects(audit: "Audit", pictures: _Pictures) -> Section:
+def _label_issues(audit: Audit, pictures: _Pictures) -> Section:
     names = audit.photos.index.class_names
     cards = tuple(
         Card((pictures.tile(one.photo),), (f"suggested: {one.suggested} {names[one.suggested]}", f"{one.margin:.2f}"))
-        for one in audit.suspects[:MOST]
+        for one in audit.label_issues[:MOST]
     )
     explanation = f"Given and suggested class with the normalised margin, the worst first; by {audit.source.text}."
-    return Section("Suspect labels", explanation, cards, len(audit.suspects))
+    return Section("Likely label errors", explanation, cards, len(audit.label_issues))
 
 
-def _pairs(audit: "Audit", pictures: _Pictures, ordered: list) -> Section:
+def _pairs(audit: Audit, pictures: _Pictures, ordered: list[Pair]) -> Section:
     cards = []
     for pair in ordered[:MOST]:
         marks = {"across splits": pair.across, "different labels": pair.conflict, "mirrored": pair.mirrored}
@@ -131,13 +129,14 @@ def _pairs(audit: "Audit", pictures: _Pictures, ordered: list) -> Section:
     return Section("Duplicates", explanation, tuple(cards), len(ordered))
 
 
-def _odd(audit: "Audit", pictures: _Pictures) -> Section:
-    cards = tuple(Card((pictures.tile(odd.photo),), odd.reasons) for odd in audit.odd[:MOST])
-    return Section("Odd photos", "Not square, tiny, grey, flat, very dark or very bright.", cards, len(audit.odd))
+def _outliers(audit: Audit, pictures: _Pictures) -> Section:
+    cards = tuple(Card((pictures.tile(one.photo),), one.reasons) for one in audit.outliers[:MOST])
+    explanation = "Photos that are not square, tiny, grey, flat, very dark or very bright."
+    return Section("Outliers", explanation, cards, len(audit.outliers))
 
 
-def _classes(audit: "Audit") -> list[tuple[int, str, list[int], str]]:
-    """Class, name, photos in each labelled split, val's share."""
+def _classes(audit: Audit) -> list[tuple[int, str, list[int], str]]:
+    """Return each class's number and name, its photos in each labelled split, and val's share."""
     shares = audit.balance.val_shares
     return [
         (

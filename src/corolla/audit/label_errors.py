@@ -1,9 +1,10 @@
-"""Suspect labels of a survey: which probabilities judge them, and the photos that confident learning names.
+"""Likely label errors: confident learning (Northcutt, Jiang and Chuang, 2021), written from the paper.
 
-Measured with 50 planted labels, one planting (it also chose MARGIN; without that bar Oxford-102 names 235 photos, 28 of
-them rightly): in Oxford-17 at 224 px 30 of 32 suspects are planted ones (recall 0.60, precision 0.94), in Oxford-102 at
-64 px, where the probabilities meet only 82 % of the labels, 24 of 43 (0.48, 0.56). So the list is one to look through
-from its top, not one to correct by. `corolla audit DIR --self-test` measures it on your photos.
+Measured with 50 synthetic label errors, drawn once (they also chose MARGIN; without that bar 235 photos of Oxford-102
+are named, 28 of them rightly): in Oxford-17 at 224 px 30 of the 32 photos named have a wrong label (recall 0.60,
+precision 0.94); in Oxford-102 at 64 px, where the probabilities agree with only 82 % of the labels, 24 of 43 (0.48,
+0.56). So the list is one to look through from its top, not one to correct by. `corolla audit DIR --self-test` measures
+it on your photos.
 """
 
 from dataclasses import dataclass
@@ -12,42 +13,44 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.audit.confident import find_suspects
 from corolla.data.duplicates import Pair, components
 from corolla.data.survey import Survey
 from corolla.errors import UserError
 
-MARGIN = -0.7  # a suspect's label is that much less likely than the class suggested
+MARGIN = -0.7  # the given label is that much less likely than the class suggested
 
 
 @dataclass(frozen=True)
-class LabelSuspect:
-    """A photo of a survey whose label the probabilities contradict."""
+class LabelIssue:
+    """A photo whose label the probabilities contradict."""
 
     photo: int
+    """The photo's number in the survey."""
     label: int
     suggested: int
     margin: float
-    """Probability of the given class less that of the suggested: -1..1, the lower the worse."""
+    """Probability of the given class less that of the suggested one: -1..1, the lower the worse."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the probabilities come from."""
+    """The origin of the probabilities that judged the labels."""
 
     text: str
     num_photos: int
-    """How many labels were judged."""
+    """Number of labels judged."""
     accuracy: float
-    """Share of them that the likeliest class agrees with; NaN where there are none."""
+    """Fraction of them that the likeliest class agrees with; NaN where there are none."""
 
 
-Found = tuple[list[LabelSuspect], Source]
+Judged = tuple[list[LabelIssue], Source]
 
 
-def suspects_by_features(photos: Survey, pairs: list[Pair], *, folds: int, progress: bool) -> Found:
-    """By out-of-fold probabilities for train and val. Photos that `pairs` connect share a fold: a copy with the same
-    wrong label would vouch for it otherwise."""
+def issues_by_features(photos: Survey, pairs: list[Pair], *, folds: int, progress: bool) -> Judged:
+    """Find label issues of train and val by out-of-fold probabilities over pretrained features.
+
+    Photos that `pairs` connect share a fold: a copy with the same wrong label would vouch for it otherwise.
+    """
     from corolla.audit.features import features, out_of_fold  # torch and scikit-learn: seconds to import
 
     chosen = np.flatnonzero(np.isin(photos.split, ["train", "val"]) & _labelled(photos))
@@ -60,13 +63,14 @@ def suspects_by_features(photos: Survey, pairs: list[Pair], *, folds: int, progr
     rows = np.stack([found[str(photos.split[i])][photos.row[i]] for i in chosen])
     num_classes = len(photos.index.class_names)
     probabilities = out_of_fold(rows, labels, groups, num_classes=num_classes, folds=folds, progress=progress)
-    return _judge(
-        chosen, probabilities, labels, f"pretrained features, {folds}-fold logistic regression and neighbours"
-    )
+    text = f"pretrained features, {folds}-fold logistic regression and neighbours"
+    return _judge(chosen, probabilities, labels, text)
 
 
-def suspects_by_runs(photos: Survey, runs: tuple[Path, ...], cache_dir: Path | None) -> Found:
-    """By the mean of the runs' probabilities for val (predicted once and kept in the run's folder), joined by id.
+def issues_by_runs(photos: Survey, runs: tuple[Path, ...], cache_dir: Path | None) -> Judged:
+    """Find label issues of val by the mean of the runs' probabilities, joined by id.
+
+    They are predicted once and kept in the run's folder.
 
     Raises:
         UserError: no such run, or its photos or classes are not these.
@@ -93,11 +97,49 @@ def _labelled(photos: Survey) -> NDArray[np.bool_]:
     return (photos.label >= 0) & (photos.label < len(photos.index.class_names))
 
 
-def _judge(chosen: NDArray[np.int64], probabilities: NDArray, labels: NDArray[np.int64], text: str) -> Found:
-    found = [
-        LabelSuspect(int(chosen[one.row]), one.label, one.suggested, one.margin)
-        for one in find_suspects(probabilities, labels)
-        if one.margin <= MARGIN
-    ]
+def _judge(chosen: NDArray[np.int64], probabilities: NDArray, labels: NDArray[np.int64], text: str) -> Judged:
+    issues = [issue for issue in find_label_issues(chosen, probabilities, labels) if issue.margin <= MARGIN]
     accuracy = float((probabilities.argmax(1) == labels).mean())
-    return found, Source(f"{text} (accuracy {accuracy:.3f})", len(chosen), accuracy)
+    return issues, Source(f"{text} (accuracy {accuracy:.3f})", len(chosen), accuracy)
+
+
+def find_label_issues(
+    photos: NDArray[np.int64], probabilities: NDArray[np.floating], labels: NDArray[np.int64]
+) -> list[LabelIssue]:
+    """Return the photos that are confidently of another class than their label, by normalised margin, the worst first.
+
+    Args:
+        photos: N, the numbers that the issues name the photos by, ascending.
+        probabilities: N x C, rows sum to 1, of a model that was not trained on these photos.
+        labels: N, 0..C-1.
+    """
+    classes = confident_classes(probabilities, labels)
+    rows = np.flatnonzero((classes >= 0) & (classes != labels))
+    margins = probabilities[rows, labels[rows]] - probabilities[rows, classes[rows]]
+    issues = [
+        LabelIssue(int(photos[row]), int(labels[row]), int(classes[row]), float(margin))
+        for row, margin in zip(rows, margins, strict=True)
+    ]
+    return sorted(issues, key=lambda issue: (issue.margin, issue.photo))
+
+
+def confident_classes(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the class that each photo is confidently of (N): the likeliest whose threshold it reaches, or -1.
+
+    Section 3.1, equation 1.
+    """
+    reached = np.where(probabilities >= thresholds(probabilities, labels), probabilities, -1.0)
+    return np.where(reached.max(1) >= 0, reached.argmax(1), -1)
+
+
+def thresholds(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean self-confidence of each class (C): the mean of p(class) over the photos with that label.
+
+    Section 3.1, equation 2. It makes up for a model that is surer of some classes than of others. A class without
+    photos gets infinity: nothing is counted as it.
+    """
+    num_classes = probabilities.shape[1]
+    own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    counts = np.bincount(labels, minlength=num_classes)
+    sums = np.bincount(labels, own, num_classes)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)

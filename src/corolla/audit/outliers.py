@@ -1,4 +1,4 @@
-"""Photos unlike what a photo of a flower is, and classes unlike each other in number."""
+"""Outliers: photos unlike a photo of a flower; and class imbalance: classes with few photos or many."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,23 +25,23 @@ CHECKS: dict[str, Callable[[Survey], NDArray[np.bool_]]] = {
 
 
 @dataclass(frozen=True)
-class Odd:
-    """A photo of a survey, by its number in it, and all that is odd about it."""
+class Outlier:
+    """A photo of a survey, by its number in it, and every check that it stands out by."""
 
     photo: int
     reasons: tuple[str, ...]
 
 
-def find_odd(photos: Survey) -> list[Odd]:
-    """Photos that one of CHECKS applies to, in the survey's order."""
+def find_outliers(photos: Survey) -> list[Outlier]:
+    """Return the photos that one of CHECKS applies to, in the survey's order."""
     marks = {reason: check(photos) for reason, check in CHECKS.items()}
     numbers = np.flatnonzero(np.any(list(marks.values()), axis=0))
-    return [Odd(int(i), tuple(reason for reason, mark in marks.items() if mark[i])) for i in numbers]
+    return [Outlier(int(i), tuple(reason for reason, mark in marks.items() if mark[i])) for i in numbers]
 
 
 @dataclass(frozen=True, eq=False)
-class Balance:
-    """How many photos each class has, by split, and how unequal that is."""
+class ClassBalance:
+    """The number of photos of each class in each split, and how unequal the numbers are."""
 
     counts: dict[str, NDArray[np.int64]]
     """Split → photos of each class (C); labelled splits alone."""
@@ -61,7 +61,7 @@ class Balance:
 
     @property
     def val_shares(self) -> NDArray[np.float64]:
-        """val / (train + val) for each class (C); NaN where a class has neither."""
+        """Val's part of the photos of train and val for each class (C); NaN where a class has neither."""
         train, val = (self.counts.get(name, np.zeros(len(self.class_names), np.int64)) for name in ("train", "val"))
         return np.divide(val, train + val, out=np.full(len(train), np.nan), where=train + val > 0)
 
@@ -77,7 +77,7 @@ class Balance:
         return float((val * np.log(val / train)).sum())
 
 
-def balance(photos: Survey) -> Balance:
+def class_balance(photos: Survey) -> ClassBalance:
     """Count the labelled photos of each split."""
     names = photos.index.class_names
     counts = {}
@@ -85,4 +85,4 @@ def balance(photos: Survey) -> Balance:
         labels = photos.label[(photos.split == split) & (photos.label >= 0)]
         if len(labels):
             counts[split] = np.bincount(labels, minlength=len(names))
-    return Balance(counts, names)
+    return ClassBalance(counts, names)

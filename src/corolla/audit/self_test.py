@@ -1,15 +1,16 @@
-"""Faults with a known place: a copy of a data folder with near duplicates and wrong labels, to measure the audit by."""
+"""Measure the audit by synthetic faults: near duplicates and wrong labels put into a copy of a data folder."""
 
 import shutil
+import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import simplejpeg
 
+from corolla.audit.audit import Audit, audit
 from corolla.data.competition import SPLITS
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import Image, resize
@@ -19,18 +20,63 @@ from corolla.data.survey import survey
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 
-if TYPE_CHECKING:
-    from corolla.audit.audit import Audit
-
-COPY_QUALITY = 80  # of the copies' JPEGs; the competition's have 90 and more
+COPY_QUALITY = 80  # the copies' JPEGs have it; the competition's have 90 and more
 KINDS = ("re-encoded", "brightened", "cropped", "mirrored", "cropped, darkened and mirrored")
 Place = tuple[str, int]
 """Split and row in it."""
 
 
 @dataclass(frozen=True)
-class Planted:
-    """What `plant` put into `folder`."""
+class Score:
+    """How well the audit finds one kind of synthetic fault."""
+
+    kind: str
+    num_faults: int
+    found: int
+    reported: int
+    existing: int = 0
+    """Number of faults reported too, but left out of recall and precision: the data had them before."""
+
+    @property
+    def recall(self) -> float:
+        """Fraction of the synthetic faults that the audit reported; NaN where there are none."""
+        return self.found / self.num_faults if self.num_faults else float("nan")
+
+    @property
+    def precision(self) -> float:
+        """Fraction of the reports that are synthetic faults; NaN where nothing was reported."""
+        return self.found / self.reported if self.reported else float("nan")
+
+    def __str__(self) -> str:
+        text = f"{self.kind}: recall {self.recall:.3f} ({self.found} of {self.num_faults} synthetic), "
+        text += f"precision {self.precision:.3f} ({self.found} of {self.reported} reported)"
+        return text + (f"; {self.existing} that the data itself has are not counted" if self.existing else "")
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """The audit of a copy with synthetic faults, and how well it found them."""
+
+    audit: Audit
+    scores: list[Score]
+
+
+def self_test(data: Path, *, size: int | None = None, folds: int = 5, cache_dir: Path | None = None) -> SelfTest:
+    """Audit a temporary copy of `data` into which 20 duplicates and 50 wrong labels are put.
+
+    Raises:
+        UserError: no data, or fewer labelled photos than faults.
+    """
+    with tempfile.TemporaryDirectory(prefix="corolla-audit-") as temporary:
+        faults = plant_faults(data, Path(temporary) / "data", size=size, cache_dir=cache_dir)
+        found = audit(faults.folder, cache_dir=Path(temporary) / "index", folds=folds)
+        existing = existing_duplicates(data, size=size, cache_dir=cache_dir)
+        return SelfTest(found, recall_and_precision(found, faults, existing))
+
+
+@dataclass(frozen=True)
+class SyntheticFaults:
+    """The faults that `plant_faults` put into `folder`."""
 
     folder: Path
     size: int
@@ -48,7 +94,7 @@ class _Copy:
     image: Image
 
 
-def plant(
+def plant_faults(
     data: Path,
     out: Path,
     *,
@@ -57,12 +103,12 @@ def plant(
     seed: int = 0,
     size: int | None = None,
     cache_dir: Path | None = None,
-) -> Planted:
+) -> SyntheticFaults:
     """Write a copy of `data` to `out` in which `duplicates` photos stand twice and `wrong_labels` have another label.
 
     A copy is re-encoded (quality 80) and, in turn, brightened, cropped to 92-97 % of each side, mirrored, or all of
     that; every second one stands in another split. A wrong label is another class, drawn uniformly; photos with a copy
-    keep theirs. What is drawn depends on `seed` and the data alone.
+    keep theirs. All draws depend on `seed` and the data alone.
 
     Raises:
         UserError: no data, fewer labelled photos than faults, one class, or `out` holds something.
@@ -86,11 +132,11 @@ def plant(
         _write_split(loaded, name, out, [copy for copy in copies if copy.split == name], wrong)
     _write_tables(loaded, out, [copy for copy in copies if copy.split == "test"])
     right = {_id(loaded, place): int(loaded.splits[place[0]].label[place[1]]) for place in wrong}
-    return Planted(out, loaded.size, {copy.id: _id(loaded, copy.source) for copy in copies}, right)
+    return SyntheticFaults(out, loaded.size, {copy.id: _id(loaded, copy.source) for copy in copies}, right)
 
 
 def alter(image: Image, kind: str, rng: np.random.Generator) -> Image:
-    """The change that `kind` (one of KINDS) names, to an H x W x 3 photo; its shape stays."""
+    """Return an H x W x 3 photo changed as `kind` (one of KINDS) says; its shape stays."""
     height, width = image.shape[:2]
     if "crop" in kind:
         part = rng.uniform(0.92, 0.97)
@@ -143,7 +189,7 @@ def _write_split(index: Index, name: str, out: Path, copies: list[_Copy], wrong:
 
 
 def _write_tables(index: Index, out: Path, copies: list[_Copy]) -> None:
-    """classes.txt, and the tables of test with a line more for each copy that stands there."""
+    """Write classes.txt, and the tables of test with a line more for each copy that is in test."""
     for table in ("classes.txt", "sample_submission.csv", "test_labels.csv"):
         if (index.folder / table).exists():
             shutil.copyfile(index.folder / table, out / table)
@@ -155,64 +201,42 @@ def _write_tables(index: Index, out: Path, copies: list[_Copy]) -> None:
                     file.write(f"{copy.id},{value}\n")
 
 
-@dataclass(frozen=True)
-class Score:
-    """How well the audit finds one kind of planted fault; `precision` is NaN where it reported nothing."""
-
-    kind: str
-    planted: int
-    found: int
-    reported: int
-    known: int = 0
-    """Reported too, but left out of both: they stood in the data before anything was planted."""
-
-    @property
-    def recall(self) -> float:
-        return self.found / self.planted if self.planted else float("nan")
-
-    @property
-    def precision(self) -> float:
-        return self.found / self.reported if self.reported else float("nan")
-
-    def __str__(self) -> str:
-        text = f"{self.kind}: recall {self.recall:.3f} ({self.found} of {self.planted} planted), "
-        text += f"precision {self.precision:.3f} ({self.found} of {self.reported} reported)"
-        return text + (f"; {self.known} that the data itself has are not counted" if self.known else "")
-
-
-def standing_pairs(data: Path, *, size: int | None = None, cache_dir: Path | None = None) -> set[frozenset[str]]:
-    """The ids of the duplicates that a folder has before anything is planted."""
+def existing_duplicates(data: Path, *, size: int | None = None, cache_dir: Path | None = None) -> set[frozenset[str]]:
+    """Return the pairs of ids of the duplicates that a folder has before faults are put into it."""
     photos = survey(load_index(data, size, cache_dir), SPLITS)
     return {frozenset((photos.id(pair.first), photos.id(pair.second))) for pair in find_pairs(photos)}
 
 
 def recall_and_precision(
-    audit: "Audit", planted: Planted, before: Collection[frozenset[str]] = frozenset()
+    found: Audit, faults: SyntheticFaults, existing: Collection[frozenset[str]] = frozenset()
 ) -> list[Score]:
-    """Of the duplicates; of all suspect labels; and of the worst as many suspects as labels were planted.
+    """Score the duplicates; all label issues; and the worst label issues, as many as there are wrong labels.
 
     A pair counts as found where one of its photos was made from the other; whatever else is reported counts as wrong,
-    but for the pairs in `before` (a copy stands for what it was made from): data have duplicates of their own. Suspects
-    have no such allowance, as the planted labels change the model that judges them; wrong labels of the data's own,
-    and flowers that are hard to tell apart, count as wrong.
+    but for the pairs in `existing` (a copy counts as the photo it was made from): data have duplicates of their own.
+    Label issues have no such allowance, as the wrong labels change the model that judges them; wrong labels of the
+    data's own, and flowers that are hard to tell apart, count as wrong.
     """
-    found: set[str] = set()
-    reported = known = 0
-    for pair in audit.pairs:
-        first, second = audit.photos.id(pair.first), audit.photos.id(pair.second)
+    ids = [found.photos.id(issue.photo) for issue in found.label_issues]
+    number = len(faults.wrong_labels)
+    labels, worst = (
+        Score(kind, number, sum(name in faults.wrong_labels for name in part), len(part))
+        for kind, part in (("wrong labels", ids), (f"wrong labels, worst {number} issues", ids[:number]))
+    )
+    return [_score_of_duplicates(found, faults, existing), labels, worst]
+
+
+def _score_of_duplicates(found: Audit, faults: SyntheticFaults, existing: Collection[frozenset[str]]) -> Score:
+    copies: set[str] = set()
+    reported = num_existing = 0
+    for pair in found.pairs:
+        first, second = found.photos.id(pair.first), found.photos.id(pair.second)
         ways = ((first, second), (second, first))
-        copy = next((name for name, other in ways if planted.copies.get(name) == other), None)
+        copy = next((name for name, other in ways if faults.copies.get(name) == other), None)
         if copy is not None:
-            found.add(copy)
-        elif frozenset(planted.copies.get(name, name) for name in (first, second)) in before:
-            known += 1
+            copies.add(copy)
+        elif frozenset(faults.copies.get(name, name) for name in (first, second)) in existing:
+            num_existing += 1
             continue
         reported += 1
-    duplicates = Score("duplicates", len(planted.copies), len(found), reported, known)
-    ids = [audit.photos.id(suspect.photo) for suspect in audit.suspects]
-    number = len(planted.wrong_labels)
-    labels, worst = (
-        Score(kind, number, sum(name in planted.wrong_labels for name in part), len(part))
-        for kind, part in (("wrong labels", ids), (f"wrong labels, worst {number} suspects", ids[:number]))
-    )
-    return [duplicates, labels, worst]
+    return Score("duplicates", len(faults.copies), len(copies), reported, num_existing)

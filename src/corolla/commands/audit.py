@@ -1,6 +1,5 @@
-"""corolla audit: what is wrong with the data that no checksum tells."""
+"""corolla audit: find faults of the data that no checksum tells."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +23,16 @@ def audit(
     self_test: bool = False,
     cache_dir: Path | None = None,
 ) -> int:
-    """Find duplicates within and across splits, suspect labels, odd photos and class imbalance.
+    """Find duplicates within and across splits, likely label errors, outliers and class imbalance.
 
     Args:
         folder: the data folder.
         size: which tfrecords-jpeg-SxS; may be left out where there is one only.
         runs: judge val's labels by what these runs predict, in place of train's and val's by pretrained features.
-        folds: of the cross-validation over pretrained features.
+        folds: number of parts of the cross-validation over pretrained features.
         html: write contact sheets to this file.
         csv: write every finding to this file.
-        self_test: plant 20 duplicates and 50 wrong labels in a temporary copy; report recall and precision.
+        self_test: put 20 duplicates and 50 wrong labels into a temporary copy; report recall and precision.
         cache_dir: folder for the index; default: the user's cache.
     """
     from corolla.audit.audit import audit as audit_data
@@ -72,16 +71,9 @@ def _print_worst(found: "Audit") -> None:
 
 
 def _self_test(folder: Path, size: int | None, folds: int, cache_dir: Path | None) -> int:
-    from corolla.audit.audit import audit as audit_data
-    from corolla.audit.self_test import plant, recall_and_precision, standing_pairs
+    from corolla.audit.self_test import self_test
 
-    with tempfile.TemporaryDirectory(prefix="corolla-audit-") as temporary:
-        planted = plant(folder, Path(temporary) / "data", size=size, cache_dir=cache_dir)
-        own_cache = Path(temporary) / "index"
-        found = audit_data(planted.folder, cache_dir=own_cache, folds=folds)
-        before = standing_pairs(folder, size=size, cache_dir=cache_dir)
-        print(*found.sentences(), sep="\n")
-        for score in recall_and_precision(found, planted, before):
-            print(score)
-    print(next_command("audit", folder, "--size", planted.size, "--html", "audit.html"))
+    result = self_test(folder, size=size, folds=folds, cache_dir=cache_dir)
+    print(*result.audit.sentences(), *result.scores, sep="\n")
+    print(next_command("audit", folder, "--size", result.audit.photos.index.size, "--html", "audit.html"))
     return DONE
