@@ -4,6 +4,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Make `content` the whole of `path`, or leave `path` as it was."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts names with '2' before '10', and else by letters whatever their case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
 
 
 def sha256(path: Path) -> str:

@@ -22,8 +22,9 @@ from corolla.data.decode import decode_jpeg
 from corolla.data.index import Index, load_index
 from corolla.data.tfrecord import map_file
 from corolla.errors import UserError
+from corolla.files import natural_key
 from corolla.importing import importer as module
-from corolla.importing.folders import Photo, natural_key
+from corolla.importing.folders import Photo
 from corolla.importing.importer import Imported, import_photos
 from corolla.importing.pixels import Pixels, to_jpeg
 from corolla.importing.splits import apportion, photo_ids, split_photos

@@ -6,57 +6,65 @@ epoch's stand beside them and are marked, because they were chosen on the very i
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from corolla.compare.formatting import p_value, spread
 from corolla.compare.recipes import Member, Recipe, distinct_names, distinct_runs, group_recipes, make_member
-from corolla.compare.statistics import NUM_RESAMPLES, Effect, holm, interval, mcnemar, resample_weights, two_level
-from corolla.data.transforms.tta import TTA
+from corolla.compare.statistics import (
+    NUM_RESAMPLES,
+    Effect,
+    bootstrap_p,
+    holm,
+    interval,
+    mcnemar,
+    resample_weights,
+    two_level,
+)
 from corolla.errors import UserError
-from corolla.evaluation.predict import predict
-from corolla.runs.folder import CheckpointName
+from corolla.evaluation.predict import PredictOptions, predict
 
 ALPHA = 0.05
+"""Level of significance."""
+LAST_EPOCH = PredictOptions(split="val", checkpoint="last")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two recipes."""
+    """The difference of two recipes."""
 
     first: str
     second: str
     effect: Effect
     """First minus second, in macro F1."""
     p_adjusted: float
-    """For the number of pairs (Holm)."""
+    """p of no difference, adjusted for the number of pairs (Holm)."""
     num_seeds: tuple[int, int]
 
     @property
-    def shown(self) -> bool:
+    def significant(self) -> bool:
+        """True where the adjusted p is below ALPHA."""
         return self.p_adjusted < ALPHA
 
     @property
     def sentence(self) -> str:
-        """What may be said."""
+        """A sentence that claims no more than the test allows."""
         better, worse, sign = (self.first, self.second, 1) if self.effect.value >= 0 else (self.second, self.first, -1)
         low, high = sorted((sign * self.effect.low, sign * self.effect.high))
-        size = f"macro F1 {sign * self.effect.value:+.3f} (95 % from {low:+.3f} to {high:+.3f}, {_p(self.p_adjusted)})"
-        one = max(self.num_seeds) == 1
-        if not self.shown:
+        p = f"p {p_value(self.p_adjusted)}"
+        size = f"macro F1 {sign * self.effect.value:+.3f} (95 % from {low:+.3f} to {high:+.3f}, {p})"
+        if not self.significant:
             return f"No difference shown between {better} and {worse}: {size}."
         caution = (
             " One seed each: this is about these two networks; train 3 seeds or more of each before you say it of "
             "their recipes."
         )
-        return f"{better} is better than {worse}: {size}.{caution if one else ''}"
+        return f"{better} is better than {worse}: {size}.{caution if max(self.num_seeds) == 1 else ''}"
 
 
 @dataclass(frozen=True)
-class Pair:
+class RunPair:
     """Two runs on the same images."""
 
     first: str
@@ -75,24 +83,26 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All that was found."""
+    """Recipes scored on the same images, with their differences."""
 
     split: str
     tta: str
+    """Name of the views."""
     checkpoint: str
     recipes: tuple[Recipe, ...]
-    """By falling mean macro F1."""
+    """Sorted by falling mean macro F1."""
     differences: tuple[Difference, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[RunPair, ...]
     class_names: tuple[str, ...]
 
     @property
     def members(self) -> list[Member]:
+        """All runs, recipe by recipe."""
         return [member for recipe in self.recipes for member in recipe.members]
 
     @property
     def verdict(self) -> list[str]:
-        """A sentence per pair of recipes (of one alone, that there is nothing to be told apart), then what to mind."""
+        """A sentence per pair of recipes (for one alone, that there is nothing to tell apart), then the cautions."""
         return [*self._sentences, *(caution for recipe in self.recipes for caution in recipe.cautions)]
 
     @property
@@ -104,46 +114,45 @@ class Comparison:
             return [f"{recipe.name} alone: macro F1 {recipe.mean:.3f}; name a second run to compare it with."]
         return [
             f"No difference shown: these are {len(recipe.members)} seeds of one recipe, {recipe.name}, with macro F1 "
-            f"{recipe.mean:.3f} ± {recipe.sd:.3f}; what differs between them is chance."
+            f"{spread(recipe.mean, recipe.sd)}; what differs between them is chance."
         ]
 
 
 def compare(
     folders: Sequence[Path],
+    options: PredictOptions | None = None,
     *,
-    tta: TTA = "none",
-    checkpoint: CheckpointName = "last",
-    data: Path | None = None,
     num_resamples: int = NUM_RESAMPLES,
-    device: str = "auto",
-    workers: int | None = None,
-    cache_dir: Path | None = None,
+    **changes: Any,
 ) -> Comparison:
     """Score runs on val, the same images for all, and test what differs; val is predicted where it was not yet.
 
     Args:
-        data: the data folder; default: the one that each run was trained with.
+        folders: folders of the runs.
+        options: how val is predicted; default: the last epoch's weights, one view. Always of val.
+        num_resamples: bootstrap samples of the images.
+        changes: single options: `compare(folders, tta="ten-crop", checkpoint="best")`.
 
     Raises:
         UserError: a run has no epoch to its end, or another val set than the first.
     """
     if not folders:
         raise UserError("name at least one run's folder, or an experiment whose runs are in the runs folder")
+    options = replace(replace(options or LAST_EPOCH, **changes), split="val")
     runs = distinct_runs(folders)
-    how: dict[str, Any] = {"tta": tta, "checkpoint": checkpoint, "data": data, "cache_dir": cache_dir}
-    results = [predict(run.folder, split="val", device=device, workers=workers, **how) for run in runs]
+    results = [predict(run.folder, options) for run in runs]
     predictions = [result.predictions for result in results]
     weights = resample_weights(len(predictions[0].ids), num_resamples, seed=0)
     first = (runs[0], predictions[0])
     named = zip(runs, distinct_names(runs), predictions, strict=True)
     recipes = group_recipes([make_member(*each, first, weights) for each in named])
     return Comparison(
-        split="val",
-        tta=tta,
-        checkpoint=checkpoint,
+        split=options.split,
+        tta=options.name,
+        checkpoint=options.checkpoint,
         recipes=recipes,
         differences=_differences(recipes),
-        pairs=_pairs([member for recipe in recipes for member in recipe.members]),
+        pairs=_run_pairs([member for recipe in recipes for member in recipe.members]),
         class_names=results[0].class_names,
     )
 
@@ -157,38 +166,30 @@ def _differences(recipes: Sequence[Recipe]) -> tuple[Difference, ...]:
     )
 
 
-def _pairs(members: Sequence[Member]) -> tuple[Pair, ...]:
-    pairs = list(itertools.combinations(members, 2))
-    correct = {member.name: member.predicted == member.labels for member in members}
-    by_accuracy = [mcnemar(correct[a.name], correct[b.name]) for a, b in pairs]
-    differences = [a.resampled - b.resampled for a, b in pairs]
-    observed = [a.scores.macro_f1 - b.scores.macro_f1 for a, b in pairs]
-    by_f1 = [bootstrap_p(values - values.mean() + seen) for values, seen in zip(differences, observed, strict=True)]
-    adjusted = zip(holm(by_accuracy), holm(by_f1), strict=True)
+def _run_pairs(members: Sequence[Member]) -> tuple[RunPair, ...]:
+    pairs = [_run_pair(a, b) for a, b in itertools.combinations(members, 2)]
+    mcnemar_ps, bootstrap_ps = holm([pair.mcnemar_p for pair in pairs]), holm([pair.bootstrap_p for pair in pairs])
     return tuple(
-        Pair(
-            first=a.name,
-            second=b.name,
-            accuracy=float(correct[a.name].mean() - correct[b.name].mean()),
-            mcnemar_p=p,
-            macro_f1=a.scores.macro_f1 - b.scores.macro_f1,
-            low=interval(a.scores.macro_f1 - b.scores.macro_f1, difference)[0],
-            high=interval(a.scores.macro_f1 - b.scores.macro_f1, difference)[1],
-            bootstrap_p=bp,
-            mcnemar_p_adjusted=p_adjusted,
-            bootstrap_p_adjusted=bp_adjusted,
-        )
-        for (a, b), p, difference, bp, (p_adjusted, bp_adjusted) in zip(
-            pairs, by_accuracy, differences, by_f1, adjusted, strict=True
-        )
+        replace(pair, mcnemar_p_adjusted=p, bootstrap_p_adjusted=bp)
+        for pair, p, bp in zip(pairs, mcnemar_ps, bootstrap_ps, strict=True)
     )
 
 
-def bootstrap_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided p of no difference: twice the share of resamples (their bias taken off) beyond 0, at least one."""
-    below, above = int((differences <= 0).sum()), int((differences >= 0).sum())
-    return min(1.0, 2 * (min(below, above) + 1) / (len(differences) + 1))
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+def _run_pair(a: Member, b: Member) -> RunPair:
+    """Return the pair with p values that are not adjusted yet."""
+    a_correct, b_correct = a.predicted == a.labels, b.predicted == b.labels
+    observed, resampled = a.scores.macro_f1 - b.scores.macro_f1, a.resampled - b.resampled
+    low, high = interval(observed, resampled)
+    p, bp = mcnemar(a_correct, b_correct), bootstrap_p(resampled - resampled.mean() + observed)
+    return RunPair(
+        first=a.name,
+        second=b.name,
+        accuracy=float(a_correct.mean() - b_correct.mean()),
+        mcnemar_p=p,
+        macro_f1=observed,
+        low=low,
+        high=high,
+        bootstrap_p=bp,
+        mcnemar_p_adjusted=p,
+        bootstrap_p_adjusted=bp,
+    )

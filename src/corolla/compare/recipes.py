@@ -16,6 +16,7 @@ from corolla.config import to_dict
 from corolla.errors import UserError
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.predictions import Predictions
+from corolla.files import natural_key
 from corolla.runs.folder import Run, open_run
 
 
@@ -25,33 +26,35 @@ class Member:
 
     run: Run
     name: str
-    """The run's; its folder, where another run of the comparison has the same."""
+    """Name of the run; its folder, where another run of the comparison has the same name."""
     recipe: str
-    """What its recipe is told by: its config without the seed and what it was trained with, as JSON."""
+    """Key of its recipe, as JSON: the config without the seed, and the fingerprint of the training data."""
     seed: int
     ids: NDArray[np.str_]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
-    """Images x classes."""
+    """Shape: images x classes."""
     resampled: NDArray[np.float64]
     """Macro F1 in each bootstrap sample of the images; the same samples for all members."""
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
+        """The most probable class of each image."""
         return self.probabilities.argmax(1)
 
     @cached_property
     def scores(self) -> Metrics:
+        """The metrics of the probabilities."""
         return metrics_of_probabilities(self.probabilities, self.labels)
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """metrics.jsonl."""
+        """The rows of metrics.jsonl."""
         return self.run.metrics
 
     @cached_property
     def best_macro_f1(self) -> float:
-        """Of the best epoch: chosen on val, so too kind."""
+        """Macro F1 of the best epoch: chosen on val, so optimistic."""
         return max(row["macro_f1"] for row in self.rows)
 
 
@@ -64,21 +67,22 @@ class Recipe:
 
     @property
     def macro_f1(self) -> list[float]:
-        """A value per seed."""
+        """One value a seed."""
         return [member.scores.macro_f1 for member in self.members]
 
     @property
     def mean(self) -> float:
+        """Mean macro F1 over seeds."""
         return float(np.mean(self.macro_f1))
 
     @property
     def sd(self) -> float | None:
-        """Over seeds; None of one seed."""
+        """Standard deviation of macro F1 over seeds; None of one seed."""
         return float(np.std(self.macro_f1, ddof=1)) if len(self.members) > 1 else None
 
     @property
     def cautions(self) -> list[str]:
-        """What its runs are not, though they are counted so: finished, and of different seeds."""
+        """Warnings about runs that are not finished, and about seeds that are there several times."""
         found = []
         for member in self.members:
             done, epochs = len(member.rows), member.run.config.train.epochs
@@ -93,16 +97,17 @@ class Recipe:
 
     @cached_property
     def resampled(self) -> NDArray[np.float64]:
+        """Mean macro F1 over seeds in each bootstrap sample."""
         return np.mean([member.resampled for member in self.members], axis=0)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %, over images alone."""
+        """95 % interval of the mean, over images alone."""
         return interval(self.mean, self.resampled)
 
 
 def find_runs(words: Sequence[Path], runs: Path) -> list[Path]:
-    """Folders of runs as they are, and for the name of an experiment all its runs (`runs`/NAME-seed*).
+    """Return folders of runs as they are, and for the name of an experiment all its runs (`runs`/NAME-seed*).
 
     Raises:
         UserError: a word is neither.
@@ -114,18 +119,14 @@ def find_runs(words: Sequence[Path], runs: Path) -> list[Path]:
         elif (runs / word / "config.json").is_file():
             found.append(runs / word)
         elif not word.is_absolute() and (seeds := [path.parent for path in runs.glob(f"{word}-seed*/config.json")]):
-            found += sorted(seeds, key=_natural)
+            found += sorted(seeds, key=lambda path: natural_key(path.name))
         else:
             raise UserError(f"{word}: neither a run's folder nor an experiment with runs {runs / f'{word}-seed*'}")
     return found
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", path.name)]
-
-
 def distinct_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs, each once.
+    """Return the runs in these folders.
 
     Raises:
         UserError: one is named twice, or has no epoch to its end.
@@ -142,7 +143,7 @@ def distinct_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def distinct_names(runs: Sequence[Run]) -> list[str]:
-    """A name for each, which no other has."""
+    """Return a name for each run that no other has: where two have the same, their folders."""
     names = [run.name for run in runs]
     return [name if names.count(name) == 1 else str(run.folder) for name, run in zip(names, runs, strict=True)]
 
@@ -150,7 +151,12 @@ def distinct_names(runs: Sequence[Run]) -> list[str]:
 def make_member(
     run: Run, name: str, found: Predictions, reference: tuple[Run, Predictions], weights: NDArray[np.float32]
 ) -> Member:
-    """A run with its predictions, scored in every bootstrap sample (resamples x images in the order of sorted ids).
+    """Return a run with its predictions, scored in every bootstrap sample.
+
+    Args:
+        name: of the run in this comparison.
+        reference: the run, with its predictions, whose images all others must have.
+        weights: the bootstrap samples: resamples x images in the order of sorted ids.
 
     Raises:
         UserError: its images or labels are not those of the reference.
@@ -179,12 +185,17 @@ def make_member(
     )
 
 
+def without_seed(name: str) -> str:
+    """Return a run's name without the part that tells its seed: `resnet34` of `resnet34-seed0`."""
+    return re.sub(r"[-_]?seed[-_]?\d+", "", name) or name
+
+
 def group_recipes(members: Sequence[Member]) -> tuple[Recipe, ...]:
-    """Members that differ in the seed only, in config and training data, belong together; by falling mean macro F1."""
+    """Put members together whose config and training data differ in the seed only; sorted by falling mean macro F1."""
     grouped: dict[str, list[Member]] = {}
     for member in members:
         grouped.setdefault(member.recipe, []).append(member)
-    names = [re.sub(r"[-_]?seed[-_]?\d+", "", group[0].name) or group[0].name for group in grouped.values()]
+    names = [without_seed(group[0].name) for group in grouped.values()]
     recipes = [
         Recipe(name if names.count(name) == 1 else group[0].name, tuple(sorted(group, key=lambda member: member.seed)))
         for name, group in zip(names, grouped.values(), strict=True)

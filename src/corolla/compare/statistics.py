@@ -1,4 +1,4 @@
-"""The statistics of a comparison: intervals over images, paired tests, a correction for many of them, calibration."""
+"""The statistics of a comparison: intervals over images, paired tests, a correction for many of them, confidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,17 @@ CHUNK = 250  # resamples at a time, which bounds the memory
 
 
 def resample_weights(num_images: int, num_resamples: int, seed: int) -> NDArray[np.float32]:
-    """How often each image is drawn in each bootstrap sample: resamples x images, rows sum to the number of images."""
+    """Draw bootstrap samples, as the number of times that each holds each image.
+
+    Returns resamples x images; rows sum to the number of images.
+    """
     rng = np.random.default_rng(seed)
     even = np.full(num_images, 1 / num_images)
     return rng.multinomial(num_images, even, size=num_resamples).astype(np.float32)
 
 
 def weighted_macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Macro F1 of every row of `weights` (resamples x images), over the classes that it has an image of."""
+    """Return the macro F1 of every row of `weights` (resamples x images), over the classes that it has an image of."""
     num_classes = int(max(labels.max(), predicted.max())) + 1
     one_hot = np.eye(num_classes, dtype=np.float32)
     true, said = one_hot[labels], one_hot[predicted]
@@ -36,7 +39,7 @@ def weighted_macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.flo
 
 
 def interval(observed: float, values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of bootstrap values, moved by their bias (Efron and Tibshirani 1993, chapters 10 and 13).
+    """Return the percentile interval of bootstrap values, moved by their bias (Efron and Tibshirani 1993, ch. 10, 13).
 
     In a resample a class has fewer different images than in truth, which lowers its macro F1 by a point or so.
     """
@@ -46,13 +49,23 @@ def interval(observed: float, values: NDArray[np.float64], level: float = 0.95) 
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
-    """p of equal accuracy of two classifiers on the same images, exact (McNemar 1947; the binomial form)."""
+    """Return p of equal accuracy of two classifiers on the same images, exact (McNemar 1947; the binomial form)."""
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
+def bootstrap_p(differences: NDArray[np.float64]) -> float:
+    """Return two-sided p of no difference: twice the fraction of resampled differences beyond 0.
+
+    Args:
+        differences: one a resample, with their bias taken off. One more is counted, so that p is never 0.
+    """
+    below, above = int((differences <= 0).sum()), int((differences >= 0).sum())
+    return min(1.0, 2 * (min(below, above) + 1) / (len(differences) + 1))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values adjusted for their number (Holm 1979), so that 0.05 bounds the chance of even one false alarm."""
+    """Return p values adjusted for their number (Holm 1979): 0.05 then bounds the chance of even one false alarm."""
     order = np.argsort(p_values)
     adjusted = np.empty(len(p_values))
     highest = 0.0
@@ -71,11 +84,11 @@ class Effect:
     high: float
     """95 % interval."""
     p: float
-    """Of no difference, two-sided."""
+    """Two-sided p of no difference."""
 
 
 def two_level(a: Sequence[float], b: Sequence[float], image_values: NDArray[np.float64]) -> Effect:
-    """The difference of two recipes, from several seeds of each and a bootstrap over the images they were scored on.
+    """Return the difference of two recipes, from several seeds of each and a bootstrap over the images.
 
     Two independent sources of chance are added: between seeds (the pooled variance of `a` and `b`, with Student's t for
     their small number) and between images (the variance of `image_values`, the bootstrapped differences of the means).
@@ -100,18 +113,19 @@ def two_level(a: Sequence[float], b: Sequence[float], image_values: NDArray[np.f
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far confidence is from accuracy."""
+    """The distance of confidence from accuracy, bin by bin; bins without images are left out."""
 
     confidence: list[float]
+    """Mean of each bin, rising."""
     accuracy: list[float]
     count: list[int]
-    """Of each bin that holds images, by rising confidence."""
+    """Number of images in each bin."""
     ece: float
     """Expected calibration error: the mean |accuracy - confidence|, weighted by count."""
 
 
 def calibration(probabilities: NDArray[np.float32], labels: Labels, num_bins: int = 15) -> Calibration:
-    """Reliability over `num_bins` equal bins of the highest probability (Guo et al. 2017, section 2).
+    """Return the reliability over `num_bins` equal bins of the highest probability (Guo et al. 2017, section 2).
 
     Args:
         probabilities: N x classes.
@@ -123,3 +137,13 @@ def calibration(probabilities: NDArray[np.float32], labels: Labels, num_bins: in
     means, accuracies, counts = (list(column) for column in zip(*rows, strict=True))
     error = sum(n * abs(hit - sure) for sure, hit, n in rows) / len(labels)
     return Calibration([float(m) for m in means], [float(a) for a in accuracies], counts, float(error))
+
+
+def most_confident(probabilities: NDArray[np.float32], rows: NDArray[np.intp]) -> list[int]:
+    """Return `rows` of `probabilities` (N x classes), sorted by falling confidence."""
+    return rows[np.argsort(-probabilities[rows].max(1), kind="stable")].tolist()
+
+
+def confident_mistakes(probabilities: NDArray[np.float32], labels: Labels) -> list[int]:
+    """Return the rows of `probabilities` (N x classes) that are wrong, the most confident first."""
+    return most_confident(probabilities, np.flatnonzero(probabilities.argmax(1) != labels))

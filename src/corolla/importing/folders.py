@@ -1,7 +1,6 @@
 """Which photos a folder or a list names, and the split and class that each is given there."""
 
 import hashlib
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from corolla.data.competition import SPLITS
 from corolla.errors import UserError
+from corolla.files import natural_key
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LITTER = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}  # what systems leave beside photos, hidden files aside
@@ -121,9 +121,3 @@ def check_photos(place: Path, photos: list[Photo]) -> None:
 
 def class_names(photos: Iterable[Photo]) -> tuple[str, ...]:
     return tuple(sorted({photo.name for photo in photos if photo.name is not None}, key=natural_key))
-
-
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sorts '2' before '10', and else by letters whatever their case."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from corolla.errors import UserError
-from corolla.files import write_atomically
-from corolla.importing.folders import Photo, natural_key
+from corolla.files import natural_key, write_atomically
+from corolla.importing.folders import Photo
 
 
 def tables_of(splits: Mapping[str, list[Photo]], names: tuple[str, ...], ids: Mapping[str, str]) -> dict[str, str]:
