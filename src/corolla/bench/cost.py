@@ -1,4 +1,4 @@
-"""What training costs on other machines: a closed formula, and a simulation of the same pipeline to check it with.
+"""The cost of training on other machines: a closed formula, and a simulation of the same pipeline to check it with.
 
 Synchronous data parallelism: every GPU takes a batch, and their gradients are averaged by a ring all-reduce (Patarasuk
 and Yuan 2009) that runs while the backward pass is still under way (Li et al. 2020, "PyTorch Distributed").
@@ -22,14 +22,14 @@ class Machine:
     """Images of a batch on one GPU."""
     jpeg_bytes: float = 65e3
     disk_bytes_per_s: float = 1e9
-    """Of reading; 0: everything is in memory."""
+    """Bytes a second of reading; 0: everything is in memory."""
     gradient_bytes: float = 94e6
     """4 bytes a parameter; ResNet-50 with 104 classes has 23.7 million."""
     link_bytes_per_s: float = 25e9
     """Between two neighbours of the ring."""
     link_latency_us: float = 10.0
     backward_share: float = 0.67
-    """Of the step; what the all-reduce can hide behind."""
+    """Part of the step that the all-reduce can hide behind."""
     cores_train: bool = False
     """The CPU trains, so that data and step share its cores."""
 
@@ -43,7 +43,7 @@ class Rate:
 
 
 def all_reduce_us(machine: Machine, gpus: int) -> float:
-    """Of the gradients: each GPU sends and receives 2 (n - 1) / n of them, in 2 (n - 1) messages."""
+    """Return the microseconds of summing the gradients: each GPU sends and receives 2 (n - 1) / n of them, in 2 (n - 1) messages."""
     if gpus == 1:
         return 0.0
     moved_s = 2 * (gpus - 1) / gpus * machine.gradient_bytes / machine.link_bytes_per_s
@@ -51,13 +51,13 @@ def all_reduce_us(machine: Machine, gpus: int) -> float:
 
 
 def step_us(machine: Machine, gpus: int) -> float:
-    """Of a batch on each GPU, with what the backward pass cannot hide of the all-reduce."""
+    """Return the microseconds of a batch on each GPU, with what the backward pass cannot hide of the all-reduce."""
     compute = machine.batch_size * machine.step_us
     return compute + max(0.0, all_reduce_us(machine, gpus) - machine.backward_share * compute)
 
 
 def predicted_rate(machine: Machine, gpus: int, cores: int) -> Rate:
-    """The slowest of disk, cores and GPUs; where the CPU trains, data and step one after the other."""
+    """Return the rate of the slowest of disk, cores and GPUs; where the CPU trains, data and step one after the other."""
     if machine.cores_train:
         return Rate(1e6 / (machine.step_us + machine.data_us / cores), "step")
     stage = step_us(machine, gpus)
@@ -73,7 +73,7 @@ def predicted_rate(machine: Machine, gpus: int, cores: int) -> Rate:
 
 
 def cores_to_keep_up(machine: Machine, gpus: int) -> float:
-    """How many cores feed so many GPUs: where the bottleneck turns."""
+    """Return how many cores feed so many GPUs: where the bottleneck turns."""
     return gpus * machine.batch_size / step_us(machine, gpus) * machine.data_us
 
 

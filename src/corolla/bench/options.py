@@ -1,4 +1,4 @@
-"""What `corolla bench` measures, and how often."""
+"""Options of `corolla bench`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -57,13 +57,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Report:
-    """What `corolla bench` prints, and writes with --json."""
+    """The result that `corolla bench` prints, and writes with --json."""
 
     title: str
     settings: dict[str, Any]
     comparisons: tuple[Comparison, ...]
     stages_us: dict[str, float] = field(default_factory=dict)
-    """Where the time goes: microseconds an image, on one core."""
+    """Microseconds an image of each part, on one core."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def lines(self) -> list[str]:
@@ -105,7 +105,7 @@ def take_turns(
 
 
 def images_per_s(num_images: int, work: Callable[[], object], device: torch.device | None = None) -> float:
-    """How many of the images that `work` deals with it does in a second; a GPU is waited for."""
+    """Return how many of its images `work` does in a second; a GPU is waited for."""
     synchronize(device)
     start = time.perf_counter()
     work()

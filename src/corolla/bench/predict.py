@@ -118,7 +118,7 @@ def _forward(
 def _by_hand(
     photos: TFRecordDataset, model: torch.nn.Module, views: EvalTransform, num_photos: int, device: torch.device
 ) -> Callable[[], float]:
-    """What one finds in tutorials: PIL, Resize, TenCrop, ToTensor, the model as it is made."""
+    """Measure what one finds in tutorials: PIL, Resize, TenCrop, ToTensor, the model as it is made."""
     model = model.to(device)
     transform = transforms.Compose(
         [

@@ -20,7 +20,7 @@ CORES = (2, 4, 8, 16, 32, 64, 128)
 SIDES = (64, 128, 192, 224, 331, 512)
 CLASSES = (104, 1_000, 10_000, 100_000)
 GPU_STEP_US = 400.0
-"""Of an image, ResNet-50 at 224 px in reduced precision: 2,500 images/s, as NVIDIA's DeepLearningExamples state it for
+"""Microseconds of an image, ResNet-50 at 224 px in reduced precision: 2,500 images/s, as NVIDIA's DeepLearningExamples state it for
 an A100 (ResNet50 v1.5 for PyTorch, AMP). The starting report's Titan RTX took 4,000 (250 images/s)."""
 
 
@@ -75,7 +75,7 @@ def bench_scaling(experiment: str, options: BenchOptions) -> ScalingReport:
 
 
 def _check(here: Machine, training: Report, cores: int) -> list[str]:
-    """What the formula says of the training loop here, and what was measured. Its photos come from the cache, so the
+    """Return what the formula says of the training loop here, and what was measured. Its photos come from the cache, so the
     data's share is what the loop's workers spend then."""
     measured = Spread.of(training.comparisons[0].ours_per_s)
     wait_us = training.stages_us["wait for data"] + training.stages_us["normalise"]
@@ -108,7 +108,7 @@ def _rates(here: Machine) -> list[str]:
 
 
 def _growth(experiment: str) -> list[str]:
-    """Of one image's forward pass; a training step is about three of them."""
+    """Return the cost of one image's forward pass; a training step is about three of them."""
     config = find_experiment(experiment).model
     rows = [
         f"{side:4} px: {multiply_adds(build_model(config, CLASSES[0], side), side) / 1e9:7.2f} G multiply-adds"

@@ -1,6 +1,7 @@
 """Where a Kaggle notebook finds the competition's data: mounted read-only under /kaggle/input."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from corolla.data.competition import SLUG, TWINS
@@ -8,9 +9,9 @@ from corolla.data.competition import SLUG, TWINS
 INPUT = Path("/kaggle/input")
 
 
-def in_kaggle() -> bool:
+def in_kaggle(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether this is a session on Kaggle."""
-    return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+    return bool(environ.get("KAGGLE_KERNEL_RUN_TYPE"))
 
 
 def mounted_data(competition: str = SLUG) -> Path | None:

@@ -1,4 +1,4 @@
-"""A rule that is fitted on val, and what it is worth on photos it was not fitted on."""
+"""A rule that is fitted on val, and its score on images it was not fitted on (cross-fitting)."""
 
 import warnings
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def fit_rule(
     method: Method,
     prior: NDArray[np.float64] | None = None,
 ) -> EnsembleRule:
-    """The rule of `method` for the highest macro F1 on N x classes of each member and N labels.
+    """Return the rule of `method` for the highest macro F1 on N x classes of each member and N labels.
 
     With `prior` (classes) the logits are adjusted as well. What needs no fitting is left as it is.
 
@@ -50,7 +50,7 @@ def fit_rule(
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """Macro F1 of a fitted rule on photos that it was not fitted on."""
+    """Macro F1 of a fitted rule on images that it was not fitted on."""
 
     macro_f1: float
     """Mean over the repeats."""
@@ -66,7 +66,7 @@ def cross_fitted(
     method: Method,
     prior: NDArray[np.float64] | None = None,
 ) -> CrossFitted | None:
-    """Repeated stratified K-fold: fitted on K - 1 folds, predicted on the last, macro F1 of all of them joined.
+    """Return the score of a repeated stratified K-fold: fitted on K - 1 folds, predicted on the last, macro F1 of all of them joined.
 
     None where the photos are too few for two folds.
     """

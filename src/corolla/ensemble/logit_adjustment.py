@@ -11,11 +11,11 @@ from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1
 
 TAUS = np.linspace(0, 2, 41)
-"""What is tried; 0 is off, 1 the paper's own for the balanced error."""
+"""The powers that are tried; 0 is off, 1 the paper's own for the balanced error."""
 
 
 def class_prior(index: Index) -> NDArray[np.float64]:
-    """Each class's share of the train split; one that is not there counts as one photo.
+    """Return the frequency of each class in train; one that is not there counts as one photo.
 
     Raises:
         UserError: the data has no train split.
@@ -34,7 +34,7 @@ def fit_tau(
     method: Method,
     weights: NDArray[np.float64] | None,
 ) -> float:
-    """The power of the prior with the highest macro F1, of equal ones the least."""
+    """Return the power of the prior with the highest macro F1, of equal ones the least."""
     scores = np.log(np.maximum(aggregated_scores(probabilities, method, weights), TINY))
     values = [macro_f1(labels, (scores - tau * np.log(prior)).argmax(1)) for tau in TAUS]
     return float(TAUS[int(np.argmax(values))])

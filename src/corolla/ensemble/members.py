@@ -71,5 +71,5 @@ def read_members(
 
 
 def all_predicted(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> bool:
-    """Whether every run has a file of such predictions."""
+    """Return whether every run has a file of such predictions."""
     return all(open_run(folder).predictions(split, tta, checkpoint).exists() for folder in folders)

@@ -17,18 +17,18 @@ TINY = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True, eq=False)
 class EnsembleRule:
-    """How the probabilities of the members are aggregated."""
+    """A rule by which the probabilities of members become labels."""
 
     method: Method
     weights: NDArray[np.float64] | None = None
     """One a member, not negative, of sum 1; None: all the same."""
     prior: NDArray[np.float64] | None = None
-    """Of each class, for `tau`."""
+    """Frequency of each class, for `tau`."""
     tau: float = 0.0
     """Probabilities are divided by prior^tau (Menon et al. 2021, section 4.1)."""
 
     def predict(self, probabilities: Sequence[NDArray[np.float32]]) -> NDArray[np.int64]:
-        """N x classes of each member -> N class indices."""
+        """Return N class indices of N x classes of each member."""
         if self.tau == 0:
             return aggregate(probabilities, self.method, self.weights)
         assert self.prior is not None
@@ -39,7 +39,7 @@ class EnsembleRule:
 def aggregate(
     probabilities: Sequence[NDArray[np.float32]], method: Method, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.int64]:
-    """N x classes of each member -> N class indices.
+    """Return N class indices of N x classes of each member.
 
     vote: each member has one vote; ties go to the class, among those with most votes, of the highest summed
     probability. The others take the class of the highest `aggregated_scores`.
@@ -54,7 +54,7 @@ def aggregate(
 def aggregated_scores(
     probabilities: Sequence[NDArray[np.float32]], method: Method, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """N x classes of each member -> N x classes, as probabilities but for a factor per row.
+    """Return N x classes of N x classes of each member, as probabilities but for a factor per row.
 
     weighted, greedy: the mean with `weights`. geometric: the mean of the log-probabilities. The others: the sum.
     """

@@ -13,14 +13,14 @@ from corolla.evaluation.metrics import macro_f1
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationEstimate:
-    """An ensemble on val (whose labels chose each member's best.pt already, whatever the method)."""
+    """The scores of an ensemble on val (whose labels chose each member's best.pt already, whatever the method)."""
 
     in_sample: float
     """Macro F1 on the images that its weights were fitted on: optimistic, where it has some."""
     accuracy: float
-    """On the same."""
+    """Accuracy on the same images."""
     cross_fitted: CrossFitted | None = None
-    """On photos that they were not fitted on; None where nothing was fitted, or the photos are too few."""
+    """Scores on images that they were not fitted on; None where nothing was fitted, or the photos are too few."""
     not_adjusted: float | None = None
     """With --adjust: macro F1 without it (cross-fitted, where there are weights); its gain is the difference."""
     members: pd.DataFrame = field(repr=False, compare=False)
@@ -32,7 +32,7 @@ class ValidationEstimate:
         return self.cross_fitted.macro_f1 if self.cross_fitted is not None else self.in_sample
 
     def described(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the scores as they stand in the JSON beside a submission."""
         # As object, so that what is not there is null and not NaN, which is no JSON.
         rows = self.members.astype(object).where(self.members.notna(), None)
         return {
@@ -46,7 +46,7 @@ class ValidationEstimate:
 
 
 def estimate_on_val(val: MemberPredictions, rule: EnsembleRule) -> ValidationEstimate:
-    """`rule`, and where it was fitted (on `val`) the fitting of it."""
+    """Score `rule` on `val`, and cross-fit it where it was fitted there."""
     assert val.labels is not None
     predicted = rule.predict(val.probabilities)
     weighted, adjusted = rule.method in FITTED, rule.prior is not None
@@ -67,7 +67,7 @@ def estimate_on_val(val: MemberPredictions, rule: EnsembleRule) -> ValidationEst
 
 
 def leave_one_out(val: MemberPredictions, rule: EnsembleRule) -> pd.DataFrame:
-    """A row per member: run, weight, and macro F1 of it `alone`, of the ensemble `without` it and what it `adds`.
+    """Return a row per member: run, weight, and macro F1 of it `alone`, of the ensemble `without` it and what it `adds`.
 
     The ensemble without it is fitted anew where `rule` was fitted. All of it on the photos of the fit, so it tells the
     members apart and says nothing of other photos. An only member has no `without`: None.

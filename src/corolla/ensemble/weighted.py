@@ -16,7 +16,7 @@ MAX_SWEEPS = 10
 
 
 def fit_weights(probabilities: Sequence[NDArray[np.float32]], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Not negative, of sum 1: N x classes of each of M members, N labels -> M.
+    """Return M weights, not negative, of sum 1, fitted on N x classes of each of M members and N labels.
 
     Macro F1 is a step function of the weights, so descent has nothing to go by: the least log loss (which is convex in
     them) or equal weights, whichever has the higher macro F1, and from there a coordinate search on macro F1 itself.
@@ -37,7 +37,7 @@ def fit_weights(probabilities: Sequence[NDArray[np.float32]], labels: NDArray[np
 
 
 def _least_log_loss(of_truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """M x N probabilities of the true classes -> weights of the mixture with the least mean -log p."""
+    """Return, of M x N probabilities of the true classes, the weights of the mixture with the least mean -log p."""
 
     def loss(free: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights = softmax(free)
@@ -51,7 +51,7 @@ def _least_log_loss(of_truth: NDArray[np.float64]) -> NDArray[np.float64]:
 def _coordinate_search(
     weights: NDArray[np.float64], score: Callable[[NDArray[np.float64]], float]
 ) -> NDArray[np.float64]:
-    """Moves towards one member or away from it as long as the score rises, by ever smaller steps."""
+    """Move towards one member or away from it as long as the score rises, by ever smaller steps."""
     best = score(weights)
     for step in STEPS:
         for _ in range(MAX_SWEEPS):

@@ -9,12 +9,12 @@ from sklearn.metrics import f1_score
 
 
 def macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Mean F1 over the classes present in the truth, as the competition scores it (one never predicted has F1 0)."""
+    """Return the mean F1 over the classes present in the truth, as the competition scores it (one never predicted has F1 0)."""
     return float(np.mean(list(class_f1(labels, predicted).values())))
 
 
 def class_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[int, float]:
-    """F1 of each class present in the truth."""
+    """Return the F1 of each class present in the truth."""
     present = np.unique(labels)
     scores = f1_score(labels, predicted, labels=present, average=None, zero_division=0)  # pyright: ignore[reportArgumentType]
     return dict(zip(present.tolist(), np.atleast_1d(scores).tolist(), strict=True))
@@ -22,24 +22,24 @@ def class_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[in
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of one evaluation; the loss is the plain cross entropy, in nats."""
+    """The scores of one evaluation; the loss is the plain cross entropy, in nats."""
 
     loss: float
     top1: float
     top5: float
     macro_f1: float
     labels: NDArray[np.int64] = field(repr=False, compare=False)
-    """N, what it was computed from."""
+    """N, the truth."""
     predicted: NDArray[np.int64] = field(repr=False, compare=False)
 
 
 def metrics_of_probabilities(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Metrics:
-    """From probabilities N x classes and labels N."""
+    """Return the metrics of probabilities N x classes and labels N."""
     return classification_metrics(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), labels)
 
 
 def classification_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Metrics:
-    """From logits N x classes and labels N."""
+    """Return the metrics of logits N x classes and labels N."""
     scores = logits.astype(np.float64)
     predicted = scores.argmax(1)
     highest = np.argsort(-scores, axis=1, kind="stable")[:, :5]

@@ -20,7 +20,7 @@ from corolla.runs.folder import CheckpointName, Run, data_of, open_run
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(ViewOptions):
-    """What is predicted, and by what."""
+    """Options of a prediction."""
 
     split: SplitName = "test"
     """train, val or test."""
@@ -37,7 +37,7 @@ class PredictOptions(ViewOptions):
     workers: int | None = None
     """Decoding processes; default: by the number of cores."""
     bad_images: Literal["stop", "grey"] = "stop"
-    """What a JPEG that does not decode does: stop the work, or count as a grey image."""
+    """stop: a JPEG that does not decode stops the work; grey: it counts as a grey image."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or (self.workers is not None and self.workers < 0):
@@ -46,7 +46,7 @@ class PredictOptions(ViewOptions):
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What `predict` did."""
+    """Predictions, and the file that holds them."""
 
     path: Path
     predictions: Predictions

@@ -25,11 +25,11 @@ class Predictions:
     checkpoint: str
     """SHA-256 of the checkpoint that made them."""
     fingerprint: str = ""
-    """Of the split's records, photos, ids and labels (data/index.py); empty in files from before they had one."""
+    """Fingerprint of the split's records: photos, ids and labels (data/index.py); empty in files of early versions."""
     epochs: int = 0
-    """How many epochs that checkpoint was trained."""
+    """Epochs that the checkpoint was trained."""
     seconds: float = 0.0
-    """How long that took, in all."""
+    """Seconds that it took, in all."""
 
     def save(self, path: Path) -> None:
         columns = {"ids": self.ids, "probabilities": self.probabilities, "checkpoint": np.array(self.checkpoint)}

@@ -20,15 +20,15 @@ FORMAT = 1
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a run has come. No generator's state is in it: what is random is a function of seed, epoch and step."""
+    """The progress of a run. No generator's state is in it: what is random is a function of seed, epoch and step."""
 
     step: int = 0
     """Updates done."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """metrics.jsonl, a row per finished epoch: this is the truth, the file its copy."""
     inherited: int = 0
-    """How many of them are another run's, in checkpoints of corolla 0.1 (--resume-from with other settings): best.pt is
-    chosen among the others."""
+    """Number of them that are another run's, in checkpoints of corolla 0.1 (--resume-from with other settings): best.pt
+    is chosen among the others."""
     loss_sum: float = 0.0
     """Sum of the training losses over the images of the epoch under way."""
     num_seen: int = 0
@@ -39,7 +39,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMeta:
-    """What is known of a model beside its weights."""
+    """Everything that is known of a model beside its weights."""
 
     config: Config
     input_size: int
@@ -115,7 +115,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_meta(content: dict[str, Any]) -> ModelMeta:
-    """Return what is known of the model in a checkpoint."""
+    """Return what a checkpoint knows of its model beside the weights."""
     values = content["preprocessing"]
     preprocessing = Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
     return ModelMeta(

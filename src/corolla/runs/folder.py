@@ -78,7 +78,7 @@ class Run:
 
     @property
     def is_training(self) -> bool:
-        """Whether a process trains into the folder right now."""
+        """True while a process trains into the folder."""
         return is_locked(self.folder / ".lock")
 
     def predictions(self, split: str, tta: str, checkpoint: CheckpointName = "best") -> Path:

@@ -1,4 +1,4 @@
-"""What training works on: its datasets, and its state from scratch, from weights or from a checkpoint."""
+"""Build the datasets of a run, and its state: from scratch, from weights or from a checkpoint."""
 
 import dataclasses
 from collections.abc import Collection

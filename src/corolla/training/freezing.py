@@ -22,7 +22,7 @@ class Freezing:
     head_epochs: int
     freeze_norms: bool
     body: Sequence[nn.Parameter]
-    """What learns, but for the classifier and, with `freeze_norms`, the batch norms."""
+    """Parameters that learn, but for the classifier's and, with `freeze_norms`, the batch norms'."""
     norms: Sequence[BatchNorm]
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a run tells: lines on the screen, metrics.jsonl, timing.jsonl, TensorBoard.
+"""The log of a run: lines on the screen, metrics.jsonl, timing.jsonl, TensorBoard.
 
 `tensorboard --logdir runs` shows all runs side by side: SCALARS has a chart for each curve, CUSTOM SCALARS train and
 val loss in one chart, IMAGES the first batch as the network sees it and a confusion matrix per evaluation, HPARAMS what
@@ -71,12 +71,12 @@ class RunLog:
         self._bar.update(num_images)
 
     def step(self, step: int, loss: torch.Tensor, lr: float) -> None:
-        """A point of the loss curve."""
+        """Write a point of the loss curve."""
         self._board.add_scalar("step/train_loss", loss.item(), step)
         self._board.add_scalar("step/lr", lr, step)
 
     def batch(self, step: int, batch: Batch) -> None:
-        """The first batch of this start, augmented, as the network sees it."""
+        """Write the first batch of this start, augmented, as the network sees it."""
         if self._has_shown_batch:
             return
         self._has_shown_batch = True
@@ -86,12 +86,12 @@ class RunLog:
         self._board.add_text("train/first_batch", ", ".join(names), step)
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
-        """metrics.jsonl is made anew from the checkpoint's rows, so a kill can neither lose a line nor double one."""
+        """Write metrics.jsonl anew from the checkpoint's rows, so a kill can neither lose a line nor double one."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomically(self.run.folder / "metrics.jsonl", text.encode())
 
     def epoch(self, rows: list[dict[str, Any]], *, epochs: int, timing: dict[str, float], metrics: Metrics) -> None:
-        """The last of `rows` to every place, and the confusion matrix of its evaluation."""
+        """Write the last of `rows` to every place, and the confusion matrix of its evaluation."""
         row = rows[-1]
         self.write_metrics(rows)
         with self._timing.open("a", encoding="utf-8") as file:
@@ -117,7 +117,7 @@ class RunLog:
         self._board.add_image("val/confusion", pixels(figure), row["step"], dataformats="HWC")
 
     def _settings(self, rows: list[dict[str, Any]]) -> None:
-        """The HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
+        """Write the HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
         settings = flatten(self.run.config)
         plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items() if v}
         results = {
@@ -132,7 +132,7 @@ class RunLog:
 
 
 class Clock:
-    """Seconds of the run over all its starts, of the epoch, and since the last checkpoint."""
+    """A clock of the run over all its starts, of the epoch, and since the last checkpoint."""
 
     def __init__(self, seconds_before: float) -> None:
         now = time.monotonic()
@@ -151,7 +151,7 @@ class Clock:
         self._saved = time.monotonic()
 
     def epoch(self, device: torch.device) -> dict[str, float]:
-        """The line of timing.jsonl (this start's share of the epoch, with its evaluation), and on to the next one."""
+        """Return the line of timing.jsonl (this start's part of the epoch, with its evaluation) and begin the next one."""
         seconds = time.monotonic() - self._epoch
         timing = {
             "seconds": round(seconds, 3),

@@ -1,6 +1,6 @@
 """Mixup and CutMix: a batch mixed with itself in reverse order.
 
-What is drawn is a function of (seed, step). (timm's Mixup draws from numpy's global generator, and refuses odd
+The draws are a function of (seed, step). (timm's Mixup draws from numpy's global generator, and refuses odd
 batches.) Mixing and normalising are both linear, so pixels are mixed first: a teacher then sees the very same images
 through a normalisation of its own.
 """
@@ -19,15 +19,15 @@ from corolla.random import mixing_generator
 
 @dataclass(frozen=True)
 class Mix:
-    """How a step's images are mixed with their partners."""
+    """The mixing of a step's images with their partners."""
 
     share: float
-    """What each image keeps of its own label, in [0, 1]; in mixup of its pixels too."""
+    """Weight of each image's own label, in [0, 1]; in mixup of its own pixels too."""
     box: tuple[slice, slice] | None = None
     """Rows and columns that come from the partner (CutMix); None: mixup."""
 
     def images(self, images: torch.Tensor, partners: torch.Tensor) -> torch.Tensor:
-        """N x H x W x 3 uint8, twice -> N x H x W x 3, of the same range; float32 after mixup."""
+        """Return N x H x W x 3 of two batches N x H x W x 3 uint8, in the same range; float32 after mixup."""
         if self.box is None:
             return torch.lerp(partners.float(), images.float(), self.share)
         mixed = images.clone()
@@ -36,14 +36,14 @@ class Mix:
         return mixed
 
     def targets(self, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-        """N labels of a whole batch -> N x classes probabilities, float32."""
+        """Return N x classes probabilities, float32, of the N labels of a whole batch."""
         return mixup_target(labels, num_classes, self.share)
 
 
 def mixed_parts(
     batch: Batch, mix: Mix | None, num_parts: int, num_classes: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The images of each part of a batch, and their targets: labels, or N x classes probabilities where they are mixed.
+    """Yield the images of each part of a batch, and their targets: labels, or N x classes probabilities where they are mixed.
 
     Partners are those of the whole batch: position p of N has N - 1 - p, as in timm, whatever the number of parts.
     """
@@ -58,7 +58,7 @@ def mixed_parts(
 
 
 def draw_mix(config: TrainConfig, step: int, epoch: int, height: int, width: int) -> Mix | None:
-    """What mixes images of `height` x `width` at a step of an epoch (both from 0); None: nothing does."""
+    """Draw how images of `height` x `width` are mixed at a step of an epoch (both from 0); None: not at all."""
     if not (config.mixup or config.cutmix) or epoch >= config.epochs - config.mix_off_epochs:
         return None
     rng = mixing_generator(config.seed, step)
@@ -71,7 +71,7 @@ def draw_mix(config: TrainConfig, step: int, epoch: int, height: int, width: int
 
 
 def cutmix_of(share: float, height: int, width: int, rng: np.random.Generator) -> Mix:
-    """A box of 1 - `share` of the area and the image's aspect, its centre anywhere (Yun et al. 2019, section 3.1).
+    """Return a box of 1 - `share` of the area and the image's aspect, its centre anywhere (Yun et al. 2019, section 3.1).
 
     What of it falls outside is cut off, and the labels' share follows.
     """

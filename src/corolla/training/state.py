@@ -90,7 +90,7 @@ class TrainState:
     meter: LossMeter
     freezing: Freezing
     notes: list[str]
-    """What only the built network tells of its settings, a line each."""
+    """Notes on settings that the built network cannot use, a line each."""
 
     @property
     def config(self) -> Config:

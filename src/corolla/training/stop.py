@@ -1,4 +1,4 @@
-"""When to stop early: SIGTERM, Ctrl-C, or the time budget. The step under way is finished and a checkpoint saved."""
+"""Reasons to stop early: SIGTERM, Ctrl-C, the time budget. The step under way is finished and a checkpoint saved."""
 
 import os
 import signal
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
+
+from corolla.data.mounts import in_kaggle
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -24,24 +26,24 @@ class Budget(NamedTuple):
     hours: float | None
     """None: no limit."""
     note: str | None
-    """What to tell the user, who did not ask for it."""
+    """A line for the user, who did not ask for it."""
 
 
 def session_hours(proc: Path = Path("/proc")) -> float:
-    """How long process 1 has been running, which in a notebook is its session; 0 where that cannot be read."""
+    """Return for how many hours process 1 has run, which in a notebook is its session; 0 where that cannot be read."""
     try:
         start_ticks = int((proc / "1" / "stat").read_text().rpartition(")")[2].split()[19])  # since boot; proc(5)
         uptime_s = float((proc / "uptime").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return 0.0
-    return max(0.0, uptime_s - start_ticks / os.sysconf("SC_CLK_TCK")) / 3600
+    return max(0.0, uptime_s - start_ticks / os.sysconf("SC_CLK_TCK")) / 3600  # /proc is Linux, which has sysconf
 
 
 def time_budget(
     max_hours: float | None, *, environ: Mapping[str, str] = os.environ, used: Callable[[], float] = session_hours
 ) -> Budget:
-    """`max_hours` if it was given; else, inside a Kaggle notebook, what its session has left, less a margin."""
-    if max_hours is not None or not environ.get("KAGGLE_KERNEL_RUN_TYPE"):
+    """Return `max_hours` if it was given; else, inside a Kaggle notebook, what its session has left, less a margin."""
+    if max_hours is not None or not in_kaggle(environ):
         return Budget(max_hours, None)
     limit = KAGGLE_TPU_HOURS if any(environ.get(sign) for sign in _TPU_SIGNS) else KAGGLE_HOURS
     past = used()
@@ -59,7 +61,7 @@ def time_budget(
 
 
 class Stop:
-    """Asked once per step: `reason` is None as long as training may go on."""
+    """A request to stop, asked for once per step: `reason` is None as long as training may go on."""
 
     def __init__(self, max_hours: float | None = None) -> None:
         self._deadline = None if max_hours is None else time.monotonic() + max_hours * 3600
@@ -83,7 +85,7 @@ class Stop:
 
 @contextmanager
 def stopping(max_hours: float | None) -> Iterator[Stop]:
-    """A `Stop` that listens to the signals inside the block; only the main thread can (elsewhere: the budget alone)."""
+    """Yield a `Stop` that listens to the signals inside the block; only the main thread can (elsewhere: the budget alone)."""
     stop = Stop(max_hours)
     if threading.current_thread() is not threading.main_thread():
         yield stop

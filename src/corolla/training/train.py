@@ -1,4 +1,7 @@
-"""`corolla train`: from TFRecords to a run folder. torch is imported once it is clear that there is something to train."""
+"""`corolla train`: from TFRecords to a run folder.
+
+torch is imported once it is clear that there is something to train.
+"""
 
 import dataclasses
 import logging
@@ -85,7 +88,7 @@ def train(
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """Where a run starts."""
+    """The point from which a run starts."""
 
     kind: Literal["resume", "copy", "init", "weights", "scratch"]
     source: Path | None = None
@@ -117,7 +120,7 @@ def starting_point(run: Run, config: Config) -> StartingPoint:
         return StartingPoint("init", path)
     if config.init_sha256:
         raise UserError(
-            f"this run starts from the checkpoint with the SHA-256 {config.init_sha256[:12]}…: name it with --init-from"
+            f"this run starts from the checkpoint with the SHA-256 {config.init_sha256[:12]}: name it with --init-from"
         )
     return StartingPoint("weights" if config.model.weights != "none" else "scratch")
 
@@ -179,7 +182,7 @@ def _completed(config: Config, run: Run, start: StartingPoint, index: Index) -> 
         digest = sha256(start.source)
         if config.init_sha256 not in ("", digest):
             raise UserError(
-                f"--init-from {start.source}: its SHA-256 is {digest[:12]}…, not {config.init_sha256[:12]}… as asked for"
+                f"--init-from {start.source}: its SHA-256 is {digest[:12]}, not {config.init_sha256[:12]} as asked for"
             )
     elif start.kind == "resume" and not digest and (config.init_from or config.resume_from):
         digest = run.config.init_sha256
