@@ -62,6 +62,34 @@ def write_data(folder: Path, *, size: int = 32, train: int = 40, val: int = 16, 
     return folder
 
 
+def textured(seed: int, size: int = 64) -> np.ndarray:
+    """Return a photo with structure at all scales, so that no two are alike."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((size, size, 3), np.float32)
+    for cells in (3, 6, 12):
+        image += cv2.resize(rng.uniform(0, 80, (cells, cells, 3)).astype(np.float32), (size, size))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def to_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+    """Return a photo as a JPEG."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorspace="RGB")
+
+
+def write_photos(folder: Path, splits: dict[str, list[tuple[bytes, int]]], names: str = "rose\ntulip\n") -> Path:
+    """Write JPEGs with their labels (-1: none), in a file a split; a photo's id is its split and number."""
+    for split, photos in splits.items():
+        inside = folder / "tfrecords-jpeg-64x64" / split
+        inside.mkdir(parents=True)
+        examples = [
+            encode_example(image=image, label=None if label < 0 else label, id=f"{split}{number}")
+            for number, (image, label) in enumerate(photos)
+        ]
+        write_tfrecord(inside / f"00-64x64-{len(photos)}.tfrec", examples)
+    (folder / "classes.txt").write_text(names)
+    return folder
+
+
 def break_first_jpeg(folder: Path) -> tuple[Path, str]:
     """A data folder whose first training JPEG is cut short, under a valid checksum; and how its fault's line begins."""
     data = write_data(folder)

@@ -1,0 +1,51 @@
+"""The audit's HTML shows the findings, stays small and shows names of the data as text."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from support import textured, to_jpeg, write_photos
+
+from corolla.audit.audit import Audit
+from corolla.audit.html import MOST, write_html
+from corolla.audit.label_errors import LabelIssue, Source
+from corolla.audit.outliers import class_balance, find_outliers
+from corolla.data.duplicates import Pair, find_pairs
+from corolla.data.index import load_index
+from corolla.data.survey import Survey, survey
+
+
+def surveyed(folder: Path) -> Survey:
+    return survey(load_index(folder, None), ("train", "val", "test"))
+
+
+def audit_of(photos: Survey, pairs: list[Pair], issues: list[LabelIssue]) -> Audit:
+    source = Source("a test", len(photos), 1.0)
+    return Audit(photos, pairs, issues, source, find_outliers(photos), class_balance(photos))
+
+
+def test_names_of_the_data_stay_text(tmp_path: Path) -> None:
+    same = to_jpeg(textured(1))
+    names = '<script>alert(1)</script>\ntulip & "co"\n'
+    splits = {"train": [(same, 0), (to_jpeg(textured(2)), 1)], "val": [(same, 1)]}
+    photos = surveyed(write_photos(tmp_path / "<b>", splits, names))
+    write_html(audit_of(photos, find_pairs(photos), [LabelIssue(1, 1, 0, -0.5)]), tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "prefers-color-scheme" in page
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert [title in page for title in ("Likely label errors (1)", "Duplicates (1)", "Outliers (0)")] == [True] * 3
+
+
+def test_it_is_capped(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = [(to_jpeg(rng.integers(0, 255, (112, 112, 3), dtype=np.uint8)), 0) for _ in range(3)]  # the largest JPEGs
+    photos = surveyed(write_photos(tmp_path, {"train": noise}))
+    pairs = [Pair(0, 1, "near", 0.99, False, False, False, 0)] * (MOST + 7)
+    write_html(audit_of(photos, pairs, [LabelIssue(2, 0, 1, -0.1)] * 500), tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert len(page) < 5_000_000
+    assert "7 are left out" in page
+    assert "300 are left out" in page
