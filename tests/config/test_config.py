@@ -12,7 +12,7 @@ from corolla.config import Config, from_dict, keys, to_dict
 from corolla.config.experiments import EXPERIMENTS, find_experiment, load_config
 from corolla.errors import UserError
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -87,11 +87,70 @@ def test_a_bad_file_is_named(text: str, message: str, tmp_path: Path) -> None:
 
 def test_what_may_change_between_starts_is_not_in_config_json() -> None:
     decisive = to_dict(Config(), with_runtime=False)
-    absent = {"data", "runs", "run_name", "device", "resume_from", "index"}
+    absent = {"data", "runs", "run_name", "device", "resume", "init_from", "resume_from", "cache_dir"}
     assert absent.isdisjoint(decisive)
     assert {"checkpoint_minutes", "max_hours", "keep_every", "log_steps"}.isdisjoint(decisive["train"])
-    assert "workers" not in decisive["pipeline"]
+    assert set(decisive["pipeline"]) == {"bad_images"}
     assert {"seed", "epochs", "batch_size"} <= set(decisive["train"])
+    assert "init_sha256" in decisive
+
+
+def test_every_option_is_known_here() -> None:
+    """The whole list, so that a new option, or one that goes, is a decision."""
+    assert keys() == OPTIONS.split()
+
+
+OPTIONS = """
+    data size input_size runs run_name device resume init_from init_sha256 resume_from cache_dir
+    model.name model.weights model.pretrained_tag model.shortcut model.init model.stride_in_1x1 model.stem
+    model.avg_shortcut model.activation model.width model.zero_gamma model.dropout model.drop_path
+    model.freeze_norms
+    augment.crop augment.shorter_side augment.area augment.aspect augment.flip augment.color augment.brightness
+    augment.saturation augment.hue augment.pca_noise augment.erase augment.erase_area augment.erase_fill
+    augment.cutout augment.start_size augment.grow_epochs augment.crop_fraction
+    optim.name optim.lr optim.lr_batch optim.head_lr optim.layer_decay optim.momentum optim.nesterov optim.betas
+    optim.weight_decay optim.decay_norms optim.schedule optim.one_cycle_start optim.warmup_epochs optim.patience
+    optim.factor optim.milestones optim.clip_norm optim.agc
+    train.epochs train.batch_size train.accumulate train.head_epochs train.seed train.share train.label_smoothing
+    train.mixup train.cutmix train.mix_share train.mix_off_epochs train.balance train.class_balance
+    train.logit_adjustment train.teacher train.distill_temperature train.distill_weight train.ema train.select_by
+    train.precision train.channels_last train.compile train.deterministic train.checkpoint_minutes train.keep_every
+    train.max_hours train.log_steps
+    pipeline.workers pipeline.bad_images pipeline.cache
+"""
+
+
+def test_the_old_name_of_the_cache_is_read_for_one_release(tmp_path: Path) -> None:
+    (tmp_path / "old.toml").write_text('base = "resnet34"\nindex = "kept"\n')
+    assert load_config(tmp_path / "old.toml") == dataclasses.replace(
+        find_experiment("resnet34"), cache_dir=Path("kept")
+    )
+    assert "index" not in to_dict(load_config(tmp_path / "old.toml"))
+
+
+@pytest.mark.parametrize(
+    "old", [{"half_size": False, "stored_side": None}, {"half_size": False}, {"stored_side": None}]
+)
+def test_settings_that_are_gone_are_read_where_they_did_nothing(old: dict[str, object], tmp_path: Path) -> None:
+    """As in the config.json of every run of the last release."""
+    config = find_experiment("resnet34")
+    values = to_dict(config, with_runtime=False)
+    values["pipeline"] |= old
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert load_config(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [("half_size", True, "true"), ("stored_side", 256, "256")])
+def test_settings_that_are_gone_are_refused_where_they_did_something(
+    name: str, value: object, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"pipeline": {name: value}}))
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: pipeline.{name} = {said}: this setting is gone")
+    assert "leave it out" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.toml")), ids=lambda path: path.name)

@@ -8,7 +8,7 @@ import pytest
 
 from corolla.config.experiments import EXPERIMENTS
 
-RUNS = Path(__file__).parents[1] / "docs" / "results" / "recipes.csv"
+RUNS = Path(__file__).parents[2] / "docs" / "results" / "recipes.csv"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,12 @@
 
 import dataclasses
 import itertools
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import same_content
+from support import same_content, stop_at
 
 from corolla.config import AugmentConfig, Config
 from corolla.config.progressive_resizing import epoch_size
@@ -85,39 +84,31 @@ def test_only_training_knows_the_epochs(tiny_data: Path) -> None:
 def growing(config: Config) -> Config:
     return dataclasses.replace(
         config,
-        model=dataclasses.replace(config.model, name="timm:resnet10t"),
         augment=dataclasses.replace(config.augment, start_size=16, grow_epochs=0.5),
         train=dataclasses.replace(config.train, precision="fp32"),
     )
 
 
-def test_a_run_grows_and_resumes_exactly(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_grows_and_resumes_exactly(tiny_config: Config) -> None:
     seen: list[int] = []
-    update = TrainState.update
 
-    def recorded(self: TrainState, batch: Batch, lr: float) -> torch.Tensor:
+    def sizes_seen(state: TrainState, batch: Batch, lr: float, loss: torch.Tensor) -> None:
         seen.append(batch.images.shape[1])
-        loss = update(self, batch, lr)
-        if self.progress.step == stop_at:
-            signal.raise_signal(signal.SIGTERM)
-        return loss
 
-    monkeypatch.setattr(TrainState, "update", recorded)
-    stop_at = 0
-    undisturbed = train(growing(tiny_config), experiment="undisturbed")
+    undisturbed = train(growing(tiny_config), experiment="undisturbed", on_step=sizes_seen)
     assert seen == [16] * 5 + [32] * 5
-    stop_at = 3
-    assert train(growing(tiny_config), experiment="stopped").state == "stopped"
+    assert train(growing(tiny_config), experiment="stopped", on_step=stop_at(3)).state == "stopped"
     resumed = train(growing(tiny_config), experiment="stopped")
     assert resumed.metrics == undisturbed.metrics
     assert same_content(resumed.last, undisturbed.last)
 
 
-def test_a_start_above_the_input_size_is_refused(tiny_config: Config) -> None:
+def test_a_start_that_is_not_below_the_input_size_does_nothing(tiny_config: Config) -> None:
     config = dataclasses.replace(growing(tiny_config), input_size=12)
-    with pytest.raises(UserError, match=r"--augment.start-size 16 is above the input size, 12"):
-        train(config)
+    with pytest.raises(UserError, match=r"^--augment\.start-size has no effect without an --input-size above it"):
+        train(config, explicit={"augment.start_size"})
     assert not (config.runs / "custom-seed0" / "config.json").exists()
+    assert sizes(16, 12, 4) == [12] * 4
 
 
 @pytest.mark.parametrize("name", ["halonet26t", "efficientformer_l1"])

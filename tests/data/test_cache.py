@@ -19,7 +19,7 @@ from support import corolla_process, draw, write_data
 from corolla.config import AugmentConfig, Config
 from corolla.data.cache import Cache, use_cache
 from corolla.data.dataset import TFRecordDataset
-from corolla.data.decode import decode_stored
+from corolla.data.decode import decode_photo
 from corolla.data.index import load_index
 from corolla.data.loader import Batch, load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
@@ -27,23 +27,20 @@ from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.train import TrainTransform
 from corolla.errors import UserError
-from corolla.files import only_one
+from corolla.files import locked
 from corolla.training.train import train
 
 CPU = torch.device("cpu")
 AUGMENT = AugmentConfig(crop="random-resized", area=(0.3, 1.0), color=True)
 EVAL = EvalTransform(24, crop_fraction=0.875)
-STORED = [FULL, Stored(half_size=True), Stored(side=19), Stored(half_size=True, side=11)]
 TRAIN_PIXELS, VAL_PIXELS = 40 * 32 * 32 * 3, 16 * 32 * 32 * 3  # bytes of the tiny data
 
 
-def two_sets(
-    data: Path, stored: Stored = FULL, bad_images: Literal["stop", "grey"] = "stop"
-) -> tuple[TFRecordDataset, TFRecordDataset]:
+def two_sets(data: Path, bad_images: Literal["stop", "grey"] = "stop") -> tuple[TFRecordDataset, TFRecordDataset]:
     index = load_index(data, None)
     return (
-        TFRecordDataset(index, "train", TrainTransform(AUGMENT, 24), stored=stored, bad_images=bad_images),
-        TFRecordDataset(index, "val", EVAL, stored=stored, bad_images=bad_images),
+        TFRecordDataset(index, "train", TrainTransform(AUGMENT, 24), bad_images=bad_images),
+        TFRecordDataset(index, "val", EVAL, bad_images=bad_images),
     )
 
 
@@ -66,7 +63,7 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
 def right(photos: TFRecordDataset) -> bool:
     """The pixels are ready, and those of the JPEGs."""
     assert photos.decoded is not None
-    expected = [decode_stored(photos.jpeg(i), photos.stored).copy() for i in range(len(photos))]
+    expected = [decode_photo(photos.jpeg(i)).copy() for i in range(len(photos))]
     return all(np.array_equal(photos.image(i), image) for i, image in enumerate(expected))
 
 
@@ -94,9 +91,8 @@ def unlike_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("choice", get_args(Cache))
-@pytest.mark.parametrize("stored", STORED)
-def test_pixels_do_not_depend_on_the_cache(choice: Cache, stored: Stored, unlike_data: Path, tmp_path: Path) -> None:
-    uncached, cached = two_sets(unlike_data, stored), two_sets(unlike_data, stored)
+def test_pixels_do_not_depend_on_the_cache(choice: Cache, unlike_data: Path, tmp_path: Path) -> None:
+    uncached, cached = two_sets(unlike_data), two_sets(unlike_data)
     expected = "decoded" if choice == "auto" else choice
     assert use_cache(cached, choice, tmp_path).startswith(f"cache: {expected}")
     assert [photos.decoded is not None for photos in cached] == [expected == "decoded"] * 2
@@ -133,7 +129,7 @@ def test_it_is_built_once(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.M
     assert ", built in " in first
     assert str(tmp_path / "decoded") in first
     assert kept(tmp_path).count(".pixels") == kept(tmp_path).count(".npz") == 2
-    monkeypatch.setattr("corolla.data.cache.decode_stored", None)
+    monkeypatch.setattr("corolla.data.cache.decode_photo", None)
     again = two_sets(tiny_data)
     assert use_cache(again, "decoded", tmp_path) == first.partition(", built")[0]
     assert all(map(right, again))
@@ -155,12 +151,10 @@ def test_writing_to_a_photo_leaves_the_file_alone(tiny_data: Path, tmp_path: Pat
 def test_what_differs_is_kept_apart(tiny_data: Path, tmp_path: Path) -> None:
     other = write_data(tmp_path / "other", train=41)
     for data in (tiny_data, other):
-        for stored in STORED:
-            for photos in two_sets(data, stored):
-                use_cache([photos], "decoded", tmp_path)
-                assert right(photos)
-    # val is the same in both
-    assert kept(tmp_path).count(".pixels") == 3 * len(STORED)
+        for photos in two_sets(data):
+            use_cache([photos], "decoded", tmp_path)
+            assert right(photos)
+    assert kept(tmp_path).count(".pixels") == 3  # val is the same in both
 
 
 def cut(path: Path) -> None:
@@ -206,7 +200,7 @@ from corolla.data import cache
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 
-decode, decoded, asked = cache.decode_stored, itertools.count(1), itertools.count()
+decode, decoded, asked = cache.decode_photo, itertools.count(1), itertools.count()
 
 def counting(*args):
     if next(decoded) == int(sys.argv[3]):
@@ -219,7 +213,7 @@ def stopped():
         print("waiting", flush=True)
     return False
 
-cache.decode_stored = counting
+cache.decode_photo = counting
 photos = TFRecordDataset(load_index(Path(sys.argv[1]), None), "train")
 line = cache.use_cache([photos], "decoded", Path(sys.argv[2]), stopped=stopped)
 print(line.split(",")[0], next(decoded) - 1)
@@ -234,7 +228,7 @@ def test_two_processes_build_one_file(tiny_data: Path, tmp_path: Path) -> None:
         path.unlink()
     command = [sys.executable, "-c", BUILD, str(tiny_data), str(tmp_path), "0"]
     with ExitStack() as stack:
-        with only_one(lock):
+        with locked(lock):
             builders = [stack.enter_context(corolla_process(command)) for _ in range(2)]
             for builder in builders:
                 assert builder.stdout is not None
@@ -363,13 +357,13 @@ def test_a_bad_jpeg_stops_the_work_still(choice: Cache, workers: int, cut_data: 
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_bad_jpeg_is_grey_still(cut_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_jpeg_is_grey_still(cut_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     grey = two_sets(cut_data, bad_images="grey")
     expected = batches(two_sets(cut_data, bad_images="grey"))
     assert use_cache(grey, "decoded", tmp_path).startswith("cache: decoded")
-    capfd.readouterr()
+    caplog.clear()
     assert same(batches(grey), expected)
-    assert "record 3: JPEG does not decode" in capfd.readouterr().err
+    assert "record 3: JPEG does not decode" in caplog.text
     assert (grey[0].image(3) == 128).all()
     assert not (grey[0].image(2) == 128).all()
 
@@ -402,13 +396,14 @@ def test_a_stop_ends_the_building(after: int, tiny_data: Path, tmp_path: Path) -
     assert all(map(right, photos))
 
 
-def test_a_run_does_not_depend_on_it(tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_does_not_depend_on_it(tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "corolla")
     contents = []
     for choice in ("decoded", "off"):
         pipeline = dataclasses.replace(tiny_config.pipeline, cache=choice)
         augment = dataclasses.replace(tiny_config.augment, flip=True, color=True)
-        config = dataclasses.replace(tiny_config, index=tmp_path / "index", pipeline=pipeline, augment=augment)
+        config = dataclasses.replace(tiny_config, cache_dir=tmp_path / "index", pipeline=pipeline, augment=augment)
         run = train(config, experiment=choice)
-        assert f"cache: {choice}" in capsys.readouterr().out
+        assert f"cache: {choice}" in caplog.text
         contents.append((run.folder / "metrics.jsonl").read_bytes())
     assert contents[0] == contents[1]

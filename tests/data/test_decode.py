@@ -17,7 +17,7 @@ from corolla.data.decode import (
     EDGE,
     STOPPED_EARLY,
     decode_jpeg,
-    decode_stored,
+    decode_photo,
     decode_top,
     jpeg_shape,
     mirrored_resize,
@@ -128,7 +128,7 @@ def test_any_number_of_rows_may_be_asked_for(height: int, width: int, subsamplin
     data = simplejpeg.encode_jpeg(noise(height, width), colorsubsampling=subsampling)
     whole = decode_jpeg(data)
     for rows in range(1, height + 3):
-        assert np.array_equal(decode_stored(data, FULL, rows=rows)[:rows], whole[:rows])
+        assert np.array_equal(decode_photo(data, rows=rows)[:rows], whole[:rows])
 
 
 @pytest.mark.parametrize(("data", "size"), [("oxford102", 64), ("oxford17", 224)])
@@ -137,7 +137,7 @@ def test_the_top_of_real_photos(data: str, size: int, real_photos: Path) -> None
     for number, row in enumerate(range(0, len(photos), len(photos) // 40)):
         whole = decode_jpeg(photos.jpeg(row))
         rows = 1 + (number * 37 + 11) % (size - EDGE - 1)
-        assert np.array_equal(decode_stored(photos.jpeg(row), FULL, rows=rows)[:rows], whole[:rows])
+        assert np.array_equal(decode_photo(photos.jpeg(row), rows=rows)[:rows], whole[:rows])
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_cut_file_is_found_from_its_top(subsampling: str) -> None:
     data = simplejpeg.encode_jpeg(smooth(64, 64), colorsubsampling=subsampling)
     for length in (100, entropy_coded(data) + 3, len(data) // 2, len(data) - 20, len(data) - 2):
         with pytest.raises(ValueError, match="JPEG"):
-            decode_stored(data[:length], FULL, rows=20)
+            decode_photo(data[:length], rows=20)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -217,7 +217,7 @@ def test_damage_that_libjpeg_meets_in_the_rows_is_found(seed: int) -> None:
     data = damaged(simplejpeg.encode_jpeg(smooth(96, 96), colorsubsampling="420"), seed)
     for rows in (96 - EDGE - 1, 96):
         with pytest.raises(ValueError, match=r"JPEG|marker"):
-            decode_stored(data, FULL, rows=rows)
+            decode_photo(data, rows=rows)
 
 
 def damaged(data: bytes, seed: int) -> bytes:
@@ -234,47 +234,23 @@ def damaged(data: bytes, seed: int) -> bytes:
                 return bytes(changed)
 
 
-@given(
-    height=st.integers(1, 60),
-    width=st.integers(1, 60),
-    half_size=st.booleans(),
-    side=st.sampled_from([None, 1, 7, 16, 31]),
-)
-def test_stored_photos_have_the_shape_that_is_said(height: int, width: int, half_size: bool, side: int | None) -> None:
-    stored = Stored(half_size=half_size, side=side)
+@given(height=st.integers(1, 60), width=st.integers(1, 60))
+def test_a_photo_may_be_decoded_into_memory_of_ones_own(height: int, width: int) -> None:
     data = simplejpeg.encode_jpeg(noise(height, width), colorsubsampling="420")
-    shape = stored.shape(height, width)
-    image = decode_stored(data, stored).copy()
-    out = np.empty((*shape, 3), np.uint8)
+    out = np.empty((height, width, 3), np.uint8)
+    image = decode_photo(data)
     assert image.shape == out.shape
-    assert np.array_equal(decode_stored(data, stored, out), image)
+    assert np.array_equal(decode_photo(data, out), image)
     assert np.array_equal(out, image)
-    assert np.array_equal(decode_stored(data, stored, rows=1)[:1], image[:1])
-
-
-def test_what_stored_shapes_are() -> None:
-    assert Stored(half_size=True).shape(7, 10) == (4, 5)
-    assert Stored(side=8).shape(16, 33) == (8, 16)
-    assert Stored(side=8).shape(7, 100) == (7, 100)
-    assert Stored(half_size=True, side=8).shape(40, 31) == (10, 8)
-
-
-def test_half_size_is_the_photo() -> None:
-    """Half the DCT is close to the average of four pixels."""
-    image = smooth(64, 80)
-    half = decode_stored(simplejpeg.encode_jpeg(image, quality=98), Stored(half_size=True))
-    average = cv2.resize(image, (40, 32), interpolation=cv2.INTER_AREA)
-    assert np.abs(half.astype(int) - average).mean() < 2
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40))
-def test_opencv_halves_to_the_same_shape(height: int, width: int) -> None:
+def test_opencv_knows_the_same_shape(height: int, width: int) -> None:
     data = simplejpeg.encode_jpeg(noise(height, width))
-    usual = decode_stored(data, Stored(half_size=True)).shape
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("corolla.data.decode.simplejpeg", None)
         assert jpeg_shape(data) == (height, width)
-        assert decode_stored(data, Stored(half_size=True)).shape == usual
+        assert decode_photo(data).shape == (height, width, 3)
 
 
 def test_opencv_gives_the_same_top(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from corolla.config import AugmentConfig
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 from corolla.data.loader import FORKS, PREFETCH, Batch, load_batches
-from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_epoch
+from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.train import TrainTransform
 
@@ -109,17 +109,3 @@ def test_the_last_batch_may_be_short(workers: int, tiny_data: Path) -> None:
         assert torch.equal(image, torch.from_numpy(dataset[i].image))
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(16))
     assert torch.cat([batch.labels for batch in batches]).tolist() == dataset.split.label.tolist()
-
-
-@pytest.mark.parametrize(("num_samples", "batch_size"), [(40, 8), (41, 8), (5, 8), (8, 8)])
-def test_the_keys_of_a_step_are_those_of_the_iteration(num_samples: int, batch_size: int) -> None:
-    length = steps_per_epoch(num_samples, batch_size)
-    start, stop = length - 1, 3 * length + 1
-    plan = TrainBatchSampler(num_samples, batch_size, 3, start, stop)
-    steps = list(plan)
-    assert len(plan) == len(steps) == stop - start
-    assert steps == [plan.keys(step) for step in range(start, stop)]
-    assert steps == [TrainBatchSampler(num_samples, batch_size, 3, 0, stop).keys(step) for step in range(start, stop)]
-    assert [keys[0][0] for keys in steps] == [step // length for step in range(start, stop)]
-    whole_epoch = [i for keys in steps[1 : 1 + length] for _, i in keys]
-    assert len(set(whole_epoch)) == len(whole_epoch) == min(num_samples, length * batch_size)

@@ -1,4 +1,4 @@
-"""Balanced sampling: how often classes and photos are shown, and that it is a function of seed and epoch."""
+"""Batches of training, and balanced sampling: how often classes and photos are shown, by seed and epoch."""
 
 import itertools
 from pathlib import Path
@@ -10,8 +10,8 @@ import torch
 from corolla.config import AugmentConfig
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
-from corolla.data.loader import load_batches
-from corolla.data.sampler import TrainBatchSampler, balanced_order
+from corolla.data.loader import load_batches, make_batch
+from corolla.data.sampler import TrainBatchSampler, balanced_order, steps_per_epoch
 from corolla.data.transforms.train import TrainTransform
 from corolla.random import epoch_order
 
@@ -68,7 +68,7 @@ def test_batches_repeat_photos_with_draws_of_their_own(workers: int, start: int,
     plan = TrainBatchSampler(40, 8, 0, start, 6, balance=1.0, labels=labels)
     assert len(plan) == 6 - start
     found = list(load_batches(photos, plan, workers=workers, device=torch.device("cpu")))
-    expected = [photos.batch(plan.keys(step)) for step in range(start, 6)]
+    expected = [make_batch(photos, plan.keys(step)) for step in range(start, 6)]
     assert all(
         torch.equal(a, b) for one, two in zip(found, expected, strict=True) for a, b in zip(one, two, strict=True)
     )
@@ -78,3 +78,22 @@ def test_batches_repeat_photos_with_draws_of_their_own(workers: int, start: int,
     assert set(torch.cat([batch.indices for batch in expected]).tolist()) <= set(range(40))
     named = torch.cat([batch.labels[batch.indices == 7] for batch in expected])
     assert set(named.tolist()) == {int(photos.split.label[7])}
+
+
+def test_the_incomplete_batch_is_left_out_unless_it_is_the_only_one() -> None:
+    assert steps_per_epoch(40, 16) == 2
+    assert [len(batch) for batch in TrainBatchSampler(10, 16, 0, 0, 2)] == [10, 10]
+
+
+@pytest.mark.parametrize(("num_samples", "batch_size"), [(40, 8), (41, 8), (5, 8), (8, 8)])
+def test_the_keys_of_a_step_are_those_of_the_iteration(num_samples: int, batch_size: int) -> None:
+    length = steps_per_epoch(num_samples, batch_size)
+    start, stop = length - 1, 3 * length + 1
+    plan = TrainBatchSampler(num_samples, batch_size, 3, start, stop)
+    steps = list(plan)
+    assert len(plan) == len(steps) == stop - start
+    assert steps == [plan.keys(step) for step in range(start, stop)]
+    assert steps == [TrainBatchSampler(num_samples, batch_size, 3, 0, stop).keys(step) for step in range(start, stop)]
+    assert [keys[0][0] for keys in steps] == [step // length for step in range(start, stop)]
+    whole_epoch = [i for keys in steps[1 : 1 + length] for _, i in keys]
+    assert len(set(whole_epoch)) == len(whole_epoch) == min(num_samples, length * batch_size)

@@ -30,7 +30,7 @@ def fail(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize("splits", [("train",), ("train", "val")])
 def test_the_statistics_are_numpys(splits: tuple[str, ...], tiny_data: Path, tmp_path: Path) -> None:
-    found = stats(tiny_data, splits=splits, index=tmp_path)
+    found = stats(tiny_data, splits=splits, cache_dir=tmp_path)
     values = pixels(tiny_data, splits)
     color = found.color
     assert found.splits == splits
@@ -52,36 +52,36 @@ def test_counts_and_sizes(tiny_data: Path) -> None:
 
 
 def test_the_cache_spares_decoding(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = stats(tiny_data, index=tmp_path)
-    monkeypatch.setattr("corolla.data.dataset.decode_stored", fail)
-    assert stats(tiny_data, index=tmp_path) == first
+    first = stats(tiny_data, cache_dir=tmp_path)
+    monkeypatch.setattr("corolla.data.dataset.decode_photo", fail)
+    assert stats(tiny_data, cache_dir=tmp_path) == first
     with pytest.raises(AssertionError, match="decoded again"):
-        stats(tiny_data, splits=("val",), index=tmp_path)
+        stats(tiny_data, splits=("val",), cache_dir=tmp_path)
 
 
 def test_other_data_in_the_same_place_is_counted_anew(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    first = stats(write_data(tmp_path / "data", train=20), index=cache)
+    first = stats(write_data(tmp_path / "data", train=20), cache_dir=cache)
     (tmp_path / "data").rename(tmp_path / "moved")
     other = write_data(tmp_path / "data", train=30)
-    assert stats(other, index=cache).color != first.color
-    assert stats(other, index=cache).color.mean == pytest.approx(pixels(other, ["train"]).mean(0), abs=1e-12)
-    assert stats(tmp_path / "moved", index=cache).color == first.color
+    assert stats(other, cache_dir=cache).color != first.color
+    assert stats(other, cache_dir=cache).color.mean == pytest.approx(pixels(other, ["train"]).mean(0), abs=1e-12)
+    assert stats(tmp_path / "moved", cache_dir=cache).color == first.color
 
 
 def test_a_damaged_cache_is_made_again(tiny_data: Path, tmp_path: Path) -> None:
-    first = stats(tiny_data, index=tmp_path)
+    first = stats(tiny_data, cache_dir=tmp_path)
     (kept,) = tmp_path.glob("statistics-*.json")
     whole = kept.read_bytes()
     for content in (b"", whole[:100], b"[]", b'{"color": {}}', json.dumps({"color": None, "image_sizes": 3}).encode()):
         kept.write_bytes(content)
-        assert stats(tiny_data, index=tmp_path) == first
+        assert stats(tiny_data, cache_dir=tmp_path) == first
         assert kept.read_bytes() == whole
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("where a folder should be")
-    assert stats(tiny_data, index=tmp_path / "file") == stats(tiny_data)
+    assert stats(tiny_data, cache_dir=tmp_path / "file") == stats(tiny_data)
 
 
 def test_a_split_that_is_not_there_is_named_whatever_is_cached(tmp_path: Path) -> None:
@@ -98,21 +98,21 @@ def test_a_split_that_is_not_there_is_named_whatever_is_cached(tmp_path: Path) -
 def test_a_bad_jpeg_stops_with_one_line(tmp_path: Path) -> None:
     data, line = break_first_jpeg(tmp_path / "data")
     with pytest.raises(UserError) as caught:
-        stats(data, index=tmp_path / "cache")
+        stats(data, cache_dir=tmp_path / "cache")
     assert str(caught.value).startswith(line)
     assert len(str(caught.value).splitlines()) == 1
     assert not list((tmp_path / "cache").glob("statistics-*"))
 
 
-def test_a_bad_jpeg_may_count_as_grey(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_jpeg_may_count_as_grey(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data, line = break_first_jpeg(tmp_path / "data")
-    found = data_statistics(load_index(data, None), ("train",), cache=tmp_path / "cache", bad_images="grey")
+    found = data_statistics(load_index(data, None), ("train",), cache_dir=tmp_path / "cache", bad_images="grey")
     photos = TFRecordDataset(load_index(data, None), "train", bad_images="grey")
     values = np.concatenate([photos.image(i).reshape(-1, 3) for i in range(len(photos))]) / 255
     assert found.color.mean == pytest.approx(values.mean(0), abs=1e-12)
-    assert line in capfd.readouterr().err
+    assert line in caplog.text
     with pytest.raises(UserError, match="does not decode"):
-        stats(data, index=tmp_path / "cache")
+        stats(data, cache_dir=tmp_path / "cache")
 
 
 def test_real_photos(real_photos: Path) -> None:

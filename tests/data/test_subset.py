@@ -45,6 +45,6 @@ def test_training_sees_that_share_and_resumes_with_it(tiny_config: Config) -> No
     config = dataclasses.replace(tiny_config, train=dataclasses.replace(tiny_config.train, share=0.5))
     run = train(config, experiment="part")
     assert run.metrics[-1]["step"] == 2 * 2  # 20 photos, 8 a step
-    more = dataclasses.replace(config, resume_from=run.folder, run_name="copy")
+    more = dataclasses.replace(config, resume=run.folder, run_name="copy")
     assert train(more, experiment="part").state == "done"
     assert run.environment["fingerprint"]["train"] != load_index(config.data, None).fingerprint["train"]

@@ -20,6 +20,7 @@ from corolla.data.tfrecord import (
     read_records,
     write_tfrecord,
 )
+from corolla.errors import UserError
 
 FLOWERS = Path(__file__).parents[2].parent / "shared" / "flowers"
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -199,7 +200,7 @@ def test_faults_of_the_framing(tmp_path: Path) -> None:
     def fault(damaged: bytes) -> str:
         with pytest.raises(RecordFault) as raised:
             list(read_records(path, damaged))
-        assert isinstance(raised.value, ValueError)
+        assert isinstance(raised.value, UserError)
         return str(raised.value)
 
     assert fault(data[: size + 7]) == f"{path}:{size} record 1: truncated: 7 bytes of the record's 12-byte header"

@@ -146,34 +146,73 @@ def test_zero_gamma_is_the_last_norm_of_each_block(name: str, setting: bool | No
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("name", "message"),
     [
-        (ModelConfig(name="resnet35"), "no model is called 'resnet35': did you mean resnet"),
-        (ModelConfig(name="plain50"), "did you mean plain"),
-        (ModelConfig(name="convnext_tiny"), "did you mean timm:convnext_tiny"),
-        (ModelConfig(name="timm:convnxt_tiny"), "did you mean timm:convnext_tiny"),
-        (ModelConfig(name="timm:resnet50.a1_in1k"), "--model.name timm:resnet50 --model.pretrained-tag a1_in1k"),
-        (ModelConfig(name="§"), "choose plain18, "),
-        (ModelConfig(name="plain18", drop_path=0.1), "--model.drop-path has no effect on plain18"),
-        (ModelConfig(name="plain18", zero_gamma=True), "--model.zero-gamma has no effect on plain18"),
-        (ModelConfig(name="resnet18", zero_gamma=True, weights="x.pt"), "--model.zero-gamma is for random weights"),
-        (ModelConfig(name="plain18", avg_shortcut=True), "--model.avg-shortcut has no effect on plain18"),
-        (ModelConfig(name="resnet18", shortcut="A", avg_shortcut=True), "has no effect with --model.shortcut A"),
-        (ModelConfig(name="timm:resnet10t", width=0.5), "--model.width has no effect on timm:resnet10t"),
-        (ModelConfig(name="timm:resnet10t", stem="3x3"), "timm has it in timm:resnet50d"),
-        (ModelConfig(name="timm:test_vit", stem="small"), "--model.stem has no effect on timm:test_vit"),
-        (ModelConfig(name="timm:test_vit", freeze_norms=True), "--model.freeze-norms has no effect on timm:test_vit"),
-        (ModelConfig(name="timm:test_vit", zero_gamma=True), "timm:test_vit has no option zero_init_last"),
-        (ModelConfig(name="timm:vgg11", activation="silu"), "timm:vgg11 has no other activation"),
-        (ModelConfig(name="resnet34", stride_in_1x1=True), "--model.stride-in-1x1 has no effect on resnet34"),
-        (ModelConfig(name="plain34", shortcut="A"), "--model.shortcut has no effect on plain34"),
-        (ModelConfig(name="timm:resnet18", shortcut="C"), "--model.shortcut has no effect on timm:resnet18"),
-        (ModelConfig(name="timm:vgg11", drop_path=0.1), "timm:vgg11 has no option drop_path"),
-        (ModelConfig(name="timm:hrnet_w18_small", drop_path=0.1), "timm:hrnet_w18_small has no option drop_path"),
+        ("resnet35", "no model is called 'resnet35': did you mean resnet"),
+        ("plain50", "did you mean plain"),
+        ("convnext_tiny", "did you mean timm:convnext_tiny"),
+        ("timm:convnxt_tiny", "did you mean timm:convnext_tiny"),
+        ("timm:resnet50.a1_in1k", "--model.name timm:resnet50 --model.pretrained-tag a1_in1k"),
+        ("§", "choose plain18, "),
     ],
 )
-def test_a_users_mistake_is_one_line_that_helps(config: ModelConfig, message: str) -> None:
+def test_an_unknown_name_is_one_line_that_helps(name: str, message: str) -> None:
     with pytest.raises(UserError) as error:
-        build_model(config, 10, 64)
+        build_model(ModelConfig(name=name), 10, 64)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("timm:test_vit", {"stem": "small"}),
+        ("timm:test_vit", {"freeze_norms": True}),
+        ("timm:test_vit", {"zero_gamma": True}),
+        ("timm:vgg11", {"activation": "silu"}),
+        ("timm:vgg11", {"drop_path": 0.1}),
+        ("timm:vgg11", {"drop_path": 0.1, "activation": "silu", "stem": "small-pool", "freeze_norms": True}),
+        ("timm:hrnet_w18_small", {"drop_path": 0.1}),
+    ],
+)
+def test_settings_that_a_network_cannot_use_come_back(name: str, settings: dict[str, Any]) -> None:
+    """And the network is the one without them."""
+    ignored: list[str] = []
+    with torch.device("meta"):
+        model = build_model(ModelConfig(name=name, **settings), 10, 64, ignored=ignored)
+    assert set(ignored) == {f"model.{key}" for key in settings}
+    assert str(model) == str(built(name=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("timm:resnet10t", {"stem": "small", "freeze_norms": True, "zero_gamma": True, "activation": "silu"}),
+        ("resnet18", {"stem": "small", "freeze_norms": True, "zero_gamma": True, "activation": "silu"}),
+        ("timm:test_vit", {"drop_path": 0.1, "dropout": 0.1}),
+        ("timm:test_vit", {}),
+    ],
+)
+def test_settings_that_a_network_uses_do_not(name: str, settings: dict[str, Any]) -> None:
+    ignored: list[str] = []
+    with torch.device("meta"):
+        build_model(ModelConfig(name=name, **settings), 10, 64, ignored=ignored)
+    assert ignored == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("plain18", {"drop_path": 0.1, "zero_gamma": True, "avg_shortcut": True, "shortcut": "A"}),
+        ("resnet18", {"stride_in_1x1": True}),
+        ("timm:resnet10t", {"shortcut": "C", "init": "xavier", "stride_in_1x1": True, "width": 0.5, "stem": "3x3"}),
+    ],
+)
+def test_settings_of_other_networks_change_nothing(name: str, settings: dict[str, Any]) -> None:
+    """config/checks.py speaks of them, by the name alone; here they must not make an error, or another network."""
+    states = []
+    for each in ({}, settings):
+        torch.manual_seed(0)
+        states.append(build_model(ModelConfig(name=name, **each), 10, 64).state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())

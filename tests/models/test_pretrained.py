@@ -162,11 +162,6 @@ def test_package_weights_and_their_preprocessing() -> None:
     assert model.get_buffer("bn2.running_var").ne(1).all()
 
 
-def test_package_weights_are_for_one_model() -> None:
-    assert f"--model.name {LITE0} " in refusal(ModelConfig(name="resnet18", weights="package"))
-    assert "--model.activation" in refusal(ModelConfig(name=LITE0, weights="package", activation="silu"))
-
-
 def val_photos(name: str, count: int) -> list[Image.Image]:
     """The first photos of a class, by its name."""
     label = (PHOTOS / "classes.txt").read_text().splitlines().index(name)
@@ -328,13 +323,6 @@ def test_offline_what_is_cached_still_loads_and_the_rest_fails_at_once(fetched: 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (ModelConfig(name="plain34", weights="pretrained"), "no pretrained weights for this plain34"),
-        (ModelConfig(name="resnet50", weights="pretrained", shortcut="A"), "shortcut B"),
-        (ModelConfig(name="resnet50", weights="pretrained", stride_in_1x1=True), "the stride in the 3x3"),
-        (ModelConfig(name="resnet18", weights="pretrained", stem="small"), "with another --model.stem: leave it out"),
-        (ModelConfig(name="resnet18", weights="pretrained", activation="silu"), "with another --model.activation"),
-        (ModelConfig(name="resnet18", weights="pretrained", width=0.5), "with another --model.width"),
-        (ModelConfig(name="timm:resnet18", weights="pretrained", stem="small"), "with another --model.stem"),
         (ModelConfig(name="resnet18", weights="pretrained", pretrained_tag="a9"), "choose a1_in1k, "),
         (ModelConfig(name="timm:gcvit_xxtiny", weights="pretrained"), "no weights for gcvit_xxtiny"),
     ],

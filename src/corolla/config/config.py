@@ -114,8 +114,8 @@ def _as_today(values: dict[str, Any], source: str) -> dict[str, Any]:
         if isinstance(fields, dict) and name in fields:
             if fields[name] != idle:
                 raise UserError(
-                    f"{source}: {section}.{name} = {json.dumps(fields[name])}: this setting is gone, as nobody used it; "
-                    "leave it out, or use corolla 0.1.0 for this run"
+                    f"{source}: {section}.{name} = {json.dumps(fields[name])}: this setting is gone, as nobody used "
+                    "it; leave it out, or use corolla 0.1.0 for this run"
                 )
             values[section] = fields = {key: value for key, value in fields.items() if key != name}
     return values

@@ -6,7 +6,7 @@ notes and refusals.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -75,7 +75,7 @@ TEACHER = Need("--train.teacher", lambda c: bool(c.train.teacher))
 
 def _weights_refusals(config: Any) -> str | None:
     """Say why there are no such weights for the network as it is configured."""
-    model, usual = config.model, ModelConfig()
+    model = config.model
     if model.weights == "package":
         if model.name != PACKAGE_MODEL:
             return f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {model.name}"
@@ -88,11 +88,16 @@ def _weights_refusals(config: Any) -> str | None:
             f"no pretrained weights for this {model.name}: ResNets alone have them, with shortcut B and the stride in "
             "the 3x3"
         )
-    for name in ("stem", "avg_shortcut", "activation", "width"):
-        if getattr(model, name) != getattr(usual, name):
-            option = name.replace("_", "-")
+    for f in fields(model):
+        acts = f.name in CHANGES_LAYERS and all(need.met(config) for need in f.metadata.get("needs", ()))
+        if acts and getattr(model, f.name) != f.default:
+            option = f.name.replace("_", "-")
             return f"no pretrained weights for {model.name} with another --model.{option}: leave it out"
     return None
+
+
+CHANGES_LAYERS = ("stem", "avg_shortcut", "activation", "width")
+"""Settings of a network for which the usual weights do not fit, or are of no use."""
 
 
 class Section:

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from corolla.config import AugmentConfig
 from corolla.data.statistics import ColorStatistics
-from corolla.data.transforms.crops import random_resized_box, resnet_box
+from corolla.data.transforms.crops import random_resized_crop, resnet_crop
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.train import TrainTransform
 
@@ -35,10 +35,10 @@ def same_distribution(first: np.ndarray, second: np.ndarray) -> bool:
     return float(pvalue) > 0.001  # pyright: ignore[reportArgumentType] - scipy's stub does not know its own tuple
 
 
-def test_resnet_box_is_the_papers_crop() -> None:
+def test_resnet_crop_is_the_papers_crop() -> None:
     """At 224 from a 512 photo: side 512 * 224 / s for s in [256, 480], anywhere inside."""
     rng = np.random.default_rng(0)
-    boxes = np.array([resnet_box(512, 512, sides=(256, 480), size=224, rng=rng) for _ in range(3000)])
+    boxes = np.array([resnet_crop(512, 512, sides=(256, 480), size=224, rng=rng) for _ in range(3000)])
     left, top, width, height = boxes.T
     assert (width == height).all()
     assert width.max() == round(512 * 224 / 256)
@@ -50,20 +50,22 @@ def test_resnet_box_is_the_papers_crop() -> None:
     assert same_distribution(width, np.round(512 * 224 / shorter))
 
 
-def test_resnet_box_scales_with_the_input_size_and_stays_inside_odd_photos() -> None:
+def test_resnet_crop_scales_with_the_input_size_and_stays_inside_odd_photos() -> None:
     rng = np.random.default_rng(0)
     for width, height, size in ((64, 64, 64), (300, 200, 96), (31, 80, 64)):
         for _ in range(200):
-            left, top, w, h = resnet_box(width, height, sides=(256, 480), size=size, rng=rng)
+            left, top, w, h = resnet_crop(width, height, sides=(256, 480), size=size, rng=rng)
             assert w == h <= min(width, height)
             assert 0 <= left <= width - w
             assert 0 <= top <= height - h
 
 
-def test_random_resized_box_has_torchvisions_distribution() -> None:
+def test_random_resized_crop_has_torchvisions_distribution() -> None:
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
-    ours = np.array([random_resized_box(300, 200, area=(0.08, 1), aspect=(3 / 4, 4 / 3), rng=rng) for _ in range(4000)])
+    ours = np.array(
+        [random_resized_crop(300, 200, area=(0.08, 1), aspect=(3 / 4, 4 / 3), rng=rng) for _ in range(4000)]
+    )
     image = torch.empty(3, 200, 300)
     crop = v2.RandomResizedCrop(10, scale=(0.08, 1), ratio=(3 / 4, 4 / 3))
     drawn = [crop.make_params([image]) for _ in range(4000)]
@@ -73,7 +75,7 @@ def test_random_resized_box_has_torchvisions_distribution() -> None:
 
 
 def test_the_fallback_box_is_central() -> None:
-    box = random_resized_box(400, 20, area=(0.9, 1.0), aspect=(1.0, 1.0), rng=np.random.default_rng(0))
+    box = random_resized_crop(400, 20, area=(0.9, 1.0), aspect=(1.0, 1.0), rng=np.random.default_rng(0))
     assert box == (190, 0, 20, 20)
 
 
