@@ -10,8 +10,8 @@ import pytest
 from support import write_data
 
 from corolla.compare.compare import compare
-from corolla.compare.convergence import courses
-from corolla.compare.data_efficiency import data_efficiency, efficiency_figure, efficiency_summary
+from corolla.compare.convergence import convergences
+from corolla.compare.data_efficiency import data_efficiency, data_efficiency_figure, data_efficiency_summary
 from corolla.compare.recipes import find_runs
 from corolla.compare.tables import all_tables
 from corolla.config import Config, ModelConfig, OptimConfig
@@ -71,8 +71,8 @@ def test_recipes_are_told_apart_or_not(same: list[Path], lazy: list[Path]) -> No
     means = [np.mean([member.scores.macro_f1 for member in recipe.members]) for recipe in comparison.recipes]
     assert difference.effect.value == pytest.approx(means[0] - means[1])
     assert difference.effect.low < difference.effect.value < difference.effect.high
-    assert difference.shown == (difference.p_adjusted < 0.05)
-    assert ("is better than" in difference.sentence) == difference.shown
+    assert difference.significant == (difference.p_adjusted < 0.05)
+    assert ("is better than" in difference.sentence) == difference.significant
     assert len(comparison.pairs) == 15
 
 
@@ -114,12 +114,12 @@ def test_every_table_has_its_rows(same: list[Path], lazy: list[Path]) -> None:
 def test_how_soon_it_came_how_far(same: list[Path]) -> None:
     comparison = compare(same, workers=0)
     best = max(member.rows[-1]["macro_f1"] for member in comparison.members)
-    for member, course in zip(comparison.members, courses(comparison.members), strict=True):
-        for share, reached in zip((0.5, 0.8, 0.9, 0.95), course.reached, strict=True):
-            epochs = [row["epoch"] for row in member.rows if row["macro_f1"] >= share * best]
-            assert reached.epoch == (min(epochs) if epochs else None)
-        assert course.gap == pytest.approx(member.rows[-1]["val_loss"] - member.rows[-1]["train_loss"])
-        assert course.lr_drops == ()
+    for member, convergence in zip(comparison.members, convergences(comparison.members), strict=True):
+        for fraction, time in zip((0.5, 0.8, 0.9, 0.95), convergence.times, strict=True):
+            epochs = [row["epoch"] for row in member.rows if row["macro_f1"] >= fraction * best]
+            assert time.epoch == (min(epochs) if epochs else None)
+        assert convergence.gap == pytest.approx(member.rows[-1]["val_loss"] - member.rows[-1]["train_loss"])
+        assert convergence.lr_drops == ()
 
 
 def test_runs_of_other_data_are_refused(same: list[Path], small: Config, tmp_path: Path) -> None:
@@ -205,11 +205,11 @@ def test_shares_of_the_data(small: Config, tmp_path: Path) -> None:
     ]
     assert json.loads((small.runs / "tiny-share0.25-seed1/config.json").read_text())["train"]["share"] == 0.25
     assert Run(small.runs / "tiny-share0.25-seed1").metrics[-1]["step"] == 10 // 8
-    summary = efficiency_summary(table)
+    summary = data_efficiency_summary(table)
     assert summary["share"].tolist() == [0.25, 1.0]
     assert {"tiny", "other", "tiny sd", "other sd"} <= set(summary.columns)
-    assert len(efficiency_figure(table).axes[0].lines) == 4
-    with pytest.raises(UserError, match="shares above 0 and up to 1"):
+    assert len(data_efficiency_figure(table).axes[0].lines) == 4
+    with pytest.raises(UserError, match="fractions above 0 and up to 1"):
         data_efficiency([str(toml)], [0.0])
 
 

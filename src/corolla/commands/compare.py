@@ -9,6 +9,7 @@ from corolla.commands.common import Paths, ViewArguments, check_workers
 from corolla.config import Config, PipelineConfig
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE, UserError
+from corolla.evaluation.predict import PredictOptions
 from corolla.runs.folder import CheckpointName, data_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def compare(
     input_size: int | None = None,
     views: ViewArguments = NO_VIEWS,
 ) -> int:
-    """Compare runs on val: scores with their spread, what differs, courses, costs; CSV, JSON, HTML report.
+    """Compare runs on val: scores with their spread, what differs, convergence, costs; CSV, JSON, HTML report.
 
     Runs that differ in their seed alone are one recipe.
 
@@ -48,8 +49,8 @@ def compare(
         cache_dir: folder for the index; default: the user's cache.
         device: auto, cpu, cuda, cuda:1, mps.
         workers: decoding processes; default: by the number of cores.
-        fractions: how much data does it take? Train the experiments named on these shares of the training photos, such
-            as 0.05 0.1 0.25 0.5 1; OUT-shares.csv and OUT-shares.png hold a curve each.
+        fractions: how much data does it take? Train the experiments named on these fractions of the training photos,
+            such as 0.05 0.1 0.25 0.5 1; OUT-shares.csv and OUT-shares.png hold a curve each.
         seeds: with --fractions: train with each of these.
         epochs: with --fractions: in place of the experiments' own.
         size: with --fractions: which tfrecords-jpeg-SxS.
@@ -66,17 +67,17 @@ def compare(
     if fractions:
         places = Config(data=data or Path("data"), runs=runs, device=device, cache_dir=cache_dir)
         places = replace(places, size=size, input_size=input_size, pipeline=PipelineConfig(workers=workers))
-        return _shares([str(word) for word in words], fractions, seeds, epochs, places, out)
-    folders = find_runs(words, runs)
-    comparison = compare_runs(
-        folders, tta=views.name, checkpoint=checkpoint, device=device, workers=workers, data=data, cache_dir=cache_dir
+        return _compare_fractions([str(word) for word in words], fractions, seeds, epochs, places, out)
+    options = PredictOptions(
+        tta=views.name, checkpoint=checkpoint, data=data, cache_dir=cache_dir, device=device, workers=workers
     )
+    comparison = compare_runs(find_runs(words, runs), options)
     _print(comparison)
     _write(comparison, out, data, cache_dir)
     return DONE
 
 
-def _shares(
+def _compare_fractions(
     experiments: list[str],
     fractions: tuple[float, ...],
     seeds: tuple[int, ...],
@@ -84,26 +85,25 @@ def _shares(
     places: Config,
     out: Path,
 ) -> int:
-    from corolla.compare.data_efficiency import data_efficiency, efficiency_figure, efficiency_summary
+    from corolla.compare.data_efficiency import data_efficiency, data_efficiency_figure, data_efficiency_summary
 
     table = data_efficiency(experiments, fractions, seeds=seeds, changes=places, epochs=epochs)
     out.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(f"{out}-shares.csv", index=False)
-    efficiency_figure(table).savefig(f"{out}-shares.png", dpi=120)
-    print("\nmacro F1 on val of the last epoch, by share of the training photos")
-    print(efficiency_summary(table).to_string(index=False, float_format="{:.3f}".format))
+    data_efficiency_figure(table).savefig(f"{out}-shares.png", dpi=120)
+    print("\nmacro F1 on val of the last epoch, by fraction of the training photos")
+    print(data_efficiency_summary(table).to_string(index=False, float_format="{:.3f}".format))
     print(f"\nwrote {out}-shares.csv {out}-shares.png")
     return DONE
 
 
 def _print(comparison: "Comparison") -> None:
-    from corolla.compare.report import tables as report_tables
+    from corolla.compare.report.tables import convergence_view, cost_view, differences_view, recipes_view
 
-    views = [report_tables.recipes_view(comparison), report_tables.differences_view(comparison)]
-    views += [report_tables.course_view(comparison), report_tables.cost_view(comparison)]
-    for view in views:
-        if view is not None:
-            print(f"{view.caption}\n{_text(view)}\n")
+    for view in (recipes_view, differences_view, convergence_view, cost_view):
+        table = view(comparison)
+        if table is not None:
+            print(f"{table.caption}\n{_text(table)}\n")
     print("\n".join(comparison.verdict))
 
 
@@ -152,13 +152,16 @@ def _write_tables(comparison: "Comparison", out: Path) -> list[Path]:
 
 
 def _commands(comparison: "Comparison", data: Path | None) -> list[str]:
-    """The runs made again from their config.json into the folder `again`, and compared."""
+    """Return the commands that train the runs again, from their config.json into the folder `again`, and compare."""
+    from corolla.compare.readme_table import options_to_start
 
     lines: list[list[object]] = []
     for member in comparison.members:
         source = ["--data", data or data_of(member.run)]
         config = member.run.folder / "config.json"
-        lines.append(["train", config, *source, "--runs", "again", "--run-name", member.name])
+        lines.append(
+            ["train", config, *source, "--runs", "again", "--run-name", member.name, *options_to_start(member.run)]
+        )
     options: list[object] = ["--tta", comparison.tta] if comparison.tta != "none" else []
     options += ["--checkpoint", comparison.checkpoint] if comparison.checkpoint != "last" else []
     lines.append(["compare", *(Path("again") / member.name for member in comparison.members), *options])

@@ -38,10 +38,14 @@ def runs(
     """
     from corolla.compare.run_table import list_runs
 
-    tta = None if views.is_default else views.name
-
     table = list_runs(
-        folder, experiment=experiment, state=state, sort=sort, reverse=reverse, tta=tta, checkpoint=checkpoint
+        folder,
+        experiment=experiment,
+        state=state,
+        sort=sort,
+        reverse=reverse,
+        tta=None if views.is_default else views.name,
+        checkpoint=checkpoint,
     )
     if csv is not None:
         csv.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How runs went: how soon they came how far, what they cost, and how far training and validation parted."""
+"""How runs converged: epochs and minutes to a score, the gap between training and validation, and what they cost."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,32 +8,34 @@ from typing import Any
 from corolla.compare.recipes import Member
 from corolla.models.factory import build_model, multiply_adds, num_parameters
 
-SHARES = (0.5, 0.8, 0.9, 0.95)  # of the best run's macro F1, as in the report this project starts from
+FRACTIONS = (0.5, 0.8, 0.9, 0.95)
+"""Fractions of the best run's macro F1, as in the ResNet report."""
 
 
 @dataclass(frozen=True)
-class Reached:
-    """When a run first had a macro F1."""
+class TimeToScore:
+    """The time that a run took to a macro F1."""
 
     macro_f1: float
     epoch: int | None
-    """None: never."""
+    """The first epoch with this score; None: never."""
     minutes: float | None
+    """None: never, or not known."""
 
 
 @dataclass(frozen=True)
-class Course:
-    """A run's way."""
+class Convergence:
+    """The convergence of a run."""
 
     name: str
-    reached: tuple[Reached, ...]
-    """For SHARES of the best last-epoch macro F1 among the runs compared."""
+    times: tuple[TimeToScore, ...]
+    """Times to FRACTIONS of the best last-epoch macro F1 among the runs compared."""
     lr_drops: tuple[int, ...]
     """Epochs before which schedule step or plateau has lowered the learning rate; cosine falls all the time."""
     train_loss: float
     val_loss: float
-    """Of the last epoch. The training loss is of augmented images, with all that the recipe has in it (label smoothing,
-    mixing, class weights, distillation)."""
+    """Both are of the last epoch. The training loss is that of augmented images, with all that the recipe has in it
+    (label smoothing, mixing, class weights, distillation)."""
 
     @property
     def gap(self) -> float:
@@ -43,41 +45,41 @@ class Course:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took."""
+    """The cost of a run."""
 
     name: str
     epochs: int
     minutes: float
-    """Training and evaluating, over all starts."""
+    """Time of training and evaluating, over all starts."""
     images: int
-    """That went through the network in training."""
+    """Images that went through the network in training."""
     images_per_s: float
     parameters: int
     multiply_adds: int
-    """Of one image's forward."""
+    """Multiply-adds of one image's forward pass."""
     memory_mib: float
     """Peak: of the GPU, or resident in the main process."""
 
 
-def courses(members: Sequence[Member]) -> list[Course]:
-    """Of every member, in their order."""
+def convergences(members: Sequence[Member]) -> list[Convergence]:
+    """Return the convergence of every member, in their order."""
     best = max(member.rows[-1]["macro_f1"] for member in members)
-    return [_course(member, best) for member in members]
+    return [_convergence(member, best) for member in members]
 
 
-def _course(member: Member, best: float) -> Course:
+def _convergence(member: Member, best: float) -> Convergence:
     rows, seconds = member.rows, {int(line["epoch"]): line["total_seconds"] for line in member.run.timing}
-    reached = []
-    for goal in (share * best for share in SHARES):
+    times = []
+    for goal in (fraction * best for fraction in FRACTIONS):
         epoch = next((row["epoch"] for row in rows if row["macro_f1"] >= goal), None)
-        reached.append(Reached(goal, epoch, seconds[epoch] / 60 if epoch in seconds else None))
+        times.append(TimeToScore(goal, epoch, seconds[epoch] / 60 if epoch in seconds else None))
     steps = member.run.config.optim.schedule in ("step", "plateau")
     drops = [now["epoch"] for before, now in itertools.pairwise(rows) if steps and 0 < now["lr"] < before["lr"]]
-    return Course(member.name, tuple(reached), tuple(drops), rows[-1]["train_loss"], rows[-1]["val_loss"])
+    return Convergence(member.name, tuple(times), tuple(drops), rows[-1]["train_loss"], rows[-1]["val_loss"])
 
 
 def cost(member: Member) -> Cost:
-    """Of one run."""
+    """Return the cost of one run."""
     config = member.run.config
     size = config.input_size or config.size or 224
     model = build_model(config.model, member.probabilities.shape[1], size)

@@ -1,4 +1,4 @@
-"""How much data does a recipe need? Experiments trained on shares of the training photos, one curve each."""
+"""Data efficiency: experiments trained on fractions of the training photos, a curve each."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,9 +13,8 @@ from corolla.config.experiments import find_experiment
 from corolla.data.index import load_index
 from corolla.data.subset import subset_index
 from corolla.errors import Failure, UserError
+from corolla.plots.style import color, escaped
 from corolla.training.train import train
-
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008: told apart by all
 
 
 def data_efficiency(
@@ -26,26 +25,27 @@ def data_efficiency(
     changes: Config | None = None,
     epochs: int | None = None,
 ) -> pd.DataFrame:
-    """Train every experiment on every share with every seed, and score the last epoch's weights on the whole of val.
+    """Train every experiment on every fraction of the data with every seed; score the last epochs on the whole of val.
 
     Runs that are there already are not trained again, so a call that was broken off goes on.
 
     Args:
         experiments: names or files, as `corolla train` takes them.
-        fractions: of each class's training photos, 0 to 1.
+        fractions: of each class's training photos, above 0 and up to 1.
         changes: where data, runs, device and the other runtime_only fields are taken from.
-        epochs: in place of the experiments' own; each is a pass over the share.
+        epochs: in place of the experiments' own; each is a pass over the fraction.
 
     Returns:
         A row per run: experiment, share, seed, photos, macro_f1, top1.
 
     Raises:
-        UserError: a share out of range, or what `train` refuses. Failure: a training was stopped.
+        UserError: a fraction out of range, or what `train` refuses.
+        Failure: a training was stopped.
     """
     if not experiments:
         raise UserError("--fractions: name the experiments to train, such as lite0_scratch lite0_pretrained")
     if not all(0 < fraction <= 1 for fraction in fractions):
-        raise UserError(f"--fractions {' '.join(map(str, fractions))}: shares above 0 and up to 1 are expected")
+        raise UserError(f"--fractions {' '.join(map(str, fractions))}: fractions above 0 and up to 1 are expected")
     places = changes or Config()
     rows = []
     for name in experiments:
@@ -79,23 +79,29 @@ def _config(name: str, fraction: float, seed: int, places: Config, epochs: int |
     )
 
 
-def efficiency_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per share: mean (and, of several seeds, sd) of macro F1 of each experiment."""
+def data_efficiency_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per fraction: mean (and, of several seeds, sd) of macro F1 of each experiment."""
     grouped = table.groupby(["share", "experiment"])["macro_f1"]
     summary = pd.DataFrame({"mean": grouped.mean(), "sd": grouped.std()}).unstack("experiment")
     summary.columns = [f"{experiment} {what}".removesuffix(" mean") for what, experiment in summary.columns]
     return summary.dropna(axis=1, how="all").reset_index()
 
 
-def efficiency_figure(table: pd.DataFrame) -> Figure:
-    """Macro F1 over the number of training photos, a curve per experiment, a point per seed; photos on a log scale."""
+def data_efficiency_figure(table: pd.DataFrame) -> Figure:
+    """Draw macro F1 over the number of training photos (log scale): a curve per experiment, a point per seed."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for color, (name, rows) in zip(COLORS * len(table), table.groupby("experiment", sort=False), strict=False):
+    for place, (name, rows) in enumerate(table.groupby("experiment", sort=False)):
         photos, scores = rows["photos"].to_numpy(), rows["macro_f1"].to_numpy()
         counts = np.unique(photos)
-        axes.plot(counts, [scores[photos == count].mean() for count in counts], "-", color=color, label=str(name))
-        axes.plot(photos, scores, "o", color=color, markersize=4, alpha=0.7)
+        axes.plot(
+            counts,
+            [scores[photos == count].mean() for count in counts],
+            "-",
+            color=color(place),
+            label=escaped(str(name)),
+        )
+        axes.plot(photos, scores, "o", color=color(place), markersize=4, alpha=0.7)
     axes.set_xscale("log")
     axes.set_xlabel("training photos")
     axes.set_ylabel("macro F1 on val, last epoch")

@@ -1,11 +1,11 @@
-"""Figures for notebooks and the README: how runs went, what was compared, what the data and the crops look like.
+"""Figures for notebooks and the README: learning curves, comparisons, photos, crops and confidence.
 
-Drawn without pyplot, like figures.py: every function gives a `matplotlib.figure.Figure`. All grounds are white, so that
-they can be read on a dark page too; the colours are Okabe and Ito's, told apart by the colour-blind.
+They are drawn without pyplot, as in plots/: every function returns a `matplotlib.figure.Figure`. All grounds are white,
+so that they can be read on a dark page too.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,8 +15,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from corolla.compare.compare import Comparison
-from corolla.compare.recipes import Recipe
-from corolla.compare.statistics import calibration
+from corolla.compare.formatting import spread
+from corolla.compare.recipes import Recipe, without_seed
+from corolla.compare.statistics import calibration, confident_mistakes
 from corolla.config import Config
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
@@ -25,29 +26,29 @@ from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.train import TrainTransform, needs_statistics
 from corolla.evaluation.predict import PredictResult
 from corolla.plots.contact_sheet import contact_sheet
+from corolla.plots.style import GREY, PALETTE, color, escaped
 from corolla.random import sample_generator
 from corolla.runs.folder import Run
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-GREY = "0.45"
 VIEWS = ("centre", "top left", "top right", "bottom left", "bottom right")  # the order of EvalTransform
 
 
 def learning_curves(runs: Sequence[Run]) -> Figure:
-    """Macro F1 on val and both losses by epoch; runs whose names differ in their seed only share a colour."""
+    """Draw macro F1 on val and both losses by epoch; runs whose names differ in their seed only share a colour."""
     figure = _figure(1000, 380)
     scores, losses = figure.subplots(1, 2)
-    names = list(dict.fromkeys(_recipe(run) for run in runs))
-    seen: set[str] = set()
+    by_recipe: dict[str, list[Run]] = {}
     for run in runs:
-        name, rows = _recipe(run), run.metrics
-        color, label = _color(names.index(name)), None if name in seen else name
-        seen.add(name)
-        epochs = [row["epoch"] for row in rows]
-        marker = "o" if len(rows) < 16 else None
-        scores.plot(epochs, [row["macro_f1"] for row in rows], color=color, marker=marker, ms=4, label=label)
-        losses.plot(epochs, [row["val_loss"] for row in rows], color=color, marker=marker, ms=4)
-        losses.plot(epochs, [row["train_loss"] for row in rows], color=color, ls="--", alpha=0.75)
+        by_recipe.setdefault(without_seed(run.name), []).append(run)
+    for place, (name, same) in enumerate(by_recipe.items()):
+        for run in same:
+            rows = run.metrics
+            epochs = [row["epoch"] for row in rows]
+            style: dict[str, Any] = {"color": color(place), "marker": _marker(rows), "ms": 4}
+            label = escaped(name) if run is same[0] else None
+            scores.plot(epochs, [row["macro_f1"] for row in rows], label=label, **style)
+            losses.plot(epochs, [row["val_loss"] for row in rows], **style)
+            losses.plot(epochs, [row["train_loss"] for row in rows], color=color(place), ls="--", alpha=0.75)
     _by_epoch(scores, "macro F1 on val")
     scores.set_ylim(bottom=0)
     scores.legend(frameon=False)
@@ -61,22 +62,22 @@ def learning_curves(runs: Sequence[Run]) -> Figure:
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """The way and the end, 1200 x 500 px: macro F1 by epoch with the range of the seeds, and the last epochs."""
+    """Draw macro F1 by epoch with the range of the seeds, and the scores with their intervals; 1200 x 500 px."""
     figure = _figure(1200, 500, scale=1.15)
-    way, end = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    curves, end = figure.subplots(1, 2, width_ratios=(1.15, 1))
     for place, recipe in enumerate(comparison.recipes):
-        _draw_way(way, recipe, _color(place))
-        _draw_end(end, recipe, -place, _color(place))
-    _by_epoch(way, f"macro F1 on {comparison.split}, centre crop")
-    way.set_ylim(bottom=0)
-    way.legend(frameon=False, loc="lower right")
-    way.set_title("mean of the seeds and their range", fontsize=11, loc="left")
+        _draw_curve(curves, recipe, color(place))
+        _draw_scores(end, recipe, -place, color(place))
+    _by_epoch(curves, f"macro F1 on {comparison.split}, centre crop")
+    curves.set_ylim(bottom=0)
+    curves.legend(frameon=False, loc="lower right")
+    curves.set_title("mean of the seeds and their range", fontsize=11, loc="left")
     num_images = len(comparison.members[0].labels)
     views = "centre crop" if comparison.tta == "none" else comparison.tta
     end.set_xlabel(f"macro F1 on {num_images:,} photos of {comparison.split}, {views}, {comparison.checkpoint}.pt")
     end.set_title("seeds, mean, 95 % interval over photos", fontsize=11, loc="left")
     recipes = comparison.recipes
-    end.set_yticks([-place for place in range(len(recipes))], [_end_label(recipe) for recipe in recipes])
+    end.set_yticks([-place for place in range(len(recipes))], [_label(recipe) for recipe in recipes])
     end.tick_params(axis="y", length=0)
     end.spines[["top", "right", "left"]].set_visible(False)
     end.set_ylim(0.5 - len(recipes), 0.5)
@@ -84,43 +85,42 @@ def comparison_figure(comparison: Comparison) -> Figure:
     return figure
 
 
-def _draw_way(axes: Axes, recipe: Recipe, color: str) -> None:
+def _draw_curve(axes: Axes, recipe: Recipe, hue: str) -> None:
     length = min(len(member.rows) for member in recipe.members)
     table = np.array([[row["macro_f1"] for row in member.rows[:length]] for member in recipe.members])
     epochs = np.arange(1, length + 1)
-    axes.plot(epochs, table.mean(0), color=color, marker="o" if length < 16 else None, ms=4, label=recipe.name)
+    axes.plot(epochs, table.mean(0), color=hue, marker=_marker(epochs), ms=4, label=escaped(recipe.name))
     if len(table) > 1:
-        axes.fill_between(epochs, table.min(0), table.max(0), color=color, alpha=0.2, lw=0)
+        axes.fill_between(epochs, table.min(0), table.max(0), color=hue, alpha=0.2, lw=0)
 
 
-def _draw_end(axes: Axes, recipe: Recipe, y: float, color: str) -> None:
-    axes.plot(recipe.interval, (y, y), color=color, lw=3, alpha=0.45, solid_capstyle="butt")
-    axes.plot(recipe.mean, y, "|", color=color, ms=22, mew=3)
-    axes.plot(recipe.macro_f1, [y - 0.16] * len(recipe.members), "o", color=color, ms=7, alpha=0.75, mec="white")
+def _draw_scores(axes: Axes, recipe: Recipe, y: float, hue: str) -> None:
+    axes.plot(recipe.interval, (y, y), color=hue, lw=3, alpha=0.45, solid_capstyle="butt")
+    axes.plot(recipe.mean, y, "|", color=hue, ms=22, mew=3)
+    axes.plot(recipe.macro_f1, [y - 0.16] * len(recipe.members), "o", color=hue, ms=7, alpha=0.75, mec="white")
 
 
-def _end_label(recipe: Recipe) -> str:
+def _label(recipe: Recipe) -> str:
     seeds = "1 seed" if len(recipe.members) == 1 else f"{len(recipe.members)} seeds"
-    spread = f" ± {recipe.sd:.3f}" if recipe.sd is not None else ""
-    return f"{recipe.name}\n{recipe.mean:.3f}{spread}\n{seeds}"
+    return f"{escaped(recipe.name)}\n{spread(recipe.mean, recipe.sd)}\n{seeds}"
 
 
 def class_counts_figure(index: Index) -> Figure:
-    """Training and val photos per class, by falling number; the commonest and the rarest are named."""
+    """Draw the numbers of training and val photos per class, falling; the commonest and the rarest are named."""
     figure = _figure(1000, 380)
     axes = figure.subplots()
     num_classes = len(index.class_names)
     train = np.bincount(index.splits["train"].label, minlength=num_classes)
     order = np.argsort(-train, kind="stable")
-    axes.bar(range(num_classes), train[order], width=0.9, color=_color(0), label="train")
+    axes.bar(range(num_classes), train[order], width=0.9, color=color(0), label="train")
     if "val" in index.splits:
         val = np.bincount(index.splits["val"].label, minlength=num_classes)
-        axes.bar(range(num_classes), val[order], width=0.9, color=_color(1), label="val")
+        axes.bar(range(num_classes), val[order], width=0.9, color=color(1), label="val")
     axes.axhline(np.median(train), color=GREY, ls=":", label=f"median of train, {np.median(train):g}")
-    ends = [(place, f"{index.class_names[order[place]]}, {train[order[place]]}") for place in (0, num_classes - 1)]
-    axes.annotate(ends[0][1], (0, train[order[0]]), (8, 0), textcoords="offset points", va="top")
+    commonest, rarest = (f"{escaped(index.class_names[label])}, {train[label]}" for label in order[[0, -1]])
+    axes.annotate(commonest, (0, train[order[0]]), (8, 0), textcoords="offset points", va="top")
     axes.annotate(
-        ends[1][1],
+        rarest,
         (num_classes - 1, train[order[-1]]),
         (0, 30),
         textcoords="offset points",
@@ -136,7 +136,7 @@ def class_counts_figure(index: Index) -> Figure:
 
 
 def contact_figure(index: Index, *, split: str = "train", count: int = 24, columns: int = 8, seed: int = 0) -> Figure:
-    """`count` photos with the names of their classes, no class twice while there are others."""
+    """Draw `count` photos with the names of their classes, no class twice while there are others."""
     photos = TFRecordDataset(index, split)
     order = np.random.default_rng(seed).permutation(len(photos))
     nth = np.zeros(len(photos), np.int64)  # a photo is the n-th of its class in this order
@@ -148,12 +148,11 @@ def contact_figure(index: Index, *, split: str = "train", count: int = 24, colum
 
 
 def mistakes_figure(result: PredictResult, index: Index, *, split: str = "val", count: int = 12) -> Figure:
-    """The photos that a network is surest about and wrong: what it says, how sure it is, and what it is."""
+    """Draw the most confident mistakes of a network: the class it says, how confident it is, and the true class."""
     found, photos = result.predictions, TFRecordDataset(index, split)
     assert found.labels is not None, f"{split} has no labels to be wrong about"
     said, sure = found.probabilities.argmax(1), found.probabilities.max(1)
-    wrong = np.flatnonzero(said != found.labels)
-    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:count]
+    worst = confident_mistakes(found.probabilities, found.labels)[:count]
     place = {name: row for row, name in enumerate(photos.split.id.tolist())}
     rows = [place[name] for name in found.ids[worst].tolist()]
     titles = [f"{sure[w]:.0%} {photos.class_names[said[w]]}, is: {photos.class_names[found.labels[w]]}" for w in worst]
@@ -172,7 +171,7 @@ def _sheet(photos: TFRecordDataset, rows: Sequence[int], titles: Sequence[str], 
 
 
 def augmentation_figure(config: Config, index: Index, *, photos: Sequence[int] = (0, 1, 2), epochs: int = 6) -> Figure:
-    """Photos of train as stored, with the crops that the first epochs of `config` cut from them, and these crops."""
+    """Draw photos of train as stored, and the crops that the first epochs of `config` cut from them."""
     size = config.input_size or index.size
     statistics = data_statistics(index, ("train",)).color if needs_statistics(config.augment) else None
     transform = TrainTransform(config.augment, size, statistics=statistics)
@@ -185,16 +184,16 @@ def augmentation_figure(config: Config, index: Index, *, photos: Sequence[int] =
         for epoch in range(epochs):
             rng = sample_generator(config.train.seed, epoch, photo)  # the box is what is drawn from it first
             left, top, width, height = transform.draw(image.shape[0], image.shape[1], rng)
-            color = _color(epoch)
-            line[0].add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=color, lw=1.5))
-            _show(line[epoch + 1], dataset[epoch, photo].image, f"epoch {epoch + 1}", edge=color)
+            edge = color(epoch)
+            line[0].add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=edge, lw=1.5))
+            _show(line[epoch + 1], dataset[epoch, photo].image, f"epoch {epoch + 1}", edge=edge)
     for axes in table[1:].flat:
         axes.set_title("")
     return figure
 
 
 def tta_figure(index: Index, *, size: int | None = None, crop_fraction: float = 0.875, photo: int = 0) -> Figure:
-    """A test photo and the ten crops of which the probabilities are averaged.
+    """Draw a test photo and the ten crops whose probabilities are averaged.
 
     Args:
         size: of the crops, in pixels; default: of the photos.
@@ -212,7 +211,7 @@ def tta_figure(index: Index, *, size: int | None = None, crop_fraction: float = 
 
 
 def confidence_figure(result: PredictResult) -> Figure:
-    """How sure a network is of labelled photos, and how often it is right then (Guo et al. 2017, section 2)."""
+    """Draw a network's confidence on labelled photos, and how often it is right then (Guo et al. 2017, section 2)."""
     found = result.predictions
     assert found.labels is not None, "the split has no labels"
     figure = _figure(1000, 380)
@@ -226,8 +225,8 @@ def confidence_figure(result: PredictResult) -> Figure:
     curve = calibration(found.probabilities, found.labels, num_bins=10)
     areas = 400 * np.array(curve.count) / max(curve.count) + 8
     reliability.plot((0, 1), (0, 1), color=GREY, ls=":", label="as sure as it is right")
-    reliability.plot(curve.confidence, curve.accuracy, color=_color(0), lw=1)
-    reliability.scatter(curve.confidence, curve.accuracy, areas.tolist(), color=_color(0), alpha=0.6)
+    reliability.plot(curve.confidence, curve.accuracy, color=color(0), lw=1)
+    reliability.scatter(curve.confidence, curve.accuracy, areas.tolist(), color=color(0), alpha=0.6)
     reliability.set_xlabel("mean probability of the class it says; area: photos")
     reliability.set_ylabel("share that is right")
     reliability.set_title(f"expected calibration error {curve.ece:.3f}", fontsize=11, loc="left")
@@ -236,19 +235,16 @@ def confidence_figure(result: PredictResult) -> Figure:
 
 
 def _figure(width: int, height: int, scale: float = 1.0) -> Figure:
-    """Of so many pixels; `scale` enlarges the text."""
+    """Return an empty figure of so many pixels; `scale` enlarges the text."""
     dpi = 100 * scale
     figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _color(place: int) -> str:
-    return PALETTE[place % len(PALETTE)]
-
-
-def _recipe(run: Run) -> str:
-    return re.sub(r"[-_]?seed[-_]?\d+", "", run.name) or run.name
+def _marker(epochs: Sized) -> str | None:
+    """Return the marker of a curve: few points are marked, as a line of one point can't be seen."""
+    return "o" if len(epochs) < 16 else None
 
 
 def _name(photos: TFRecordDataset, row: int) -> str:

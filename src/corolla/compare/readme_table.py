@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from corolla.compare.formatting import spread
 from corolla.config import as_options, flatten
 from corolla.config.experiments import EXPERIMENTS
 from corolla.errors import UserError
@@ -16,21 +17,33 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def command_of(run: Run) -> str:
-    """The command that trains a run again, its seed left out: the experiment, and what was asked for beside it."""
+    """Return the command that trains a run again, its seed left out: its experiment with the settings that differ."""
     experiment = run.environment.get("experiment", "")
-    settings = flatten(run.config)
+    start = options_to_start(run)
     if experiment not in EXPERIMENTS:
-        return f"corolla train {shlex.quote(str(run.folder / 'config.json'))}"
-    usual = flatten(EXPERIMENTS[experiment]())
+        return shlex.join(["corolla", "train", str(run.folder / "config.json"), *start])
+    settings, usual = flatten(run.config), flatten(EXPERIMENTS[experiment]())
+    left_out = {"train.seed"} | ({"init_sha256"} if start else set())
+    if settings["input_size"] == settings["size"] and not settings["init_sha256"]:
+        left_out.add("input_size")  # the default, but for a run that starts from a checkpoint
     words = ["corolla", "train", experiment]
     for key, value in settings.items():
-        if value != usual[key] and key not in ("train.seed", "input_size" if settings["size"] == value else ""):
+        if value != usual[key] and key not in left_out:
             words += as_options(key, value)
-    return shlex.join(words)
+    return shlex.join([*words, *start])
+
+
+def options_to_start(run: Run) -> list[str]:
+    """Return `--init-from PATH` of a run that began with a checkpoint's weights, for the command that trains it again.
+
+    Its config.json has the checkpoint's hash alone; nothing is returned where its path is not known either.
+    """
+    path = run.environment.get("init_from")
+    return ["--init-from", str(path)] if run.config.init_sha256 and path else []
 
 
 def results_table(folders: Sequence[Path]) -> str:
-    """A Markdown table: a line per recipe, means and sd over its seeds of the last epoch's scores on val.
+    """Return a Markdown table: a line per recipe, means and sd over its seeds of the last epoch's scores on val.
 
     Raises:
         UserError: a folder holds no run, or one that is not finished.
@@ -71,8 +84,7 @@ def _line(runs: Sequence[Run]) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    sd = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{sd}"
+    return spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def update_readme(path: Path, table: str) -> None:

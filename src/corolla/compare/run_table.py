@@ -16,6 +16,8 @@ from corolla.runs.folder import CheckpointName, Run
 RunState = Literal["running", "stopped", "done", "damaged"]
 COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
 COLUMNS += ["minutes", "state", "fault", "command"]
+DAMAGES = (UserError, OSError, ValueError, AttributeError, KeyError, TypeError)
+"""Errors of reading a run's files, which may be JSON but not hold what they should."""
 
 
 def list_runs(
@@ -28,7 +30,7 @@ def list_runs(
     tta: TTA | None = None,
     checkpoint: CheckpointName = "best",
 ) -> pd.DataFrame:
-    """A row per run in `folder`; `best F1` is that of epoch `at`, chosen on the val it is scored on.
+    """Return a row per run in `folder`; `best F1` is that of epoch `at`, chosen on the val it is scored on.
 
     `command` trains it again, with another `--train.seed` if need be.
 
@@ -36,6 +38,7 @@ def list_runs(
         experiment: only runs of this one.
         state: only running, stopped, done or damaged ones.
         sort: a column.
+        reverse: falling order.
         tta: with a column of this name: macro F1 on val with these views, where `checkpoint` was predicted with them.
 
     Raises:
@@ -67,18 +70,11 @@ def _row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {"name": run.name, "fault": ""}
     try:
         row |= _facts(run)
-    except (
-        UserError,
-        ValueError,
-        OSError,
-        AttributeError,
-        KeyError,
-        TypeError,
-    ) as error:  # JSON, but not what it should hold
+    except DAMAGES as error:
         return row | {"state": "damaged", "fault": " ".join(str(error).split())}
     broken = [path.name for path in (run.last, run.best) if path.exists() and not zipfile.is_zipfile(path)]
     if broken:
-        return row | {"state": "damaged", "fault": f"{broken[0]} is empty or cut; corolla doctor says what mends it"}
+        return row | {"state": "damaged", "fault": f"{broken[0]} is empty or cut; corolla doctor says how to fix it"}
     return row | {"state": _state(run)}
 
 

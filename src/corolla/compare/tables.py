@@ -1,4 +1,4 @@
-"""A comparison as tables: for the terminal, CSV, JSON and the report."""
+"""The tables of a comparison, for the terminal, CSV, JSON and the report."""
 
 from dataclasses import asdict
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from corolla.compare.compare import Comparison
-from corolla.compare.convergence import SHARES, cost, courses
+from corolla.compare.convergence import FRACTIONS, convergences, cost
 
 
 def recipe_table(comparison: Comparison) -> pd.DataFrame:
-    """A row per recipe: seeds, mean and sd of macro F1 and companions, interval over images, and the best epoch's."""
+    """Return a row per recipe: seeds, means and sds of the scores, interval over images, and the best epoch's score."""
     rows: list[dict[str, Any]] = []
     for recipe in comparison.recipes:
         scores = [member.scores for member in recipe.members]
@@ -32,7 +32,7 @@ def recipe_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def run_table(comparison: Comparison) -> pd.DataFrame:
-    """A row per run."""
+    """Return a row per run: its recipe, seed, epochs and scores."""
     rows = [
         {
             "run": member.name,
@@ -52,7 +52,7 @@ def run_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def difference_table(comparison: Comparison) -> pd.DataFrame:
-    """A row per pair of recipes."""
+    """Return a row per pair of recipes: the difference in macro F1, its interval and its p values."""
     rows = [
         {
             "first": d.first,
@@ -62,7 +62,7 @@ def difference_table(comparison: Comparison) -> pd.DataFrame:
             "95 % high": d.effect.high,
             "p": d.effect.p,
             "p adjusted": d.p_adjusted,
-            "shown": d.shown,
+            "shown": d.significant,
         }
         for d in comparison.differences
     ]
@@ -70,39 +70,39 @@ def difference_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def pair_table(comparison: Comparison) -> pd.DataFrame:
-    """A row per pair of runs: McNemar for accuracy, paired bootstrap for macro F1."""
+    """Return a row per pair of runs: McNemar for accuracy, paired bootstrap for macro F1."""
     return pd.DataFrame([asdict(pair) for pair in comparison.pairs])
 
 
-def course_table(comparison: Comparison) -> pd.DataFrame:
-    """A row per run: epochs and minutes to shares of the best macro F1, lr drops, the gap."""
+def convergence_table(comparison: Comparison) -> pd.DataFrame:
+    """Return a row per run: epochs and minutes to fractions of the best macro F1, lr drops, the gap of the losses."""
     rows = []
-    for course in courses(comparison.members):
-        row: dict[str, Any] = {"run": course.name}
-        for share, reached in zip(SHARES, course.reached, strict=True):
-            row |= {f"epochs to {share:.0%}": reached.epoch, f"minutes to {share:.0%}": reached.minutes}
+    for convergence in convergences(comparison.members):
+        row: dict[str, Any] = {"run": convergence.name}
+        for fraction, time in zip(FRACTIONS, convergence.times, strict=True):
+            row |= {f"epochs to {fraction:.0%}": time.epoch, f"minutes to {fraction:.0%}": time.minutes}
         row |= {
-            "lr drops": " ".join(map(str, course.lr_drops)),
-            "train loss": course.train_loss,
-            "val loss": course.val_loss,
-            "gap": course.gap,
+            "lr drops": " ".join(map(str, convergence.lr_drops)),
+            "train loss": convergence.train_loss,
+            "val loss": convergence.val_loss,
+            "gap": convergence.gap,
         }
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def cost_table(comparison: Comparison) -> pd.DataFrame:
-    """A row per run."""
+    """Return a row per run: epochs, time, images, size of the network, memory."""
     return pd.DataFrame([asdict(cost(member)) for member in comparison.members])
 
 
 def all_tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
-    """By name, in the order in which they are read."""
+    """Return the tables by their names in the JSON file, in the order in which they are read."""
     return {
         "recipes": recipe_table(comparison),
         "differences": difference_table(comparison),
         "runs": run_table(comparison),
         "pairs": pair_table(comparison),
-        "course": course_table(comparison),
+        "course": convergence_table(comparison),
         "cost": cost_table(comparison),
     }

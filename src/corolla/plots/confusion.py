@@ -8,6 +8,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from corolla.plots.style import escaped
+
 NUM_PAIRS = 18  # named beside the matrix
 LONGEST_NAME = 22  # characters
 GAMMA = 0.35  # of the colour scale: one photo in a hundred is still told from none
@@ -46,7 +48,7 @@ def confusion_figure(
     axes.set_ylabel("true class")
     axes.tick_params(length=0, labelbottom=False, labelleft=False)
     accuracy = np.trace(counts) / max(1, counts.sum())
-    axes.set_title(f"{title}  {counts.sum()} photos, accuracy {accuracy:.3f}".strip(), fontsize=10)
+    axes.set_title(f"{escaped(title)}  {counts.sum()} photos, accuracy {accuracy:.3f}".strip(), fontsize=10)
     bar = figure.colorbar(image, cax=figure.add_axes((0.625, 0.07, 0.012, 0.86)), ticks=[0, 0.01, 0.1, 0.3, 1])
     bar.ax.set_yticklabels(["0", "0.01", "0.1", "0.3", "1"], fontsize=7)
     figure.text(0.68, 0.93, _legend(counts, class_names), va="top", fontsize=7.5, family="monospace", linespacing=1.5)
@@ -62,7 +64,7 @@ def _legend(counts: NDArray[np.int64], class_names: Sequence[str]) -> str:
     for true, predicted, count in pairs[:NUM_PAIRS]:
         lines.append(f"{count:4d} of {totals[true]:4d}  {_short(class_names[true])}")
         lines.append(f"           → {_short(class_names[predicted])}")
-    return "\n".join(lines).replace("$", r"\$")  # matplotlib would set what stands between two of them as mathematics
+    return escaped("\n".join(lines))
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The colours of every plot: one palette that people with any kind of colour vision tell apart."""
+"""The colours of every plot, one palette that people with any kind of colour vision tell apart, and its texts."""
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours of series, after Okabe and Ito (2008).
@@ -13,3 +13,8 @@ GREY = "#808080"
 def color(place: int) -> str:
     """Return the colour of the series at this place; the palette begins again where it ends."""
     return PALETTE[place % len(PALETTE)]
+
+
+def escaped(text: str) -> str:
+    """Return `text` for matplotlib, which would set what stands between two dollar signs as mathematics."""
+    return text.replace("$", r"\$")

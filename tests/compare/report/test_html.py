@@ -161,4 +161,4 @@ def test_one_recipe(compared: tuple[Comparison, Path], tmp_path: Path, num_runs:
 def test_chosen_on_val_is_said(compared: tuple[Comparison, Path], tmp_path: Path) -> None:
     best = replace(compared[0], checkpoint="best")
     page = Page(write_report(best, tmp_path / "report.html").read_text())
-    assert any("too kind. The last epoch's are not" in text for text in page.texts)
+    assert any("optimistic. The last epoch's are not" in text for text in page.texts)

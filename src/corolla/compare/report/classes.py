@@ -1,4 +1,4 @@
-"""Class by class: two recipes (or two runs of one) against each other."""
+"""F1 class by class: two recipes, or two runs of one, against each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,22 +13,26 @@ from corolla.evaluation.metrics import class_f1
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Of the classes that val has photos of."""
+    """F1 of the classes that val has photos of."""
 
     sides: tuple[str, ...]
     """Names of the two best recipes; of one recipe alone those of its first two runs, or of its only one."""
     names: tuple[str, ...]
-    """Of all classes."""
+    """Names of all classes, by number."""
     numbers: list[int]
     num_train: list[int | None]
-    """None where the data are not at hand."""
+    """Number of training photos; None where the data are not at hand."""
     num_val: list[int]
     f1: tuple[list[float], ...]
-    """Of each side, mean over its seeds."""
+    """F1 of each side, mean over its seeds."""
 
 
 def class_scores(comparison: Comparison, num_train: Mapping[int, int] | None) -> ClassScores:
-    """`num_train`: photos a class, where they are known."""
+    """Return the F1 of every class.
+
+    Args:
+        num_train: training photos of each class, where they are known.
+    """
     labels = comparison.members[0].labels
     present, counts = np.unique(labels, return_counts=True)
     numbers = [int(number) for number in present]
@@ -55,7 +59,7 @@ def _mean_f1(members: tuple[Member, ...], numbers: list[int]) -> list[float]:
 
 
 def class_table(classes: ClassScores) -> Table:
-    """A row per class, searchable."""
+    """Return a row per class, searchable."""
     columns = {
         "class": [cell(number, ".0f") for number in classes.numbers],
         "name": [cell(classes.names[number]) for number in classes.numbers],

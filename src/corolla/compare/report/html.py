@@ -8,20 +8,32 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from corolla.compare.compare import Comparison
-from corolla.compare.convergence import SHARES
-from corolla.compare.report import plots as report_plots
-from corolla.compare.report.classes import class_scores, class_table
-from corolla.compare.report.parts import calibration_table, calibrations, ensemble_table, environment_table
+from corolla.compare.convergence import FRACTIONS
+from corolla.compare.report.calibration import calibration_table, calibrations
+from corolla.compare.report.classes import ClassScores, class_scores, class_table
+from corolla.compare.report.ensembles import ensemble_table
+from corolla.compare.report.environment import environment_table
 from corolla.compare.report.photos import Photos, confusions, mistakes
+from corolla.compare.report.plots import (
+    as_item,
+    bokeh_scripts,
+    class_scatter,
+    curves,
+    forest,
+    reliability,
+    styles,
+)
 from corolla.compare.report.tables import (
+    convergence_view,
     cost_view,
-    course_view,
     differences_view,
     pairs_view,
     recipes_view,
     runs_view,
 )
+from corolla.compare.statistics import Calibration
 from corolla.files import write_atomically
+from corolla.plots.style import color
 
 CURVES = {"macro_f1": "val macro F1", "val_loss": "val loss", "train_loss": "train loss"}
 
@@ -58,8 +70,8 @@ def write_report(
         best=best,
         photos=photos,
         reproduce=reproduce,
-        styles=report_plots.styles(comparison),
-        library=Markup(report_plots.bokeh_scripts()),
+        styles=styles(comparison),
+        library=Markup(bokeh_scripts()),
         **_sections(comparison, photos),
     )
     write_atomically(path, page.encode())
@@ -67,7 +79,7 @@ def write_report(
 
 
 def _sections(comparison: Comparison, photos: Photos) -> dict[str, Any]:
-    """The tables, plots and photos that the template places."""
+    """Return the tables, plots and photos that the template places."""
     best, names = comparison.recipes[0].members[0], comparison.class_names
     classes = class_scores(comparison, photos.num_train)
     calibrated = calibrations(comparison)
@@ -76,8 +88,8 @@ def _sections(comparison: Comparison, photos: Photos) -> dict[str, Any]:
         "differences": differences_view(comparison),
         "runs": runs_view(comparison),
         "pairs": pairs_view(comparison),
-        "course": course_view(comparison),
-        "shares": [f"{share:.0%}" for share in SHARES],
+        "convergence": convergence_view(comparison),
+        "fractions": [f"{fraction:.0%}" for fraction in FRACTIONS],
         "cost": cost_view(comparison),
         "classes": classes,
         "class_table": class_table(classes),
@@ -90,14 +102,14 @@ def _sections(comparison: Comparison, photos: Photos) -> dict[str, Any]:
     }
 
 
-def _plots(comparison: Comparison, classes: Any, calibrated: Any) -> dict[str, Any]:
-    """By the id of the element they are drawn into."""
-    figures = {f"plot-{key}": report_plots.curves(comparison, key, title) for key, title in CURVES.items()}
-    figures["plot-reliability"] = report_plots.reliability(comparison, calibrated)
+def _plots(
+    comparison: Comparison, classes: ClassScores, calibrated: dict[str, Calibration]
+) -> dict[str, dict[str, Any]]:
+    """Return the plots by the id of the element they are drawn into."""
+    figures = {f"plot-{key}": curves(comparison, key, title) for key, title in CURVES.items()}
+    figures["plot-reliability"] = reliability(comparison, calibrated)
     if comparison.differences:
-        figures["plot-forest"] = report_plots.forest(comparison)
+        figures["plot-forest"] = forest(comparison)
     if len(classes.sides) == 2:
-        styles = list(report_plots.styles(comparison).values())
-        colors = [style[0] for style in styles[:2]] if len(styles) > 1 else list(report_plots.COLORS[:2])
-        figures["plot-classes"] = report_plots.class_scatter(classes, colors)
-    return {target: report_plots.as_item(plot, target) for target, plot in figures.items()}
+        figures["plot-classes"] = class_scatter(classes, [color(0), color(1)])
+    return {target: as_item(plot, target) for target, plot in figures.items()}

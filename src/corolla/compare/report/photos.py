@@ -1,4 +1,4 @@
-"""Photos for the report, small and inline, and the mistakes they show."""
+"""The photos of the report, small and inline, and the mistakes they show."""
 
 import base64
 import io
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from corolla.compare.recipes import Member
+from corolla.compare.statistics import confident_mistakes, most_confident
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 from corolla.data.subset import subset_index
@@ -25,7 +26,7 @@ NUM_MISTAKES = 12
 
 
 class Photos:
-    """Those a comparison scored, as data URIs; none where the data folder is gone or holds others now."""
+    """The photos that a comparison scored, as data URIs; none where the data folder is gone or holds others now."""
 
     def __init__(self, member: Member, split: str, data: Path | None, cache_dir: Path | None) -> None:
         folder = data or data_of(member.run)
@@ -54,7 +55,7 @@ class Photos:
         return not self.why_not
 
     def uri(self, name: str) -> str | None:
-        """The photo with the id `name`."""
+        """Return the photo with the id `name`; None where it is not there."""
         if name not in self._rows:
             return None
         image = Image.fromarray(self._dataset.image(self._rows[name]))
@@ -65,7 +66,7 @@ class Photos:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PredictedPhoto:
     """One prediction, with its photo where there is one."""
 
     uri: str | None
@@ -83,37 +84,40 @@ class Confusion:
     said: str
     count: int
     share: float
-    """Of the photos of the class `true`."""
-    examples: tuple[Shown, ...]
-    right: Shown | None
+    """Fraction of the photos of the class `true`."""
+    examples: tuple[PredictedPhoto, ...]
+    right: PredictedPhoto | None
     """A photo of the class `said` that was classified correctly."""
 
 
 def confusions(member: Member, names: Sequence[str], photos: Photos) -> list[Confusion]:
-    """The most frequent mistakes of a run, each with its surest examples."""
+    """Return the most frequent mistakes of a run, each with its most confident examples."""
     counts = confusion_matrix(member.labels, member.predicted, len(names))
     found = []
     for true, said, count in confused_pairs(counts)[:NUM_PAIRS]:
         wrong = np.flatnonzero((member.labels == true) & (member.predicted == said))
         right = np.flatnonzero((member.labels == said) & (member.predicted == said))
-        examples = [_shown(member, i, names, photos) for i in _surest(member, wrong)[:NUM_EXAMPLES]]
-        models = [_shown(member, i, names, photos) for i in _surest(member, right)[:1]]
+        examples = _predicted(member, most_confident(member.probabilities, wrong)[:NUM_EXAMPLES], names, photos)
+        models = _predicted(member, most_confident(member.probabilities, right)[:1], names, photos)
         share = count / int(counts[true].sum())
-        found.append(Confusion(names[true], names[said], count, share, tuple(examples), models[0] if models else None))
+        found.append(Confusion(names[true], names[said], count, share, examples, models[0] if models else None))
     return found
 
 
-def mistakes(member: Member, names: Sequence[str], photos: Photos) -> list[Shown]:
-    """What a run was surest of and wrong about."""
-    wrong = np.flatnonzero(member.labels != member.predicted)
-    return [_shown(member, i, names, photos) for i in _surest(member, wrong)[:NUM_MISTAKES]]
+def mistakes(member: Member, names: Sequence[str], photos: Photos) -> tuple[PredictedPhoto, ...]:
+    """Return the most confident mistakes of a run."""
+    rows = confident_mistakes(member.probabilities, member.labels)[:NUM_MISTAKES]
+    return _predicted(member, rows, names, photos)
 
 
-def _surest(member: Member, rows: np.ndarray) -> list[int]:
-    return rows[np.argsort(-member.probabilities[rows].max(1), kind="stable")].tolist()
-
-
-def _shown(member: Member, row: int, names: Sequence[str], photos: Photos) -> Shown:
-    name = str(member.ids[row])
-    true, said = names[int(member.labels[row])], names[int(member.predicted[row])]
-    return Shown(photos.uri(name), name, true, said, float(member.probabilities[row].max()))
+def _predicted(member: Member, rows: Sequence[int], names: Sequence[str], photos: Photos) -> tuple[PredictedPhoto, ...]:
+    return tuple(
+        PredictedPhoto(
+            uri=photos.uri(str(member.ids[row])),
+            id=str(member.ids[row]),
+            true=names[int(member.labels[row])],
+            said=names[int(member.predicted[row])],
+            confidence=float(member.probabilities[row].max()),
+        )
+        for row in rows
+    )

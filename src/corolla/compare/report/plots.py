@@ -1,4 +1,7 @@
-"""The plots of the report, as Bokeh's JSON: drawn in the page, with values on hover, and nothing fetched."""
+"""The plots of the report, as Bokeh's JSON: drawn in the page, with values on hover, and nothing fetched.
+
+Texts are grey here; the page's script gives them the colour of its own text.
+"""
 
 import json
 from collections.abc import Sequence
@@ -14,10 +17,9 @@ from bokeh.resources import Resources
 from corolla.compare.compare import Comparison
 from corolla.compare.report.classes import ClassScores
 from corolla.compare.statistics import Calibration
+from corolla.plots.style import GREY, PALETTE, color
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito, told apart by all eyes
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 3), (8, 3, 2, 3))
-GREY = "#808080"  # read on white as on black; the page's script gives the text its own colour
 ROW = 46  # pixels of a row of the forest plot
 
 Style = tuple[str, tuple[int, ...]]
@@ -25,20 +27,19 @@ Style = tuple[str, tuple[int, ...]]
 
 
 def bokeh_scripts() -> str:
-    """Bokeh's JavaScript, for a script element: the core alone, without widgets, WebGL and MathJax."""
+    """Return Bokeh's JavaScript, for a script element: the core alone, without widgets, WebGL and MathJax."""
     return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
 
 
 def styles(comparison: Comparison) -> dict[str, Style]:
-    """Of every recipe: the dash pattern tells them apart too."""
+    """Return the style of every recipe, by its name: the dash pattern tells them apart too."""
     return {
-        recipe.name: (COLORS[number % len(COLORS)], DASHES[number % len(DASHES)])
-        for number, recipe in enumerate(comparison.recipes)
+        recipe.name: (color(number), DASHES[number % len(DASHES)]) for number, recipe in enumerate(comparison.recipes)
     }
 
 
 def as_item(plot: figure, target: str) -> dict[str, Any]:
-    """What `Bokeh.embed.embed_item` takes, for the element `target`."""
+    """Return a plot as `Bokeh.embed.embed_item` takes it, for the element `target`."""
     return json.loads(serialize_json(json_item(plot, ID(target))))
 
 
@@ -74,16 +75,16 @@ def _hover(plot: figure, renderers: list[Any], tooltips: list[tuple[str, str]]) 
 
 
 def plain(text: str) -> str:
-    """For text on a canvas, where Bokeh would take `$$…$$`, `\\(` and `\\[` for TeX and fetch MathJax for it."""
+    """Return a text for a canvas, where Bokeh would take `$$…$$`, `\\(` and `\\[` for TeX and fetch MathJax for it."""
     return text.replace("$$", "$\u200b$").replace("\\(", "\\\u200b(").replace("\\[", "\\\u200b[")
 
 
 def curves(comparison: Comparison, key: str, title: str) -> figure:
-    """A column of metrics.jsonl over the epochs: a line per run, in its recipe's style."""
+    """Draw a column of metrics.jsonl over the epochs: a line per run, in its recipe's style."""
     plot = _figure(title, "epoch", "")
     lines = []
     for recipe in comparison.recipes:
-        color, dash = styles(comparison)[recipe.name]
+        line_color, dash = styles(comparison)[recipe.name]
         for member in recipe.members:
             rows = [row for row in member.rows if row.get(key) is not None]
             source = ColumnDataSource(
@@ -93,17 +94,17 @@ def curves(comparison: Comparison, key: str, title: str) -> figure:
                     "run": [member.name] * len(rows),
                 }
             )
-            style: dict[str, Any] = {"line_color": color, "line_dash": list(dash), "line_width": 2}
+            style: dict[str, Any] = {"line_color": line_color, "line_dash": list(dash), "line_width": 2}
             lines.append(plot.line("epoch", "value", source=source, **style))
             if len(rows) == 1:  # a line of one point can't be seen
-                lines.append(plot.scatter("epoch", "value", source=source, size=8, color=color))
+                lines.append(plot.scatter("epoch", "value", source=source, size=8, color=line_color))
     tips = [("run", "@run"), ("epoch", "@epoch"), (title, "@value{0.000}")]
     _hover(plot, lines, tips)
     return plot
 
 
 def forest(comparison: Comparison) -> figure:
-    """A point and its 95 % interval per pair of recipes, and the line of no difference."""
+    """Draw a point and its 95 % interval per pair of recipes, and the line of no difference."""
     differences = comparison.differences
     low = min(0.0, *(d.effect.low for d in differences))
     high = max(0.0, *(d.effect.high for d in differences))
@@ -129,7 +130,7 @@ def forest(comparison: Comparison) -> figure:
             "value": [d.effect.value for d in differences],
             "low": [d.effect.low for d in differences],
             "high": [d.effect.high for d in differences],
-            "color": [COLORS[0] if d.shown else GREY for d in differences],
+            "color": [PALETTE[0] if d.significant else GREY for d in differences],
         }
     )
     plot.line([0, 0], [-0.4, size - 0.2], line_color=GREY, line_alpha=0.6, line_width=1.5, line_dash=[4, 4])
@@ -143,7 +144,7 @@ def forest(comparison: Comparison) -> figure:
 
 
 def class_scatter(classes: ClassScores, colors: Sequence[str]) -> figure:
-    """F1 of every class, one side against the other; a dot has the colour of the side that is better at it."""
+    """Draw F1 of every class, one side against the other; a dot has the colour of the side that is better at it."""
     first, second = classes.sides
     plot = _figure("", f"F1, {plain(first)}", f"F1, {plain(second)}", 420, x_range=(-0.04, 1.04), y_range=(-0.04, 1.04))
     a, b = classes.f1
@@ -169,12 +170,12 @@ def class_scatter(classes: ClassScores, colors: Sequence[str]) -> figure:
 
 
 def reliability(comparison: Comparison, calibrations: dict[str, Calibration]) -> figure:
-    """Accuracy over confidence, a line per recipe; what lies on the diagonal is honest."""
+    """Draw accuracy over confidence, a line per recipe; what lies on the diagonal is calibrated."""
     plot = _figure("", "confidence", "accuracy", 380, x_range=(-0.02, 1.02), y_range=(-0.02, 1.02))
     plot.line([0, 1], [0, 1], line_color=GREY, line_dash=[4, 4])
     dots = []
     for name, found in calibrations.items():
-        color, dash = styles(comparison)[name]
+        line_color, dash = styles(comparison)[name]
         source = ColumnDataSource(
             {
                 "confidence": found.confidence,
@@ -183,9 +184,9 @@ def reliability(comparison: Comparison, calibrations: dict[str, Calibration]) ->
                 "recipe": [name] * len(found.count),
             }
         )
-        style: dict[str, Any] = {"line_color": color, "line_dash": list(dash), "line_width": 2}
+        style: dict[str, Any] = {"line_color": line_color, "line_dash": list(dash), "line_width": 2}
         plot.line("confidence", "accuracy", source=source, **style)
-        dots.append(plot.scatter("confidence", "accuracy", source=source, size=8, color=color))
+        dots.append(plot.scatter("confidence", "accuracy", source=source, size=8, color=line_color))
     tips = [("recipe", "@recipe"), ("confidence", "@confidence{0.00}"), ("accuracy", "@accuracy{0.00}")]
     _hover(plot, dots, [*tips, ("photos", "@count")])
     return plot
