@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corolla.commands.photos import import_
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from corolla.commands.import_ import import_
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.data.check import check
 from corolla.data.decode import decode_jpeg

@@ -1,4 +1,4 @@
-"""corolla import: one's own photos as TFRecords."""
+"""corolla import: write your own photos as TFRecords."""
 
 import sys
 from pathlib import Path
@@ -29,11 +29,11 @@ def import_(
         size: side in pixels, 32 to 1024.
         val: share of each class that becomes val, where the folder has none.
         test: share of each class that becomes test, where the folder has no splits; 0: none.
-        seed: of the split and of the order.
+        seed: another seed splits and orders the photos otherwise.
         lists: folder with train.txt, val.txt, test.txt: a path relative to FOLDER a line, its class the first folder
             or behind a tab or comma.
         crop: center: shorter side to SIZE, middle cut out; stretch: all of the photo, squeezed.
-        quality: of the JPEGs, 1 to 100; a JPEG of SIZE x SIZE keeps its own bytes, its EXIF tags among them.
+        quality: JPEG quality, 1 to 100; a JPEG of SIZE x SIZE keeps its own bytes, its EXIF tags among them.
         skip_broken: leave out files that are no photos or broken, instead of stopping.
     """
     from corolla.importing.importer import import_photos

@@ -1,4 +1,4 @@
-"""Which photos a folder or a list names, and the split and class that each is given there."""
+"""Find the photos that a folder or a list names, with the split and the class that each is given there."""
 
 import hashlib
 import unicodedata
@@ -11,25 +11,29 @@ from corolla.errors import UserError
 from corolla.files import natural_key
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-LITTER = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}  # what systems leave beside photos, hidden files aside
+LITTER = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}  # left beside photos by systems, as hidden files are
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 class Photo(NamedTuple):
-    """A photo found: POSIX path relative to the folder, and the split and class that its place or a list gives it."""
+    """A photo found: its POSIX path relative to the folder, and its split and class, None where neither is given."""
 
     path: str
     split: str | None
     name: str | None
 
     def draw(self, purpose: object) -> str:
-        """Pseudo-random hex characters of the path alone: neither the file system nor other photos change them."""
+        """Return pseudo-random hex characters of the path alone; file system and other photos do not change them."""
         path = unicodedata.normalize("NFC", self.path)  # macOS and Linux spell an accent differently
         return hashlib.sha1(f"{purpose}/{path}".encode(errors="surrogateescape")).hexdigest()
 
 
 def find_photos(folder: Path) -> tuple[list[Photo], list[str]]:
-    """The photos in a folder's class folders, and the other files there; paths sorted."""
+    """Return the photos in a folder's class folders, and the other files there; paths sorted.
+
+    Raises:
+        UserError: the folder's layout is none of those that import_photos() takes.
+    """
     folders = [path for path in _visible(folder) if path.is_dir()]
     roots = [(path, SPLIT_FOLDERS[path.name.lower()]) for path in folders if path.name.lower() in SPLIT_FOLDERS]
     if roots and len(roots) < len(folders):
@@ -60,7 +64,10 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below; of links to folders, only the class folder itself may be one, so that none runs in circles."""
+    """Yield all files below; links to folders are not followed, so that none runs in circles.
+
+    The class folder itself may be one.
+    """
     for path in _visible(folder):
         if not path.is_dir():
             yield path
@@ -69,7 +76,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def listed_photos(folder: Path, lists: Path) -> tuple[list[Photo], list[str]]:
-    """The photos that train.txt, val.txt and test.txt name: `path`, `path<TAB>class` or `path,class` a line."""
+    """Return the photos that train.txt, val.txt and test.txt name: `path`, `path<TAB>class` or `path,class` a line.
+
+    Raises:
+        UserError: there is no train.txt, or a line names no photo or one that another line has named.
+    """
     photos: dict[str, Photo] = {}
     for split in SPLITS:
         path = lists / f"{split}.txt"
@@ -101,6 +112,11 @@ def _listed_photo(folder: Path, split: str, line: str, place: str) -> Photo:
 
 
 def check_photos(place: Path, photos: list[Photo]) -> None:
+    """Check that there are training photos, and that every photo that needs a class has a printable one of theirs.
+
+    Raises:
+        UserError: they are not so.
+    """
     known = {photo.name for photo in photos if photo.split in (None, "train")}
     if not photos:
         raise UserError(
@@ -120,4 +136,5 @@ def check_photos(place: Path, photos: list[Photo]) -> None:
 
 
 def class_names(photos: Iterable[Photo]) -> tuple[str, ...]:
+    """Return the names of the photos' classes in the order of their labels."""
     return tuple(sorted({photo.name for photo in photos if photo.name is not None}, key=natural_key))

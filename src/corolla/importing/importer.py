@@ -1,58 +1,39 @@
-"""`corolla import`: folders of one's own photos become a data folder in the competition's layout."""
+"""`corolla import`: write folders of one's own photos as a data folder in the competition's layout."""
 
 import hashlib
 import json
 import math
-import struct
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
-
-from PIL import Image
+from typing import Any
 
 from corolla.data.index import read_class_names
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
-from corolla.importing.folders import (
-    Photo,
-    check_photos,
-    class_names,
-    find_photos,
-    listed_photos,
-)
-from corolla.importing.pixels import Crop, Pixels, to_jpeg
+from corolla.importing.conversion import ConvertedPhoto, convert_photos, photo_digests
+from corolla.importing.folders import Photo, check_photos, class_names, find_photos, listed_photos
+from corolla.importing.pixels import Crop, Pixels
 from corolla.importing.splits import photo_ids, split_photos
 from corolla.importing.tables import tables_of, write_tables
-from corolla.parallel import map_in_threads
 
 FORMAT = 1  # one more whenever the same photos give other bytes: an older import is then not taken for a new one
 FILE_RECORDS = 800  # at most
-MEND = "; mend or remove them, or leave them out with --skip-broken"
-BATCH = 128  # photos handed to the threads at a time, which bounds what waits in memory
+REMEDY = "; fix or remove them, or leave them out with --skip-broken"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What stands in `folder` now, `counts` photos a split; `reused` if it stood there already."""
+    """The data folder that `import_photos` leaves, `counts` photos a split; `reused` if it was there before."""
 
     folder: Path
     size: int  # pixels a side
     class_names: tuple[str, ...]
     counts: dict[str, int]
-    notes: tuple[str, ...]  # what was left out, split off, or is there twice
+    notes: tuple[str, ...]  # photos left out, split off, or there twice
     reused: bool
-
-
-class _Jpeg(NamedTuple):
-    """A converted photo: where its JPEG stands in the spool, or why there is none."""
-
-    digest: str  # SHA-1 of the photo's own file
-    start: int
-    length: int
-    fault: str
 
 
 def import_photos(
@@ -72,44 +53,39 @@ def import_photos(
     """Write the photos of `folder` at `size` x `size` pixels into `out`, which may hold other sizes of them.
 
     The folder holds CLASS/… or {train,val,test}/CLASS/… (photos right in test/ have no class); or `lists` is a folder
-    with train.txt, val.txt, test.txt. Where no split is given, `val` and `test` are the shares of each class. What is
-    written depends on the photos, their paths and the arguments alone, and is moved into place whole.
+    with train.txt, val.txt, test.txt. Where no split is given, `val` and `test` are the shares of each class. The bytes
+    written depend on the photos, their paths and the arguments alone, and are moved into place whole.
 
-    Raises UserError for arguments out of range, photos without a class, photos that can't be read (unless
-    `skip_broken` leaves them out), and where `out` holds something else.
+    Raises:
+        UserError: arguments out of range, photos without a class, photos that can't be read (unless `skip_broken`
+            leaves them out), or `out` holds something else.
     """
     _check_arguments(folder, out, size=size, val=val, test=test, seed=seed, quality=quality)
     photos, strange = listed_photos(folder, lists) if lists else find_photos(folder)
     check_photos(lists or folder, photos)
     if strange and not skip_broken:
-        raise UserError(_broken(folder, strange) + MEND)
+        raise UserError(_broken(folder, strange) + REMEDY)
     recipe = {"format": FORMAT, "val": val, "test": test, "seed": seed}
+    pixels = Pixels(size, crop, quality)
     if any(out.glob("tfrecords-jpeg-*")):
-        digests = map_in_threads(
-            lambda photo: _digest((folder / photo.path).read_bytes()),
-            photos,
-            title="compare",
-            progress=progress,
-            batch=BATCH,
-        )
-        recipe["photos"] = _fingerprint(photos, digests)
-        if reused := _reused(out, recipe, Pixels(size, crop, quality)):
+        recipe["photos"] = _fingerprint(photos, photo_digests(folder, photos, progress=progress))
+        if reused := _reused(out, recipe, pixels):
             return reused
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out) as private:
         with (Path(private) / "spool").open("wb+") as spool:
-            jpegs = _convert(folder, photos, Pixels(size, crop, quality), spool, progress)
+            jpegs = convert_photos(folder, photos, pixels, spool, progress=progress)
             faults = strange + [f"{path} ({jpeg.fault})" for path, jpeg in jpegs.items() if jpeg.fault]
             if faults and not skip_broken:
-                raise UserError(_broken(folder, faults) + MEND)
+                raise UserError(_broken(folder, faults) + REMEDY)
             splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed)
             names, ids = class_names(photos), photo_ids(photos)
             records = Path(private) / f"tfrecords-jpeg-{size}x{size}"
-            _write_records(records, splits, names, ids, lambda path: _read_back(spool, jpegs[path]))
+            _write_records(records, splits, names, ids, lambda path: jpegs[path].read(spool))
         recipe["photos"] = _fingerprint(photos, (jpeg.digest for jpeg in jpegs.values()))
         notes = [_broken(folder, faults) + "; left out"] * bool(faults) + _notes(photos, splits, jpegs)
         counts = {split: len(members) for split, members in splits.items()}
-        about = {"recipe": recipe, "pixels": asdict(Pixels(size, crop, quality)), "notes": notes, "counts": counts}
+        about = {"recipe": recipe, "pixels": asdict(pixels), "notes": notes, "counts": counts}
         (records / "import.json").write_text(json.dumps(about) + "\n")
         write_tables(out, tables_of(splits, names, ids))
         records.rename(out / records.name)  # last: only now does the set look whole
@@ -138,8 +114,8 @@ def _broken(folder: Path, faults: list[str], shown: int = 5) -> str:
     return f"{folder}: no photos that can be read ({len(faults)}): {', '.join(faults[:shown])}{more}"
 
 
-def _whole(folder: Path, photos: list[Photo], jpegs: Mapping[str, _Jpeg]) -> list[Photo]:
-    """The photos that can be read; every class must have one to train on."""
+def _whole(folder: Path, photos: list[Photo], jpegs: Mapping[str, ConvertedPhoto]) -> list[Photo]:
+    """Return the photos that can be read; every class must have one to train on."""
     whole = [photo for photo in photos if not jpegs[photo.path].fault]
     trained = {photo.name for photo in whole if photo.split in (None, "train")}
     if lost := [name for name in class_names(photos) if name not in trained]:
@@ -147,47 +123,14 @@ def _whole(folder: Path, photos: list[Photo], jpegs: Mapping[str, _Jpeg]) -> lis
     return whole
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha1(data).hexdigest()
-
-
 def _fingerprint(photos: list[Photo], digests: Iterable[str]) -> str:
-    """SHA-256 (hex) over places, splits, classes and contents."""
+    """Return the SHA-256 (hex) over paths, splits, classes and contents."""
     return hashlib.sha256(
         repr([(*photo, digest) for photo, digest in zip(photos, digests, strict=True)]).encode()
     ).hexdigest()
 
 
-def _convert(folder: Path, photos: list[Photo], pixels: Pixels, spool: IO[bytes], progress: bool) -> dict[str, _Jpeg]:
-    """Where every photo's JPEG stands, by path. They wait in the spool until the broken ones are known: only then can
-    the splits be drawn.
-    """
-
-    def convert(photo: Photo) -> tuple[str, bytes, str]:
-        digest = ""
-        try:
-            data = (folder / photo.path).read_bytes()
-            digest = _digest(data)
-            return digest, to_jpeg(data, pixels), ""
-        except Image.UnidentifiedImageError:
-            return digest, b"", "no image"
-        except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-            return digest, b"", " ".join(str(error).split())
-
-    jpegs: dict[str, _Jpeg] = {}
-    converted = map_in_threads(convert, photos, title="import", unit=" photos", progress=progress, batch=BATCH)
-    for photo, (digest, jpeg, fault) in zip(photos, converted, strict=True):
-        jpegs[photo.path] = _Jpeg(digest, spool.tell(), len(jpeg), fault)
-        spool.write(jpeg)
-    return jpegs
-
-
-def _read_back(spool: IO[bytes], jpeg: _Jpeg) -> bytes:
-    spool.seek(jpeg.start)
-    return spool.read(jpeg.length)
-
-
-def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mapping[str, _Jpeg]) -> list[str]:
+def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mapping[str, ConvertedPhoto]) -> list[str]:
     notes: list[str] = []
     if photos[0].split is not None and all(photo.split != "val" for photo in photos):
         notes.append(f"no val photos were given: {len(splits['val'])} were split off train")
@@ -217,7 +160,7 @@ def _write_records(
     ids: Mapping[str, str],
     read: Callable[[str], bytes],
 ) -> None:
-    """Files of equal length, but for one record."""
+    """Write each split to files that differ in length by one record at most."""
     labels = {name: label for label, name in enumerate(names)}
     size = folder.name.rpartition("-")[2]
     for split, members in splits.items():
@@ -240,7 +183,11 @@ def _write_records(
 
 
 def _reused(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imported | None:
-    """What stands in `out` if it is of this recipe; None if that is so, but of another size; else UserError."""
+    """Return the set that is in `out` already, or None where it is there in other sizes only.
+
+    Raises:
+        UserError: `out` holds another set.
+    """
     found: dict[int, dict[str, Any]] = {}
     for folder in sorted(out.glob("tfrecords-jpeg-*")):
         try:

@@ -1,4 +1,4 @@
-"""A photo of any kind as a square JPEG."""
+"""Make a square JPEG of a photo of any kind."""
 
 import io
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Crop = Literal["center", "stretch"]
 
 @dataclass(frozen=True)
 class Pixels:
-    """What becomes of a photo's pixels."""
+    """Settings of the square JPEG that a photo becomes."""
 
     size: int
     crop: Crop = "center"
@@ -23,10 +23,11 @@ class Pixels:
 
 
 def to_jpeg(data: bytes, pixels: Pixels) -> bytes:
-    """A photo's file as a square JPEG, turned as its EXIF says; one that is just that keeps its bytes.
+    """Return a photo's file as a square JPEG, turned as its EXIF says; one that is just that keeps its bytes.
 
-    Raises OSError, ValueError, SyntaxError, EOFError, struct.error or Image.DecompressionBombError where it is no
-    whole image: so does Pillow.
+    Raises:
+        OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError: it is no whole image;
+            these are Pillow's errors.
     """
     size = pixels.size
     with Image.open(io.BytesIO(data)) as photo:
@@ -51,7 +52,7 @@ def _upright(photo: Image.Image) -> bool:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """8 bits of red, green and blue; what is transparent becomes white."""
+    """Return 8 bits each of red, green and blue; transparent pixels become white."""
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
     if not image.has_transparency_data:

@@ -1,4 +1,4 @@
-"""Which of one's own photos go into which split, in which order and under which id."""
+"""Share photos out to the splits, put them in order and name each by an id: functions of their paths alone."""
 
 import math
 from collections import defaultdict
@@ -10,7 +10,10 @@ from corolla.importing.folders import Photo
 
 
 def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Split a class by largest remainder; as far as there are photos, every share above 0 gets one, the first first."""
+    """Return how many of a class's `total` photos each split gets, by largest remainder.
+
+    As far as there are photos, every share above 0 gets one, the first split first.
+    """
     exact = {split: total * share for split, share in shares.items()}
     counts = {split: math.floor(value + 1e-9) for split, value in exact.items()}
     by_remainder = sorted(shares, key=lambda split: counts[split] - exact[split])
@@ -28,9 +31,12 @@ def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
 
 
 def split_photos(photos: list[Photo], *, val: float, test: float, seed: int) -> dict[str, list[Photo]]:
-    """The photos of each split, shuffled; val is drawn from each class where none is given, test where no split is.
+    """Return the photos of each split, shuffled.
 
-    Raises UserError where nothing is left for val.
+    Val is drawn from each class where no val photos are given, test where no split is given at all.
+
+    Raises:
+        UserError: nothing is left for val.
     """
     given = {photo.split for photo in photos}
     splits: dict[str, list[Photo]] = {split: [photo for photo in photos if photo.split == split] for split in SPLITS}
@@ -54,7 +60,7 @@ def split_photos(photos: list[Photo], *, val: float, test: float, seed: int) -> 
 
 
 def photo_ids(photos: Iterable[Photo]) -> dict[str, str]:
-    """Path → 9 hexadecimal characters of its SHA-1: the first nine, unless an earlier path has them."""
+    """Return path → 9 hexadecimal characters of its SHA-1: the first nine, unless an earlier path has them."""
     ids: dict[str, str] = {}
     taken = set[str]()
     for photo in sorted(photos):

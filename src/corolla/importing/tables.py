@@ -1,4 +1,4 @@
-"""The text files of an imported data folder: classes, ids, labels, and where each photo came from."""
+"""The text files of an imported data folder: classes, ids, labels, and the path that each photo came from."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from corolla.importing.folders import Photo
 
 
 def tables_of(splits: Mapping[str, list[Photo]], names: tuple[str, ...], ids: Mapping[str, str]) -> dict[str, str]:
-    """The text files of a data folder, by name."""
+    """Return the content of the text files of a data folder, by name."""
     labels: dict[str | None, int | str] = {None: ""} | {name: label for label, name in enumerate(names)}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -29,7 +29,11 @@ def tables_of(splits: Mapping[str, list[Photo]], names: tuple[str, ...], ids: Ma
 
 
 def write_tables(out: Path, tables: Mapping[str, str]) -> None:
-    """Raises UserError, nothing written, where one stands there with other content."""
+    """Write the tables into `out`.
+
+    Raises:
+        UserError: one is there with other content; nothing was written.
+    """
     content = {out / name: text.encode(errors="surrogateescape") for name, text in tables.items()}
     for path in (out / name for name in ("classes.txt", "photos.csv", "sample_submission.csv", "test_labels.csv")):
         if path.exists() and path.read_bytes() != content.get(path):

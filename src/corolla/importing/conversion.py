@@ -1,0 +1,71 @@
+"""Convert photos to JPEGs on all cores; they wait in a file until the broken ones are known."""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from PIL import Image
+
+from corolla.importing.folders import Photo
+from corolla.importing.pixels import Pixels, to_jpeg
+from corolla.parallel import map_in_threads
+
+BATCH = 128  # photos handed to the threads at a time, which bounds the JPEGs that wait in memory
+
+
+class ConvertedPhoto(NamedTuple):
+    """A converted photo: the place of its JPEG in the spool, or why it has none."""
+
+    digest: str
+    """SHA-1 of the photo's own file."""
+    start: int
+    length: int
+    fault: str
+    """Why the photo can't be read; empty where it can."""
+
+    def read(self, spool: IO[bytes]) -> bytes:
+        """Return the JPEG."""
+        spool.seek(self.start)
+        return spool.read(self.length)
+
+
+def photo_digests(folder: Path, photos: list[Photo], *, progress: bool) -> Iterator[str]:
+    """Yield the SHA-1 of each photo's file, in order."""
+
+    def digest(photo: Photo) -> str:
+        return _digest((folder / photo.path).read_bytes())
+
+    return map_in_threads(digest, photos, title="compare", progress=progress, batch=BATCH)
+
+
+def convert_photos(
+    folder: Path, photos: list[Photo], pixels: Pixels, spool: IO[bytes], *, progress: bool
+) -> dict[str, ConvertedPhoto]:
+    """Write every photo's JPEG to the spool and return its place there, by path.
+
+    They wait in the spool because only when the broken photos are known can the splits be drawn.
+    """
+
+    def convert(photo: Photo) -> tuple[str, bytes, str]:
+        digest = ""
+        try:
+            data = (folder / photo.path).read_bytes()
+            digest = _digest(data)
+            return digest, to_jpeg(data, pixels), ""
+        except Image.UnidentifiedImageError:
+            return digest, b"", "no image"
+        except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+            return digest, b"", " ".join(str(error).split())
+
+    places: dict[str, ConvertedPhoto] = {}
+    converted = map_in_threads(convert, photos, title="import", unit=" photos", progress=progress, batch=BATCH)
+    for photo, (digest, jpeg, fault) in zip(photos, converted, strict=True):
+        places[photo.path] = ConvertedPhoto(digest, spool.tell(), len(jpeg), fault)
+        spool.write(jpeg)
+    return places
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
