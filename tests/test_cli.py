@@ -1,17 +1,19 @@
 """The command line as a user meets it: help, mistakes, exit statuses, and a whole session."""
 
+import dataclasses
 import inspect
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import break_first_jpeg, write_data
 
-from corolla import cli
+from corolla import cli, commands
 from corolla.config import keys
 from corolla.config.experiments import EXPERIMENTS
 
@@ -82,9 +84,24 @@ def test_listing_them_imports_no_stage() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("stage", cli.COMMANDS)
+def function_of(stage: str) -> Callable[..., int]:
+    module = commands.load(stage)
+    return getattr(module, module.__name__.rpartition(".")[2])
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_what_is_listed_is_what_a_stage_says_of_itself(stage: str) -> None:
-    assert cli.COMMANDS[stage][1] == (cli.find_command(stage).__doc__ or "").splitlines()[0]
+    assert commands.summaries()[stage] == (function_of(stage).__doc__ or "").splitlines()[0]
+
+
+def test_a_new_file_is_a_new_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adding a stage touches its package and one file of commands/."""
+    for path in Path(commands.__file__).parent.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "draw_lots.py").write_text('def draw_lots() -> int:\n    """Draw lots."""\n    return 0\n')
+    monkeypatch.setattr(commands, "__file__", str(tmp_path / "__init__.py"))
+    assert list(commands.summaries()) == [*STAGES, "draw-lots"]
+    assert commands.summaries()["draw-lots"] == "Draw lots."
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +110,12 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def options_of(stage: str) -> list[str]:
-    names = keys() if stage == "train" else list(inspect.signature(cli.find_command(stage)).parameters)
+    if stage == "train":
+        return [name.replace("_", "-") for name in keys()]
+    names: list[str] = []
+    for name, parameter in inspect.signature(function_of(stage)).parameters.items():
+        nested = dataclasses.is_dataclass(parameter.default)
+        names += [f.name for f in dataclasses.fields(parameter.default)] if nested else [name]  # pyright: ignore[reportArgumentType]
     return [name.replace("_", "-") for name in names]
 
 
@@ -295,3 +317,57 @@ def test_score_names_classes_as_the_data_set_does(
         "mine.csv: macro F1 0.3333, accuracy 0.5000 (2 images)",
         f"  F1 0.000  class   1  {shown}",
     ]
+
+
+def test_an_option_of_the_last_release_goes_on(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--index", "here"], ["--index=here"]):
+        assert corolla("stats", tiny_data, *words) == 0
+        assert "warning: --index is called --cache-dir now" in capsys.readouterr().err
+    assert list(Path("here").glob("tiny-32*.npz"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--augment.area", "0.5", "1"], "--augment.area has no effect without --augment.crop random-resized"),
+        (["--optim.betas", "0.8", "0.9"], "--optim.betas has no effect without --optim.name adamw: leave it out"),
+        (["--model.stride-in-1x1"], "--model.stride-in-1x1 has no effect without an own network of 50 layers or more"),
+        (["--model.freeze-norms"], "--model.freeze-norms has no effect without --model.weights or --init-from"),
+        (["--model.name", "timm:test_vit", "--model.stem", "small"], "--model.stem has no effect on timm:test_vit"),
+    ],
+)
+def test_a_typed_setting_that_cannot_act_is_refused(
+    words: list[str], message: str, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert corolla("train", "resnet18", "--data", tiny_data, "--device", "cpu", "--input-size", 32, *words) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("config.json"))
+
+
+def test_a_setting_of_a_file_that_cannot_act_is_noted(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("net.toml").write_text(SETTINGS.replace("[model]", '[model]\ninit = "xavier"\nstem = "small"'))
+    words = ["train", "net.toml", "--data", tiny_data, "--device", "cpu", "--train.epochs", 1]
+    assert corolla(*words, "--model.name", "timm:test_vit", "--input-size", 160) == 0
+    output = capsys.readouterr().out
+    assert "note: --model.init has no effect without one of the own networks" in output
+    assert "note: --model.stem has no effect on timm:test_vit" in output
+
+
+@pytest.mark.parametrize("say", [["--view-size", "40", "--average", "logits"], ["--tta", "none_size40_logits"]])
+def test_views_are_named_in_one_way_in_every_command(
+    say: list[str], tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("net.toml").write_text(SETTINGS.replace("epochs = 2", "epochs = 1"))
+    assert corolla("train", "net.toml", "--data", tiny_data, "--device", "cpu") == 0
+    for split in ("val", "test"):
+        assert corolla("predict", "runs/net-seed0", "--split", split, "--device", "cpu", *say) == 0
+    name = "none_size40_logits"
+    assert Path(f"runs/net-seed0/predictions/val-{name}.npz").exists()
+    assert corolla("ensemble", "runs/net-seed0", "--out", "x.csv", *say) == 0
+    capsys.readouterr()
+    assert corolla("runs", *say) == 0
+    assert name in capsys.readouterr().out
+    assert corolla("compare", "runs/net-seed0", "--device", "cpu", "--checkpoint", "best", *say) == 0
+    assert f'"tta": "{name}"' in Path("runs/comparison.json").read_text()
+    assert corolla("show", tiny_data, "--out", "views.png", *say) == 0
+    assert Path("views.png").exists()

@@ -43,7 +43,10 @@ class Rate:
 
 
 def all_reduce_us(machine: Machine, gpus: int) -> float:
-    """Return the microseconds of summing the gradients: each GPU sends and receives 2 (n - 1) / n of them, in 2 (n - 1) messages."""
+    """Return the microseconds of summing the gradients.
+
+    Each of n GPUs sends and receives 2 (n - 1) / n of them, in 2 (n - 1) messages.
+    """
     if gpus == 1:
         return 0.0
     moved_s = 2 * (gpus - 1) / gpus * machine.gradient_bytes / machine.link_bytes_per_s
@@ -57,7 +60,7 @@ def step_us(machine: Machine, gpus: int) -> float:
 
 
 def predicted_rate(machine: Machine, gpus: int, cores: int) -> Rate:
-    """Return the rate of the slowest of disk, cores and GPUs; where the CPU trains, data and step one after the other."""
+    """Return the rate of the slowest of disk, cores and GPUs; where the CPU trains, data and step take turns."""
     if machine.cores_train:
         return Rate(1e6 / (machine.step_us + machine.data_us / cores), "step")
     stage = step_us(machine, gpus)

@@ -20,8 +20,8 @@ CORES = (2, 4, 8, 16, 32, 64, 128)
 SIDES = (64, 128, 192, 224, 331, 512)
 CLASSES = (104, 1_000, 10_000, 100_000)
 GPU_STEP_US = 400.0
-"""Microseconds of an image, ResNet-50 at 224 px in reduced precision: 2,500 images/s, as NVIDIA's DeepLearningExamples state it for
-an A100 (ResNet50 v1.5 for PyTorch, AMP). The starting report's Titan RTX took 4,000 (250 images/s)."""
+"""Microseconds of an image, ResNet-50 at 224 px in reduced precision: 2,500 images/s, as NVIDIA's DeepLearningExamples
+state it for an A100 (ResNet50 v1.5 for PyTorch, AMP). The ResNet report's Titan RTX took 4,000 (250 images/s)."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,10 @@ def bench_scaling(experiment: str, options: BenchOptions) -> ScalingReport:
 
 
 def _check(here: Machine, training: Report, cores: int) -> list[str]:
-    """Return what the formula says of the training loop here, and what was measured. Its photos come from the cache, so the
-    data's share is what the loop's workers spend then."""
+    """Return what the formula says of the training loop here, and what was measured.
+
+    Its photos come from the cache, so the data's part is what the loop's workers spend then.
+    """
     measured = Spread.of(training.comparisons[0].ours_per_s)
     wait_us = training.stages_us["wait for data"] + training.stages_us["normalise"]
     machine = dataclasses.replace(here, data_us=wait_us * cores)

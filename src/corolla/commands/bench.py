@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from corolla.bench.pairs import Report
 
 BenchArguments = Annotated[BenchOptions, tyro.conf.arg(name="")]
+DEFAULTS = BenchOptions()
 
 
 def bench(
@@ -19,7 +20,7 @@ def bench(
     experiment: Annotated[str | None, tyro.conf.Positional] = None,
     /,
     json: Path | None = None,
-    options: BenchArguments = BenchOptions(),
+    options: BenchArguments = DEFAULTS,
 ) -> int:
     """Measure the input pipeline, the training loop or inference, as ratios to a reference in the same run.
 

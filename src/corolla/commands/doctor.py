@@ -12,7 +12,7 @@ def doctor(
     competition: str = SLUG,
     offline: bool = False,
 ) -> int:
-    """What this machine offers, which data and credentials are there, what is wrong, and what mends it.
+    """Examine this machine, its data, credentials and runs: what is wrong, and what fixes it.
 
     Args:
         data: the data folder to look at.

@@ -39,7 +39,7 @@ def ensemble(
         views: which predictions to take.
     """
     from corolla.kaggle.from_runs import submission_from_runs
-    from corolla.kaggle.manifest import read_origin
+    from corolla.kaggle.manifest import read_manifest
 
     made = submission_from_runs(
         runs, out, method=method, adjust=adjust, tta=views.name, checkpoint=checkpoint, data=data, cache_dir=cache_dir
@@ -53,8 +53,8 @@ def ensemble(
     if labels.exists():
         print(next_command("score", out, labels))
     else:
-        origin = read_origin(made.sample.parent)
-        print(next_command("submit", out, *([] if origin else ["--competition", "SLUG"])))
+        manifest = read_manifest(made.sample.parent)
+        print(next_command("submit", out, *([] if manifest else ["--competition", "SLUG"])))
     return DONE
 
 
@@ -64,8 +64,8 @@ def _print_on_val(on_val: ValidationEstimate, *, tau: float | None) -> None:
     joined = on_val.cross_fitted
     if joined is not None:
         print(
-            f"  in-sample and so optimistic, as it was fitted there; on photos it was not fitted on: macro F1 {joined.macro_f1:.4f} "
-            f"({joined.repeats} times {joined.folds}-fold, sd {joined.sd:.4f})"
+            f"  optimistic (in-sample), as it was fitted there; on photos it was not fitted on: macro F1 "
+            f"{joined.macro_f1:.4f} ({joined.repeats} times {joined.folds}-fold, sd {joined.sd:.4f})"
         )
     if tau is not None and joined is not None and on_val.not_adjusted is not None:
         gain = joined.macro_f1 - on_val.not_adjusted

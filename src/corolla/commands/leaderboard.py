@@ -7,7 +7,7 @@ from corolla.errors import DONE
 
 
 def leaderboard(competition: str | None = None, data: Path = Path("data"), top: int = 10) -> int:
-    """The top of the leaderboard, where your best submission stands, and how the scores are spread.
+    """Show the top of the leaderboard, where your best submission stands, and how the scores are spread.
 
     Args:
         competition: the slug; default: the competition that the data came from.

@@ -10,9 +10,10 @@ from corolla.evaluation.predict import PredictOptions, PredictResult
 from corolla.evaluation.predict import predict as predict_run
 
 PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
+DEFAULTS = PredictOptions()
 
 
-def predict(runs: Paths, /, options: PredictArguments = PredictOptions()) -> int:
+def predict(runs: Paths, /, options: PredictArguments = DEFAULTS) -> int:
     """Predict a split with trained runs: ids and probabilities into runs/NAME/predictions.
 
     Args:

@@ -1,4 +1,4 @@
-"""corolla submissions: the ledger beside what Kaggle lists."""
+"""corolla submissions: the ledger and Kaggle's list side by side."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from corolla.kaggle.ledger import LEDGER
 
 
 def submissions(competition: str | None = None, ledger: Path = LEDGER) -> int:
-    """The ledger beside what Kaggle lists; scores that came later are filled in.
+    """List the ledger beside what Kaggle has, and fill in scores that came later.
 
     Args:
         competition: the slug; default: every competition in the ledger.

@@ -1,7 +1,7 @@
 """corolla submit: a CSV, or runs as a notebook, to Kaggle."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -53,31 +53,42 @@ def submit(
         raise UserError("name either a CSV to submit, or runs with --notebook RUN...")
     if wheels is not None and not wheels.is_dir():
         raise UserError(f"--wheels {wheels}: there is no such folder")
-    common: dict[str, Any] = {"competition": slug(competition), "data": data, "again": again, "ledger": ledger}
-    if wait is not None:
-        common["wait_s"] = wait * 60
-    if notebook:
-        from corolla.kaggle.submit_notebook import submit_notebook
+    competition = slug(competition)
+    if csv is not None:
+        from corolla.kaggle.submit import WAIT_S
+        from corolla.kaggle.submit import submit as submit_csv
+
+        done = submit_csv(
+            csv,
+            message or csv.stem,
+            competition=competition,
+            data=data,
+            again=again,
+            ledger=ledger,
+            wait_s=WAIT_S if wait is None else wait * 60,
+        )
+    else:
+        from corolla.kaggle.submit_notebook import WAIT_S, submit_notebook
 
         done = submit_notebook(
             notebook,
             message or " ".join(run.name for run in notebook),
-            **common,
+            competition=competition,
+            data=data,
+            again=again,
             tta=views.name,
             method=method,
             checkpoint=checkpoint,
             wheels=sorted(wheels.glob("*.whl")) if wheels else (),
+            ledger=ledger,
+            wait_s=WAIT_S if wait is None else wait * 60,
         )
-    else:
-        assert csv is not None
-        from corolla.kaggle.submit import submit as submit_csv
-
-        done = submit_csv(csv, message or csv.stem, **common)
     _print_submitted(done, ledger)
     return DONE
 
 
 def _print_submitted(done: "Submitted", ledger: Path) -> None:
+    """Print the score, where it is recorded, and the next command."""
     entry = done.entry
     private = f", private {entry.private_score}" if entry.private_score else ""
     what = "submission" if done.sent else "already there, submission"
