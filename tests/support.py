@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import simplejpeg
 import torch
+from PIL import Image
 
 from corolla.compare.compare import Comparison, compare
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
@@ -69,6 +70,12 @@ def textured(seed: int, size: int = 64) -> np.ndarray:
     for cells in (3, 6, 12):
         image += cv2.resize(rng.uniform(0, 80, (cells, cells, 3)).astype(np.float32), (size, size))
     return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def smooth(seed: int, width: int = 48, height: int = 40) -> Image.Image:
+    """Return a photo so smooth that a JPEG of it is close to it."""
+    corners = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
+    return Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def to_jpeg(image: np.ndarray, quality: int = 95) -> bytes:

@@ -1,7 +1,6 @@
-"""`corolla import`: every layout, every kind of pixel, the same result wherever the photos lie."""
+"""`corolla import`: every layout becomes the same data folder, wherever the photos lie."""
 
 import csv
-import io
 import json
 import signal
 import subprocess
@@ -9,39 +8,27 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from support import smooth
 
 from corolla.commands.import_ import import_
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.data.check import check
-from corolla.data.decode import decode_jpeg
 from corolla.data.index import Index, load_index
 from corolla.data.tfrecord import map_file
 from corolla.errors import UserError
 from corolla.files import natural_key
 from corolla.importing import importer as module
-from corolla.importing.folders import Photo
 from corolla.importing.importer import Imported, import_photos
 from corolla.importing.pixels import Pixels, to_jpeg
-from corolla.importing.splits import apportion, photo_ids, split_photos
 from corolla.training.train import train
 
 SIZE = 32
 
 
-def picture(seed: int, width: int = 48, height: int = 40) -> Image.Image:
-    """Smooth, so that a JPEG of it is close to it."""
-    corners = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
-    return Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC)
-
-
 def write(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(seed).save(path)
+    smooth(seed).save(path)
 
 
 def class_folders(folder: Path, counts: dict[str, int], *, first: int = 0, backwards: bool = False) -> Path:
@@ -177,130 +164,9 @@ def test_lists_say_the_split_and_may_say_the_class(tmp_path: Path) -> None:
         run(photos, tmp_path / "other", lists=lists)
 
 
-def encoded(image: Image.Image, format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
-def close(jpeg: bytes, expected: Image.Image) -> bool:
-    difference = np.abs(decode_jpeg(jpeg).astype(int) - np.asarray(expected.convert("RGB")).astype(int))
-    return difference.mean() < 2 and difference.max() < 24
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied(orientation: int) -> None:
-    upright = picture(3, 64, 96)
-    stored = {
-        1: lambda image: image,
-        2: ImageOps.mirror,
-        3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
-        4: ImageOps.flip,
-        5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
-        6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
-        7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
-        8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
-    }[orientation](upright)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encoded(stored, "PNG", exif=exif)  # lossless, so that the pixels are the very same
-    assert to_jpeg(data, Pixels(SIZE)) == to_jpeg(encoded(upright, "PNG"), Pixels(SIZE))
-    assert close(to_jpeg(data, Pixels(SIZE)), upright.resize((32, 48), Image.Resampling.LANCZOS).crop((0, 8, 32, 40)))
-
-
-def test_every_kind_of_pixel_becomes_rgb() -> None:
-    square, pixels = picture(5, SIZE, SIZE), Pixels(SIZE)
-    grey = square.convert("L")
-    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-    clear = square.copy()
-    clear.putalpha(0)
-    half = square.copy()
-    half.putalpha(Image.new("L", square.size, 128))
-    palette = square.quantize(16)
-    paper = Image.new("RGB", square.size, "white")
-    for data, expected in (
-        (encoded(square, "PNG"), square),
-        (encoded(square, "BMP"), square),
-        (encoded(square, "WEBP", lossless=True), square),
-        (encoded(grey, "JPEG", quality=95), grey),
-        (encoded(grey, "PNG"), grey),
-        (encoded(deep, "PNG"), grey),
-        (encoded(square.convert("CMYK"), "JPEG", quality=95), square),
-        (encoded(palette, "PNG"), palette),
-        (encoded(clear, "PNG"), paper),
-        (encoded(half, "PNG"), Image.blend(paper, square, 128 / 255)),
-        (encoded(grey.convert("1"), "PNG"), grey.convert("1")),
-    ):
-        jpeg = to_jpeg(data, pixels)
-        assert Image.open(io.BytesIO(jpeg)).mode == "RGB"
-        assert decode_jpeg(jpeg).shape == (SIZE, SIZE, 3)
-        if expected.mode != "1" and expected is not palette:  # hard edges ring
-            assert close(jpeg, expected)
-
-
-def test_a_jpeg_of_the_size_keeps_its_bytes_unless_it_lies_on_its_side() -> None:
-    square = picture(6, SIZE, SIZE)
-    data = encoded(square, "JPEG", quality=71)
-    assert to_jpeg(data, Pixels(SIZE)) == data
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    assert to_jpeg(encoded(square, "JPEG", exif=exif), Pixels(SIZE)) != encoded(square, "JPEG", exif=exif)
-    assert to_jpeg(data, Pixels(64)) != data
-
-
-def test_crop_or_stretch() -> None:
-    wide = Image.new("RGB", (96, 32), "white")
-    wide.paste((0, 0, 0), (0, 0, 32, 32))  # left third
-    assert decode_jpeg(to_jpeg(encoded(wide, "PNG"), Pixels(SIZE))).min() > 240
-    stretched = decode_jpeg(to_jpeg(encoded(wide, "PNG"), Pixels(SIZE, "stretch")))
-    assert stretched[:, :8].max() < 16
-    assert stretched[:, 14:].min() > 230
-
-
-@given(st.integers(1, 2000), st.floats(0.01, 0.45), st.sampled_from((0.0, 0.01, 0.15, 0.45)))
-@example(1, 0.4375, 0.15)  # val has the largest share, and yet train comes first
-@example(2, 0.45, 0.45)
-def test_a_class_is_shared_out(total: int, val: float, test: float) -> None:
-    shares = {"train": 1 - val - test, "val": val, "test": test}
-    counts = apportion(total, shares)
-    assert sum(counts.values()) == total
-    assert counts["train"] >= 1
-    if total >= 3:
-        assert all(counts[split] >= 1 for split, share in shares.items() if share)
-    assert counts["test"] == 0 or test
-    assert all(abs(counts[split] - total * share) <= 2 for split, share in shares.items())
-
-
-@settings(max_examples=50)
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=8).filter(lambda sizes: max(sizes) > 1), st.integers(0, 9))
-def test_splits_are_stratified_whole_and_of_the_paths_alone(sizes: list[int], seed: int) -> None:
-    photos = [Photo(f"{label}/{n}.jpg", None, str(label)) for label, size in enumerate(sizes) for n in range(size)]
-    splits = split_photos(photos, val=0.15, test=0.15, seed=seed)
-    assert sorted(photo for members in splits.values() for photo in members) == sorted(photos)
-    for label, size in enumerate(sizes):
-        counts = apportion(size, {"train": 0.7, "val": 0.15, "test": 0.15})
-        assert {s: sum(p.name == str(label) for p in splits.get(s, [])) for s in counts} == counts
-    assert split_photos(photos[::-1], val=0.15, test=0.15, seed=seed) == splits
-
-
 def test_natural_order() -> None:
     names = ["10", "9", "b", "A 10", "a 2", "1", "01"]
     assert sorted(names, key=natural_key) == ["01", "1", "9", "10", "a 2", "A 10", "b"]
-
-
-def test_ids_are_those_of_the_paths_and_never_alike() -> None:
-    taken: dict[str, Photo] = {}
-    for number in range(4_000_000):  # about 330,000 until two of them share 36 bits
-        photo = Photo(f"{number}.jpg", None, "a")
-        other = taken.setdefault(photo.draw("id")[:9], photo)
-        if other is not photo:
-            break
-    else:
-        pytest.fail("no collision found")
-    first, second = photo_ids([photo, other]), photo_ids([other, photo])
-    assert first == second
-    assert len(set(first.values())) == 2
-    assert photo_ids([other])[other.path] == other.draw("id")[:9]
 
 
 def test_the_order_of_creation_changes_nothing(tmp_path: Path) -> None:
@@ -389,6 +255,8 @@ import sys, time
 from pathlib import Path
 from corolla.importing import importer as photos
 whole = photos.encode_example
+
+
 def slowly(**record):
     time.sleep(0.2)
     return whole(**record)

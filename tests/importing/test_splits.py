@@ -1,0 +1,49 @@
+"""Classes are shared out to the splits, and photos named, by their paths alone."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from corolla.importing.folders import Photo
+from corolla.importing.splits import apportion, photo_ids, split_photos
+
+
+@given(st.integers(1, 2000), st.floats(0.01, 0.45), st.sampled_from((0.0, 0.01, 0.15, 0.45)))
+@example(1, 0.4375, 0.15)  # val has the largest share, and yet train comes first
+@example(2, 0.45, 0.45)
+def test_a_class_is_shared_out(total: int, val: float, test: float) -> None:
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    counts = apportion(total, shares)
+    assert sum(counts.values()) == total
+    assert counts["train"] >= 1
+    if total >= 3:
+        assert all(counts[split] >= 1 for split, share in shares.items() if share)
+    assert counts["test"] == 0 or test
+    assert all(abs(counts[split] - total * share) <= 2 for split, share in shares.items())
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8).filter(lambda sizes: max(sizes) > 1), st.integers(0, 9))
+def test_splits_are_stratified_whole_and_of_the_paths_alone(sizes: list[int], seed: int) -> None:
+    photos = [Photo(f"{label}/{n}.jpg", None, str(label)) for label, size in enumerate(sizes) for n in range(size)]
+    splits = split_photos(photos, val=0.15, test=0.15, seed=seed)
+    assert sorted(photo for members in splits.values() for photo in members) == sorted(photos)
+    for label, size in enumerate(sizes):
+        counts = apportion(size, {"train": 0.7, "val": 0.15, "test": 0.15})
+        assert {s: sum(p.name == str(label) for p in splits.get(s, [])) for s in counts} == counts
+    assert split_photos(photos[::-1], val=0.15, test=0.15, seed=seed) == splits
+
+
+def test_ids_are_those_of_the_paths_and_never_alike() -> None:
+    taken: dict[str, Photo] = {}
+    for number in range(4_000_000):  # about 330,000 until two of them share 36 bits
+        photo = Photo(f"{number}.jpg", None, "a")
+        other = taken.setdefault(photo.draw("id")[:9], photo)
+        if other is not photo:
+            break
+    else:
+        pytest.fail("no collision found")
+    first, second = photo_ids([photo, other]), photo_ids([other, photo])
+    assert first == second
+    assert len(set(first.values())) == 2
+    assert photo_ids([other])[other.path] == other.draw("id")[:9]
