@@ -1,4 +1,4 @@
-"""`doctor`: every planted fault is found with its remedy, and a machine without any has none."""
+"""`doctor`: every fault is found with its remedy, and a machine without any has none."""
 
 import json
 import re
@@ -340,7 +340,7 @@ def test_no_secret_is_shown(with_data: Machine):
             st.sampled_from(["data", "Kaggle session"]),
             st.sampled_from(["ok", "note", "fault"]),
             st.text(min_size=1),
-            st.none() | st.just("mend it"),
+            st.none() | st.just("fix it"),
         )
     )
 )

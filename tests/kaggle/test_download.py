@@ -415,7 +415,7 @@ def test_as_a_process_by_a_proxy(standin: StandIn, kaggle_home: Path, tmp_path: 
     command = [sys.executable, "-m", "corolla", "download", "--to", str(tmp_path / "data")]
     environment = standin.environment(kaggle_home)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout.splitlines()[1]) == (0, f"next: corolla check {tmp_path}/data --size 224")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"next: corolla check {tmp_path}/data --size 224")
     assert "too many requests" in done.stderr
     assert_whole(standin, tmp_path / "data")
     standin.rules_accepted = False

@@ -15,10 +15,12 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from corolla.config import Config, to_dict
 from corolla.ensemble.ensemble import Ensemble, ensemble
+from corolla.ensemble.members import MemberPredictions
+from corolla.ensemble.rules import EnsembleRule
 from corolla.errors import UserError
 from corolla.evaluation.predict import predict
 from corolla.kaggle.submission import check_submission, describe_runs, read_labels, score, write_submission
-from corolla.runs.checkpoint import load_checkpoint
+from corolla.runs.checkpoint import load_checkpoint, read_progress
 from corolla.runs.folder import git_commit
 from corolla.training.train import train
 
@@ -30,8 +32,10 @@ def table(ids: Sequence[str], labels: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame({"id": pd.Series(ids, dtype=object), "label": list(labels)})
 
 
-def combined(ids: Sequence[str], labels: Sequence[int]) -> Ensemble:
-    return Ensemble(np.array(ids), np.array(labels), runs=(), members=(), num_classes=3, labels=None)
+def joined(ids: Sequence[str], labels: Sequence[int], num_classes: int = 3) -> Ensemble:
+    probabilities = np.zeros((len(ids), num_classes), np.float32)
+    members = MemberPredictions(runs=(), predictions=(), ids=np.array(ids), probabilities=(probabilities,), labels=None)
+    return Ensemble(members, EnsembleRule("vote"), np.array(labels))
 
 
 def write_csv(path: Path, ids: Sequence[str], labels: Sequence[int]) -> Path:
@@ -62,27 +66,27 @@ def test_what_kaggle_would_refuse_is_refused(ids: list[str], labels: list[int], 
 def test_and_nothing_is_written(ids: list[str], labels: list[int], message: str, tmp_path: Path) -> None:
     sample = write_csv(tmp_path / "sample_submission.csv", IDS, [0, 0, 0])
     with pytest.raises(UserError, match=message):
-        write_submission(tmp_path / "out" / "first.csv", combined(ids, labels), sample, 3, {})
+        write_submission(tmp_path / "out" / "first.csv", joined(ids, labels), sample, {})
     assert list(tmp_path.iterdir()) == [sample]
 
 
 def test_a_refused_submission_leaves_the_one_before_it(tmp_path: Path) -> None:
     sample = write_csv(tmp_path / "sample_submission.csv", IDS, [0, 0, 0])
-    path = write_submission(tmp_path / "first.csv", combined(IDS, [0, 1, 2]), sample, 3, {})
+    path = write_submission(tmp_path / "first.csv", joined(IDS, [0, 1, 2]), sample, {})
     before = path.read_bytes(), path.with_suffix(".json").read_bytes()
     with pytest.raises(UserError):
-        write_submission(path, combined(IDS, [0, 1, 3]), sample, 3, {})
+        write_submission(path, joined(IDS, [0, 1, 3]), sample, {})
     assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
 
 
 def test_a_missing_sample_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sample_submission\.csv: there is no such file"):
-        write_submission(tmp_path / "first.csv", combined(IDS, [0, 1, 2]), tmp_path / "sample_submission.csv", 3, {})
+        write_submission(tmp_path / "first.csv", joined(IDS, [0, 1, 2]), tmp_path / "sample_submission.csv", {})
 
 
 def test_the_order_is_the_samples(tmp_path: Path) -> None:
     sample = write_csv(tmp_path / "sample_submission.csv", [IDS[2], IDS[0], IDS[1]], [0, 0, 0])
-    path = write_submission(tmp_path / "first.csv", combined(IDS, [0, 1, 2]), sample, 3, {"method": "vote"})
+    path = write_submission(tmp_path / "first.csv", joined(IDS, [0, 1, 2]), sample, {"method": "vote"})
     assert path.read_bytes() == b"id,label\n5cc0ffee5,2\n000000123,0\n12345e678,1\n"
     beside = json.loads(path.with_suffix(".json").read_text())
     assert beside == {"method": "vote", "csv_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -100,7 +104,7 @@ def test_what_is_written_is_read_back(
     folder = tmp_path_factory.mktemp("csv")
     order = data.draw(st.permutations(list(rows)))
     sample = write_csv(folder / "sample_submission.csv", order, [0] * len(rows))
-    path = write_submission(folder / "x.csv", combined(list(rows), list(rows.values())), sample, 104, {})
+    path = write_submission(folder / "x.csv", joined(list(rows), list(rows.values()), 104), sample, {})
     back = read_labels(path)
     assert back["id"].tolist() == order
     assert dict(zip(back["id"], back["label"], strict=True)) == rows
@@ -192,15 +196,15 @@ def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Pat
     run = train(tiny_config, experiment="tiny")
     predict(run.folder, tta="flip", device="cpu", workers=0)
     votes = ensemble([run.folder], tta="flip", method="vote")
-    provenance = describe_runs(votes.runs, votes.members, method="vote", tta="flip", checkpoint="best")
+    provenance = describe_runs(votes.runs, votes.predictions, {"method": "vote", "tta": "flip", "checkpoint": "best"})
     path = tmp_path / "first.csv"
-    write_submission(path, votes, tiny_config.data / "sample_submission.csv", votes.num_classes, provenance)
+    write_submission(path, votes, tiny_config.data / "sample_submission.csv", provenance)
     beside: dict[str, Any] = json.loads((tmp_path / "first.json").read_text())
     assert (beside["method"], beside["tta"], beside["checkpoint"]) == ("vote", "flip", "best")
     assert beside["csv_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert beside["git_commit"] == git_commit()
     config = json.dumps(to_dict(run.config, with_runtime=False), sort_keys=True)
-    best = load_checkpoint(run.best)["progress"]
+    best = read_progress(load_checkpoint(run.best))
     assert beside["runs"] == [
         {
             "run": "tiny-seed0",
@@ -209,8 +213,8 @@ def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Pat
             "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
             "git_commit": run.environment["git_commit"],
             "seed": 0,
-            "epochs": len(best["rows"]),
-            "seconds": best["seconds"],
+            "epochs": len(best.history),
+            "seconds": best.seconds,
             "fingerprint": run.environment["fingerprint"],
         }
     ]

@@ -15,7 +15,7 @@ from standin import StandIn
 from corolla.errors import Failure, UserError
 from corolla.kaggle.leaderboard import leaderboard
 from corolla.kaggle.ledger import COLUMNS, Entry, Ledger
-from corolla.kaggle.manifest import Origin
+from corolla.kaggle.manifest import DataManifest
 from corolla.kaggle.submissions import submissions
 from corolla.kaggle.submit import submit
 
@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "sample_submission.csv").write_text("id,label\n" + "".join(f"{i},0\n" for i in IDS))
-    Origin("tpu-getting-started").save(folder)
+    DataManifest("tpu-getting-started").save(folder)
     return folder
 
 
@@ -234,13 +234,13 @@ def test_a_csv_changed_meanwhile_is_not_sent(
 ) -> None:
     from corolla.kaggle import submit as module
 
-    limit = module.refuse_beyond_limit
+    limit = module.check_limit
 
     def change(*args: Any, **options: Any) -> int:
         mine.write_text(mine.read_text().replace(",2", ",7"))
         return limit(*args, **options)
 
-    monkeypatch.setattr(module, "refuse_beyond_limit", change)
+    monkeypatch.setattr(module, "check_limit", change)
     with pytest.raises(UserError, match="was changed while it was being submitted"):
         send()
     assert server.count("StartSubmissionUpload") == 0

@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.kaggle.wheels import (
     IMAGE_HAS,
@@ -126,7 +127,7 @@ def fake_distribution(site: Path, *, editable: bool = False) -> None:
 def test_an_editable_distribution_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_distribution(tmp_path / "site", editable=True)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    with pytest.raises(ValueError, match="thing: is an editable installation"):
+    with pytest.raises(UserError, match="thing: is an editable installation"):
         repack("thing", tmp_path / "out")
 
 
@@ -139,12 +140,12 @@ def test_tags_build_number_and_what_is_left_out(tmp_path: Path, monkeypatch: pyt
         info = "thing-1.0.dist-info"
         assert archive.namelist() == ["thing.py", f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD"]
     (tmp_path / "site" / "thing.py").unlink()
-    with pytest.raises(ValueError, match=r"thing\.py is gone"):
+    with pytest.raises(UserError, match=r"thing\.py is gone"):
         repack("thing", tmp_path / "out")
 
 
 def test_missing_distribution_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no-such-thing: is not installed"):
+    with pytest.raises(UserError, match="no-such-thing: is not installed"):
         repack("no-such-thing", tmp_path)
 
 
@@ -180,12 +181,12 @@ def imports_of(file: Path) -> set[str]:
 
 
 def test_pip_is_asked_for_all_of_them() -> None:
-    alone, solved = (list(map(Requirement, needs)) for needs in pip_requirements())
-    names = [canonicalize_name(need.name) for need in [*alone, *solved]]
+    without_needs, solved = (list(map(Requirement, needs)) for needs in pip_requirements())
+    names = [canonicalize_name(need.name) for need in [*without_needs, *solved]]
     assert len(set(names)) == len(names)
     assert set(PREDICTION_NEEDS) - set(OPTIONAL) <= set(names) <= set(inference_distributions())
     assert not set(names) & IMAGE_HAS
-    assert "timm" in [need.name for need in alone]  # it leans on torch
-    floors = {need.name: str(need.specifier) for need in [*alone, *solved]}
+    assert "timm" in [need.name for need in without_needs]  # it leans on torch
+    floors = {need.name: str(need.specifier) for need in [*without_needs, *solved]}
     assert floors["pydantic"].startswith(">=")
     assert "pydantic-core" not in names  # pip finds the one that fits

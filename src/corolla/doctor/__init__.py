@@ -1,5 +1,6 @@
-"""`corolla doctor`: what is here, what is wrong, and the command that mends it. No secret is shown.
+"""`corolla doctor`: examine machine, credentials, data and runs, and name the command that fixes each fault.
 
+No secret is shown.
 An area is a function that yields its findings; torch is imported only inside them.
 """
 
@@ -26,7 +27,7 @@ def doctor(
     environ: Mapping[str, str] | None = None,
     online: bool = False,
 ) -> Report:
-    """Look at the machine, the credentials, the data folders and the runs; nothing is changed.
+    """Examine the machine, the credentials, the data folders and the runs; nothing is changed.
 
     Args:
         online: ask Kaggle, with one request, whether it takes the credentials of this process's own environment.

@@ -1,4 +1,4 @@
-"""The data folders that are there, and what is missing, cut or left over in them."""
+"""Examine the data folders: files that are missing, cut or left over."""
 
 import re
 import shlex
@@ -13,15 +13,15 @@ from corolla.data.mounts import mounted_data
 from corolla.data.tfrecord import masked_crc32c
 from corolla.doctor.report import Finding
 from corolla.errors import UserError
-from corolla.kaggle.manifest import NAME, read_origin
+from corolla.kaggle.manifest import COMPETITION_JSON, read_manifest
 
-QUICK_S = 10.0  # of walking through the records; files on a slow mount that are left then get a look at their start
-NUM_FILES = 16  # of the competition, a split and size
+QUICK_S = 10.0  # for walking through the records; of files that are left then, on a slow mount, only the start is read
+NUM_FILES = 16  # in a split of one size of the competition
 NUM_IMAGES = {"train": sum(c[1] for c in CLASSES), "val": sum(c[2] for c in CLASSES), "test": NUM_TEST}
 
 
 def data_folders(data: Path, competition: str) -> list[Path]:
-    """The given folder, its direct sub-folders and the mount, so far as they hold TFRecord folders."""
+    """Return the given folder, its direct sub-folders and the mount, so far as they hold TFRecord folders."""
     folders = [data, *sorted(path for path in data.glob("[!.]*") if path.is_dir())]
     mounted = mounted_data(competition)
     if mounted and mounted not in folders:
@@ -30,11 +30,13 @@ def data_folders(data: Path, competition: str) -> list[Path]:
 
 
 def _size_folders(folder: Path) -> dict[int, Path]:
+    """Return the TFRecord folder of each size."""
     found = {path: re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", path.name) for path in folder.glob("tfrecords-jpeg-*")}
     return {int(match[1]): path for path, match in sorted(found.items()) if match and path.is_dir()}
 
 
 def data_findings(data: Path, folders: list[Path], mounted: Path | None) -> Iterator[Finding]:
+    """Examine the data folders, and downloads that were broken off."""
     if not folders:
         remedy = f"corolla download --size 224 --to {_quote(data)}, or corolla synth {_quote(data / 'synthetic')}"
         yield Finding("data", "note", f"no TFRecords in {data} and its sub-folders", remedy)
@@ -48,18 +50,19 @@ def data_findings(data: Path, folders: list[Path], mounted: Path | None) -> Iter
 
 
 def _quote(path: Path) -> str:
+    """Return a path as a shell takes it."""
     return shlex.quote(str(path))
 
 
-def _again(folder: Path, size: int, *, mounted: bool) -> str:
-    """How missing files of the competition come back."""
+def _restore(folder: Path, size: int, *, mounted: bool) -> str:
+    """Return the remedy that brings missing files of the competition back."""
     if mounted:
         return "restart the session, or remove the competition from Input and add it again"
     return f"corolla download --size {size} --to {_quote(folder)}"
 
 
 def _records(folder: Path, size: int, records: Path, *, mounted: bool, deadline: float) -> Iterator[Finding]:
-    """Counts and bytes of one size, files that are missing, files that are cut."""
+    """Examine one size: counts and bytes, files that are missing, files that are cut."""
     files = {split: sorted((records / split).glob("[!.]*.tfrec")) for split in SPLITS}
     counts = {split: sum(count_in_name(path) or 0 for path in paths) for split, paths in files.items()}
     num_bytes = sum(path.stat().st_size for paths in files.values() for path in paths)
@@ -67,9 +70,9 @@ def _records(folder: Path, size: int, records: Path, *, mounted: bool, deadline:
     yield Finding("data", "ok", f"{folder}, {size} px: {text} images by the file names, {num_bytes / 1e6:.0f} MB")
     names = {f"{split}/{path.name}" for split, paths in files.items() for path in paths}
     wanted = competition_files(size)
-    if _of_the_competition(folder, records, names & wanted, names) and (missing := sorted(wanted - names)):
+    if _is_competition(folder, records, names & wanted, names) and (missing := sorted(wanted - names)):
         text = f"{records}: {len(missing)} of {len(wanted)} files are missing, {missing[0]} first"
-        yield Finding("data", "fault", text, _again(folder, size, mounted=mounted))
+        yield Finding("data", "fault", text, _restore(folder, size, mounted=mounted))
     faults = [fault for paths in files.values() for path in paths if (fault := _quick_fault(path, deadline))]
     if faults:
         more = f", and {len(faults) - 1} more such files" if len(faults) > 1 else ""
@@ -80,7 +83,7 @@ def _records(folder: Path, size: int, records: Path, *, mounted: bool, deadline:
 
 
 def competition_files(size: int) -> set[str]:
-    """The competition's files of one size, as SPLIT/NAME: all of a split hold as many records but for the last."""
+    """Return the competition's files of one size, as SPLIT/NAME: all of a split but the last hold as many records."""
     files = set()
     for split, total in NUM_IMAGES.items():
         each = -(-total // NUM_FILES)
@@ -89,14 +92,14 @@ def competition_files(size: int) -> set[str]:
     return files
 
 
-def _of_the_competition(folder: Path, records: Path, known: set[str], names: set[str]) -> bool:
-    """Files by the competition's names, with its classes, not drawn; a size that is empty counts as one begun."""
+def _is_competition(folder: Path, records: Path, known: set[str], names: set[str]) -> bool:
+    """Return whether files are the competition's, by name and classes; a size without any counts as one begun."""
     own = (folder / "classes.txt").exists() or (records / "synthetic.json").exists()
     return not own and bool(known or not names)
 
 
 def _quick_fault(path: Path, deadline: float) -> str | None:
-    """Follow the records' lengths from header to header; the data itself is left to `corolla check`."""
+    """Return the first fault on the way from header to header; the data itself is left to `corolla check`."""
     offset = number = 0
     try:
         size = path.stat().st_size
@@ -119,20 +122,21 @@ def _quick_fault(path: Path, deadline: float) -> str | None:
 
 
 def _sample_submission(folder: Path, *, mounted: bool) -> Iterator[Finding]:
-    """Predictions become a submission by this file."""
+    """Examine sample_submission.csv, without which predictions become no submission."""
     path, sizes = folder / SAMPLE_SUBMISSION, _size_folders(folder)
     names = {f"{f.parent.name}/{f.name}" for records in sizes.values() for f in records.glob("*/*.tfrec")}
     known = names & set().union(*map(competition_files, sizes))
     if (path.exists() and path.stat().st_size) or not any(name.startswith("test/") for name in names):
         return
-    if any(_of_the_competition(folder, records, known, names) for records in sizes.values()):
-        remedy = _again(folder, min(sizes), mounted=mounted)
+    if any(_is_competition(folder, records, known, names) for records in sizes.values()):
+        remedy = _restore(folder, min(sizes), mounted=mounted)
     else:
         remedy = f"write {_quote(path)}: a line id,label, then a row for each test image"
     yield Finding("data", "fault", f"{path} is {'empty' if path.exists() else 'missing'}", remedy)
 
 
 def _partial_download(folder: Path) -> Iterator[Finding]:
+    """Find a download that was broken off, and a damaged competition.json."""
     staging = folder / ".corolla-download"
     files = [path.relative_to(staging) for path in staging.rglob("*") if path.is_file()] if staging.is_dir() else []
     if files := [path for path in files if path != Path("lock")]:  # the lock stays behind, and holds nothing
@@ -141,7 +145,7 @@ def _partial_download(folder: Path) -> Iterator[Finding]:
         remedy = f"corolla download --size {sizes[0] if sizes else 224} --to {_quote(folder)}"
         yield Finding("data", "note", text, remedy)
     try:
-        read_origin(folder)
+        read_manifest(folder)
     except UserError as error:
-        remedy = f"rm {_quote(folder / NAME)}, then corolla download again"
+        remedy = f"rm {_quote(folder / COMPETITION_JSON)}, then corolla download again"
         yield Finding("data", "fault", str(error), remedy)

@@ -1,4 +1,4 @@
-"""The kaggle client, credentials, and what Kaggle itself says to them."""
+"""Examine the kaggle client and the credentials, and ask Kaggle whether it takes them."""
 
 import importlib.util
 import re
@@ -12,7 +12,7 @@ from corolla.kaggle.credentials import credential_faults, find_credentials, how_
 
 
 def client_findings() -> Iterator[Finding]:
-    """Asked of the packages, because the import of kaggle goes to the network."""
+    """Examine the installed client without importing it, because its import goes to the network."""
     missing = [name for name in ("kaggle", "six") if importlib.util.find_spec(name) is None]
     version = version_of("kaggle") or "0"
     numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
@@ -27,6 +27,7 @@ def client_findings() -> Iterator[Finding]:
 
 
 def credential_findings(environ: Mapping[str, str] | None, *, has_data: bool) -> Iterator[Finding]:
+    """List the credentials and their faults; having none matters less where there is data."""
     found = find_credentials(environ)
     for number, credential in enumerate(found):
         role = "" if number == 0 else ", not used because of the first"
@@ -39,6 +40,7 @@ def credential_findings(environ: Mapping[str, str] | None, *, has_data: bool) ->
 
 
 def session_findings(competition: str) -> Iterator[Finding]:
+    """Examine the mounted data in a session on Kaggle."""
     if problem := mount_problem(competition):
         what, _, remedy = problem.partition(": ")
         yield Finding("Kaggle session", "fault", what, remedy)
@@ -47,13 +49,12 @@ def session_findings(competition: str) -> Iterator[Finding]:
 
 
 def account_findings(competition: str, *, patience_s: float = 5.0) -> Iterator[Finding]:
-    """Whether Kaggle takes the credentials, and whether the competition's rules are accepted: one request."""
+    """Ask Kaggle whether it takes the credentials, and whether the competition's rules are accepted: one request."""
     from corolla.kaggle.client import connect
     from corolla.kaggle.submissions import get_competition
 
     try:
-        kaggle = connect(timeout_s=10, patience_s=patience_s)
-        kaggle.say = lambda _: None
+        kaggle = connect(timeout_s=10, patience_s=patience_s, quiet=True)
         about = get_competition(kaggle, competition)
     except UserError as error:
         what, _, remedy = str(error).rpartition(": ") if ": " in str(error) else (str(error), "", "see above")

@@ -1,4 +1,4 @@
-"""torch, device, memory, disks."""
+"""Examine torch, the device, memory and disks."""
 
 import contextlib
 import importlib.metadata
@@ -16,7 +16,7 @@ TORCH = "pip install --force-reinstall torch torchvision"
 
 
 def torch_findings() -> Iterator[Finding]:
-    """torch, whether torchvision was built for it, and what computes."""
+    """Examine torch, torchvision, which must be built for it, and the device that computes."""
     try:
         import torch
         import torchvision
@@ -52,6 +52,7 @@ def torch_findings() -> Iterator[Finding]:
 
 
 def version_of(package: str) -> str | None:
+    """Return the version of an installed package."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -59,7 +60,7 @@ def version_of(package: str) -> str | None:
 
 
 def memory_findings() -> Iterator[Finding]:
-    """Memory, and the shared memory through which workers hand over their batches."""
+    """Examine memory, and the shared memory through which workers hand over their batches."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):  # a container's limit (cgroup v2): bytes, or "max"
         memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -77,7 +78,7 @@ def memory_findings() -> Iterator[Finding]:
 
 
 def disk_findings(places: dict[str, Path]) -> Iterator[Finding]:
-    """Free space, once for each disk."""
+    """Examine the free space, once for each disk."""
     disks: dict[int, tuple[Path, list[str]]] = {}
     for name, path in places.items():
         try:

@@ -1,4 +1,4 @@
-"""What the doctor says: findings, and how they are shown."""
+"""Findings of the doctor, and the lines in which they are shown."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ State = Literal["ok", "note", "fault"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found in an area, on one line; a fault always has a remedy."""
+    """A line about an area; a fault always has a remedy."""
 
     area: str
     state: State
@@ -24,14 +24,15 @@ class Report:
 
     @property
     def faults(self) -> list[Finding]:
+        """Findings that need a remedy."""
         return [finding for finding in self.findings if finding.state == "fault"]
 
     def lines(self) -> list[str]:
-        """State, area and text in columns; a remedy on a line of its own below the text."""
+        """Return state, area and text in columns, and a remedy on a line of its own below the text."""
         width = max((len(finding.area) for finding in self.findings), default=0)
         lines = []
         for finding in self.findings:
             lines.append(f"{finding.state:5}  {finding.area:{width}}  {' '.join(finding.text.split())}")
             if finding.remedy:
-                lines.append(f"{'':5}  {'':{width}}    mend: {' '.join(finding.remedy.split())}")
+                lines.append(f"{'':5}  {'':{width}}    fix: {' '.join(finding.remedy.split())}")
         return lines

@@ -1,4 +1,4 @@
-"""The runs that are there, damaged ones and those that can go on."""
+"""Examine the runs: damaged ones, and those that can go on."""
 
 import json
 import shlex
@@ -12,6 +12,7 @@ from corolla.runs.folder import Run, data_of
 
 
 def run_findings(runs: Path) -> Iterator[Finding]:
+    """Examine every run in a folder."""
     folders = {path.parent for name in ("config.json", "last.pt") for path in runs.glob(f"*/{name}")}
     folders = sorted(folder for folder in folders if not folder.name.endswith(".damaged"))  # moved away by our advice
     yield Finding("runs", "ok", f"{len(folders)} in {runs}")
@@ -20,7 +21,7 @@ def run_findings(runs: Path) -> Iterator[Finding]:
 
 
 def _run(run: Run) -> Iterator[Finding]:
-    """Damage first; a run that is sound and not done can go on."""
+    """Examine a run for damage; one that is sound and not done can go on."""
     metrics, environment = run.folder / "metrics.jsonl", run.folder / "environment.json"
     sound = [path for path in (run.last, run.best) if zipfile.is_zipfile(path)]
     remedies: list[tuple[str, str]] = []
@@ -35,7 +36,7 @@ def _run(run: Run) -> Iterator[Finding]:
     for path, read in ((metrics, lambda: run.metrics), (environment, lambda: data_of(run))):
         try:
             read()
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, UserError):
             remedies.append((f"{path} can't be read", f"{_move_away(path)}, then the same corolla train command again"))
     for text, remedy in remedies:
         yield Finding("runs", "fault", f"damaged run: {text}", remedy)
@@ -47,7 +48,7 @@ def _run(run: Run) -> Iterator[Finding]:
 
 
 def _restore_config(run: Run, sound: list[Path]) -> str:
-    """Checkpoints hold the config too; a run without any has nothing to lose."""
+    """Return the remedy for a damaged config: checkpoints hold it too, and a run without any has nothing to lose."""
     if not sound:
         return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
     config = f'torch.load({json.dumps(str(sound[0]))}, "cpu", weights_only=True)["config"]'
@@ -56,7 +57,7 @@ def _restore_config(run: Run, sound: list[Path]) -> str:
 
 
 def _restore_checkpoint(run: Run, path: Path, sound: list[Path]) -> str:
-    """last.pt and best.pt are alike, of two epochs or of one; what metrics.jsonl tells is in them too."""
+    """Return the remedy for a damaged checkpoint: the other one is like it, and has the rows of metrics.jsonl too."""
     if not sound:
         return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
     copy = f"cp {shlex.quote(str(sound[0]))} {shlex.quote(str(path))}"
@@ -68,4 +69,5 @@ def _restore_checkpoint(run: Run, path: Path, sound: list[Path]) -> str:
 
 
 def _move_away(path: Path) -> str:
+    """Return the command that keeps a damaged file under another name."""
     return f"mv {shlex.quote(str(path))} {shlex.quote(str(path))}.damaged"

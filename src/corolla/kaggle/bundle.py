@@ -1,4 +1,4 @@
-"""Runs packed as a Kaggle dataset, and unpacked again in the notebook.
+"""Pack runs as a Kaggle dataset, and unpack them again in the notebook.
 
 A dataset keeps flat files only (sub-folders are skipped in an upload, archives are unpacked), so a run's files are told
 apart by a prefix, and a manifest says which is which, with a size and an SHA-256 each. The manifest's own SHA-256 is
@@ -22,7 +22,7 @@ from corolla.ensemble.rules import PlainMethod
 from corolla.errors import UserError
 from corolla.files import sha256, write_atomically
 from corolla.kaggle.wheels import build_wheel, inference_distributions, repack
-from corolla.runs.checkpoint import load_checkpoint, read_meta
+from corolla.runs.checkpoint import load_checkpoint, read_meta, read_progress
 from corolla.runs.folder import CheckpointName, Run, open_run
 
 MANIFEST = "corolla-bundle.json"
@@ -35,9 +35,9 @@ class Bundle:
     """A folder of runs, wheels and a manifest."""
 
     folder: Path
-    """Holds the flat files, and nothing else: what is uploaded."""
+    """Folder of the flat files that are uploaded, and of nothing else."""
     sha256: str
-    """Of the manifest, so of everything."""
+    """Hash of the manifest, and so of everything."""
     manifest: dict[str, Any]
 
     @property
@@ -62,12 +62,12 @@ class Bundle:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """In order: name, epochs and val_macro_f1 of the checkpoint, and files (name in the run to name here)."""
+        """Runs in order: name, epochs and val_macro_f1 of the checkpoint, and files (name in the run to name here)."""
         return self.manifest["runs"]
 
     @property
     def num_bytes(self) -> int:
-        """What is uploaded, the manifest aside."""
+        """Size of the upload, the manifest aside."""
         return sum(file["size"] for file in self.manifest["files"].values())
 
 
@@ -82,14 +82,14 @@ def pack(
     competition: str = SLUG,
     wheels: Sequence[Path] = (),
 ) -> Bundle:
-    """Write `folder`/dataset: the runs' checkpoints with what explains them, wheels, and the manifest.
+    """Write `folder`/dataset: the runs' checkpoints with config, environment and metrics, wheels, and the manifest.
 
     Checkpoints are hard links where the file system has them. Two runs of one name get numbers. `wheels` go along
     beside those made of what is installed here, which fit this Python only; pip takes what fits where it runs.
 
     Raises:
         UserError: a run is not there, named twice, has no such checkpoint or other classes than the first; or
-            `folder`/dataset holds what no bundle put there.
+            `folder`/dataset holds files that are not a bundle's.
     """
     opened = _open(runs)
     described = [_describe(run, checkpoint) for run in opened]
@@ -123,7 +123,7 @@ def pack(
 
 
 def read_bundle(dataset: Path) -> Bundle:
-    """The bundle in a folder; its files are not looked at.
+    """Read the manifest of the bundle in a folder; its files are not checked.
 
     Raises:
         UserError: there is no manifest that this version of corolla understands.
@@ -140,10 +140,10 @@ def read_bundle(dataset: Path) -> Bundle:
 
 
 def find_bundle(input_root: Path, sha256: str | None) -> Path:
-    """The folder below `input_root` that holds the bundle with this SHA-256 (None: the only one there).
+    """Return the folder below `input_root` that holds the bundle with this SHA-256 (None: the only one there).
 
     Raises:
-        UserError: there is none, or not exactly one; the message says what is there.
+        UserError: there is none, or not exactly one; the message names those that are there.
     """
     # not read_bundle: a bundle of another version that is attached too is nobody's fault
     found = {place: hashlib.sha256((place / MANIFEST).read_bytes()).hexdigest() for place in _manifests(input_root)}
@@ -165,7 +165,7 @@ def restore_runs(dataset: Path, into: Path) -> list[Path]:
     Checkpoints become symbolic links: the mount stays, and a notebook's output must not carry them.
 
     Raises:
-        UserError: a file is missing or another one; it is named.
+        UserError: a file is missing or another one; the message names it.
     """
     bundle = read_bundle(dataset)
     for name, file in bundle.manifest["files"].items():
@@ -191,6 +191,7 @@ def restore_runs(dataset: Path, into: Path) -> list[Path]:
 
 
 def _open(runs: Sequence[Path]) -> list[Run]:
+    """Open the runs; each may be named once."""
     if not runs:
         raise UserError("name at least one run's folder")
     opened = [open_run(folder) for folder in runs]
@@ -200,19 +201,16 @@ def _open(runs: Sequence[Path]) -> list[Run]:
     return opened
 
 
-def _checkpoint(run: Run, checkpoint: CheckpointName) -> Path:
-    return run.best if checkpoint == "best" else run.last
-
-
 def _describe(run: Run, checkpoint: CheckpointName) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What a reader wants to know of a checkpoint, and its classes."""
-    content = load_checkpoint(_checkpoint(run, checkpoint))
-    rows = content["progress"]["rows"]
-    facts = {"epochs": len(rows), "val_macro_f1": rows[-1].get("macro_f1") if rows else None}
+    """Return a checkpoint's epochs and score, for the notebook's reader, and its classes."""
+    content = load_checkpoint(run.checkpoint(checkpoint))
+    history = read_progress(content).history
+    facts = {"epochs": len(history), "val_macro_f1": history[-1].get("macro_f1") if history else None}
     return facts, read_meta(content).class_names
 
 
 def _add_run(run: Run, prefix: str, dataset: Path, checkpoint: CheckpointName) -> dict[str, str]:
+    """Add a run's files under their prefixed names, and return name in the run -> name here."""
     files = {}
     for name in ("config.json", "environment.json", "metrics.jsonl", f"{checkpoint}.pt"):
         source, target = run.folder / name, dataset / f"{prefix}--{name}"
@@ -227,6 +225,7 @@ def _add_run(run: Run, prefix: str, dataset: Path, checkpoint: CheckpointName) -
 
 
 def _link(source: Path, target: Path) -> None:
+    """Make a hard link, or a copy where that is not possible."""
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
@@ -234,7 +233,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _clear(dataset: Path) -> None:
-    """Take away an earlier pack: every file that is left there would be uploaded."""
+    """Remove an earlier bundle: every file that is left there would be uploaded."""
     dataset.mkdir(parents=True, exist_ok=True)
     there = {path.name for path in dataset.iterdir()}
     # of a pack that was cut short there may be no manifest yet, but then nothing but what pack writes
@@ -247,7 +246,7 @@ def _clear(dataset: Path) -> None:
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    """Unique also when made safe, and where case does not count: NAME, NAME-2, ..."""
+    """Return unique names, also as file names and where case does not count: NAME, NAME-2, ..."""
     taken: set[str] = set()
     unique = []
     for name in names:
@@ -261,18 +260,19 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 
 def _safe(name: str) -> str:
+    """Return a name that every file system takes."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-") or "run"
 
 
 def _plain(name: str, dataset: Path) -> str:
-    """A name that leads out of its folder is no name."""
+    """Return a file's name unless it leads out of its folder."""
     if name != Path(name).name or name in ("", ".", ".."):
         raise UserError(f"{dataset / MANIFEST}: {name!r} is not the name of a file")
     return name
 
 
 def _manifests(folder: Path, depth: int = 0) -> Iterator[Path]:
-    """Folders with a manifest. The competition's own folders hold thousands of slow files and none."""
+    """Yield folders with a manifest, but for the competition's own, which hold thousands of slow files and none."""
     if (folder / MANIFEST).is_file():
         yield folder
     elif depth < MAX_DEPTH and folder.is_dir():

@@ -1,13 +1,13 @@
 """The official `kaggle` client, with what it lacks: timeouts, retries within a deadline, and errors to act upon.
 
-What the client does on its own, and why each step here is needed, is told where it is done. Both 2.2.4 and 2.2.5 work.
+Each step here undoes something that the client does on its own, as the comment beside it says. 2.2.4 and 2.2.5 work.
 """
 
 import contextlib
 import functools
 import io
+import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,12 +21,14 @@ from requests.adapters import HTTPAdapter
 from corolla.errors import UserError
 from corolla.kaggle.credentials import how_to_get_credentials
 from corolla.kaggle.errors import explain, is_transient, status_of
-from corolla.kaggle.retry import OutOfPatience, Pace, next_wait_s
+from corolla.kaggle.retry import RateLimiter, RetryDeadline, next_wait_s
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0  # without an answer or a byte
-PATIENCE_S = 120.0  # of failing, until it is given up
-QUIET_S = 3.0  # a first wait shorter than this is not worth a line
-UPLOAD_RETRIES = 4  # of a reset upload, by urllib3: 1 + 2 + 4 + 8 s of waiting
+PATIENCE_S = 120.0  # of failing without progress
+QUIET_S = 3.0  # a first wait shorter than this is not logged
+UPLOAD_RETRIES = 4  # of an upload that was reset, by urllib3: 1 + 2 + 4 + 8 s of waiting
 
 T = TypeVar("T")
 
@@ -45,8 +47,8 @@ class _Adapter(HTTPAdapter):
         return super().send(request, *args, **options)
 
 
-class _PatientRequests:
-    """The module `requests` with sessions that have timeouts."""
+class _RequestsWithTimeouts:
+    """The module `requests`, with sessions that have timeouts."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -61,12 +63,13 @@ class _PatientRequests:
         return session
 
 
-def _refuse_call(*_: Any, **__: Any) -> None:
+def _no_call(*_: Any, **__: Any) -> None:
+    """Stand in for the client's requests while it is imported."""
     raise requests.ConnectionError("no request while importing")
 
 
 def _import_client() -> Any:
-    """The client's module, without what its import does on the side.
+    """Import the client's module without the side effects of its import.
 
     It asks Kaggle who owns the token (without a timeout), prints help where there are no credentials, and under VERBOSE
     it would print every request with its key.
@@ -76,7 +79,7 @@ def _import_client() -> Any:
     from kagglesdk.kaggle_http_client import KaggleHttpClient
 
     call = KaggleHttpClient.call
-    KaggleHttpClient.call = _refuse_call
+    KaggleHttpClient.call = _no_call
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             from kaggle.api import kaggle_api_extended
@@ -92,6 +95,7 @@ def _import_client() -> Any:
 
 @functools.cache
 def _api_class() -> Any:
+    """Return the client's class with timeouts added; its module is imported once."""
     module = _import_client()
 
     class Api(module.KaggleApi):
@@ -102,6 +106,7 @@ def _api_class() -> Any:
         num_uploaded: int = 0
 
         def build_kaggle_client(self) -> Any:
+            """Return a connection whose every request has a timeout."""
             client = super().build_kaggle_client()
             http = client.http_client()
             http._init_session()
@@ -110,15 +115,20 @@ def _api_class() -> Any:
             return client
 
         def download_file(self, *args: Any, **options: Any) -> None:
-            # Its own retries wait 300 s for a byte, and up to 2.2.4 they may append an error page to the file: one try
-            # each, and the next call resumes what is there by its marker.
+            """Download a file in one try; the next call resumes by the marker that is left.
+
+            The client's own retries wait 300 s for a byte, and up to 2.2.4 may append an error page to the file.
+            """
             super().download_file(*args, **options, max_retries=0, timeout=self.timeout_s)
 
         def upload_complete(self, *args: Any, **options: Any) -> Any:
-            # It makes sessions of its own, with an adapter for the upload and none for the question how far it came.
+            """Upload a file with timeouts and return the client's result.
+
+            The client makes sessions of its own, with an adapter for the upload and none for asking how far it came.
+            """
             before = module.HTTPAdapter, module.requests
             module.HTTPAdapter = functools.partial(_Adapter, timeout_s=self.timeout_s)
-            module.requests = _PatientRequests(self.timeout_s)
+            module.requests = _RequestsWithTimeouts(self.timeout_s)
             try:
                 result = super().upload_complete(*args, **options)
             finally:
@@ -126,12 +136,13 @@ def _api_class() -> Any:
             self.num_uploaded += result == module.ResumableUploadResult.COMPLETE
             return result
 
-        def uploads(self, path: Path, url: str) -> bool:
-            """Whether the file's upload was completed; the client's answer to a failure is an answer like any other."""
+        def upload_file(self, path: Path, url: str) -> bool:
+            """Upload a file and return whether that was completed: the client raises nothing where it was not."""
             return self.upload_complete(str(path), url, True) == module.ResumableUploadResult.COMPLETE
 
         def upload_files(self, request: Any, resources: Any, folder: str, *args: Any, **options: Any) -> None:
-            self.num_uploaded = 0  # of this try: progress is a try that comes further than those before it
+            """Upload a folder's files, all or none."""
+            self.num_uploaded = 0  # in this try: progress is a try that comes further than those before it
             try:
                 super().upload_files(request, resources, folder, *args, **options)
             except ValueError as error:  # 2.2.5, of an upload that failed
@@ -150,15 +161,17 @@ class Kaggle:
 
     api: Any
     patience_s: float = PATIENCE_S
-    pace: Pace = field(default_factory=lambda: Pace(0.0))
-    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)
+    limiter: RateLimiter = field(default_factory=lambda: RateLimiter(0.0))
+    quiet: bool = False
+    """Retries are not logged."""
 
     @property
     def username(self) -> str:
+        """Name of the account."""
         return self.api.config_values["username"]
 
     def call(self, function: Callable[[], T], *, subject: str, progress: Callable[[], int] = lambda: 0) -> T:
-        """The result of `function`, a call of the client that may be repeated.
+        """Return the result of `function`, a call of the client that may be repeated.
 
         Network faults, 429 (after what Retry-After says) and 5xx are retried until `patience_s` have passed since
         `progress()` last grew.
@@ -167,7 +180,7 @@ class Kaggle:
             subject: what is asked about, for messages: a competition's slug, or "owner/slug".
 
         Raises:
-            UserError: what a person can mend; Failure: what nobody here can.
+            UserError: the user can fix it. Failure: nobody here can.
         """
 
         try:
@@ -176,17 +189,17 @@ class Kaggle:
             raise explain(error, subject) from None
 
     def call_once(self, function: Callable[[], T], *, subject: str) -> T:
-        """The result of `function`, a call that must not be repeated blindly: only 429 surely had no effect.
+        """Return the result of `function`, a call that must not be repeated blindly: only 429 surely had no effect.
 
         Raises:
-            Unclear: it may have taken effect; UserError, Failure: it has not.
+            OutcomeUnknown: it may have taken effect. UserError, Failure: it has not.
         """
         try:
             return self._retrying(function, subject, lambda: 0, lambda error: status_of(error) == 429)
         except _REMOTE_ERRORS as error:
             status = status_of(error)
             if status is None or not 400 <= status < 500:
-                raise Unclear(str(explain(error, subject))) from None
+                raise OutcomeUnknown(str(explain(error, subject))) from None
             raise explain(error, subject) from None
 
     def _retrying(
@@ -196,8 +209,10 @@ class Kaggle:
         progress: Callable[[], int],
         transient: Callable[[BaseException], bool],
     ) -> T:
-        def paced() -> T:
-            self.pace.wait()
+        """Call `function` at the limited rate, again and again while its errors are `transient`."""
+
+        def limited() -> T:
+            self.limiter.wait()
             return function()
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
@@ -205,34 +220,41 @@ class Kaggle:
             error = state.outcome.exception()
             assert error is not None
             if status_of(error) == 429:
-                self.pace.hold(state.upcoming_sleep)
-            if state.attempt_number > 1 or state.upcoming_sleep >= QUIET_S:
-                self.say(f"{explain(error, subject)}; trying again in {state.upcoming_sleep:.0f} s")
+                self.limiter.hold(state.upcoming_sleep)
+            if not self.quiet and (state.attempt_number > 1 or state.upcoming_sleep >= QUIET_S):
+                log.warning("%s; trying again in %.0f s", explain(error, subject), state.upcoming_sleep)
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(transient),
             wait=next_wait_s,
-            stop=OutOfPatience(self.patience_s, progress),
+            stop=RetryDeadline(self.patience_s, progress),
             before_sleep=before_sleep,
             sleep=lambda seconds: time.sleep(seconds),  # looked up anew, so that tests need not wait
             reraise=True,
-        )(paced)
+        )(limited)
 
 
-class Unclear(Exception):
+class OutcomeUnknown(Exception):
     """The answer to a request was lost: it may have taken effect or not."""
 
 
-# What the client raises for whatever a server may say: RequestException is an OSError, a JSON fault a ValueError; an
+# The client raises these for what a server may answer: RequestException is an OSError, a JSON fault a ValueError; an
 # unknown name of an enum is a KeyError, a null list a TypeError.
 _REMOTE_ERRORS = (requests.RequestException, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
-def connect(*, timeout_s: float | None = None, patience_s: float = PATIENCE_S, requests_per_s: float = 4.0) -> Kaggle:
-    """The client, signed in with the credentials it finds.
+def connect(
+    *,
+    timeout_s: float | None = None,
+    patience_s: float = PATIENCE_S,
+    requests_per_s: float = 4.0,
+    quiet: bool = False,
+) -> Kaggle:
+    """Return the client, signed in with the credentials it finds.
 
     Args:
         timeout_s: without an answer or a byte, after which a connection counts as dead; default: TIMEOUT_S.
+        quiet: do not log retries.
 
     Raises:
         UserError: no credentials, or such that do not work.
@@ -240,7 +262,7 @@ def connect(*, timeout_s: float | None = None, patience_s: float = PATIENCE_S, r
     """
     api = _api_class()()
     api.timeout_s = timeout_s or TIMEOUT_S
-    kaggle = Kaggle(api, patience_s=patience_s, pace=Pace(1 / requests_per_s))
+    kaggle = Kaggle(api, patience_s=patience_s, limiter=RateLimiter(1 / requests_per_s), quiet=quiet)
 
     def authenticate() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -251,12 +273,15 @@ def connect(*, timeout_s: float | None = None, patience_s: float = PATIENCE_S, r
     except SystemExit:
         raise UserError(how_to_get_credentials()) from None
     if api.config_values.get("auth_method") == "LEGACY_API_KEY" or not api.config_values.get("token"):
-        _refuse_stale_token()
+        _check_stale_token()
     return kaggle
 
 
-def _refuse_stale_token() -> None:
-    """The client signs in with the legacy key where the token was refused, and then sends the token all the same."""
+def _check_stale_token() -> None:
+    """Raise UserError where a stale access token shadows a good key.
+
+    The client signs in with the legacy key where the token was refused, and then sends the token all the same.
+    """
     from kagglesdk.kaggle_env import get_access_token_from_env
 
     from corolla.kaggle.credentials import find_credentials

@@ -1,4 +1,4 @@
-"""Which credentials of Kaggle are there, and what is wrong with them, without keeping or showing a secret.
+"""Find Kaggle credentials and what is wrong with them, without keeping or showing a secret.
 
 Where the client looks, and in which order, is read from kaggle 2.2.4 and 2.2.5 (`KaggleApi.authenticate`, and
 kagglesdk's kaggle_env.py). Nothing here imports it: its import asks Kaggle who owns the token.
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from corolla.data.mounts import in_kaggle
+
 SETTINGS = "https://www.kaggle.com/settings"
-LEGACY = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}  # of kaggle.json → in the environment
+LEGACY = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}  # key of kaggle.json → variable
 
 Kind = Literal["access token", "legacy key", "OAuth"]
 Environ = Mapping[str, str]
@@ -22,16 +24,16 @@ Environ = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Credential:
-    """Something that the client can sign in with."""
+    """A secret that the client can sign in with."""
 
     kind: Kind
     place: str
-    remove: str  # the command that takes it away
+    remove: str  # the command that removes it
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong on a line, and what to do about it."""
+    """A line that says what is wrong, and another that says what to do about it."""
 
     what: str
     remedy: str
@@ -40,13 +42,13 @@ class Fault:
 
 
 def find_credentials(environ: Environ | None = None) -> list[Credential]:
-    """All credentials there are, in the order in which the client uses them."""
+    """Return all credentials, in the order in which the client uses them."""
     environ = os.environ if environ is None else environ
     return [*_tokens(environ), *_legacy_keys(environ), *_oauth(environ)]
 
 
 def credential_faults(environ: Environ | None = None) -> list[Fault]:
-    """What keeps credentials from being used, or gives them away; the network is not asked whether they are valid."""
+    """Return what keeps credentials from being used, or gives them away; Kaggle is not asked whether they are valid."""
     environ = os.environ if environ is None else environ
     return [
         *_shadows(environ),
@@ -60,7 +62,7 @@ def credential_faults(environ: Environ | None = None) -> list[Fault]:
 
 
 def how_to_get_credentials(environ: Environ | None = None) -> str:
-    """One line: that there are none, where to get some, and every place in which they may stand."""
+    """Return one line: there are none, where to get some, and every place in which they are looked for."""
     environ = os.environ if environ is None else environ
     home = _home(environ)
     return (
@@ -71,11 +73,12 @@ def how_to_get_credentials(environ: Environ | None = None) -> str:
 
 
 def _home(environ: Environ) -> Path:
+    """Return the client's own folder."""
     return Path(environ.get("HOME") or Path.home()) / ".kaggle"
 
 
 def _config_folders(environ: Environ) -> list[Path]:
-    """Where kaggle.json may stand; the client reads the first one alone."""
+    """Return the folders in which kaggle.json may be; the client reads the first one alone."""
     home = _home(environ)
     folders = [Path(environ["KAGGLE_CONFIG_DIR"])] if environ.get("KAGGLE_CONFIG_DIR") else []
     if not sys.platform.startswith("linux"):
@@ -85,15 +88,17 @@ def _config_folders(environ: Environ) -> list[Path]:
 
 
 def _kaggle_json(environ: Environ) -> Path:
+    """Return the kaggle.json that the client reads."""
     return _config_folders(environ)[0] / "kaggle.json"
 
 
 def _rm(path: Path | str) -> str:
+    """Return the command that removes a file."""
     return f"rm {shlex.quote(str(path))}"
 
 
 def _has_text(path: Path | str) -> bool | None:
-    """Whether a token file holds anything; None where it can't be read. What it holds is forgotten at once."""
+    """Return whether a token file holds anything, None where it can't be read; its text is forgotten at once."""
     try:
         return bool(Path(path).read_text().strip())
     except (OSError, ValueError):
@@ -101,7 +106,8 @@ def _has_text(path: Path | str) -> bool | None:
 
 
 def _tokens(environ: Environ) -> Iterator[Credential]:
-    in_notebook = "KAGGLE_KERNEL_RUN_TYPE" in environ and "KAGGLE_DATA_PROXY_URL" in environ  # as the client has it
+    """Yield the access tokens in the client's order."""
+    in_notebook = in_kaggle(environ) and "KAGGLE_DATA_PROXY_URL" in environ  # as the client tests it
     given = environ.get("KAGGLE_API_V1_TOKEN")
     if in_notebook and given and _has_text(given):
         yield Credential("access token", f"{given}, named by KAGGLE_API_V1_TOKEN", "unset KAGGLE_API_V1_TOKEN")
@@ -118,11 +124,12 @@ def _tokens(environ: Environ) -> Iterator[Credential]:
 
 
 def _token_files(environ: Environ) -> list[Path]:
+    """Return the files in which a token may be."""
     return [_home(environ) / "access_token", _home(environ) / "access_token.txt"]  # KAGGLE_CONFIG_DIR has no say here
 
 
 def _read_json(path: Path) -> dict[str, bool]:
-    """The keys of a JSON object, and whether each holds text.
+    """Read the keys of a JSON object, and whether each holds text.
 
     Raises:
         ValueError: what is wrong with the file, without a word of what it holds.
@@ -140,7 +147,7 @@ def _read_json(path: Path) -> dict[str, bool]:
 
 
 def _json_keys(path: Path) -> set[str]:
-    """The keys that hold text; none where the file is at fault, as the client passes over it without a word."""
+    """Return the keys that hold text; none where the file is at fault, as the client passes over it without a word."""
     try:
         return {key for key, filled in _read_json(path).items() if filled}
     except (OSError, ValueError):
@@ -148,7 +155,7 @@ def _json_keys(path: Path) -> set[str]:
 
 
 def _legacy_keys(environ: Environ) -> Iterator[Credential]:
-    """Name and key may come from different places: the environment goes before the file, each for itself."""
+    """Yield the legacy keys; name and key may come from different places, each from the environment before the file."""
     path = _kaggle_json(environ)
     in_file = _json_keys(path) & LEGACY.keys()
     set_ = {key for key, variable in LEGACY.items() if variable in environ}
@@ -166,12 +173,14 @@ def _legacy_keys(environ: Environ) -> Iterator[Credential]:
 
 
 def _oauth(environ: Environ) -> Iterator[Credential]:
+    """Yield the credentials that `kaggle auth login` writes."""
     path = _home(environ) / "credentials.json"
     if "refresh_token" in _json_keys(path):
         yield Credential("OAuth", str(path), _rm(path))
 
 
 def _shadows(environ: Environ) -> Iterator[Fault]:
+    """Yield a token that hides a legacy key."""
     token, key = next(_tokens(environ), None), next(_legacy_keys(environ), None)
     if token and key:
         what = f"the access token ({token.place}) is sent instead of the legacy key ({key.place})"
@@ -180,6 +189,7 @@ def _shadows(environ: Environ) -> Iterator[Fault]:
 
 
 def _token_faults(environ: Environ) -> Iterator[Fault]:
+    """Yield faults of KAGGLE_API_TOKEN and of token files."""
     token = environ.get("KAGGLE_API_TOKEN", "")
     files = {str(path): _rm(path) for path in _token_files(environ)}
     if token and not token.strip():
@@ -196,6 +206,7 @@ def _token_faults(environ: Environ) -> Iterator[Fault]:
 
 
 def _json_faults(environ: Environ) -> Iterator[Fault]:
+    """Yield faults of kaggle.json."""
     path = _kaggle_json(environ)
     remedy = f'replace {path} with the kaggle.json of {SETTINGS}, or {{"username": ..., "key": ...}}; or {_rm(path)}'
     try:
@@ -214,6 +225,7 @@ def _json_faults(environ: Environ) -> Iterator[Fault]:
 
 
 def _lone_variables(environ: Environ) -> Iterator[Fault]:
+    """Yield variables of the legacy key that are empty or without the other."""
     in_file = _json_keys(_kaggle_json(environ))
     for key, variable in LEGACY.items():
         (other,) = LEGACY.keys() - {key}
@@ -225,7 +237,7 @@ def _lone_variables(environ: Environ) -> Iterator[Fault]:
 
 
 def _misplaced(environ: Environ) -> Iterator[Fault]:
-    """Credentials that stand where the client does not look."""
+    """Yield credentials in places where the client does not look."""
     wanted = _kaggle_json(environ)
     others = [folder / "kaggle.json" for folder in _config_folders(environ)[1:]]
     unread = [(path, wanted) for path in others if path.exists() and path != wanted and not wanted.exists()]
@@ -239,12 +251,14 @@ def _misplaced(environ: Environ) -> Iterator[Fault]:
 
 
 def _readable_by_others(environ: Environ) -> Iterator[Fault]:
+    """Yield files with secrets that other users can read."""
     for path in (_kaggle_json(environ), *_token_files(environ), _home(environ) / "credentials.json"):
         if os.name != "nt" and path.is_file() and path.stat().st_mode & 0o044:
             yield Fault(f"{path}: other users of this machine can read it", f"chmod 600 {shlex.quote(str(path))}")
 
 
 def _variable_faults(environ: Environ) -> Iterator[Fault]:
+    """Yield other variables that lead the client astray."""
     if "KAGGLE_TOKEN" in environ:
         yield Fault("KAGGLE_TOKEN is set: the client sends it instead of the key", "unset KAGGLE_TOKEN")
     verbose = environ.get("VERBOSE") or environ.get("VERBOSE_OUTPUT") or ""

@@ -14,8 +14,8 @@ from corolla.data.mounts import attached, mount_problem, mounted_data
 from corolla.errors import UserError
 from corolla.files import locked
 from corolla.kaggle.client import PATIENCE_S, TIMEOUT_S, Kaggle, connect
-from corolla.kaggle.fetch import STAGING, Fetching, bytes_in, staging_of
-from corolla.kaggle.manifest import Origin, read_origin
+from corolla.kaggle.fetch import STAGING, Downloader, bytes_in, staging_of
+from corolla.kaggle.manifest import DataManifest, read_manifest
 from corolla.kaggle.retry import pages
 from corolla.kaggle.verify import ids_agree, missing
 
@@ -27,15 +27,15 @@ PAGE_SIZE = 200  # the most that Kaggle lists at a time
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """What is there now."""
+    """A data folder after a download."""
 
     folder: Path
     num_files: int
     num_fetched: int
     num_bytes: int
-    """Of all the files."""
+    """Size of all the files."""
     mounted: Path | None = None
-    """Where Kaggle has mounted the data that `folder` now links to."""
+    """Folder of the data that Kaggle has mounted, to which `folder` now links; None where it was downloaded."""
 
 
 def download(
@@ -59,7 +59,7 @@ def download(
         patience_s: seconds of failing without progress after which it is given up.
 
     Raises:
-        UserError: what a person can mend (credentials, rules, slug, size, disk space).
+        UserError: the user can fix it (credentials, rules, slug, size, disk space).
         Failure: Kaggle or the network does not deliver; what has arrived is kept.
     """
     if (mounted := mounted_data(competition)) is not None:
@@ -69,25 +69,25 @@ def download(
             raise UserError(problem)
         log.warning(problem)  # downloading works too, where the session has internet and credentials
     to.mkdir(parents=True, exist_ok=True)
-    with _alone(to):
-        origin = read_origin(to) or Origin(competition)
-        if origin.competition != competition:
-            raise UserError(f"{to}: holds data of {origin.competition}; choose another folder with --to")
-        wanted = origin.files.get(str(size))
+    with _exclusive(to):
+        manifest = read_manifest(to) or DataManifest(competition)
+        if manifest.competition != competition:
+            raise UserError(f"{to}: holds data of {manifest.competition}; choose another folder with --to")
+        wanted = manifest.files.get(str(size))
         if wanted and not missing(to, wanted, progress=progress) and ids_agree(to, wanted):
             return Download(folder=to, num_files=len(wanted), num_fetched=0, num_bytes=sum(wanted.values()))
         kaggle = connect(timeout_s=timeout_s, patience_s=patience_s)
         wanted = select(list_files(kaggle, competition), size, competition)
-        origin.files[str(size)] = wanted
+        manifest.files[str(size)] = wanted
         lacking = missing(to, wanted, progress=progress)
         _check_space(to, lacking)
-        origin.save(to)
+        manifest.save(to)
         if lacking:
             size_mb = sum(lacking.values()) / 1e6
             log.info("%s: fetching %d files, %.0f MB, into %s", competition, len(lacking), size_mb, to)
-        Fetching(kaggle, competition, to, lacking).run(progress=progress)
+        Downloader(kaggle, competition, to, lacking).run(progress=progress)
         if not ids_agree(to, wanted):  # the one file without a checksum
-            Fetching(kaggle, competition, to, {SAMPLE_SUBMISSION: wanted[SAMPLE_SUBMISSION]}).run(progress=progress)
+            Downloader(kaggle, competition, to, {SAMPLE_SUBMISSION: wanted[SAMPLE_SUBMISSION]}).run(progress=progress)
             if not ids_agree(to, wanted):
                 log.warning("%s: its ids are not those of test; corolla check says more", to / SAMPLE_SUBMISSION)
             lacking[SAMPLE_SUBMISSION] = wanted[SAMPLE_SUBMISSION]
@@ -95,7 +95,7 @@ def download(
 
 
 def list_files(kaggle: Kaggle, competition: str) -> dict[str, int]:
-    """Every file of the competition with its size in bytes."""
+    """Return every file of the competition with its size in bytes."""
 
     def page(token: str) -> object:
         return kaggle.call(
@@ -107,10 +107,10 @@ def list_files(kaggle: Kaggle, competition: str) -> dict[str, int]:
 
 
 def select(files: dict[str, int], size: int, competition: str) -> dict[str, int]:
-    """Those of one size, and the sample submission.
+    """Return the files of one size, and the sample submission.
 
     Raises:
-        UserError: there are none of that size; names the sizes that there are.
+        UserError: there are none of that size; the message names the sizes that there are.
     """
     pattern = re.compile(r"tfrecords-jpeg-(\d+)x\1/(?:train|val|test)/[^/]+\.tfrec")
     sizes = {name: int(match[1]) for name in files if (match := pattern.fullmatch(name))}
@@ -124,6 +124,7 @@ def select(files: dict[str, int], size: int, competition: str) -> dict[str, int]
 
 
 def _check_space(folder: Path, lacking: dict[str, int]) -> None:
+    """Raise UserError where the disk has no room for the files that are lacking."""
     num_bytes = sum(lacking.values())
     staged = sum(bytes_in(staging_of(folder, name)) for name in lacking)
     needed, free = num_bytes - staged + SPARE_BYTES, shutil.disk_usage(folder).free
@@ -135,8 +136,8 @@ def _check_space(folder: Path, lacking: dict[str, int]) -> None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One download at a time into a folder; the lock dies with the process. Another one waits and finds the files."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Let one download at a time into a folder, by a lock that dies with the process; the next one finds the files."""
     staging = folder / STAGING
     try:
         staging.mkdir(exist_ok=True)
@@ -154,7 +155,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _link(mounted: Path, competition: str, size: int, to: Path) -> Download:
-    """Links in `to` to what Kaggle has mounted, so that --data works the same everywhere."""
+    """Make links in `to` to the data that Kaggle has mounted, so that --data works the same everywhere."""
     name = f"tfrecords-jpeg-{size}x{size}"
     if not (mounted / name).is_dir():
         there = ", ".join(sorted(path.name for path in mounted.glob("tfrecords-jpeg-*")))
@@ -169,8 +170,8 @@ def _link(mounted: Path, competition: str, size: int, to: Path) -> Download:
             raise UserError(
                 f"{place}: is there already and not the mounted data; use --data {mounted}, or another --to"
             )
-    if read_origin(to) is None:
-        Origin(competition).save(to)
+    if read_manifest(to) is None:
+        DataManifest(competition).save(to)
     files = [mounted / SAMPLE_SUBMISSION, *(mounted / name).glob("*/*.tfrec")]
     return Download(
         folder=to,

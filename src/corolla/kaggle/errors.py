@@ -1,4 +1,4 @@
-"""What went wrong on the way to Kaggle and back: whether to try again, and what a person can do about it."""
+"""Errors on the way to Kaggle and back: whether to try again, and what a person can do about it."""
 
 import email.utils
 import errno
@@ -24,7 +24,7 @@ _NETWORK = (
 
 
 def status_of(error: BaseException | None) -> int | None:
-    """The HTTP status of an error, also where it only stands in the JSON of an answer 200; None: no answer at all."""
+    """Return the HTTP status of an error, also one that only the JSON of a 200 names; None: no answer at all."""
     response = getattr(error, "response", None)
     if response is None:
         return None
@@ -37,7 +37,7 @@ def status_of(error: BaseException | None) -> int | None:
 
 
 def retry_after_s(error: BaseException | None) -> float | None:
-    """Retry-After in seconds, given as such or as a date; None where there is none that can be read."""
+    """Return Retry-After in seconds, given as such or as a date; None where there is none that can be read."""
     response = getattr(error, "response", None)
     value = (response.headers.get("Retry-After") or "").strip() if response is not None else ""
     if value.isdecimal():
@@ -49,22 +49,23 @@ def retry_after_s(error: BaseException | None) -> float | None:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may well succeed in a moment."""
+    """Return whether the same request may well succeed in a moment."""
     if isinstance(error, requests.exceptions.SSLError):
         return False
     if isinstance(error, requests.HTTPError):
         status = status_of(error) or 0
         # A file's signed address expires; asking anew gives another.
-        return status in (408, 425, 429) or status >= 500 or (status >= 400 and _of_storage(error))
+        return status in (408, 425, 429) or status >= 500 or (status >= 400 and _is_from_storage(error))
     return isinstance(error, _NETWORK) and not isinstance(error, json.JSONDecodeError)
 
 
-def _of_storage(error: requests.HTTPError) -> bool:
+def _is_from_storage(error: requests.HTTPError) -> bool:
+    """Return whether it was the file storage that answered, not the API."""
     return error.response is not None and "Service/" not in urlsplit(error.response.url).path
 
 
 def explain(error: BaseException, subject: str) -> UserError | Failure:
-    """The error in one line that says what to do; never an address with its signature, never a key."""
+    """Return the error in one line that says what to do; never an address with its signature, never a key."""
     if isinstance(error, UserError | Failure):
         return error
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -100,7 +101,7 @@ def explain(error: BaseException, subject: str) -> UserError | Failure:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause, such as `Connection reset by peer`: urllib3 wraps it several times, with addresses."""
+    """Return the innermost cause, such as `Connection reset by peer`: urllib3 wraps it with addresses."""
     inner: BaseException | None = error
     for _ in range(10):
         if inner is None:
@@ -114,8 +115,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _explain_status(error: requests.HTTPError, subject: str) -> UserError | Failure:
-    status, said = status_of(error) or 0, _said(error)
-    if _of_storage(error):
+    """Return what an answer's status means and what to do about it."""
+    status, said = status_of(error) or 0, _server_message(error)
+    if _is_from_storage(error):
         return Failure(f"{subject}: Kaggle's storage answered {status}")
     if status == 401:
         used = find_credentials()
@@ -149,8 +151,8 @@ def _explain_status(error: requests.HTTPError, subject: str) -> UserError | Fail
     return UserError(f"{subject}: Kaggle refuses ({status}: {said})")
 
 
-def _said(error: requests.HTTPError) -> str:
-    """The server's own words, in one short line."""
+def _server_message(error: requests.HTTPError) -> str:
+    """Return the server's own words, in one short line."""
     assert error.response is not None
     try:
         content = error.response.json()

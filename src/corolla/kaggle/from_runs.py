@@ -1,4 +1,4 @@
-"""Runs that were predicted to a checked submission CSV: what `corolla ensemble` and the notebooks call."""
+"""`corolla ensemble`: join the predictions of runs into a checked submission CSV."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Submission:
     path: Path
     num_images: int
     sample: Path
-    """The sample_submission.csv whose ids it has."""
+    """Path of the sample_submission.csv whose ids it has."""
     ensemble: Ensemble
 
     @property
@@ -34,10 +34,6 @@ class Submission:
     def val_macro_f1(self) -> float | None:
         """Macro F1 on val, cross-fitted where the ensemble was fitted there."""
         return self.on_val.macro_f1 if self.on_val is not None else None
-
-    @property
-    def val_accuracy(self) -> float | None:
-        return self.on_val.accuracy if self.on_val is not None else None
 
 
 def submission_from_runs(
@@ -51,7 +47,7 @@ def submission_from_runs(
     data: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Submission:
-    """Join the runs' predictions of test into `out`, with a JSON beside it that says what made it.
+    """Join the runs' predictions of test into `out`, with a JSON beside it that records how.
 
     Args:
         data: the data folder, for its sample_submission.csv; default: the one the first run was trained with.
@@ -69,20 +65,20 @@ def submission_from_runs(
     )
     source = data or data_of(joined.runs[0])
     sample = source / SAMPLE_SUBMISSION
-    how = _provenance(joined.rule, joined.on_val, parse_tta(tta))
-    how = describe_runs(joined.runs, joined.predictions, **how, checkpoint=checkpoint, data=_seen_from_here(source))
-    write_submission(out, joined, sample, joined.num_classes, how)
+    how = _describe_rule(joined.rule, joined.on_val, parse_tta(tta))
+    how |= {"checkpoint": checkpoint, "data": _relative(source)}
+    write_submission(out, joined, sample, describe_runs(joined.runs, joined.predictions, how))
     return Submission(out, len(joined.ids), sample, joined)
 
 
-def _seen_from_here(folder: Path) -> str:
-    """Relative to the current folder where it lies in it, else absolute; links are kept as they are named."""
+def _relative(folder: Path) -> str:
+    """Return a path relative to the current folder where it lies in it, else absolute; links are not followed."""
     folder = folder.absolute()
     return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
-def _provenance(rule: EnsembleRule, on_val: ValidationEstimate | None, views: Views) -> dict[str, Any]:
-    """For the JSON beside the CSV."""
+def _describe_rule(rule: EnsembleRule, on_val: ValidationEstimate | None, views: Views) -> dict[str, Any]:
+    """Return how the predictions were joined, and the score on val, for the JSON beside the CSV."""
     return {
         "method": rule.method,
         "weights": rule.weights.tolist() if rule.weights is not None else None,

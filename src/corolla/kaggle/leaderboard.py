@@ -1,4 +1,4 @@
-"""`corolla leaderboard`: the top, where the own best stands, and how the scores are spread."""
+"""`corolla leaderboard`: the top, the place of your own best submission, and the spread of the scores."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,7 @@ class Leaderboard:
     """The best score of the own submissions, also where the team is not on the board (yet)."""
 
     def plot(self, *, width: int = 60, height: int = 6) -> list[str]:
-        """A histogram of the scores in text, `width` columns by `height` lines, and below it where the own best is.
+        """Return a histogram of the scores as text, `width` columns by `height` lines, with a mark below your own best.
 
         The scale begins at the 5th percentile: a leaderboard's tail of trial submissions would squeeze the rest.
         """
@@ -54,7 +54,7 @@ class Leaderboard:
 
 
 def leaderboard(competition: str, *, kaggle: Kaggle | None = None) -> Leaderboard:
-    """The whole leaderboard of a competition, as Kaggle shows it now.
+    """Return the whole leaderboard of a competition, as Kaggle shows it now.
 
     Raises:
         Failure: there are no scores on it.
@@ -84,6 +84,7 @@ def leaderboard(competition: str, *, kaggle: Kaggle | None = None) -> Leaderboar
 
 
 def _page(kaggle: Kaggle, competition: str, token: str) -> Any:
+    """Return one page of the leaderboard."""
     from kagglesdk.competitions.types.competition_api_service import ApiGetLeaderboardRequest
 
     asked = ApiGetLeaderboardRequest()
@@ -92,6 +93,7 @@ def _page(kaggle: Kaggle, competition: str, token: str) -> Any:
 
 
 def _number(score: str | None) -> float | None:
+    """Return a score as a number; None where there is none."""
     try:
         return float(score or "")
     except ValueError:

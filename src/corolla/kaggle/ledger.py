@@ -1,4 +1,4 @@
-"""submissions/ledger.csv: every submission with what it was made of and what it scored. One row each, never deleted."""
+"""submissions/ledger.csv: every submission with its runs and its score, one row each, never deleted."""
 
 import csv
 import dataclasses
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from corolla.errors import UserError
 from corolla.files import locked, write_atomically
@@ -18,7 +17,6 @@ from corolla.files import locked, write_atomically
 log = logging.getLogger(__name__)
 
 LEDGER = Path("submissions/ledger.csv")
-Status = Literal["sending", "pending", "complete", "error", "not sent"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +29,7 @@ class Entry:
     csv: str
     """Path of the CSV; for a notebook its owner/slug/version."""
     sha256: str
-    """Of the CSV, or of the packed notebook's manifest."""
+    """Hash of the CSV, or of the packed notebook's manifest."""
     runs: str
     """Names of the runs behind it, joined by blanks."""
     val_macro_f1: str
@@ -46,7 +44,7 @@ class Entry:
     """The mark in its description on Kaggle by which it is found again."""
     message: str
     note: str = ""
-    """What Kaggle said about an error."""
+    """Kaggle's words about an error."""
 
 
 COLUMNS = [field.name for field in dataclasses.fields(Entry)]
@@ -54,22 +52,23 @@ _REQUIRED = {field.name for field in dataclasses.fields(Entry) if field.default 
 
 
 def text(value: object) -> str:
-    """As it can stand in the file: a path or message may hold bytes that are no text."""
+    """Return a value as text for the file: a path or message may hold bytes that are no text."""
     return os.fsencode(str(value)).decode("utf-8", "replace")
 
 
 def now() -> str:
+    """Return the current time in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Ledger:
-    """The file; columns and rows of other hands are kept as they are."""
+    """A ledger file; columns and rows that others added are kept as they are."""
 
     def __init__(self, path: Path = LEDGER) -> None:
         self.path = path
 
     def read(self) -> list[Entry]:
-        """All rows in the file's order.
+        """Return all rows in the file's order.
 
         Raises:
             UserError: it is not a ledger.
@@ -98,6 +97,7 @@ class Ledger:
         write_atomically(self.path, table.getvalue().encode())
 
     def _rows(self) -> list[dict[str, str]]:
+        """Read the rows with all their columns."""
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.DictReader(file, strict=True)
@@ -106,20 +106,20 @@ class Ledger:
         except FileNotFoundError:
             return []
         except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{self.path}: not a CSV ({error}); mend it or move it away") from None
+            raise UserError(f"{self.path}: not a CSV ({error}); fix it or move it away") from None
         if missing := [name for name in COLUMNS if name in _REQUIRED and name not in columns]:
-            raise UserError(f"{self.path}: has no column {', '.join(missing)}; mend it or move it away")
+            raise UserError(f"{self.path}: has no column {', '.join(missing)}; fix it or move it away")
         return rows
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """One process at a time sends; another one waits."""
+    def exclusive(self) -> Iterator[None]:
+        """Let one process at a time send; another one waits."""
         with self._locked("sending", waiting=f"{self.path}: another corolla submit is under way; waiting"):
             yield
 
     @contextmanager
     def _locked(self, name: str, *, waiting: str = "") -> Iterator[None]:
-        """Hold a lock that dies with the process; another one waits for it."""
+        """Hold a lock that dies with the process, after another process has let go of it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = self.path.with_name(f".{self.path.name}.{name}")
         with locked(lock, waiting=lambda: log.warning(waiting) if waiting else None):

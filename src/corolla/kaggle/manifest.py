@@ -8,34 +8,36 @@ from corolla.data.mounts import competition_of_mount
 from corolla.errors import UserError
 from corolla.files import write_atomically
 
-NAME = "competition.json"
+COMPETITION_JSON = "competition.json"
 
 
 @dataclass
-class Origin:
-    """What `corolla download` knows of a data folder."""
+class DataManifest:
+    """The competition that a data folder came from, and its files."""
 
     competition: str
     files: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Side in pixels -> file's name in the competition -> bytes, for every size that was listed."""
+    """Side in pixels -> file's name in the competition -> bytes, for every size that was downloaded."""
 
     def save(self, folder: Path) -> None:
+        """Write it into the data folder."""
         content = {"competition": self.competition, "files": self.files}
-        write_atomically(folder / NAME, (json.dumps(content, indent=1) + "\n").encode())
+        write_atomically(folder / COMPETITION_JSON, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def read_origin(folder: Path) -> Origin | None:
-    """Where the data in `folder` came from; None where nothing says so.
+def read_manifest(folder: Path) -> DataManifest | None:
+    """Read where the data in `folder` came from; None where nothing says so.
 
     Raises:
         UserError: competition.json is damaged.
     """
-    path = folder / NAME
+    path = folder / COMPETITION_JSON
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Origin(str(content["competition"]), {size: dict(files) for size, files in content["files"].items()})
+        files = {size: dict(named) for size, named in content["files"].items()}
+        return DataManifest(str(content["competition"]), files)
     except FileNotFoundError:
         mounted = competition_of_mount(folder)
-        return Origin(mounted) if mounted else None
+        return DataManifest(mounted) if mounted else None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is damaged; delete it and run corolla download again") from None

@@ -1,4 +1,4 @@
-"""The inference notebook of a code competition: written here, and what its one working cell calls there.
+"""The inference notebook of a code competition: written here, and the function that its working cell calls there.
 
 Kaggle runs it without internet: it installs corolla from the bundle's wheels, predicts and writes submission.csv.
 """
@@ -9,13 +9,12 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.mounts import mount_problem, mounted_data
 from corolla.ensemble.ensemble import ensemble
 from corolla.errors import UserError
-from corolla.evaluation.predict import predict
+from corolla.evaluation.predict import PredictOptions, predict
 from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, find_bundle, read_bundle, restore_runs
 from corolla.kaggle.submission import describe_runs, write_submission
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 
 CODE_FILE = "inference.ipynb"
 ACCELERATOR = "NvidiaTeslaT4"  # Kaggle's name for its two T4s; the P100 is retired
-TITLE_LENGTHS = range(5, 51)  # what Kaggle takes
+TITLE_LENGTHS = range(5, 51)  # that Kaggle takes
 
 PARAMETERS = """\
 import os
@@ -116,6 +115,7 @@ def write_notebook(
 
 
 def _notebook(bundle: Bundle, *, title: str, dataset: str, competition: str) -> bytes:
+    """Return the notebook as JSON."""
     # Here, because the notebook that runs this module needs neither.
     import nbformat
     from nbformat import v4
@@ -142,6 +142,7 @@ def _notebook(bundle: Bundle, *, title: str, dataset: str, competition: str) -> 
 
 
 def _description(bundle: Bundle, title: str, dataset: str) -> str:
+    """Return the text above the cells."""
     rows = [f"| {_cell(run['name'])} | {run['epochs']} | {_f1(run['val_macro_f1'])} |" for run in bundle.runs]
     joined = {
         "vote": "a vote, ties by summed probability",
@@ -166,6 +167,7 @@ def _description(bundle: Bundle, title: str, dataset: str) -> str:
 
 
 def _cell(text: str) -> str:
+    """Return text for a cell of a Markdown table."""
     return re.sub(r"([|\\`*_<\[])", r"\\\1", text)
 
 
@@ -186,12 +188,14 @@ def predict_submission(
 ) -> Path:
     """Predict test with the runs of an attached bundle, as its manifest says, and write the checked submission.
 
+    Notebooks that were pushed call it by this name.
+
     Args:
         input_root: where Kaggle mounts datasets and competitions, read-only.
-        out: the .csv; a JSON beside it says what made it.
-        bundle_sha256: which bundle; None: the only one attached.
-        work: where runs, index and predictions go; default: a temporary folder, because what lies beside the CSV
-            becomes the notebook's output.
+        out: the .csv; a JSON beside it records how it was made.
+        bundle_sha256: hash of the bundle; None: the only one attached.
+        work: folder for runs, index and predictions; default: a temporary one, because files beside the CSV become
+            the notebook's output.
         batch_size: views that go through the network at once.
 
     Raises:
@@ -204,21 +208,28 @@ def predict_submission(
         problem = mount_problem(competition)
         raise UserError(problem or f"{input_root}: the data of {competition} is not attached, or holds no TFRecords")
     with tempfile.TemporaryDirectory(prefix="corolla-") as temporary:
-        place = work or Path(temporary)
-        settings: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
-        return _predict_bundle(read_bundle(dataset), data, Path(out), place, settings)
+        bundle, place = read_bundle(dataset), work or Path(temporary)
+        options = PredictOptions(
+            tta=bundle.tta,
+            checkpoint=bundle.checkpoint,
+            data=data,
+            cache_dir=place / "index",
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+        )
+        return _predict_bundle(bundle, data, Path(out), place, options)
 
 
-def _predict_bundle(bundle: Bundle, data: Path, out: Path, work: Path, settings: dict[str, Any]) -> Path:
+def _predict_bundle(bundle: Bundle, data: Path, out: Path, work: Path, options: PredictOptions) -> Path:
+    """Predict test with every run of the bundle, and write the submission that they give together."""
     runs = restore_runs(bundle.folder, work / "runs")
-    how: dict[str, Any] = {"tta": bundle.tta, "checkpoint": bundle.checkpoint}
     for number, run in enumerate(runs, 1):
-        result = predict(run, split="test", data=data, cache_dir=work / "index", **how, **settings)
+        result = predict(run, options, split="test")
         log.info("%d/%d %s: predicted %d photos", number, len(runs), run.name, len(result.predictions.ids))
-    joined = ensemble(runs, split="test", method=bundle.method, **how)
-    provenance = describe_runs(
-        joined.runs, joined.predictions, method=bundle.method, **how, bundle_sha256=bundle.sha256
-    )
-    write_submission(out, joined, data / SAMPLE_SUBMISSION, joined.num_classes, provenance)
+    joined = ensemble(runs, split="test", method=bundle.method, tta=bundle.tta, checkpoint=bundle.checkpoint)
+    how = {"method": bundle.method, "tta": bundle.tta, "checkpoint": bundle.checkpoint, "bundle_sha256": bundle.sha256}
+    provenance = describe_runs(joined.runs, joined.predictions, how)
+    write_submission(out, joined, data / SAMPLE_SUBMISSION, provenance)
     log.info("wrote %s: %d rows, ids as in %s", out, len(joined.ids), data / SAMPLE_SUBMISSION)
     return out

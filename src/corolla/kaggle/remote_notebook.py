@@ -1,4 +1,4 @@
-"""A notebook on Kaggle: pushed, watched, its log."""
+"""Push a notebook to Kaggle, ask how it runs, fetch its log."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ State = Literal["running", "complete", "error", "cancelled", "missing"]
 
 
 def push(kaggle: Kaggle, folder: Path, kernel: str) -> int:
-    """Send a folder with kernel-metadata.json; the number of the version that runs now.
+    """Push a folder with kernel-metadata.json and return the number of the version that runs now.
 
     The client and Kaggle answer a refusal like a success, with the reason in a field.
 
@@ -42,7 +42,7 @@ def push(kaggle: Kaggle, folder: Path, kernel: str) -> int:
 
 
 def run_state(kaggle: Kaggle, kernel: str) -> State:
-    """How the newest version fares; missing: there is no such notebook (of this account's)."""
+    """Return the state of the newest version; missing: this account has no such notebook."""
 
     def ask() -> Any:
         try:
@@ -51,7 +51,7 @@ def run_state(kaggle: Kaggle, kernel: str) -> State:
             if status_of(error) == 404:
                 return None
             raise
-        except ValueError:  # what the client makes of 401 and 403
+        except ValueError:  # the client's error for 401 and 403
             return None
 
     answer = kaggle.call(ask, subject=kernel)
@@ -64,7 +64,7 @@ def run_state(kaggle: Kaggle, kernel: str) -> State:
 
 
 def log_tail(kaggle: Kaggle, kernel: str, path: Path) -> str:
-    """The last lines of the notebook's log; the whole goes to `path`."""
+    """Return the last lines of the notebook's log, and write all of it to `path`."""
     raw = kaggle.call(lambda: kaggle.api.kernels_logs(kernel), subject=kernel)
     text = _plain(raw)
     write_atomically(path, text.encode())
@@ -73,7 +73,7 @@ def log_tail(kaggle: Kaggle, kernel: str, path: Path) -> str:
 
 
 def _plain(log: str) -> str:
-    """A log is a JSON list of pieces {stream_name, time, data}, or one such piece a line, or plain text."""
+    """Return a log as plain text; it is a JSON list of {stream_name, time, data}, or such a piece a line, or text."""
     try:
         pieces = json.loads(log)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How often Kaggle is asked, how long is waited between tries, and when it is given up."""
+"""Limit the rate of requests, wait between tries, give up at a deadline; poll for answers, page through listings."""
 
 import threading
 import time
@@ -14,14 +14,15 @@ T = TypeVar("T")
 
 
 @dataclass
-class Pace:
-    """Requests start at least `interval_s` apart, and none before a time that Kaggle asked for."""
+class RateLimiter:
+    """Starts requests at least `interval_s` apart, and none before a time that Kaggle asked for."""
 
     interval_s: float
     _next: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def wait(self) -> None:
+        """Sleep until the next request may start."""
         with self._lock:
             now = time.monotonic()
             start = max(now, self._next)
@@ -30,13 +31,13 @@ class Pace:
             time.sleep(start - now)
 
     def hold(self, seconds: float) -> None:
-        """Nobody asks before `seconds` from now."""
+        """Let no request start within the next `seconds`."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
-class OutOfPatience(tenacity.stop.stop_base):
-    """Stops where the next try would come later than `patience_s` after the last progress."""
+class RetryDeadline(tenacity.stop.stop_base):
+    """Stops retrying where the next try would come later than `patience_s` after the last progress."""
 
     def __init__(self, patience_s: float, progress: Callable[[], int]) -> None:
         self._patience_s, self._progress = patience_s, progress
@@ -49,14 +50,14 @@ class OutOfPatience(tenacity.stop.stop_base):
 
 
 def next_wait_s(retry_state: tenacity.RetryCallState) -> float:
-    """What Kaggle asked for, else 1, 2, 4, ... s with some jitter, so that several clients do not meet again."""
+    """Return the wait that Kaggle asked for, else 1, 2, 4, ... s with jitter so that clients do not meet again."""
     assert retry_state.outcome is not None
     asked = retry_after_s(retry_state.outcome.exception())
     return tenacity.wait_exponential_jitter(initial=1, max=30)(retry_state) if asked is None else asked
 
 
 def poll(ask: Callable[[], T | None], *, wait_s: float, first_s: float = 2.0, longest_s: float = 30.0) -> T | None:
-    """The first answer of `ask` that is not None, asked ever more slowly; None when `wait_s` are over."""
+    """Return the first answer of `ask` that is not None, asking ever more slowly; None when `wait_s` are over."""
     start, pause = time.monotonic(), first_s
     while True:
         answer = ask()
@@ -68,7 +69,10 @@ def poll(ask: Callable[[], T | None], *, wait_s: float, first_s: float = 2.0, lo
 
 
 def pages(ask: Callable[[str], Any]) -> Iterator[Any]:
-    """Every page of a listing; `ask(token)` gives one with its `next_page_token`. An empty one need not be the last."""
+    """Yield every page of a listing; `ask(token)` returns one with its `next_page_token`.
+
+    An empty page need not be the last.
+    """
     token, seen = "", set[str]()
     while True:
         page = ask(token)

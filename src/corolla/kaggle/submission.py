@@ -1,4 +1,4 @@
-"""The submission CSV: checked before it is written, with a JSON beside it that says what made it; and its score."""
+"""Check and write a submission CSV, with a JSON beside it that records how it was made; score one."""
 
 import csv
 import hashlib
@@ -8,31 +8,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from corolla.config import read_settings
-from corolla.ensemble.ensemble import Ensemble
 from corolla.errors import UserError
 from corolla.evaluation.metrics import class_f1, macro_f1
-from corolla.evaluation.predictions import Predictions
 from corolla.files import write_atomically
 from corolla.runs.folder import Run, git_commit
+
+if TYPE_CHECKING:  # it loads scikit-learn, which neither score nor submit needs
+    from corolla.ensemble.ensemble import Ensemble
+    from corolla.evaluation.predictions import Predictions
 
 NUM_SHOWN = 3
 
 
 def check_submission(table: pd.DataFrame, sample: pd.DataFrame, num_classes: int, *, source: str) -> None:
-    """Refuse what Kaggle would refuse, or score wrongly.
+    """Check a submission for faults that Kaggle would refuse, or score wrongly.
 
     Args:
         table: columns id (str) and label (int), as `read_labels` gives them.
         sample: the competition's sample_submission.csv, whose ids must all be there exactly once.
 
     Raises:
-        UserError: ids missing, unknown or doubled, or labels out of range; the first few are named.
+        UserError: ids missing, unknown or doubled, or labels out of range; the message names the first few.
     """
     ids, wanted = table["id"], sample["id"]
     doubled = set(ids[ids.duplicated()])
@@ -52,7 +54,7 @@ def check_submission(table: pd.DataFrame, sample: pd.DataFrame, num_classes: int
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """A CSV with the columns id (str) and label (int).
+    """Read a CSV with the columns id (str) and label (int).
 
     Raises:
         UserError: no such file, other columns, a blank id, or a label that is not a whole number (its line is named).
@@ -80,17 +82,15 @@ def read_labels(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "label"]).astype({"label": "int64"})
 
 
-def write_submission(
-    path: Path, combined: Ensemble, sample_path: Path, num_classes: int, provenance: dict[str, Any]
-) -> Path:
-    """`id,label` in the order of the sample submission, and PATH with .json in place of .csv beside it.
+def write_submission(path: Path, joined: "Ensemble", sample_path: Path, provenance: dict[str, Any]) -> Path:
+    """Write `id,label` in the order of the sample submission, and PATH with .json in place of .csv beside it.
 
     Raises:
         UserError: the ids are not exactly those of `sample_path`, or that file is not there; nothing is written.
     """
     sample = read_labels(sample_path)
-    table = pd.DataFrame({"id": combined.ids.astype(str), "label": combined.predicted})
-    check_submission(table, sample, num_classes, source=f"the predictions for {path}")
+    table = pd.DataFrame({"id": joined.ids.astype(str), "label": joined.predicted})
+    check_submission(table, sample, joined.num_classes, source=f"the predictions for {path}")
     table = table.set_index("id").loc[sample["id"]].reset_index()
     content = table.to_csv(index=False, lineterminator="\n").encode()
     # The JSON goes first: a CSV that nothing explains is the one thing that must not be left behind by a crash.
@@ -100,8 +100,8 @@ def write_submission(
     return path
 
 
-def describe_runs(runs: Sequence[Run], members: Sequence[Predictions], **how: Any) -> dict[str, Any]:
-    """What made a submission: runs with their checkpoints, config hashes, commits, epochs and seconds; and `how`."""
+def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: dict[str, Any]) -> dict[str, Any]:
+    """Return how a submission was made: `how`, then runs with their checkpoints, config hashes, commits, times."""
     described = []
     for run, member in zip(runs, members, strict=True):
         config = read_settings(run.folder / "config.json")  # as it was written: the hash is the same in every version
@@ -130,15 +130,15 @@ class Score:
     accuracy: float
     num_images: int
     class_f1: dict[int, float]
-    """Of every class present in the truth."""
+    """F1 of every class present in the truth."""
 
     def worst(self, count: int = 10) -> list[tuple[int, float]]:
-        """(class, F1) of the classes with the lowest F1."""
+        """Return (class, F1) of the classes with the lowest F1."""
         return sorted(self.class_f1.items(), key=lambda item: item[1])[:count]
 
 
 def score(csv: Path, labels: Path) -> Score:
-    """Macro F1 and accuracy of a submission, joined with the true labels by id.
+    """Return macro F1 and accuracy of a submission, joined with the true labels by id.
 
     Raises:
         UserError: the two files do not hold the same ids, each once.

@@ -1,8 +1,9 @@
-"""What Kaggle knows of the submissions to a competition; `corolla submissions` brings the ledger up to it."""
+"""Submissions as Kaggle lists them; `corolla submissions` brings the ledger up to date."""
 
 import contextlib
 import dataclasses
 import io
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ from corolla.kaggle.errors import SITE, status_of
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger
 from corolla.kaggle.retry import pages, poll
 
+log = logging.getLogger(__name__)
+
 PAGE_SIZE = 100
 T = TypeVar("T")
 
 
 def request(kaggle: Kaggle, ask: Callable[[Any], T], subject: str) -> T:
-    """`ask(client)` of the client's competition service, retried: for what its Python API does not offer whole."""
+    """Return `ask(client)` of the client's competition service, retried, for calls that its Python API lacks."""
 
     def call() -> T:
         with kaggle.api.build_kaggle_client() as client:
@@ -31,7 +34,7 @@ def request(kaggle: Kaggle, ask: Callable[[Any], T], subject: str) -> T:
 
 
 def list_submissions(kaggle: Kaggle, competition: str) -> list[Any]:
-    """Every submission (ApiSubmission) to a competition, the newest first; the client's own method gives one page."""
+    """Return every ApiSubmission to a competition, newest first; the client's own method returns one page."""
     from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
 
     def page(token: str) -> Any:
@@ -45,13 +48,13 @@ def list_submissions(kaggle: Kaggle, competition: str) -> list[Any]:
 
 
 def find_tagged(kaggle: Kaggle, competition: str, tag: str) -> Any | None:
-    """The submission whose description carries the tag."""
+    """Return the submission whose description carries the tag."""
     marked = [s for s in list_submissions(kaggle, competition) if f"[{tag}]" in (s.description or "")]
     return marked[0] if marked else None
 
 
 def get_competition(kaggle: Kaggle, competition: str) -> Any:
-    """ApiCompetition."""
+    """Return the facts of a competition (ApiCompetition)."""
     from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
 
     asked = ApiGetCompetitionRequest()
@@ -59,11 +62,11 @@ def get_competition(kaggle: Kaggle, competition: str) -> Any:
     return request(kaggle, lambda client: client.get_competition(asked), competition)
 
 
-def refuse_beyond_limit(kaggle: Kaggle, competition: str, *, has_entered: bool) -> int:
-    """How many submissions are left today.
+def check_limit(kaggle: Kaggle, competition: str, *, has_entered: bool) -> int:
+    """Check that a submission is allowed now, and return how many are left today.
 
     Raises:
-        UserError: none, or the competition was never entered.
+        UserError: none is left, or the competition was never entered.
     """
     limits = kaggle.call(lambda: kaggle.api.competition_get_submission_limits(competition), subject=competition)
     if limits.num_allowed_now > 0:
@@ -82,7 +85,7 @@ def refuse_beyond_limit(kaggle: Kaggle, competition: str, *, has_entered: bool) 
 
 
 def await_score(kaggle: Kaggle, entry: Entry, ledger: Ledger, *, wait_s: float) -> Entry:
-    """Wait until Kaggle has scored the submission; the ledger has what came of it.
+    """Wait until Kaggle has scored a submission, record it in the ledger and return its row.
 
     Raises:
         Failure: Kaggle could not score it, or has not within `wait_s`.
@@ -106,7 +109,7 @@ def await_score(kaggle: Kaggle, entry: Entry, ledger: Ledger, *, wait_s: float) 
         return now if now.status in ("complete", "error") else None
 
     if entry.status == "pending":
-        kaggle.say(f"{entry.competition}: sent as submission {entry.ref}; waiting for its score")
+        log.info("%s: sent as submission %s; waiting for its score", entry.competition, entry.ref)
     try:
         result = poll(scored, wait_s=wait_s)
     except (UserError, Failure) as error:
@@ -123,7 +126,7 @@ def await_score(kaggle: Kaggle, entry: Entry, ledger: Ledger, *, wait_s: float) 
 
 
 def updated(entry: Entry, submission: Any) -> Entry:
-    """`entry` with what Kaggle says now."""
+    """Return `entry` with its state and scores as Kaggle has them now."""
     status = {"COMPLETE": "complete", "ERROR": "error"}.get(submission.status.name, "pending")
     return dataclasses.replace(
         entry,
@@ -145,7 +148,7 @@ class Listed:
 
 
 def submissions(competition: str | None = None, *, ledger: Path = LEDGER, kaggle: Kaggle | None = None) -> list[Listed]:
-    """The ledger beside what Kaggle lists, newest last; scores that came later are written to the ledger.
+    """Return the ledger beside what Kaggle lists, newest last, and write scores that came later to the ledger.
 
     Args:
         competition: default: every one in the ledger.
@@ -164,6 +167,7 @@ def submissions(competition: str | None = None, *, ledger: Path = LEDGER, kaggle
 
 
 def _reconcile(kaggle: Kaggle, competition: str, book: Ledger) -> list[Listed]:
+    """Match one competition's rows with Kaggle's submissions, by number or tag, and update the ledger."""
     there = {str(s.ref): s for s in list_submissions(kaggle, competition)}
     lines = []
     for entry in (entry for entry in book.read() if entry.competition == competition):
@@ -179,6 +183,7 @@ def _reconcile(kaggle: Kaggle, competition: str, book: Ledger) -> list[Listed]:
 
 
 def _foreign(competition: str, submission: Any) -> Entry:
+    """Return a row for a submission that the ledger does not have."""
     blank = Entry(
         time=submission.date.isoformat(timespec="seconds") if submission.date else "",
         competition=competition,
@@ -195,7 +200,7 @@ def _foreign(competition: str, submission: Any) -> Entry:
 
 @contextlib.contextmanager
 def silent() -> Iterator[io.StringIO]:
-    """The client prints as it likes; what it said is given."""
+    """Catch what the client prints, and yield it."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         yield said

@@ -1,6 +1,7 @@
 """`corolla submit`: a checked CSV to Kaggle, exactly once, and its score into the ledger."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,24 +11,20 @@ from corolla.data.index import read_class_names
 from corolla.errors import Failure, UserError
 from corolla.files import sha256 as sha256_of
 from corolla.kaggle.client import Kaggle, connect
-from corolla.kaggle.idempotent import begin, description, look, send
+from corolla.kaggle.idempotent import choose_row, find_submission, record_and_send, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
-from corolla.kaggle.manifest import read_origin
+from corolla.kaggle.manifest import read_manifest
 from corolla.kaggle.submission import check_submission, read_labels
-from corolla.kaggle.submissions import (
-    await_score,
-    get_competition,
-    refuse_beyond_limit,
-    request,
-    silent,
-)
+from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
+
+log = logging.getLogger(__name__)
 
 WAIT_S = 300.0
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What came of it."""
+    """A submission that Kaggle has scored."""
 
     entry: Entry
     sent: bool
@@ -60,25 +57,31 @@ def submit(
         Failure: the upload failed (nothing was submitted), or Kaggle has not scored it.
     """
     book = Ledger(ledger)
-    with book.alone():
+    with book.exclusive():
         entry, made = _checked(csv, message, competition, data)
-        entry = begin(book, entry, again=again)
+        entry = choose_row(book, entry, again=again)
         kaggle = connect()
-        entry, found = look(kaggle, book, entry, again=again)
+        entry, found = find_submission(kaggle, book, entry, again=again)
         if found is None:
             about = get_competition(kaggle, entry.competition)
             if about.is_kernels_submissions_only:
                 raise _notebooks_only(entry.competition, made)
-            left = refuse_beyond_limit(kaggle, entry.competition, has_entered=about.user_has_entered)
-            kaggle.say(f"{entry.competition}: sending {csv}; {left} submissions are left today")
-            sent = send(kaggle, book, entry, lambda: (_upload(kaggle, csv, entry, made), entry.csv), _create)
+            left = check_limit(kaggle, entry.competition, has_entered=about.user_has_entered)
+            log.info("%s: sending %s; %d submissions are left today", entry.competition, csv, left)
+            sent = record_and_send(
+                kaggle,
+                book,
+                entry,
+                prepare=lambda: (_upload(kaggle, csv, entry, made), entry.csv),
+                create=_create,
+            )
         else:
             sent = found
     return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
 
 
 def _checked(csv: Path, message: str, competition: str | None, data: Path | None) -> tuple[Entry, dict[str, Any]]:
-    """A new row for the ledger, and what the JSON beside the CSV says."""
+    """Check the CSV and return a new row for the ledger, and what the JSON beside the CSV says."""
     table = read_labels(csv)
     sha256 = sha256_of(csv)
     made = _provenance(csv, sha256)
@@ -104,22 +107,22 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
 
 
 def competition_of(folder: Path) -> str:
-    """The competition that a data folder came from.
+    """Return the competition that a data folder came from.
 
     Raises:
         UserError: nothing says which.
     """
-    origin = read_origin(folder)
-    if origin is None:
+    manifest = read_manifest(folder)
+    if manifest is None:
         raise UserError(
             f"{folder}: nothing here says which competition the data came from (corolla download writes it to "
             "competition.json); name it with --competition"
         )
-    return origin.competition
+    return manifest.competition
 
 
 def _provenance(csv: Path, sha256: str) -> dict[str, Any]:
-    """What the JSON beside the CSV says, if it is of this very CSV."""
+    """Read the JSON beside the CSV, if it is of this very CSV."""
     try:
         made = json.loads(csv.with_suffix(".json").read_text(encoding="utf-8"))
         return made if made.get("csv_sha256") == sha256 else {}
@@ -128,7 +131,7 @@ def _provenance(csv: Path, sha256: str) -> dict[str, Any]:
 
 
 def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any]) -> str:
-    """The token of the uploaded CSV."""
+    """Upload the CSV and return its token."""
     if sha256_of(csv) != entry.sha256:
         raise UserError(f"{csv}: was changed while it was being submitted; nothing was sent")
     competition = entry.competition
@@ -144,23 +147,25 @@ def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any]) -> st
             raise _notebooks_only(competition, made) from None
         raise
     with silent():  # the client prints why it failed, with the secret address
-        complete = kaggle.api.uploads(csv, started.create_url)
+        complete = kaggle.api.upload_file(csv, started.create_url)
     if not complete:
         raise Failure(f"{csv}: the upload failed, so nothing was submitted; the same command tries again")
     return started.token
 
 
 def _create(kaggle: Kaggle, entry: Entry, token: str) -> Any:
+    """Make the submission of an uploaded CSV."""
     from kagglesdk.competitions.types.competition_api_service import ApiCreateSubmissionRequest
 
     asked = ApiCreateSubmissionRequest()
     asked.competition_name, asked.blob_file_tokens = entry.competition, token
-    asked.submission_description = description(entry)
+    asked.submission_description = tagged_description(entry)
     with kaggle.api.build_kaggle_client() as client:
         return client.competitions.competition_api_client.create_submission(asked)
 
 
 def _notebooks_only(competition: str, made: dict[str, Any]) -> UserError:
+    """Return the error for a competition that takes no CSV files, with the command that does work."""
     runs = " ".join(f"runs/{run['run']}" for run in made.get("runs", [])) or "RUN..."
     return UserError(
         f"{competition}: takes notebooks only, no CSV files; nothing was sent. This makes and submits one: "

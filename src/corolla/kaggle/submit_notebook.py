@@ -1,7 +1,8 @@
-"""`corolla submit --notebook`: runs as a private dataset, a notebook that predicts with them, its version submitted."""
+"""`corolla submit --notebook`: upload runs as a private dataset, run a notebook that predicts with them, submit it."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,17 @@ from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, pack
 from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.errors import SITE
-from corolla.kaggle.idempotent import begin, description, look, send
+from corolla.kaggle.idempotent import choose_row, find_submission, record_and_send, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.notebook import write_notebook
 from corolla.kaggle.remote_notebook import log_tail, push, run_state
 from corolla.kaggle.retry import poll
-from corolla.kaggle.submissions import await_score, get_competition, refuse_beyond_limit
+from corolla.kaggle.submissions import await_score, check_limit, get_competition
 from corolla.kaggle.submit import Submitted, competition_of
 from corolla.kaggle.upload_dataset import upload_dataset
 from corolla.runs.folder import CheckpointName, data_of, open_run
+
+log = logging.getLogger(__name__)
 
 WAIT_S = 180 * 60.0
 SLUG_LENGTH = 50  # the most that Kaggle takes
@@ -32,7 +35,7 @@ SLUG_LENGTH = 50  # the most that Kaggle takes
 
 @dataclass(frozen=True)
 class _Names:
-    """What things are called on Kaggle: always the same for a competition, so that they get versions, not siblings."""
+    """Names on Kaggle: always the same for a competition, so that dataset and notebook get versions, not siblings."""
 
     owner: str
     competition: str
@@ -88,7 +91,7 @@ def submit_notebook(
     competition = competition or competition_of(data or data_of(opened[0]))
     folder = ledger.parent / f"notebook-{competition}"
     book = Ledger(ledger)
-    with book.alone():
+    with book.exclusive():
         bundle = pack(
             runs,
             folder,
@@ -99,15 +102,19 @@ def submit_notebook(
             competition=competition,
             wheels=wheels,
         )
-        entry = begin(book, _row(bundle, runs, message), again=again)
+        entry = choose_row(book, _row(bundle, runs, message), again=again)
         kaggle = connect()
-        entry, found = look(kaggle, book, entry, again=again)
+        entry, found = find_submission(kaggle, book, entry, again=again)
         if found is None:
             about = get_competition(kaggle, competition)
-            refuse_beyond_limit(kaggle, competition, has_entered=about.user_has_entered)
+            check_limit(kaggle, competition, has_entered=about.user_has_entered)
             names = _Names(kaggle.username, competition)
-            sent = send(
-                kaggle, book, entry, lambda: _finished_version(kaggle, bundle, folder, names, wait_s), _create(names)
+            sent = record_and_send(
+                kaggle,
+                book,
+                entry,
+                prepare=lambda: _finished_version(kaggle, bundle, folder, names, wait_s),
+                create=_create(names),
             )
         else:
             sent = found
@@ -115,7 +122,7 @@ def submit_notebook(
 
 
 def _row(bundle: Bundle, runs: Sequence[Path], message: str) -> Entry:
-    """A new row for the ledger; its val macro F1 is of the same ensemble, where val was predicted in the same way."""
+    """Return a new row for the ledger, with the ensemble's val macro F1 where val was predicted in the same way."""
     score = None
     if all_predicted(runs, "val", tta=bundle.tta, checkpoint=bundle.checkpoint):
         joined = ensemble(runs, split="val", tta=bundle.tta, method=bundle.method, checkpoint=bundle.checkpoint)
@@ -133,17 +140,37 @@ def _row(bundle: Bundle, runs: Sequence[Path], message: str) -> Entry:
     )
 
 
-def _create(names: _Names) -> Any:
+def _create(names: _Names) -> Callable[[Kaggle, Entry, Any], Any]:
+    """Return the function that submits a version of the notebook."""
+
     def create(kaggle: Kaggle, entry: Entry, version: int) -> Any:
         return kaggle.api.competition_submit_code(
-            "submission.csv", description(entry), entry.competition, names.kernel, version, quiet=True
+            "submission.csv", tagged_description(entry), entry.competition, names.kernel, version, quiet=True
         )
 
     return create
 
 
 def _finished_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: _Names, wait_s: float) -> tuple[int, str]:
-    """The number of a version of the notebook that has run to its end with this bundle, and what to call it."""
+    """Return the number of a version of the notebook that has run to its end with this bundle, and its name."""
+    done = _StepsDone(folder / "state.json", f"{bundle.sha256} {names.kernel}")
+    version = _pushed_version(kaggle, bundle, folder, names, done)
+    log.info("waiting for version %d of %s/code/%s to run", version, SITE, names.kernel)
+    state = poll(lambda: _ended(kaggle, names.kernel), wait_s=wait_s, first_s=10, longest_s=60)
+    if state is None:
+        raise Failure(
+            f"{names.kernel}: version {version} has not ended within {wait_s / 60:.0f} min; nothing was submitted; the "
+            "same command goes on waiting"
+        )
+    if state != "complete":
+        done.set("version", 0)  # the next try is a new one
+        tail = log_tail(kaggle, names.kernel, folder / "notebook.log")
+        raise Failure(f"{names.kernel}: version {version} ended with {state}, nothing was submitted; its log:\n{tail}")
+    return version, f"{names.kernel}/{version}"
+
+
+def _pushed_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: _Names, done: "_StepsDone") -> int:
+    """Upload the dataset and push the notebook, each where that is not done yet, and return the notebook's version."""
     kernel = write_notebook(
         folder,
         bundle,
@@ -153,43 +180,32 @@ def _finished_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: _Name
         dataset=names.dataset,
         competition=names.competition,
     )
-    done = _State(folder / "state.json", f"{bundle.sha256} {names.kernel}")
     if done.get("version") and run_state(kaggle, names.kernel) == "missing":  # deleted on Kaggle meanwhile
         done.forget()
     if not done.get("dataset"):
         how = f"{len(bundle.runs)} runs, {bundle.checkpoint}, {bundle.tta}, {bundle.method}"
-        kaggle.say(f"{names.dataset}: uploading {bundle.num_bytes / 1e6:.0f} MB ({how})")
+        log.info("%s: uploading %.0f MB (%s)", names.dataset, bundle.num_bytes / 1e6, how)
         upload_dataset(kaggle, bundle.folder, names.dataset, notes=f"bundle {bundle.sha256[:12]}")
         done.set("dataset", 1)
-    version = done.get("version")
-    if not version:
-        try:
-            version = push(kaggle, kernel, names.kernel)
-        except Failure:
-            done.forget()  # the dataset may be what it lacks
-            raise
-        done.set("version", version)
-    kaggle.say(f"waiting for version {version} of {SITE}/code/{names.kernel} to run")
-    state = poll(lambda: _ended(kaggle, names.kernel), wait_s=wait_s, first_s=10, longest_s=60)
-    if state is None:
-        raise Failure(
-            f"{names.kernel}: version {version} has not ended within {wait_s / 60:.0f} min; nothing was submitted; the "
-            "same command goes on waiting"
-        )
-    if state != "complete":
-        done.set("version", 0)  # the next try is a new one
-        log = log_tail(kaggle, names.kernel, folder / "notebook.log")
-        raise Failure(f"{names.kernel}: version {version} ended with {state}, nothing was submitted; its log:\n{log}")
-    return version, f"{names.kernel}/{version}"
+    if version := done.get("version"):
+        return version
+    try:
+        version = push(kaggle, kernel, names.kernel)
+    except Failure:
+        done.forget()  # the dataset may be what it lacks
+        raise
+    done.set("version", version)
+    return version
 
 
 def _ended(kaggle: Kaggle, kernel: str) -> str | None:
+    """Return the state in which the notebook has ended; None while it runs."""
     state = run_state(kaggle, kernel)
     return None if state == "running" else state
 
 
-class _State:
-    """What Kaggle has already of a bundle in an account; forgotten when it is another one."""
+class _StepsDone:
+    """Steps that are done of a bundle in an account, kept in a file; another bundle or account begins anew."""
 
     def __init__(self, path: Path, key: str) -> None:
         self._path, self._key = path, key
@@ -201,11 +217,14 @@ class _State:
             self.forget()
 
     def forget(self) -> None:
+        """Begin anew."""
         self._values = {"of": self._key}
 
     def get(self, name: str) -> int:
+        """Return the value of a step, 0 where it is not done."""
         return int(self._values.get(name, 0))
 
     def set(self, name: str, value: int) -> None:
+        """Record a step."""
         self._values[name] = value
         write_atomically(self._path, (json.dumps(self._values, indent=1) + "\n").encode())

@@ -1,4 +1,4 @@
-"""A folder of files as a private Kaggle dataset: created the first time, a new version after that."""
+"""Upload a folder of files as a private Kaggle dataset: created the first time, a new version after that."""
 
 import json
 import time
@@ -23,7 +23,7 @@ def upload_dataset(kaggle: Kaggle, folder: Path, dataset: str, *, notes: str) ->
 
     Args:
         dataset: "owner/slug".
-        notes: what the version is called.
+        notes: name of the version.
 
     Raises:
         UserError, Failure: it was refused, a file did not arrive, or it is not ready in half an hour.
@@ -58,7 +58,7 @@ def upload_dataset(kaggle: Kaggle, folder: Path, dataset: str, *, notes: str) ->
 
 
 def _version(kaggle: Kaggle, dataset: str) -> int | None:
-    """The number of the current version, 0 where it is not said; None where there is no such dataset (of ours)."""
+    """Return the number of the current version, 0 where it is not said; None where there is no such dataset of ours."""
 
     def ask() -> int | None:
         try:

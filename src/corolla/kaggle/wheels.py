@@ -1,4 +1,4 @@
-"""Wheels made from what is installed here: a Kaggle notebook without internet installs them from a dataset.
+"""Make wheels of installed packages: a Kaggle notebook without internet installs them from a dataset.
 
 Equal content gives equal bytes, so a bundle that was packed twice is recognised as the same one.
 """
@@ -17,12 +17,11 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-
 from corolla.errors import UserError
 from corolla.files import replacing
 
 PREDICTION_NEEDS = ("annotated-types", "google-crc32c", "pydantic", "safetensors", "simplejpeg", "timm", "tqdm")
-"""What the modules that predict import, beside IMAGE_HAS; a test reads their imports and compares."""
+"""Distributions that predicting imports, beside those of IMAGE_HAS; a test predicts, and compares."""
 
 OPTIONAL = ("simplejpeg",)
 """Without it OpenCV decodes to the same pixels, only more slowly: its wheel need not fit Kaggle's Python."""
@@ -41,17 +40,17 @@ IMAGE_HAS = frozenset(
         "torchvision",
     }
 )
-"""What Kaggle's image has in builds of its own, which stay whatever their version: torch belongs to its driver, the
-others to hundreds of neighbours (Kaggle/docker-python, kaggle_requirements.txt, on top of Colab's image)."""
+"""Distributions that Kaggle's image has in builds of its own, which stay whatever their version: torch belongs to its
+driver, the others to hundreds of neighbours (Kaggle/docker-python: kaggle_requirements.txt over Colab's image)."""
 
-LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # of dist-info: an installation's, not a wheel's
+LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # files of dist-info that no wheel has
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows
 
 Content = Path | bytes
 
 
 def build_wheel(folder: Path) -> Path:
-    """corolla's own wheel, from the package that is running (a checkout or an installed one), into `folder`.
+    """Write corolla's own wheel, from the package that is running (a checkout or an installed one), into `folder`.
 
     Metadata and entry points are those of the installed distribution.
 
@@ -76,32 +75,34 @@ def build_wheel(folder: Path) -> Path:
 
 
 def repack(distribution_name: str, folder: Path) -> Path:
-    """The wheel of an installed distribution, put together again from its RECORD and its WHEEL's tags, into `folder`.
+    """Write the wheel of an installed distribution, from its RECORD and the tags of its WHEEL, into `folder`.
 
-    What lies outside site-packages (console scripts, manual pages) is left out; pip makes the scripts anew.
+    Files outside site-packages (console scripts, manual pages) are left out; pip makes the scripts anew.
 
     Raises:
-        UserError: there is no such distribution.
-        ValueError: it is an editable one, was not installed from a wheel, or files of it are gone.
+        UserError: there is no such distribution, it is an editable one, was not installed from a wheel, or files of it
+            are gone.
     """
     distribution = _installed(distribution_name)
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
-        raise ValueError(f"{distribution_name}: is an editable installation, which holds no files to pack")
+        raise UserError(
+            f"{distribution_name}: is an editable installation, which holds no files to pack; install it with pip"
+        )
     members: dict[str, Content] = dict(_files(distribution))
     infos = {name.partition("/")[0] for name in members if name.endswith(".dist-info/METADATA")}
     wheel = _wheel_facts(distribution_name)
     if len(infos) != 1:
-        raise ValueError(f"{distribution_name}: was not installed from a wheel; install it with pip")
+        raise UserError(f"{distribution_name}: was not installed from a wheel; install it with pip")
     gone = [name for name, path in members.items() if isinstance(path, Path) and not path.is_file()]
     if gone:
-        raise ValueError(f"{distribution_name}: {gone[0]} is gone; install it again")
+        raise UserError(f"{distribution_name}: {gone[0]} is gone; install it again")
     info = infos.pop()
     return _write(folder / f"{info.removesuffix('.dist-info')}-{_tag(wheel)}.whl", info, members)
 
 
 def inference_distributions() -> list[str]:
-    """The distributions that prediction needs and Kaggle's image may lack or have too old: canonical names, sorted.
+    """Return the distributions that predicting needs and Kaggle's image may lack or have too old: canonical, sorted.
 
     Raises:
         UserError: one of them is not installed here.
@@ -117,28 +118,29 @@ def inference_distributions() -> list[str]:
 
 
 def pip_requirements() -> tuple[list[str], list[str]]:
-    """What pip is asked for in the notebook: (without their dependencies, with them).
+    """Return the requirements for pip in the notebook: (without their dependencies, with them).
 
     The first need something of IMAGE_HAS: were pip to look at that, what its build declares but does not have would
     stop it. The second are solved by pip, because a pydantic is good for exactly one pydantic-core. corolla's
-    floors go along; what satisfies them already, stays.
+    floors go along; a version that satisfies them already stays.
     """
     floors = {str(canonicalize_name(need.name)): str(need.specifier) for need in _requirements("corolla")}
-    alone: set[str] = set()
+    without_needs: set[str] = set()
     solved: set[str] = set()
     for name in (name for name in PREDICTION_NEEDS if name not in OPTIONAL):
         needs = {str(canonicalize_name(need.name)) for need in _requirements(name)}
         if needs & IMAGE_HAS:
-            alone.add(name)
+            without_needs.add(name)
             solved |= needs - IMAGE_HAS
         else:
             solved.add(name)
-    solved -= alone
-    with_floor = [[name + floors.get(name, "") for name in sorted(names)] for names in (alone, solved)]
+    solved -= without_needs
+    with_floor = [[name + floors.get(name, "") for name in sorted(names)] for names in (without_needs, solved)]
     return with_floor[0], with_floor[1]
 
 
 def _installed(name: str) -> Distribution:
+    """Return an installed distribution."""
     found = list(importlib.metadata.distributions(name=name))
     if not found:
         raise UserError(f"{name}: is not installed here, but predicting needs it; pip install {name}")
@@ -147,21 +149,21 @@ def _installed(name: str) -> Distribution:
 
 
 def _wheel_facts(name: str) -> str:
-    """The file WHEEL of an installed distribution."""
+    """Return the file WHEEL of an installed distribution."""
     facts = _installed(name).read_text("WHEEL")
     if facts is None:
-        raise ValueError(f"{name}: was not installed from a wheel; install it with pip")
+        raise UserError(f"{name}: was not installed from a wheel; install it with pip")
     return facts
 
 
 def _requirements(name: str) -> list[Requirement]:
-    """What a distribution needs here, extras aside."""
+    """Return the requirements of a distribution here, extras aside."""
     needs = map(Requirement, _installed(name).requires or [])
     return [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
 
 
 def _files(distribution: Distribution) -> Iterator[tuple[str, Path]]:
-    """Name in the wheel, and place, of the files of an installed distribution that belong into its wheel."""
+    """Yield name in the wheel and path of each file of an installed distribution that belongs into its wheel."""
     for file in distribution.files or []:
         name = PurePosixPath(file.as_posix())
         outside = name.is_absolute() or ".." in name.parts
@@ -171,7 +173,7 @@ def _files(distribution: Distribution) -> Iterator[tuple[str, Path]]:
 
 
 def _tag(wheel: str) -> str:
-    """`cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64`, with the build number where there is one.
+    """Return the tag of a file WHEEL, such as `cp311-cp311-manylinux_2_17_x86_64`, after its build number if any.
 
     A name is the product of its parts (PEP 425, compressed tag sets), as the tags in WHEEL are one by one.
     """
@@ -199,6 +201,7 @@ def _write(path: Path, info: str, members: Mapping[str, Content]) -> Path:
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes, mode: int) -> None:
+    """Add a file to the archive, without the time of day."""
     member = zipfile.ZipInfo(name, TIMESTAMP)
     member.create_system = 3  # Unix, wherever this runs
     member.external_attr = (0o100000 | mode) << 16
@@ -206,6 +209,7 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes, mode: int) -> None:
 
 
 def _csv(rows: Iterable[tuple[object, ...]]) -> bytes:
+    """Return rows as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
