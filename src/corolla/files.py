@@ -81,8 +81,9 @@ def locked(
         yield file is not None
     finally:
         if file is not None:
-            _held.discard(place)
-            file.close()
+            with _guard:  # a thread that took it in between would lose it with this file
+                file.close()
+                _held.discard(place)
 
 
 def is_held_here(path: Path) -> bool:
@@ -92,18 +93,19 @@ def is_held_here(path: Path) -> bool:
 
 def is_locked(path: Path) -> bool:
     """Return whether a process holds the lock of a file; asked by trying a lock that would not shut it out."""
-    if is_held_here(path):  # to open and close the file would drop our own lock
-        return True
-    try:
-        import fcntl
+    with _guard:
+        if is_held_here(path):  # to open and close the file would drop our own lock
+            return True
+        try:
+            import fcntl
 
-        with path.open("r") as file:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with path.open("r") as file:
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except ModuleNotFoundError:  # not POSIX
             return False
-    except ModuleNotFoundError:  # not POSIX
-        return False
-    except OSError as error:
-        return error.errno in (errno.EACCES, errno.EAGAIN)
+        except OSError as error:
+            return error.errno in (errno.EACCES, errno.EAGAIN)
 
 
 def _lock(place: Path) -> IO[str] | None:

@@ -1,7 +1,7 @@
 """Work on all cores in threads, with a progress bar; for functions that let go of Python's lock (decoding, hashing)."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -37,7 +37,7 @@ def map_in_threads(
     unit: str = "img",
     progress: bool = True,
     batch: int = BATCH,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function` of every item, in order, computed on all cores under a progress bar called `title`."""
     with (
         ThreadPoolExecutor(num_cores()) as pool,
