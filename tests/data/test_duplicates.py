@@ -20,7 +20,7 @@ def test_exact_duplicates_across_splits_and_labels(tmp_path: Path) -> None:
     first, second = to_jpeg(textured(1)), to_jpeg(textured(2))
     splits = {"train": [(first, 0), (second, 1), (first, 1)], "val": [(to_jpeg(textured(3)), 0), (second + b"", 1)]}
     pairs = find_pairs(surveyed(write_photos(tmp_path, splits)))
-    found = {(pair.first, pair.second, pair.kind, pair.across, pair.conflict) for pair in pairs}
+    found = {(pair.first, pair.second, pair.kind, pair.cross_split, pair.label_conflict) for pair in pairs}
     assert found == {(0, 2, "same file", False, True), (1, 4, "same file", True, False)}
     assert [pair.group for pair in pairs] == [0, 1]
 
@@ -42,7 +42,7 @@ def test_near_duplicates(kind: str, tmp_path: Path) -> None:
     pairs = find_pairs(surveyed(write_photos(tmp_path, {"train": train, "test": test})))
     assert {(pair.first, pair.second) for pair in pairs} <= {(i, 12 + i) for i in range(6)}
     assert len(pairs) >= 5
-    assert all(pair.across and pair.mirrored == ("mirror" in kind) for pair in pairs)
+    assert all(pair.cross_split and pair.mirrored == ("mirror" in kind) for pair in pairs)
 
 
 def test_within_radius_agrees_with_counting_one_by_one() -> None:

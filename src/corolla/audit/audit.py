@@ -69,11 +69,11 @@ class Audit:
         lines = []
         for exact, name in ((True, "exact"), (False, "near")):
             pairs = [pair for pair in self.pairs if (pair.kind != "near") == exact]
-            across = [pair for pair in pairs if pair.across]
+            across = [pair for pair in pairs if pair.cross_split]
             line = f"{_count(len(pairs), 'pair')} of {name} duplicates"
             if across:
                 line += f", {len(across)} of them across splits: scores on them are a little optimistic"
-            conflicts = sum(pair.conflict for pair in pairs)
+            conflicts = sum(pair.label_conflict for pair in pairs)
             lines.append(line + (f"; {conflicts} with different labels" if conflicts else ""))
         return lines
 
@@ -111,7 +111,7 @@ class Audit:
         return {"kind": kind, **where, **named, **more}
 
     def _pair_row(self, pair: Pair) -> dict[str, Any]:
-        marks = {"mirrored": pair.mirrored, "across splits": pair.across, "different labels": pair.conflict}
+        marks = {"mirrored": pair.mirrored, "across splits": pair.cross_split, "different labels": pair.label_conflict}
         return self._row(
             "near duplicate" if pair.kind == "near" else pair.kind,
             pair.first,

@@ -104,7 +104,9 @@ class _Pictures:
 
 
 def _sections(audit: Audit, pictures: _Pictures) -> list[Section]:
-    ordered = sorted(audit.pairs, key=lambda pair: (not pair.conflict, not pair.across))  # the harmful ones first
+    ordered = sorted(
+        audit.pairs, key=lambda pair: (not pair.label_conflict, not pair.cross_split)
+    )  # the harmful ones first
     return [_label_issues(audit, pictures), _pairs(audit, pictures, ordered), _outliers(audit, pictures)]
 
 
@@ -121,7 +123,7 @@ def _label_issues(audit: Audit, pictures: _Pictures) -> Section:
 def _pairs(audit: Audit, pictures: _Pictures, ordered: list[Pair]) -> Section:
     cards = []
     for pair in ordered[:MOST]:
-        marks = {"across splits": pair.across, "different labels": pair.conflict, "mirrored": pair.mirrored}
+        marks = {"across splits": pair.cross_split, "different labels": pair.label_conflict, "mirrored": pair.mirrored}
         tiles = (pictures.tile(pair.first), pictures.tile(pair.second))
         line = f"{pair.kind}, {pair.score:.3f}, group {pair.group}"
         cards.append(Card(tiles, (line,), tuple(mark for mark, there in marks.items() if there)))

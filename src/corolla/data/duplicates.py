@@ -50,9 +50,9 @@ class Pair:
     score: float
     """Cross-correlation, 1 at most."""
     mirrored: bool
-    across: bool
+    cross_split: bool
     """They stand in different splits: what is learned from one is tested on the other."""
-    conflict: bool
+    label_conflict: bool
     """Both are labelled, and differently."""
     group: int
     """Pairs that share photos share it; from 0."""
@@ -81,8 +81,8 @@ def find_pairs(photos: Survey) -> list[Pair]:
             kind,
             score,
             flip,
-            across=bool(photos.split[a] != photos.split[b]),
-            conflict=bool(min(photos.label[a], photos.label[b]) >= 0 and photos.label[a] != photos.label[b]),
+            cross_split=bool(photos.split[a] != photos.split[b]),
+            label_conflict=bool(min(photos.label[a], photos.label[b]) >= 0 and photos.label[a] != photos.label[b]),
             group=groups[a],
         )
         for (a, b), (kind, score, flip) in found.items()
