@@ -1,4 +1,4 @@
-"""corolla synth: the embedded data set."""
+"""corolla synth: draw the embedded data set."""
 
 from corolla.commands.common import Folder, next_command
 from corolla.errors import DONE
@@ -10,7 +10,7 @@ def synth(folder: Folder, /, size: int = 64, share: float = 1.0, seed: int = 0) 
     Args:
         folder: where to write tfrecords-jpeg-SxS, sample_submission.csv and test_labels.csv.
         size: side of the photos in pixels, 32 to 512.
-        share: of the competition's number of images.
+        share: fraction of the competition's number of images.
         seed: the same seed draws the same bytes.
     """
     from corolla.synthetic.dataset import synthesize

@@ -1,4 +1,4 @@
-"""The embedded data set: drawn flowers with the competition's classes, class counts and file layout."""
+"""`corolla synth`: draw a data set of flowers with the competition's classes, class counts and file layout."""
 
 import itertools
 import json
@@ -19,14 +19,14 @@ import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
-from corolla.data.competition import CLASSES, NUM_TEST
+from corolla.data.competition import CLASSES, NUM_TEST, SPLITS
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
+from corolla.parallel import num_cores
 from corolla.synthetic.drawing import draw_photo
 
-SPLITS = ("train", "val", "test")
-LEAST = {"train": 3, "val": 1, "test": 1}  # photos a class has at any share
-FILES = 16  # a split
+LEAST = {"train": 3, "val": 1, "test": 1}  # photos of a class at any share
+FILES = 16  # of each split
 DRAWING = 1  # one more whenever the same seed gives other bytes: an older set is then not taken for a new one
 JPEG_QUALITY = 90
 POOL_PIXELS = 4_000_000  # below this, starting processes takes longer than drawing
@@ -44,7 +44,8 @@ class Photo(NamedTuple):
 
     @property
     def id(self) -> str:
-        """9 hexadecimal characters, no two alike: odd factors and xor-shifts are bijections of 36 bits."""
+        """Nine hexadecimal characters, no two photos' alike."""
+        # Odd factors and xor-shifts are bijections of 36 bits.
         packed = (self.label << 2 | SPLITS.index(self.split)) << 16 | self.number
         key = int(np.random.default_rng(self.seed).integers(1 << 36))
         for factor in (0x9E3779B97, 0x5851F42D5, 0xD1342543D):
@@ -55,7 +56,7 @@ class Photo(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SyntheticSet:
-    """A synthetic data set on disk, `counts` photos a split; `reused` if it stood there already."""
+    """A synthetic data set on disk, `counts` photos a split; `reused` if it was there before."""
 
     folder: Path
     size: int
@@ -66,14 +67,14 @@ class SyntheticSet:
 
 
 def class_counts(share: float = 1.0) -> dict[str, list[int]]:
-    """Photos of each class in each split, in class order; at share 1 they are the competition's."""
+    """Return the number of photos of each class in each split; at share 1 they are the competition's."""
     train = [train for _, train, _ in CLASSES]
     whole = {"train": train, "val": [val for _, _, val in CLASSES], "test": _apportion(train, NUM_TEST)}
     return {split: [max(LEAST[split], round(count * share)) for count in counts] for split, counts in whole.items()}
 
 
 def plan(*, share: float = 1.0, seed: int = 0) -> dict[str, list[list[Photo]]]:
-    """The photos of each file of each split, shuffled over the files; nothing is drawn."""
+    """Return the photos of each file of each split, shuffled over the files; nothing is drawn."""
     files: dict[str, list[list[Photo]]] = {}
     for place, (split, counts) in enumerate(class_counts(share).items()):
         photos = [Photo(seed, split, label, number) for label, count in enumerate(counts) for number in range(count)]
@@ -94,8 +95,10 @@ def synthesize(
 
     `share` is a fraction of the competition's photos of each class (at least 3 train, 1 val, 1 test). The bytes written
     depend on size, share and seed alone, not on `processes` (default: one a core, for sets large enough). The files
-    are written privately and moved into place whole. Raises UserError for a size, share or seed out of range, and
-    where `folder` holds another data set.
+    are written privately and moved into place whole.
+
+    Raises:
+        UserError: a size, share or seed is out of range, or `folder` holds another data set.
     """
     _check_arguments(size, share, seed)
     files = plan(share=share, seed=seed)
@@ -128,7 +131,7 @@ def render(photo: Photo, size: int) -> bytes:
 
 
 def _apportion(weights: list[int], total: int) -> list[int]:
-    """Split `total` in proportion to the weights, by largest remainder."""
+    """Return `total` split in proportion to the weights, by largest remainder."""
     exact = np.array(weights) * total / sum(weights)
     shares = np.floor(exact).astype(int)
     shares[np.argsort(shares - exact, kind="stable")[: total - shares.sum()]] += 1
@@ -145,7 +148,11 @@ def _check_arguments(size: int, share: float, seed: int) -> None:
 
 
 def _holds(folder: Path, recipe: dict[str, float], tables: dict[str, str]) -> bool:
-    """Whether the set of this recipe stands in the folder; UserError if another is in its way."""
+    """Return whether the folder has the set of this recipe.
+
+    Raises:
+        UserError: another data set is in its way.
+    """
     records = folder / f"tfrecords-jpeg-{recipe['size']}x{recipe['size']}"
     if records.exists():
         made = records / "synthetic.json"
@@ -164,8 +171,7 @@ def _holds(folder: Path, recipe: dict[str, float], tables: dict[str, str]) -> bo
 
 def _write_records(folder: Path, files: dict[str, list[list[Photo]]], size: int, processes: int | None) -> None:
     total = sum(len(photos) for parts in files.values() for photos in parts)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processes = processes or (cores if total * size**2 > POOL_PIXELS else 1)
+    processes = processes or (num_cores() if total * size**2 > POOL_PIXELS else 1)
     with _drawers(processes) as draw, tqdm(total=total, unit="images", disable=None, desc="synth") as bar:
         for split, parts in files.items():
             (folder / split).mkdir(parents=True)
@@ -182,7 +188,7 @@ def _examples(photos: list[Photo], images: Iterable[bytes], bar: tqdm) -> Iterat
 
 @contextmanager
 def _drawers(processes: int) -> Iterator[Draw]:
-    """How to draw photos in order: here, or spread over processes."""
+    """Yield a function that draws photos in order: in this process, or spread over several."""
     if processes == 1:
         yield lambda photos, size: map(render, photos, itertools.repeat(size))
         return
@@ -193,7 +199,7 @@ def _drawers(processes: int) -> Iterator[Draw]:
 
 
 def _die_with_parent() -> None:
-    """A killed parent can't end its pool, whose processes would wait for work for ever."""
+    """Exit with the parent: a killed one can't end its pool, whose processes would wait for work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

@@ -1,4 +1,4 @@
-"""TFRecordDataset drawn with code: a photo is a function of its class and a random generator."""
+"""Draw flowers with code: a photo is a function of its class and a random generator."""
 
 import colorsys
 import functools
@@ -16,11 +16,11 @@ GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 DISC = np.stack([np.cos(np.arange(14) * math.pi / 7), np.sin(np.arange(14) * math.pi / 7)], 1)
 Colour = np.ndarray  # float64 RGB in 0..255, may lie outside until it is drawn
 
-cv2.setNumThreads(0)  # photos are spread over processes, with which OpenCV's threads would compete
+cv2.setNumThreads(0)  # photos are spread over processes, and OpenCV's threads would compete with them
 
 
 class Foliage(NamedTuple):
-    """The leaves of a plant, which tell nothing of its class; length in photo sides, width against length."""
+    """The leaves of a plant, which say nothing about its class; length in photo sides, width relative to length."""
 
     most: int
     length: float
@@ -71,7 +71,7 @@ def _fill(image: np.ndarray, polygons: Sequence[Points], colour: Colour) -> None
 
 
 def _background(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus: soft patches of two or three colours, at times with discs of light. uint8 (side, side, 3)."""
+    """Draw a ground out of focus: patches of two or three colours, at times discs of light; uint8 (side, side, 3)."""
     hues = rng.choice([0.3, 0.33, 0.36, 0.08, 0.58, rng.random()], 3)
     colours = [_rgb(hue + rng.normal(0, 0.03), rng.uniform(0.1, 0.6), rng.uniform(0.05, 0.45)) for hue in hues]
     cells = int(rng.integers(2, 5))
@@ -84,7 +84,7 @@ def _background(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _greenery(canvas: np.ndarray, places: list[np.ndarray], rng: np.random.Generator) -> None:
-    """Leaves, and stems from the foot of the photo to the blooms."""
+    """Draw leaves, and stems from the foot of the photo to the blooms."""
     side = len(canvas)
     green, foliage = _green(rng), FOLIAGE[rng.integers(len(FOLIAGE))]
     for _ in range(rng.integers(foliage.most + 1)):
@@ -109,7 +109,7 @@ def _leaf(canvas: np.ndarray, foliage: Foliage, green: Colour, rng: np.random.Ge
 
 @functools.cache
 def _leaf_parts(foliage: Foliage) -> tuple[list[Points], list[Points]]:
-    """A leaf of length 1 along x: its sunlit parts, its shaded parts."""
+    """Return a leaf of length 1 along x: its sunlit parts, its shaded parts."""
     t = np.linspace(0, 1, 9)
     side = np.stack([t, foliage.width * np.sin(math.pi * t**0.8)], 1)
     spine = np.stack([t[::-1], 0 * t], 1)
@@ -127,7 +127,7 @@ def _leaf_parts(foliage: Foliage) -> tuple[list[Points], list[Points]]:
 
 
 def _bloom(kind: Species, side: int, rng: np.random.Generator) -> np.ndarray:
-    """One bloom seen from above: uint8 (side, side, 4), RGB with premultiplied alpha."""
+    """Draw one bloom seen from above: uint8 (side, side, 4), RGB with premultiplied alpha."""
     sprite = np.zeros((side, side, 4), np.uint8)
     hue, saturation, value = kind.colours[int(rng.random() < 0.5)]
     hue, saturation, value = hue + rng.normal(0, 0.025), saturation * rng.uniform(0.7, 1.1), value * rng.uniform(0.7, 1)
@@ -150,7 +150,7 @@ def _bloom(kind: Species, side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _whorl(petal: list[Points], angles: np.ndarray, lengths: np.ndarray, bend: float, side: int) -> list[list[Points]]:
-    """The parts of every petal of a whorl, in pixels of the sprite."""
+    """Return the parts of every petal of a whorl, in pixels of the sprite."""
     x, y = np.concatenate(petal).T
     radius = np.hypot(x, y) * lengths[:, None] * (side / 2 * 0.98)
     angle = np.arctan2(y, x) + bend * x**2 + angles[:, None]
@@ -200,7 +200,7 @@ def _paste(canvas: np.ndarray, sprite: np.ndarray, place: np.ndarray, radius: fl
 
 
 def _light(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, white balance, a gradient of light over the photo, gamma and the sensor's noise."""
+    """Apply exposure, white balance, a gradient of light over the photo, gamma and the sensor's noise."""
     gains, vivid = rng.uniform(0.75, 1.1) * np.exp(rng.uniform(-0.22, 0.22, 3)), np.float32(rng.uniform(0.65, 1.1))
     slope, gamma, sigma = rng.normal(0, 0.3, 2), rng.uniform(0.85, 1.2), rng.uniform(0, 3)
     ramp = np.linspace(-0.5, 0.5, len(photo), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What tells the drawn flowers apart: eight traits a class, and the shapes that follow from them.
+"""The traits that tell the drawn flowers apart, eight for each class, and the shapes that follow from them.
 
 The 104 classes are words of a Reed-Solomon code modulo 11: each trait has eleven values, and two classes agree in at
 most one of the eight. So no trait alone tells a class, and rare classes lie as far apart as common ones. The names of
@@ -18,7 +18,7 @@ Points = np.ndarray  # float64 (n, 2)
 
 
 class Centre(NamedTuple):
-    """What stands in the middle of a bloom; lengths are fractions of its radius, zero for parts it lacks."""
+    """The middle of a bloom; lengths are fractions of its radius, zero for parts it lacks."""
 
     disc: float = 0.0
     core: float = 0.0
@@ -109,14 +109,14 @@ class Species(NamedTuple):
 
 
 def traits(label: int) -> tuple[int, ...]:
-    """A class's code word: the values, 0..10, of its eight traits."""
+    """Return a class's code word: the values, 0..10, of its eight traits."""
     constant, slope = divmod(label, PRIME)
     return tuple((constant + slope + slope * place) % PRIME for place in range(TRAITS))
 
 
 @functools.cache
 def species(label: int) -> Species:
-    """What a class looks like."""
+    """Return the traits of a class as the drawing needs them."""
     petals, outline, whorls, mark, centre, habit, colours, tone = traits(label)
     return Species(
         petals=PETALS[petals],
@@ -131,7 +131,7 @@ def species(label: int) -> Species:
 
 
 def rotation(angle: float) -> np.ndarray:
-    """The matrix that turns column vectors by an angle in radians."""
+    """Return the matrix that turns column vectors by an angle in radians."""
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
