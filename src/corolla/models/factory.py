@@ -31,7 +31,7 @@ def build_model(
     nets take other sizes too; a timm model of fixed size (most ViTs) is built for `input_size`.
 
     Args:
-        ignored: the keys of settings that this network cannot use, which only building it tells, are added to it.
+        ignored: a list to which the keys of settings are added that this network cannot use; only building it tells.
 
     Raises:
         UserError: The name is unknown (the nearest valid ones are given).
@@ -69,7 +69,7 @@ def _own_model(config: ModelConfig, num_classes: int) -> ResNet:
 
 
 def _timm_model(config: ModelConfig, num_classes: int, input_size: int, unused: list[str]) -> nn.Module:
-    """Build one of timm's, without those of the settings that its constructor does not take."""
+    """Build one of timm's networks, without those of the settings that its constructor does not take."""
     options = {
         "model.dropout": ("drop_rate", config.dropout or None),  # None: timm's default, and no error from models
         "model.drop_path": ("drop_path_rate", config.drop_path or None),  # that do not take the option
@@ -94,7 +94,7 @@ def _timm_model(config: ModelConfig, num_classes: int, input_size: int, unused: 
 
 
 class UnusedOption(UserError):
-    """One of timm's architectures does not take an option."""
+    """Raised where one of timm's architectures does not take an option."""
 
     def __init__(self, architecture: str, option: str) -> None:
         super().__init__(f"{TIMM_PREFIX}{architecture} has no option {option}")
@@ -102,7 +102,7 @@ class UnusedOption(UserError):
 
 
 def create_timm_model(architecture: str, input_size: int, **options: object) -> nn.Module:
-    """`timm.create_model`, built for square images of `input_size` pixels where the architecture fixes its size.
+    """Create one of timm's models, for square images of `input_size` pixels where the architecture fixes its size.
 
     Raises:
         UserError: timm has no such architecture, or it doesn't take one of the `options`.
@@ -124,21 +124,22 @@ def create_timm_model(architecture: str, input_size: int, **options: object) -> 
 
 
 def classifier_names(model: nn.Module) -> tuple[str, ...]:
-    """Names of the modules that make the logits: one, or several in models with a distillation head."""
+    """Return the names of the modules that make the logits: one, or several in models with a distillation head."""
     classifier = model.get_classifier()  # pyright: ignore[reportCallIssue]  # timm's models and ours have it
     parts = classifier if isinstance(classifier, tuple) else (classifier,)
     return tuple(name for name, module in model.named_modules() if any(module is part for part in parts))
 
 
 def num_parameters(model: nn.Module) -> int:
-    """How many numbers training can change."""
+    """Return how many numbers training can change."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def multiply_adds(model: nn.Module, input_size: int) -> int:
-    """Multiply-adds of one forward pass on one image of `input_size` pixels a side, as the papers count "FLOPs".
+    """Return the multiply-adds of one forward pass on an image of `input_size` pixels a side (the papers' "FLOPs").
 
-    Convolutions and matrix products alone; on the meta device, so nothing is computed and `model` isn't touched.
+    Only convolutions and matrix products count. It runs on the meta device, so nothing is computed and `model` isn't
+    touched.
     """
     twin = copy.deepcopy(model).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -169,6 +170,7 @@ def forward_error(
 
 
 def _unknown(name: str) -> str:
+    """Return the line about a name that no model has, with the nearest ones that there are."""
     names = [*OWN_MODELS, *(TIMM_PREFIX + model for model in timm.list_models())]
     architecture, _, tag = name.partition(".")
     if architecture in names and tag:

@@ -8,16 +8,19 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+PLAIN = (nn.Conv2d, Conv2dSame)
+"""Convolutions that use their weights as they are (others standardise them first, say)."""
+
 
 class _Tracer(fx.Tracer):
-    """Stops at convolutions and norms, whatever timm has built into them."""
+    """A tracer that stops at convolutions and norms, whatever timm has built into them."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.BatchNorm2d | nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
 
 
 def fold_batch_norms(model: nn.Module) -> int:
-    """Fold every batch norm of `model` (in eval mode) that follows a convolution, in place; how many there were.
+    """Fold every batch norm of `model` (in eval mode) that follows a convolution, in place; return how many.
 
     A pair is folded where the norm alone reads what the convolution gives, and both are used once. A network that
     torch.fx cannot trace is left as it is.
@@ -42,9 +45,6 @@ def fold_batch_norms(model: nn.Module) -> int:
     return folded
 
 
-PLAIN = (nn.Conv2d, Conv2dSame)  # kinds that use their weights as they are
-
-
 def _fold(conv: nn.Module, norm: nn.BatchNorm2d) -> None:
     assert isinstance(conv, nn.Conv2d)
     assert norm.running_mean is not None
@@ -55,6 +55,6 @@ def _fold(conv: nn.Module, norm: nn.BatchNorm2d) -> None:
 
 
 def _rest(norm: nn.BatchNorm2d) -> nn.Module:
-    """What timm's norms do beside normalising: an activation."""
+    """Return the activation that timm builds into some of its norms; the identity where there is none."""
     activation = getattr(norm, "act", None)
     return activation if isinstance(activation, nn.Module) else nn.Identity()

@@ -1,4 +1,4 @@
-"""A trained network in fully convolutional form, for photos larger than those of its training."""
+"""Trained networks in fully convolutional form, for photos larger than those of their training."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from corolla.errors import UserError
 
 
 class FullyConvolutional(nn.Module):
-    """The classifier as a 1x1 convolution over the last feature map, then the spatial mean of the scores (Simonyan &
-    Zisserman 2014, section 3.2; He et al. 2015, section 3.4).
+    """A network whose classifier is a 1x1 convolution over the last feature map, followed by the mean of all positions.
 
-    For a linear classifier behind average pooling the mean of the scores is the score of the mean, so at the training
-    size this is the ordinary forward pass but for rounding. Where there is more between map and scores (a norm in
-    ConvNeXt, a layer in MobileNetV3), scores of single positions are nothing the network was trained for: such networks
-    keep their own head, on the mean over the larger map.
+    It follows Simonyan & Zisserman 2014, section 3.2, and He et al. 2015, section 3.4. For a linear classifier behind
+    average pooling the mean of the scores is the score of the mean, so at the training size this is the ordinary
+    forward pass but for rounding. Where there is more between map and scores (a norm in ConvNeXt, a layer in
+    MobileNetV3), scores of single positions are nothing the network was trained for: such networks keep their own head,
+    on the mean over the larger map.
     """
 
     def __init__(self, model: nn.Module, input_size: int, *, name: str) -> None:
-        """`model`, in eval mode, float32 and on the CPU, is shared, not copied; `name` is for the message.
+        """Wrap `model`, which is in eval mode, float32 and on the CPU, without a copy; `name` is for the message.
 
         Raises:
             UserError: the network has no feature map, or takes photos of one size alone.
@@ -30,19 +30,19 @@ class FullyConvolutional(nn.Module):
         self.by_position = self._head_is_linear(input_size, name)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) to logits (N, num_classes)."""
+        """Return the logits (N, num_classes) of normalised images (N, 3, H, W)."""
         if not self.by_position:
             return self.model(images)
         return self._scores(self.model.forward_features(images)).float().mean((2, 3))
 
     def _scores(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) to (N, num_classes, h, w)."""
+        """Return the scores of every position, (N, num_classes, h, w), of features (N, C, h, w)."""
         classifier = self.model.get_classifier()
         return F.conv2d(features, classifier.weight.view(*classifier.weight.shape[:2], 1, 1), classifier.bias)
 
     @torch.inference_mode()
     def _head_is_linear(self, input_size: int, name: str) -> bool:
-        """Whether scores by position, averaged, are the network's own; told by trying one image, as heads are many."""
+        """Return whether scores by position, averaged, are the network's own; one image is tried, as heads are many."""
         refusal = UserError(
             f"--tta multi-scale: {name} has no feature map of any size; take flip, ten-crop or random-N"
         )
@@ -60,5 +60,5 @@ class FullyConvolutional(nn.Module):
 
 
 def takes_one_size(model: nn.Module) -> bool:
-    """Whether the architecture fixes the size of its input, as most vision transformers do."""
+    """Return whether the architecture fixes the size of its input, as most vision transformers do."""
     return bool((getattr(model, "pretrained_cfg", None) or {}).get("fixed_input_size"))

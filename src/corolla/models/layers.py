@@ -1,4 +1,4 @@
-"""What the own networks are put together from: convolution, activation, shortcut, stem."""
+"""The parts of the own networks: convolution, activation, shortcut, stem."""
 
 from typing import Literal
 
@@ -12,17 +12,17 @@ Activation = Literal["relu", "silu"]
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    """A padded convolution without bias: batch norm follows, whose shift takes the bias's place."""
+    """Make a padded convolution without bias: batch norm follows, whose shift takes the bias's place."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
 def activate(kind: Activation) -> nn.Module:
-    """The nonlinearity, in place."""
+    """Make the nonlinearity, which works in place."""
     return nn.SiLU(inplace=True) if kind == "silu" else nn.ReLU(inplace=True)
 
 
 class ZeroPaddedShortcut(nn.Module):
-    """Shortcut A (§3.3): every stride-th pixel, the channels that are new filled with zeros; no parameters."""
+    """Shortcut A (§3.3): every stride-th pixel, with zeros in the channels that are new; it has no parameters."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ class ZeroPaddedShortcut(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, ⌈H / stride⌉, ⌈W / stride⌉)."""
+        """Turn (N, in_channels, H, W) into (N, out_channels, ⌈H / stride⌉, ⌈W / stride⌉)."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
 
 
 def make_shortcut(
     kind: Shortcut, in_channels: int, out_channels: int, stride: int, *, average: bool = False
 ) -> nn.Module:
-    """The path around a block (§3.3): identity wherever `kind` and the shapes allow it.
+    """Make the path around a block (§3.3): the identity wherever `kind` and the shapes allow it.
 
     `average`: a projection's stride stands in a 2×2 average pool before it (ResNet-D; He et al. 2018, §4.2), with
     timm's names.
@@ -52,7 +52,7 @@ def make_shortcut(
 
 
 def make_stem(kind: Stem, channels: int, activation: Activation) -> tuple[nn.Module, nn.Module]:
-    """The convolution (before its batch norm) and the pooling of the first layers.
+    """Make the convolution (before its batch norm) and the pooling of the first layers.
 
     "7x7" is the paper's, "3x3" ResNet-C's (He et al. 2018, §4.2; timm's names); both take a quarter of height and
     width. "small" keeps them (He et al. 2015, §4.2), "small-pool" takes half.
@@ -69,7 +69,7 @@ def make_stem(kind: Stem, channels: int, activation: Activation) -> tuple[nn.Mod
 
 
 def shrink_stem(model: TimmResNet, *, pool: bool) -> None:
-    """The stem "small" (with `pool`: "small-pool") of `make_stem` for one of timm's ResNets, in place."""
+    """Give one of timm's ResNets the stem "small" (with `pool`: "small-pool") of `make_stem`, in place."""
     model.conv1 = conv(model.in_chans, model.get_parameter("bn1.weight").numel(), 3)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if pool else nn.Identity()

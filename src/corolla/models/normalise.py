@@ -1,4 +1,4 @@
-"""uint8 pixels to the network's input, on the device."""
+"""uint8 pixels made into the network's input, on the device."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from corolla.models.pretrained import Preprocessing
 
 
 class Normalise(nn.Module):
-    """N x H x W x 3 uint8 -> N x 3 x H x W float32, (x / 255 - mean) / std; in channels_last order without a copy."""
+    """Turns N x H x W x 3 uint8 into N x 3 x H x W float32, (x / 255 - mean) / std; without a copy in channels_last."""
 
     def __init__(self, preprocessing: Preprocessing, *, channels_last: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Filling a network with weights made elsewhere, and the preprocessing that belongs to them.
+"""Weights made elsewhere, put into a network, and the preprocessing that belongs to them.
 
 Whatever the source, only the classifier may be left out. Every other tensor has to be there, by name and shape.
 """
@@ -38,7 +38,7 @@ WITHOUT_NETWORK = f"without network use --model.name {PACKAGE_MODEL} --model.wei
 OWN_TAG = "tv_in1k"
 
 HUB_TIMEOUT_SECONDS = 5.0
-# The error of the HTTP library that this huggingface_hub stands on: it has changed twice.
+# The error of the HTTP library that this huggingface_hub is built on, which has changed twice.
 HUB_ERRORS: tuple[type[BaseException], ...] = (OSError, HfHubHTTPError.__mro__[1])
 
 # Where checkpoints keep their weights: corolla's (EMA first, None when it is off), timm's, and others'.
@@ -54,13 +54,13 @@ class Preprocessing:
     std: tuple[float, float, float]
     """Divides what is left."""
     interpolation: Literal["bilinear", "bicubic"]
-    """Of the resize."""
+    """Interpolation of the resize."""
     crop_fraction: float
     """Evaluation resizes the shorter side to input size / crop_fraction, then crops the centre."""
 
 
 DEFAULT_CROP_FRACTION = 0.875
-"""Of evaluation, where neither weights nor --augment.crop-fraction say otherwise: 224 of 256 pixels."""
+"""Crop fraction of evaluation where neither weights nor --augment.crop-fraction say otherwise: 224 of 256 pixels."""
 
 IMAGENET = Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), interpolation="bilinear", crop_fraction=DEFAULT_CROP_FRACTION
@@ -74,8 +74,8 @@ def load_weights(model: nn.Module, config: ModelConfig, num_classes: int, input_
     model's random one stays; the log says which.
 
     Returns:
-        The preprocessing that the weights were trained with; None for "none", as a network trained from scratch goes
-        by its data set's statistics. Files that carry none get the timm architecture's default, or ImageNet's.
+        The preprocessing that the weights were trained with; None for "none", as a network trained from scratch uses
+        its data set's statistics. Files that carry none get the timm architecture's default, or ImageNet's.
 
     Raises:
         UserError: The weights can't be had, aren't weights, or don't fit: then the first tensors that don't are named.
@@ -112,7 +112,7 @@ def _from_hub(config: ModelConfig, input_size: int) -> tuple[StateDict, Preproce
 
 
 def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
-    """timm's description of the weights that `config` asks of its hub: architecture, tag and hf_hub_id are set."""
+    """Return timm's description of the weights that `config` asks of its hub, with architecture, tag and hf_hub_id."""
     own = not config.name.startswith(TIMM_PREFIX)
     architecture = config.name.removeprefix(TIMM_PREFIX)
     all_cfgs = [resolve_pretrained_cfg(name) for name in timm.list_pretrained(f"{architecture}.*")]
@@ -153,7 +153,7 @@ def _from_file(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Prepro
 
 
 def _read(path: Path) -> tuple[StateDict, Preprocessing | None]:
-    """The weights in a file (EMA where it has them), and their preprocessing if it says."""
+    """Return the weights in a file (EMA where it has them), and their preprocessing if the file has it."""
     content = _unpickle(path)
     preprocessing = None
     if isinstance(content, Mapping):
@@ -175,7 +175,7 @@ def _unpickle(path: Path) -> Any:
 
 
 def fill_model(model: nn.Module, state: StateDict, complaint: str) -> bool:
-    """Load `state` in place and return whether its classifier fitted and was kept, else the model's own stays.
+    """Load `state` in place; return whether its classifier fitted and was kept (else the model's own stays).
 
     Raises:
         UserError: another tensor than the classifier's does not fit; the message begins with `complaint`.

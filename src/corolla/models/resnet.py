@@ -27,7 +27,7 @@ BOTTLENECK_DEPTHS = (50, 101, 152)
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """What all blocks of a network have in common; `ResNet` explains the fields."""
+    """The settings that all blocks of a network share; `ResNet` explains them."""
 
     shortcut: Shortcut | None = "B"
     stride_in_1x1: bool = False
@@ -58,7 +58,7 @@ class BasicBlock(nn.Module):
         return self.act(out if self.downsample is None else out + self.downsample(x))
 
     def zero_gamma(self) -> None:
-        """Start as the shortcut alone."""
+        """Have the block start as its shortcut alone."""
         nn.init.zeros_(self.bn2.weight)
 
 
@@ -85,7 +85,7 @@ class Bottleneck(nn.Module):
         return self.act(self.drop_path(self.bn3(self.conv3(out))) + self.downsample(x))
 
     def zero_gamma(self) -> None:
-        """Start as the shortcut alone."""
+        """Have the block start as its shortcut alone."""
         nn.init.zeros_(self.bn3.weight)
 
 
@@ -93,7 +93,7 @@ class ResNet(nn.Module):
     """A residual network, or with `shortcut=None` the plain one of the same depth.
 
     `stride_in_1x1` puts a bottleneck's stride into its first 1×1 convolution, as the paper does (3.8 G multiply-adds
-    for 50 layers at 224 px); by default it stands in the 3×3, as in torchvision (4.1 G; ResNet-B in He et al. 2018,
+    for 50 layers at 224 px); by default it is in the 3×3, as in torchvision (4.1 G; ResNet-B in He et al. 2018,
     §4.2), so that no activation is thrown away unseen.
 
     `stem` and `avg_shortcut` are explained at `make_stem` and `make_shortcut` ("3x3" and True make ResNet-D); `width`
@@ -154,11 +154,11 @@ class ResNet(nn.Module):
                     module.zero_gamma()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) to logits (N, num_classes)."""
+        """Return the logits (N, num_classes) of normalised images (N, 3, H, W)."""
         return self.fc(self.dropout(self.avgpool(self.forward_features(images)).flatten(1)))
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Normalised images to the last feature maps (N, C, ⌈H / 32⌉, ⌈W / 32⌉; small stems: / 8, / 16).
+        """Return the last feature maps of normalised images (N, C, ⌈H / 32⌉, ⌈W / 32⌉; small stems: / 8, / 16).
 
         The name is timm's, as are those of the next two.
         """
@@ -166,11 +166,11 @@ class ResNet(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
     def get_classifier(self) -> nn.Linear:
-        """The layer that makes the logits."""
+        """Return the layer that makes the logits."""
         return self.fc
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Patterns of the parameters' names, layer by layer: stem, four stages; what is left is the classifier's."""
+        """Return patterns of the parameters' names, layer by layer: stem, four stages; the rest is the classifier."""
         return {"stem": r"^conv1|bn1", "blocks": r"^layer(\d+)"}
 
 
