@@ -23,7 +23,7 @@ WITHOUT = """
 import torch, torchvision, timm, pandas, scipy.stats, sklearn.metrics, torch.utils.tensorboard, albumentations
 for name in ("sysconf", "posix_fallocate", "setpgrp", "sched_getaffinity"):
     delattr(os, name)
-multiprocessing.set_start_method("spawn")
+multiprocessing.set_start_method("spawn", force=True)
 import corolla.data.loader
 corolla.data.loader.FORKS = False
 """

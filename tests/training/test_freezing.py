@@ -63,10 +63,14 @@ def test_frozen_norms_stay_and_the_rest_learns(small_config: Config, head_epochs
 
 
 def test_frozen_norms_need_weights(small_config: Config) -> None:
-    """A norm whose scale starts at 0 would switch its branch off for good."""
-    with pytest.raises(UserError, match=r"--model\.freeze-norms keeps what weights brought, and there are none"):
-        train(changed(small_config, "model", freeze_norms=True))
-    assert not (small_config.runs / "custom-seed0" / "config.json").exists()
+    """A norm whose scale starts at 0 would switch its branch off for good: without weights none is frozen."""
+    config = changed(small_config, "model", freeze_norms=True)
+    with pytest.raises(
+        UserError, match=r"^--model\.freeze-norms has no effect without --model\.weights or --init-from"
+    ):
+        train(config, explicit=["model.freeze_norms"])
+    assert not (config.runs / "custom-seed0" / "config.json").exists()
+    assert norm_names(config) <= moved(train(config), "last.pt", config)
 
 
 def test_each_group_has_its_rate_and_the_log_the_schedules(small_config: Config) -> None:

@@ -17,7 +17,7 @@ from support import corolla_process, same_content, write_data
 from corolla.cli import run_command
 from corolla.errors import UserError
 from corolla.runs.checkpoint import load_checkpoint
-from corolla.runs.folder import Run
+from corolla.runs.folder import Run, exclusive
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="workers are found through /proc")
 

@@ -2,14 +2,13 @@
 
 import dataclasses
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support import changed, same_content, write_data, stop_at
+from support import changed, same_content, stop_at, write_data
 from torch.nn import functional as F
 
 from corolla.config import Config, TrainConfig
@@ -18,7 +17,6 @@ from corolla.runs.checkpoint import load_checkpoint, rebuild_model
 from corolla.runs.folder import Run
 from corolla.training.distillation import Teacher
 from corolla.training.losses import TrainLoss
-from corolla.training.state import TrainState
 from corolla.training.train import train
 
 CPU = torch.device("cpu")
@@ -137,7 +135,7 @@ def test_a_taught_run_is_another_and_resumes_exactly(
     untaught = train(changed(config, "train", teacher=""), experiment="untaught")
     assert taught.metrics[0]["train_loss"] != pytest.approx(untaught.metrics[0]["train_loss"], rel=1e-3)
     assert taught.config.train == config.train
-    assert train(config, experiment=experiment="stopped", on_step=stop_at(3)).state == "stopped"
+    assert train(config, experiment="stopped", on_step=stop_at(3)).state == "stopped"
     resumed = train(changed(config, "pipeline", workers=1), experiment="stopped")
     assert resumed.metrics == taught.metrics
     assert same_content(resumed.last, taught.last)
@@ -165,7 +163,7 @@ def test_a_teacher_may_lie_elsewhere_in_the_next_session(
     """In place and with --resume-from; another one at the new place is found out."""
     config = one_epoch(tiny_config, teacher=str(teacher.folder))
     whole = train(config, experiment="whole")
-    assert train(config, experiment=experiment="stopped", on_step=stop_at(3)).state == "stopped"
+    assert train(config, experiment="stopped", on_step=stop_at(3)).state == "stopped"
     moved = one_epoch(tiny_config, teacher=str(tmp_path / "input" / "teacher.pt"))
     (tmp_path / "input").mkdir()
     shutil.copy(whole.best, tmp_path / "input" / "teacher.pt")

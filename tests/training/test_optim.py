@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from corolla.config import OptimConfig
-from corolla.errors import UserError
 from corolla.models.resnet import ResNet
 from corolla.training.optim import (
     complete_momentum,
@@ -63,8 +62,12 @@ def test_one_cycle_is_torchs(epochs: int, start: float) -> None:
 
 
 def test_one_cycle_has_its_own_warm_up() -> None:
-    with pytest.raises(UserError, match=r"--optim\.warmup-epochs"):
-        make_optimizer(nn.Linear(2, 2), OptimConfig(schedule="one-cycle", warmup_epochs=1))
+    """One that a file asks for beside it has no effect, as its note says."""
+    plain, warm = OptimConfig(schedule="one-cycle"), OptimConfig(schedule="one-cycle", warmup_epochs=1)
+    for step in (0, 4, 9):
+        assert learning_rate(warm, step, steps_per_epoch=5, epochs=2) == (
+            learning_rate(plain, step, steps_per_epoch=5, epochs=2)
+        )
 
 
 def test_the_rate_is_scaled_with_the_batch() -> None:

@@ -331,7 +331,7 @@ def test_other_data_are_refused_before_anything_is_copied(
 def test_another_share_of_the_photos_is_refused(earlier: Config, session: Callable[[int], Run], tmp_path: Path) -> None:
     """Its epochs have another length, so that none would ever be over."""
     config = changed(here(earlier, session(2), tmp_path), "train", share=0.5)
-    with pytest.raises(UserError, match="train images are not those"):
+    with pytest.raises(UserError, match=r"has other settings \(train\.share is 1\.0, now 0\.5\)"):
         train(config)
 
 

@@ -33,7 +33,7 @@ def runs(
         sort: a column, such as "last F1" or minutes.
         reverse: the largest first.
         csv: write the table here as well, each line with the command that trains such a run.
-        checkpoint: of best or of last, for --tta.
+        checkpoint: whose predictions the column of views takes: best or last.
         views: a column more: macro F1 on val with these views, where the run was predicted with them.
     """
     from corolla.compare.run_table import list_runs
