@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from corolla.compare.statistics import (
+    bootstrap_p,
     calibration,
+    confident_mistakes,
     holm,
     interval,
     mcnemar,
+    most_confident,
     resample_weights,
     two_level,
     weighted_macro_f1,
@@ -47,6 +50,12 @@ def test_mcnemar_counts_only_what_differs() -> None:
     assert mcnemar(a, b) == pytest.approx(0.03857, abs=1e-5)  # 2 * P(X <= 2), X ~ B(12, 1/2) = 2 * 79 / 4096
     assert mcnemar(a, a) == 1
     assert mcnemar(a, b) == mcnemar(b, a)
+
+
+def test_bootstrap_p_by_hand() -> None:
+    assert bootstrap_p(np.array([0.1] * 99)) == pytest.approx(2 / 100)
+    assert bootstrap_p(np.array([0.1] * 97 + [-0.1] * 2)) == pytest.approx(6 / 100)
+    assert bootstrap_p(np.zeros(9)) == 1
 
 
 def test_holm_by_hand() -> None:
@@ -130,3 +139,10 @@ def test_the_interval_of_macro_f1_holds_what_was_observed_in_its_middle() -> Non
     assert values.mean() < observed - 0.005, "resampling lowers macro F1"
     low, high = interval(observed, values)
     assert (low + high) / 2 == pytest.approx(observed, abs=0.005)
+
+
+def test_the_most_confident_come_first() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.2, 0.8], [0.4, 0.6]], np.float32)
+    assert most_confident(probabilities, np.array([0, 2, 1])) == [1, 2, 0]
+    assert confident_mistakes(probabilities, np.array([0, 0, 1, 0, 1])) == [1, 2, 3]
+    assert confident_mistakes(probabilities, probabilities.argmax(1)) == []

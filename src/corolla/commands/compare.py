@@ -9,7 +9,6 @@ from corolla.commands.common import Paths, ViewArguments, check_workers
 from corolla.config import Config, PipelineConfig
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE, UserError
-from corolla.evaluation.predict import PredictOptions
 from corolla.runs.folder import CheckpointName, data_of
 
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ def compare(
     """
     from corolla.compare.compare import compare as compare_runs
     from corolla.compare.recipes import find_runs
+    from corolla.evaluation.predict import PredictOptions
 
     check_workers(workers)
     out = out or runs / "comparison"

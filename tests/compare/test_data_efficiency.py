@@ -1,0 +1,50 @@
+"""Experiments trained on fractions of the data."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from corolla.compare.data_efficiency import data_efficiency, data_efficiency_figure, data_efficiency_summary
+from corolla.config import Config
+from corolla.errors import UserError
+from corolla.runs.folder import Run
+
+TINY = '[model]\nname = "timm:test_resnet"\n[train]\nbatch_size = 8\n[optim]\nlr = 0.02\n'
+
+
+def test_fractions_of_the_data(small: Config, tmp_path: Path) -> None:
+    (toml := tmp_path / "tiny.toml").write_text(TINY)
+    (other := tmp_path / "other$$.toml").write_text('base = "tiny.toml"\n[optim]\nlr = 0.001\n')
+    changes = dataclasses.replace(small, runs=tmp_path / "runs")
+    table = data_efficiency([str(toml), str(other)], [1.0, 0.25], seeds=[0, 1], changes=changes, epochs=1)
+    assert table[["experiment", "share", "photos"]].drop_duplicates().to_numpy().tolist() == [
+        ["tiny", 0.25, 10],
+        ["tiny", 1.0, 40],
+        ["other$$", 0.25, 10],
+        ["other$$", 1.0, 40],
+    ]
+    run = Run(tmp_path / "runs/tiny-share0.25-seed1")
+    assert json.loads((run.folder / "config.json").read_text())["train"]["share"] == 0.25
+    assert run.metrics[-1]["step"] == 10 // 8
+    summary = data_efficiency_summary(table)
+    assert summary["share"].tolist() == [0.25, 1.0]
+    assert {"tiny", "other$$", "tiny sd", "other$$ sd"} <= set(summary.columns)
+    figure = data_efficiency_figure(table)
+    assert len(figure.axes[0].lines) == 4
+    figure.savefig(tmp_path / "figure.png")
+    with pytest.raises(UserError, match="fractions above 0 and up to 1"):
+        data_efficiency([str(toml)], [0.0])
+
+
+def test_the_command_trains_fractions(small: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from corolla.cli import run_command
+
+    (toml := tmp_path / "tiny.toml").write_text(TINY)
+    arguments = ["compare", str(toml), "--fractions", "0.5", "1", "--epochs", "1", "--data", str(small.data)]
+    arguments += ["--runs", str(tmp_path / "runs"), "--workers", "0", "--device", "cpu"]
+    assert run_command(arguments) == 0
+    assert "0.500" in capsys.readouterr().out
+    assert (tmp_path / "runs/comparison-shares.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "runs/comparison-shares.csv").read_text().splitlines()) == 3
