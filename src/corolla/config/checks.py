@@ -60,12 +60,14 @@ def _is_off(value: object, default: object) -> bool:
 
 
 def _too_few_epochs(config: Config) -> list[str]:
+    """Return a line for each setting that needs more epochs than the run has."""
     train, optim, augment = config.train, config.optim, config.augment
     of = f"of {train.epochs} epochs"
     found = []
     if optim.schedule != "one-cycle" and optim.warmup_epochs and optim.warmup_epochs >= train.epochs:
         found.append(f"the learning rate rises to the very end (--optim.warmup-epochs {optim.warmup_epochs:g} {of})")
-    if optim.schedule == "plateau" and train.epochs <= optim.patience + 2:  # the first sets the mark, the last is done
+    # The first epoch sets the mark, then come patience + 1 that are no better, then the first at the lower rate.
+    if optim.schedule == "plateau" and train.epochs <= optim.patience + 2:
         found.append(f"the learning rate never falls (--optim.patience {optim.patience} {of})")
     if train.head_epochs >= train.epochs:
         found.append(f"the classifier alone is trained (--train.head-epochs {train.head_epochs} {of})")

@@ -35,7 +35,7 @@ class Config(Section):
     data: Path = runtime_only(Path("data"))
     """Folder with tfrecords-jpeg-SxS/{train,val,test}."""
     size: Count | None = None
-    """Which tfrecords-jpeg-SxS to read; may be left out where there is one only."""
+    """Size S of the tfrecords-jpeg-SxS to read; may be left out where there is only one."""
     input_size: Count | None = None
     """Side of the images the network sees, in pixels; default: the size of the records."""
     runs: Path = runtime_only(Path("runs"))
@@ -45,9 +45,9 @@ class Config(Section):
     device: str = runtime_only("auto")
     """auto, cpu, cuda, cuda:1, mps."""
     resume: Path | None = runtime_only(None)
-    """Go on with a copy of this run: the folder of an earlier session's, read-only or not. The settings must be its
-    own, but for --train.epochs, which may be larger: then give the copy a name of its own with --run-name, and the
-    learning rate follows the schedule of the new length."""
+    """Go on with a copy of this run, given by its folder, which may be read-only. The settings must be the same, but
+    for --train.epochs, which may be larger: then give the copy a name of its own with --run-name, and the learning rate
+    follows the schedule of the new length."""
     init_from: Path | None = runtime_only(None)
     """Start a new run from this checkpoint (a .pt file, or a run's folder: its last.pt): at epoch 1, from its weights
     and, where it fits, its optimizer's state."""
@@ -67,7 +67,7 @@ class Config(Section):
 _ADAPTER = TypeAdapter(Config)
 
 RENAMED = {"index": "cache_dir"}
-"""Keys of earlier versions, for one release."""
+"""Old keys and the new ones; they are read for one release."""
 DROPPED = {("pipeline", "half_size"): False, ("pipeline", "stored_side"): None}
 """Settings that are gone, and the value at which they did nothing."""
 

@@ -146,9 +146,11 @@ EXPERIMENTS: dict[str, Callable[[], Config]] = {
 
 
 def find_experiment(name: str, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
-    """The config of a named experiment, or of a TOML or JSON file (relative to the file `near`, where given).
+    """Return the config of a named experiment, or of a TOML or JSON file.
 
-    `within` are the files that are being read: one that has itself as its base is an error.
+    Args:
+        near: the file from whose folder a relative path starts; None: from the working directory.
+        within: the files that are being read; one that has itself as its base is an error.
 
     Raises:
         UserError: neither is there; the nearest name is suggested.

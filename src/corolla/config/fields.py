@@ -39,12 +39,12 @@ def runtime_only(default: Any) -> Any:
 
 @dataclass(frozen=True)
 class Need:
-    """What a setting needs of the other settings to have any effect."""
+    """A demand on the other settings, without which a setting has no effect."""
 
     text: str
-    """What would make it act, as the user would write it; it follows "has no effect without"."""
+    """The remedy as the user would write it; it follows "has no effect without"."""
     met: Callable[[Any], bool]
-    """Return whether a `Config` has it."""
+    """Takes a `Config` and returns whether the demand is met there."""
 
 
 def setting(default: Any, *needs: Need, refusals: Callable[[Any], str | None] | None = None) -> Any:
@@ -116,7 +116,7 @@ class ModelConfig(Section):
     """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
     file: a state dict, safetensors, or the checkpoint of another run."""
     pretrained_tag: str = setting("", Need("--model.weights pretrained", lambda c: c.model.weights == "pretrained"))
-    """Which pretrained weights, as timm tags them (a1_in1k, ...); empty: the model's default."""
+    """Tag of the pretrained weights in timm (a1_in1k, ...); empty: the model's default."""
     shortcut: Literal["A", "B", "C"] = setting("B", OWN_NETWORK, SHORTCUTS)
     """Shortcuts of the own ResNets (He et al. 2015, section 4.1): A zero padding, B projection where dimensions grow,
     C projection everywhere."""
@@ -186,8 +186,8 @@ class AugmentConfig(Section):
     """Range of the erased share of the image, for --augment.erase; its aspect is drawn from 0.3 to 1 / 0.3,
     log-uniformly. Where ten rectangles do not fit, as most of a large area do not, the image stays as it is."""
     erase_fill: Literal["noise", "mean"] = setting("noise", ERASE)
-    """What --augment.erase paints: noise (every pixel random, as Zhong et al. found best) or the mean colour of the
-    data set."""
+    """Content of the rectangle of --augment.erase: noise (every pixel random, as Zhong et al. found best) or the mean
+    colour of the data set."""
     cutout: Probability = 0.0
     """Cutout (DeVries and Taylor 2017): a square of the data set's mean colour in each image, its side as a share of
     the input size, its centre anywhere, so that parts of it may lie outside; 0: off."""
@@ -215,10 +215,10 @@ class OptimConfig(Section):
     lr: Positive = 0.1
     """Peak learning rate."""
     lr_batch: NonNegativeInt = 0
-    """--optim.lr is for batches of so many images and scaled with --train.batch-size (Goyal et al. 2017, section 2.1;
-    256 in He et al. 2018, section 3.1); 0: --optim.lr is taken as it is."""
+    """Batch size for which --optim.lr is meant; it is scaled with --train.batch-size (Goyal et al. 2017, section 2.1;
+    256 in He et al. 2018, section 3.1). 0: --optim.lr is taken as it is."""
     head_lr: Positive = 1.0
-    """The classifier's learning rate is times this."""
+    """Factor on the learning rate of the classifier."""
     layer_decay: Share = 1.0
     """Each layer's learning rate is that of the next one towards the classifier times this (Clark et al. 2020, ELECTRA,
     appendix B; the own ResNets count stem, four stages and classifier). 1: the same rate everywhere."""
@@ -233,8 +233,8 @@ class OptimConfig(Section):
     decay_norms: bool = setting(True, Need("--optim.weight-decay above 0", lambda c: c.optim.weight_decay > 0))
     """Decay biases and normalisation weights too, as the ResNet paper does (off: He et al. 2018, section 3.1)."""
     schedule: Literal["plateau", "step", "cosine", "constant", "one-cycle"] = "plateau"
-    """plateau: times --optim.factor when val loss stands still; step: times it at --optim.milestones; cosine: to 0 at
-    the end (Loshchilov and Hutter 2017); one-cycle: from lr / 25 up to lr, then down to lr / 250000 (Smith 2018; half
+    """plateau: times --optim.factor when val loss no longer falls; step: times it at --optim.milestones; cosine: to 0
+    at the end (Loshchilov and Hutter 2017); one-cycle: from lr / 25 up to lr, then down to lr / 250000 (Smith 2018; half
     cosines as in torch's OneCycleLR, at constant momentum)."""
     one_cycle_start: Annotated[float, Gt(0), Lt(1)] = setting(
         0.25, Need("--optim.schedule one-cycle", lambda c: c.optim.schedule == "one-cycle")
@@ -249,9 +249,9 @@ class OptimConfig(Section):
     )
     """Linear warm-up (Goyal et al. 2017, section 2.2)."""
     patience: NonNegativeInt = setting(7, Need("--optim.schedule plateau", lambda c: c.optim.schedule == "plateau"))
-    """Epochs without a lower val loss that schedule plateau bears."""
+    """Epochs without a lower val loss that schedule plateau waits through."""
     factor: Annotated[float, Gt(0), Lt(1)] = setting(0.1, PLATEAU_OR_STEP)
-    """What schedules plateau and step multiply the learning rate by."""
+    """Factor by which schedules plateau and step multiply the learning rate."""
     milestones: tuple[Share, ...] = setting(
         (0.25, 0.5, 0.75), Need("--optim.schedule step", lambda c: c.optim.schedule == "step")
     )
@@ -278,7 +278,7 @@ class TrainConfig(Section):
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Decides the initial weights, the order of the images and every augmentation."""
     share: Share = 1.0
-    """Train on this share of each class's photos, chosen by the seed; a larger share holds every smaller one."""
+    """Train on this fraction of each class's photos, chosen by the seed; a larger one holds every smaller one."""
     label_smoothing: Decay = setting(0.0, LABELS_COUNT)
     """Label smoothing (Szegedy et al. 2016, section 7)."""
     mixup: NonNegative = 0.0
@@ -303,14 +303,14 @@ class TrainConfig(Section):
     """Knowledge distillation (Hinton et al. 2015): the folder of a run (its best.pt) or a checkpoint of the same
     classes, whose outputs are learned along with the labels; empty: off."""
     distill_temperature: Positive = setting(4.0, TEACHER)
-    """With --train.teacher: what both networks' logits are divided by."""
+    """With --train.teacher: temperature by which both networks' logits are divided."""
     distill_weight: Probability = setting(0.5, TEACHER)
     """With --train.teacher: the teacher's share of the loss; the labels have the rest."""
     ema: Decay = 0.0
     """Decay of the moving average of the weights per update, evaluated in their place (Polyak and Juditsky 1992; with
     timm's warm-up of the decay); 0: off."""
     select_by: Literal["macro_f1", "val_loss"] = "macro_f1"
-    """What best.pt is chosen by, on val."""
+    """Score on val by which best.pt is chosen."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where it is native (CUDA capability 8.0, CPUs with AVX512-BF16 or AMX), fp16 on older GPUs, else
     fp32."""

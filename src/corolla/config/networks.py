@@ -1,4 +1,4 @@
-"""What a network's name says about it, before it is built."""
+"""Facts that a network's name tells before the network is built."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Progressive resizing: how large the training images of an epoch are, a function of the settings."""
+"""Progressive resizing: the size of an epoch's training images, a function of the settings."""
 
 from corolla.config.fields import AugmentConfig
 
@@ -6,8 +6,8 @@ from corolla.config.fields import AugmentConfig
 def epoch_size(config: AugmentConfig, size: int, epoch: int, epochs: int) -> int:
     """Return the side in pixels of the images of epoch e (from 0) of a run of `epochs` at input size `size`.
 
-    From `config.start_size` by whole steps of 32 (16 where `size` is below 128), never above a straight line to `size`.
-    A start that is not below `size` is as if there were none.
+    It grows from `config.start_size` by whole steps of 32 (16 where `size` is below 128), never above a straight line
+    to `size`. A start that is not below `size` has no effect.
     """
     growing = config.grow_epochs * epochs
     if config.start_size is None or config.start_size >= size or epoch >= growing:
