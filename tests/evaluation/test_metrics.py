@@ -62,6 +62,13 @@ def test_macro_f1_is_sklearns_where_every_prediction_is_in_the_truth(pair: Pair)
     assert macro_f1(labels, predicted) == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 
+@given(pairs())
+def test_class_f1_is_sklearns_to_the_last_bit(pair: Pair) -> None:
+    present = np.unique(pair[0])
+    scores = np.atleast_1d(f1_score(*pair, labels=present.tolist(), average=None))
+    assert class_f1(*pair) == dict(zip(present.tolist(), scores.tolist(), strict=True))
+
+
 @pytest.mark.parametrize("num_classes", [104, 5, 3])
 def test_classification_metrics_are_torchs(num_classes: int) -> None:
     rng = np.random.default_rng(num_classes)

@@ -5,19 +5,26 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from sklearn.metrics import f1_score
 
 
 def macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Return the mean F1 over the classes present in the truth, as the competition scores it (one never predicted has F1 0)."""
+    """Return the mean F1 over the classes present in the truth, as the competition scores it; never predicted is 0."""
     return float(np.mean(list(class_f1(labels, predicted).values())))
 
 
 def class_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[int, float]:
-    """Return the F1 of each class present in the truth."""
-    present = np.unique(labels)
-    scores = f1_score(labels, predicted, labels=present, average=None, zero_division=0)  # pyright: ignore[reportArgumentType]
-    return dict(zip(present.tolist(), np.atleast_1d(scores).tolist(), strict=True))
+    """Return the F1 of each class present in the truth.
+
+    Counted here because scikit-learn, which gives the same to the last bit, takes a second to import.
+    """
+    present, num_labelled = np.unique(labels, return_counts=True)
+
+    def count(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        inside = values[np.isin(values, present)]
+        return np.bincount(np.searchsorted(present, inside), minlength=len(present))
+
+    scores = 2 * count(labels[labels == predicted]) / (num_labelled + count(predicted))
+    return dict(zip(present.tolist(), scores.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
