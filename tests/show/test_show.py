@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support import break_first_jpeg
 
 from corolla.config import Config
 from corolla.errors import UserError
-from corolla.plots.contact_sheet import contact_sheet
 from corolla.show.show import show, show_augmented
 from corolla.synthetic.dataset import synthesize
-
-FLOWERS = Path(__file__).parents[2].parent / "shared" / "flowers"
 
 
 @pytest.fixture(scope="module")
@@ -24,30 +22,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def test_tiles_stand_in_rows_and_titles_below_them() -> None:
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    images = [np.full((20, 20, 3), colour, np.uint8) for colour in colours]
-    sheet = contact_sheet(
-        images, ["0 rose", "1 a name much too long for one line or even two of them", ""], columns=2, cell=96
-    )
-    assert sheet.dtype == np.uint8
-    tile = sheet.shape[1] // 2
-    assert sheet[50, 50].tolist() == [255, 0, 0]
-    assert sheet[50, tile + 50].tolist() == [0, 255, 0]
-    assert sheet[sheet.shape[0] // 2 + 50, 50].tolist() == [0, 0, 255]
-    titles = sheet[104 : sheet.shape[0] // 2]
-    assert (titles[:, :tile] < 128).all(2).any()
-    assert (titles[:, tile:] < 128).all(2).any()
-    assert (titles[:, -4:] == 255).all()  # a long name stays in its tile
-
-
-def test_photos_keep_their_shape() -> None:
-    sheet = contact_sheet([np.zeros((50, 100, 3), np.uint8)], [""], columns=4, cell=100)
-    dark = (sheet == 0).all(2)
-    assert np.flatnonzero(dark.any(0)).size == 100
-    assert np.flatnonzero(dark.any(1)).size == 50
 
 
 def test_a_tile_for_every_class(data: Path, tmp_path: Path) -> None:
@@ -74,10 +48,16 @@ def test_mistakes_are_named(data: Path) -> None:
         show(data, size=32, per_class=0)
 
 
-@pytest.mark.skipif(not FLOWERS.exists(), reason="no real photos here")
+def test_a_photo_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    data, fault = break_first_jpeg(tmp_path / "data")
+    with pytest.raises(UserError) as caught:
+        show(data, per_class=100)
+    assert str(caught.value).startswith(fault)
+
+
 @pytest.mark.parametrize(("name", "size"), [("oxford102", 64), ("oxford17", 224)])
-def test_real_photos(name: str, size: int) -> None:
-    sheet = np.asarray(Image.open(show(FLOWERS / name, size=size, split="val")))
+def test_real_photos(real_photos: Path, name: str, size: int) -> None:
+    sheet = np.asarray(Image.open(show(real_photos / name, size=size, split="val")))
     assert sheet.std() > 40
 
 

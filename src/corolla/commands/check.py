@@ -1,4 +1,4 @@
-"""corolla check: every fault of a data folder."""
+"""corolla check: find every fault of a data folder."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""corolla show: contact sheets of photos, of their augmentation and of test-time views."""
+"""corolla show: write contact sheets of photos, of their augmentation or of test-time views."""
 
 import dataclasses
 from pathlib import Path
@@ -27,7 +27,7 @@ def show(
     cache_dir: Path | None = None,
     views: ViewArguments = NO_VIEWS,
 ) -> int:
-    """A contact sheet as PNG: photos of each class with its number and name, or what a network is given of them.
+    """Write a contact sheet as PNG: photos of each class with its number and name, or as a network is given them.
 
     Args:
         folder: the data folder.

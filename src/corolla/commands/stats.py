@@ -1,4 +1,4 @@
-"""corolla stats: colour statistics, class counts, image sizes."""
+"""corolla stats: print colour statistics, class counts and image sizes."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from corolla.errors import DONE
 def stats(
     folder: Folder, /, size: int | None = None, splits: tuple[str, ...] = ("train",), cache_dir: Path | None = None
 ) -> int:
-    """Exact channel means, standard deviations and colour eigenvectors; images per class; image sizes.
+    """Print exact channel means, standard deviations and colour eigenvectors; images per class; image sizes.
 
     Args:
         folder: the data folder.
         size: which tfrecords-jpeg-SxS; may be left out where there is one only.
-        splits: whose pixels are counted: train, or train val.
+        splits: the splits whose pixels are counted: train, or train val.
         cache_dir: folder for the index; default: the user's cache.
     """
     from corolla.data.statistics import stats as data_stats

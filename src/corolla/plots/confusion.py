@@ -1,4 +1,4 @@
-"""Figures, drawn without pyplot: no global state, no window, nothing to close, safe in any thread."""
+"""Draw confusion matrices; without pyplot: no global state, no window, nothing to close, safe in any thread."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from corolla.plots.style import escaped
 
 NUM_PAIRS = 18  # named beside the matrix
 LONGEST_NAME = 22  # characters
-GAMMA = 0.35  # of the colour scale: one photo in a hundred is still told from none
+GAMMA = 0.35  # the colour scale's exponent: one photo in a hundred is still told from none
 
 
 def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """Counts, true class x predicted class."""
+    """Return the counts of photos, true class x predicted class."""
     return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def confused_pairs(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """(true, predicted, count) of every mistake, the most frequent first."""
+    """Return (true, predicted, count) for every kind of mistake, the most frequent first."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
@@ -32,7 +32,7 @@ def confused_pairs(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
 def confusion_figure(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
-    """The confusion matrix of labels N and predictions N, each row normalised; a class without photos is grey.
+    """Draw the confusion matrix of labels N and predictions N, each row normalised; a class without photos is grey.
 
     The most frequent mistakes are named beside it: 104 names along an axis could not be read.
     """
@@ -72,7 +72,7 @@ def _short(name: str) -> str:
 
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:
-    """A figure as drawn, H x W x 3."""
+    """Draw a figure and return its pixels, H x W x 3."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

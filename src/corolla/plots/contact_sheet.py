@@ -1,4 +1,4 @@
-"""The layout of contact sheets: tiles in rows, each with its title below. (data/show.py says what is on them.)"""
+"""Contact sheets: photos in rows, each with its title below."""
 
 import math
 from collections.abc import Sequence
@@ -7,9 +7,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 6  # pixels between tiles
-LINES = 2  # of title a tile
+LINES = 2  # of each title
 FONT_SIZE = 13  # pixels
-MIN_CELL, MAX_CELL = 128, 256  # a tile's side in pixels: photos are enlarged or reduced to it
+MIN_CELL, MAX_CELL = 128, 256  # a tile's side in pixels
+
+
+def cell_side(size: int) -> int:
+    """Return the side of cells for photos of `size` pixels: small ones are enlarged, large ones reduced."""
+    return min(max(size, MIN_CELL), MAX_CELL)
 
 
 def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], *, columns: int, cell: int) -> np.ndarray:
@@ -41,7 +46,7 @@ def _fit(photo: Image.Image, cell: int) -> Image.Image:
 
 
 def _wrap(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """Break a title into at most LINES lines of `width` pixels; what doesn't fit ends in an ellipsis."""
+    """Break a title into at most LINES lines of `width` pixels; one that doesn't fit ends in an ellipsis."""
     lines = [""]
     for word in title.split():
         longer = f"{lines[-1]} {word}".strip()
