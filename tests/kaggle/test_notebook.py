@@ -23,10 +23,11 @@ from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.kaggle.bundle import Bundle, pack
 from corolla.kaggle.notebook import predict_submission, write_notebook
-from corolla.kaggle.wheels import IMAGE_HAS, inference_distributions
+from corolla.kaggle.wheels import IMAGE_HAS, PREDICTION_NEEDS, inference_distributions
 from corolla.training.train import train
 
 COMPETITION = "tpu-getting-started"
+TTA = "ten-crop+random-2+multi-scale"  # every kind of view
 KERNEL: dict[str, str] = {
     "owner": "somebody",
     "slug": "corolla-petals",
@@ -48,22 +49,24 @@ def runs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
                 data=tiny_data,
                 runs=folder,
                 device="cpu",
-                model=ModelConfig(name=name),
+                model=model,
                 optim=OptimConfig(lr=0.005),
                 train=TrainConfig(epochs=2, batch_size=8),
                 pipeline=PipelineConfig(workers=0),
             ),
             experiment=experiment,
         ).folder
-        for experiment, name in (("own", "resnet18"), ("timm's", "timm:test_resnet"))
+        for experiment, model in (
+            ("own", ModelConfig(name="resnet18", width=0.25)),
+            ("timm's", ModelConfig(name="timm:test_resnet")),
+        )
     ]
 
 
 @pytest.fixture(scope="module")
 def bundle(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return pack(
-        runs, tmp_path_factory.mktemp("pack"), checkpoint="best", tta="ten-crop", method="vote", name="corolla-petals"
-    )
+    folder = tmp_path_factory.mktemp("pack")
+    return pack(runs, folder, checkpoint="best", tta=TTA, method="vote", name="corolla-petals")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def expected(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> byte
     """What the commands give here."""
     out = tmp_path_factory.mktemp("here") / "here.csv"
     corolla = [sys.executable, "-m", "corolla"]
-    names = [*map(str, runs), "--tta", "ten-crop"]
+    names = [*map(str, runs), "--tta", TTA]
     subprocess.run([*corolla, "predict", *names, "--device", "cpu", "--workers", "0"], check=True, timeout=300)
     subprocess.run([*corolla, "ensemble", *names, "--method", "vote", "--out", str(out)], check=True, timeout=300)
     return out.read_bytes()
@@ -124,7 +127,7 @@ def test_the_notebook_reads_well(bundle: Bundle, runs: list[Path], tmp_path: Pat
     notebook = nbformat.read(path, 4)
     nbformat.validate(notebook)
     title, *cells = notebook.cells
-    for word in (*(run.name for run in runs), "ten-crop", "vote", "2 trained", bundle.sha256[:12]):
+    for word in (*(run.name for run in runs), TTA, "vote", "2 trained", bundle.sha256[:12]):
         assert word in title.source
     assert [cell.cell_type for cell in cells] == ["code"] * 4
     for cell in cells:
@@ -169,6 +172,31 @@ def test_predict_submission(
     # the competition's twin has the same data
     other = predict_submission(competition="flower-classification-with-tpus", out="second.csv", **where)
     assert other.read_bytes() == expected
+
+
+SPY = """
+import builtins, sys
+from pathlib import Path
+really_import, found = builtins.__import__, set()
+def spy(name, globals=None, locals=None, fromlist=(), level=0):
+    if level == 0 and (globals or {}).get("__name__", "").startswith("corolla"):
+        found.add(name.partition(".")[0])
+    return really_import(name, globals, locals, fromlist, level)
+builtins.__import__ = spy
+from corolla.kaggle.notebook import predict_submission
+predict_submission(input_root=Path(sys.argv[1]), competition=sys.argv[2], out=sys.argv[3], device="cpu", workers=0)
+print(*(found - set(sys.stdlib_module_names) - {"corolla"}))
+"""
+
+
+def test_predicting_imports_what_the_notebook_installs_or_the_image_has(kaggle_input: Path, tmp_path: Path) -> None:
+    """Every import of corolla's own modules on the way to a submission."""
+    command = [sys.executable, "-c", SPY, str(kaggle_input), COMPETITION, str(tmp_path / "submission.csv")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    owners = importlib.metadata.packages_distributions()
+    needed = {canonicalize_name(owners[top][0]) for top in done.stdout.split()}
+    assert "torch" in needed
+    assert needed - IMAGE_HAS == set(PREDICTION_NEEDS)
 
 
 @pytest.mark.usefixtures("environment")

@@ -1,6 +1,5 @@
 """What is installed here becomes wheels: equal bytes each time, and pip takes them."""
 
-import ast
 import importlib.metadata
 import json
 import subprocess
@@ -147,37 +146,6 @@ def test_tags_build_number_and_what_is_left_out(tmp_path: Path, monkeypatch: pyt
 def test_missing_distribution_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no-such-thing: is not installed"):
         repack("no-such-thing", tmp_path)
-
-
-def test_the_list_covers_what_predicting_imports() -> None:
-    """The imports of every module of corolla that predicting loads, read from its source."""
-    code = """
-import sys
-import corolla.kaggle.notebook
-print(*[module.__file__ for name, module in sys.modules.items() if name.partition('.')[0] == 'corolla'], sep='\\n')"""
-    files = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120).stdout
-    owners = importlib.metadata.packages_distributions()
-    needed = {
-        canonicalize_name(owners[top][0])
-        for file in files.split()
-        for top in imports_of(Path(file))
-        if top not in sys.stdlib_module_names and top != "corolla"
-    }
-    assert needed <= {*PREDICTION_NEEDS, *IMAGE_HAS}, "predicting imports more than the notebook has"
-    assert set(PREDICTION_NEEDS) <= needed, "the notebook installs more than predicting imports"
-
-
-def imports_of(file: Path) -> set[str]:
-    """Top-level packages that a module imports when it is loaded."""
-    tops: set[str] = set()
-    statements = ast.parse(file.read_text()).body
-    statements += [inside for statement in statements if isinstance(statement, ast.Try) for inside in statement.body]
-    for statement in statements:
-        if isinstance(statement, ast.Import):
-            tops |= {name.name.partition(".")[0] for name in statement.names}
-        elif isinstance(statement, ast.ImportFrom) and statement.module:
-            tops.add(statement.module.partition(".")[0])
-    return tops
 
 
 def test_pip_is_asked_for_all_of_them() -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 
 def macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
@@ -47,6 +46,8 @@ def metrics_of_probabilities(probabilities: NDArray[np.float32], labels: NDArray
 
 def classification_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Metrics:
     """Return the metrics of logits N x classes and labels N."""
+    from scipy.special import log_softmax  # for corolla score, which has no logits, its import takes a while
+
     scores = logits.astype(np.float64)
     predicted = scores.argmax(1)
     highest = np.argsort(-scores, axis=1, kind="stable")[:, :5]
