@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 from support import write_data
 
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
@@ -27,6 +28,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def precision() -> Iterator[None]:
+    """COROLLA_TEST_PRECISION=fp32 has the tests compute as on a CPU without bf16."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("COROLLA_TEST_PRECISION") == "fp32":
+            patch.setattr(torch.cpu, "get_capabilities", dict)
+        yield
 
 
 @pytest.fixture

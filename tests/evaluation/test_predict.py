@@ -128,7 +128,7 @@ def test_neither_batch_size_nor_workers_matter(run: Run, tmp_path: Path) -> None
 def test_predicted_once_is_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = predict(run)
     before = first.path.read_bytes(), first.path.stat().st_mtime_ns
-    monkeypatch.setattr("corolla.evaluation.predict.rebuild_model", None)
+    monkeypatch.setattr("corolla.runs.checkpoint.rebuild_model", None)
     second = predict(run)
     assert (first.made, second.made) == (True, False)
     assert (second.path.read_bytes(), second.path.stat().st_mtime_ns) == before
@@ -226,7 +226,7 @@ def test_other_classes_are_refused(run: Run, tmp_path: Path) -> None:
     assert not (run.folder / "predictions").exists()
 
 
-def test_a_bad_jpeg_stops_or_is_grey(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_jpeg_stops_or_is_grey(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data, line = break_first_jpeg(tmp_path / "data")
     with pytest.raises(UserError) as caught:
         predict(run, split="train", data=data)
@@ -235,7 +235,7 @@ def test_a_bad_jpeg_stops_or_is_grey(run: Run, tmp_path: Path, capfd: pytest.Cap
     assert not (run.folder / "predictions").exists()
     result = predict(run, split="train", data=data, bad_images="grey")
     assert len(result.predictions.ids) == 40
-    assert line in capfd.readouterr().err
+    assert line in caplog.text
 
 
 def test_a_missing_device_is_told(run: Run) -> None:

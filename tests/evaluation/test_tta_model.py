@@ -172,9 +172,9 @@ def test_predictions_are_the_average_of_the_views(
     tta: str, run: Run, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = []
-    decode = corolla.data.dataset.decode_stored
+    decode = corolla.data.dataset.decode_photo
     monkeypatch.setattr(
-        corolla.data.dataset, "decode_stored", lambda *args, **how: decoded.append(1) or decode(*args, **how)
+        corolla.data.dataset, "decode_photo", lambda *args, **how: decoded.append(1) or decode(*args, **how)
     )
     probabilities = predict(run, tta, batch_size=8)
     assert len(decoded) == 11  # each photo once
