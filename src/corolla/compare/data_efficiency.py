@@ -1,6 +1,7 @@
 """Data efficiency: experiments trained on fractions of the training photos, a curve each."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,18 +49,14 @@ def data_efficiency(
         raise UserError(f"--fractions {' '.join(map(str, fractions))}: fractions above 0 and up to 1 are expected")
     places = changes or Config()
     rows = []
-    for name in experiments:
-        for fraction in sorted(fractions):
-            for seed in seeds:
-                config = _config(name, fraction, seed, places, epochs)
-                stem = f"{Path(name).stem}-share{fraction:g}"
-                run = train(config, experiment=stem)
-                if run.state != "done":
-                    raise Failure(f"{run.folder}: was stopped; the same command goes on")
-                index = subset_index(load_index(config.data, config.size, config.cache_dir), fraction, seed)
-                last = run.metrics[-1]
-                photos = len(index.splits["train"])
-                rows.append((Path(name).stem, fraction, seed, photos, last["macro_f1"], last["top1"]))
+    for name, fraction, seed in itertools.product(experiments, sorted(fractions), seeds):
+        config = _config(name, fraction, seed, places, epochs)
+        run = train(config, experiment=f"{Path(name).stem}-share{fraction:g}")
+        if run.state != "done":
+            raise Failure(f"{run.folder}: was stopped; the same command goes on")
+        index = subset_index(load_index(config.data, config.size, config.cache_dir), fraction, seed)
+        last, photos = run.metrics[-1], len(index.splits["train"])
+        rows.append((Path(name).stem, fraction, seed, photos, last["macro_f1"], last["top1"]))
     return pd.DataFrame(rows, columns=["experiment", "share", "seed", "photos", "macro_f1", "top1"])
 
 

@@ -58,7 +58,7 @@ def _mean_f1(members: tuple[Member, ...], numbers: list[int]) -> list[float]:
     return [float(np.mean([scores[number] for scores in found])) for number in numbers]
 
 
-def class_table(classes: ClassScores) -> Table:
+def classes_view(classes: ClassScores) -> Table:
     """Return a row per class, searchable."""
     columns = {
         "class": [cell(number, ".0f") for number in classes.numbers],

@@ -14,7 +14,7 @@ MAX_PAIRED = 3
 """Recipes that are paired: a table of dozens of pairs is not read."""
 
 
-def ensemble_table(comparison: Comparison) -> Table | None:
+def ensembles_view(comparison: Comparison) -> Table | None:
     """Return the macro F1 of averaged probabilities: all seeds of a recipe, and several recipes; None for one run."""
     columns: dict[str, list[Cell]] = {"members": [], "number": [], "single, mean": [], "single, best": []}
     columns |= {"together": [], "gain over the best": []}

@@ -9,10 +9,8 @@ from markupsafe import Markup
 
 from corolla.compare.compare import Comparison
 from corolla.compare.convergence import FRACTIONS
-from corolla.compare.report.calibration import calibration_table, calibrations
-from corolla.compare.report.classes import ClassScores, class_scores, class_table
-from corolla.compare.report.ensembles import ensemble_table
-from corolla.compare.report.environment import environment_table
+from corolla.compare.report.classes import ClassScores, class_scores, classes_view
+from corolla.compare.report.ensembles import ensembles_view
 from corolla.compare.report.photos import Photos, confusions, mistakes
 from corolla.compare.report.plots import (
     as_item,
@@ -24,14 +22,15 @@ from corolla.compare.report.plots import (
     styles,
 )
 from corolla.compare.report.tables import (
+    calibration_view,
     convergence_view,
     cost_view,
     differences_view,
+    environment_view,
     pairs_view,
     recipes_view,
     runs_view,
 )
-from corolla.compare.statistics import Calibration
 from corolla.files import write_atomically
 from corolla.plots.style import color
 
@@ -82,7 +81,6 @@ def _sections(comparison: Comparison, photos: Photos) -> dict[str, Any]:
     """Return the tables, plots and photos that the template places."""
     best, names = comparison.recipes[0].members[0], comparison.class_names
     classes = class_scores(comparison, photos.num_train)
-    calibrated = calibrations(comparison)
     return {
         "recipes": recipes_view(comparison),
         "differences": differences_view(comparison),
@@ -92,22 +90,20 @@ def _sections(comparison: Comparison, photos: Photos) -> dict[str, Any]:
         "fractions": [f"{fraction:.0%}" for fraction in FRACTIONS],
         "cost": cost_view(comparison),
         "classes": classes,
-        "class_table": class_table(classes),
+        "class_table": classes_view(classes),
         "confusions": confusions(best, names, photos),
         "mistakes": mistakes(best, names, photos),
-        "calibration": calibration_table(comparison),
-        "ensembles": ensemble_table(comparison),
-        "environment": environment_table(comparison),
-        "plots": _plots(comparison, classes, calibrated),
+        "calibration": calibration_view(comparison),
+        "ensembles": ensembles_view(comparison),
+        "environment": environment_view(comparison),
+        "plots": _plots(comparison, classes),
     }
 
 
-def _plots(
-    comparison: Comparison, classes: ClassScores, calibrated: dict[str, Calibration]
-) -> dict[str, dict[str, Any]]:
+def _plots(comparison: Comparison, classes: ClassScores) -> dict[str, dict[str, Any]]:
     """Return the plots by the id of the element they are drawn into."""
     figures = {f"plot-{key}": curves(comparison, key, title) for key, title in CURVES.items()}
-    figures["plot-reliability"] = reliability(comparison, calibrated)
+    figures["plot-reliability"] = reliability(comparison)
     if comparison.differences:
         figures["plot-forest"] = forest(comparison)
     if len(classes.sides) == 2:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from bokeh.core.json_encoder import serialize_json
 from bokeh.core.types import ID
 from bokeh.embed import json_item
@@ -16,7 +17,7 @@ from bokeh.resources import Resources
 
 from corolla.compare.compare import Comparison
 from corolla.compare.report.classes import ClassScores
-from corolla.compare.statistics import Calibration
+from corolla.compare.statistics import calibration
 from corolla.plots.style import GREY, PALETTE, color
 
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 3), (8, 3, 2, 3))
@@ -169,19 +170,23 @@ def class_scatter(classes: ClassScores, colors: Sequence[str]) -> figure:
     return plot
 
 
-def reliability(comparison: Comparison, calibrations: dict[str, Calibration]) -> figure:
-    """Draw accuracy over confidence, a line per recipe; what lies on the diagonal is calibrated."""
+def reliability(comparison: Comparison) -> figure:
+    """Draw accuracy over confidence, a line per recipe, its seeds pooled; what lies on the diagonal is calibrated."""
     plot = _figure("", "confidence", "accuracy", 380, x_range=(-0.02, 1.02), y_range=(-0.02, 1.02))
     plot.line([0, 1], [0, 1], line_color=GREY, line_dash=[4, 4])
     dots = []
-    for name, found in calibrations.items():
-        line_color, dash = styles(comparison)[name]
+    for recipe in comparison.recipes:
+        line_color, dash = styles(comparison)[recipe.name]
+        found = calibration(
+            np.concatenate([member.probabilities for member in recipe.members]),
+            np.concatenate([member.labels for member in recipe.members]),
+        )
         source = ColumnDataSource(
             {
                 "confidence": found.confidence,
                 "accuracy": found.accuracy,
                 "count": found.count,
-                "recipe": [name] * len(found.count),
+                "recipe": [recipe.name] * len(found.count),
             }
         )
         style: dict[str, Any] = {"line_color": line_color, "line_dash": list(dash), "line_width": 2}

@@ -11,9 +11,11 @@ import pandas as pd
 from corolla.compare.compare import Comparison
 from corolla.compare.convergence import FRACTIONS
 from corolla.compare.formatting import p_value, spread
+from corolla.compare.statistics import calibration
 from corolla.compare.tables import convergence_table, cost_table, difference_table, pair_table, recipe_table, run_table
 
 MISSING = "–"
+NUM_DIGITS = 12  # of a commit or a fingerprint: enough to tell them apart
 
 
 @dataclass(frozen=True)
@@ -179,3 +181,40 @@ def cost_view(comparison: Comparison) -> Table:
         "memory_mib": ("memory (MiB)", ",.0f"),
     }
     return _table("Cost of training", frame, columns)
+
+
+def calibration_view(comparison: Comparison) -> Table:
+    """Return the expected calibration error of every recipe, mean over its seeds."""
+    columns: dict[str, list[Cell]] = {"recipe": [], "ECE": [], "mean confidence": [], "accuracy": []}
+    for recipe in comparison.recipes:
+        errors = [calibration(member.probabilities, member.labels).ece for member in recipe.members]
+        confidence = np.mean([member.probabilities.max(1).mean() for member in recipe.members])
+        accuracy = np.mean([member.scores.top1 for member in recipe.members])
+        columns["recipe"].append(cell(recipe.name))
+        sd = float(np.std(errors, ddof=1)) if len(errors) > 1 else None
+        columns["ECE"].append(spread_cell(float(np.mean(errors)), sd))
+        columns["mean confidence"].append(cell(float(confidence), ".3f"))
+        columns["accuracy"].append(cell(float(accuracy), ".3f"))
+    return make_table("Expected calibration error (15 bins)", columns)
+
+
+def environment_view(comparison: Comparison) -> Table:
+    """Return a row per run: the versions, device and data that it was trained with."""
+    columns: dict[str, list[Cell]] = {}
+    for member in comparison.members:
+        known = member.run.environment
+        versions = known.get("versions", {})
+        facts = {"run": member.name, "experiment": known.get("experiment"), "commit": _short(known.get("git_commit"))}
+        facts |= {name: versions.get(name) for name in ("corolla", "torch", "torchvision", "timm")}
+        facts |= {name: known.get(name) for name in ("python", "device", "precision")}
+        fingerprints = known.get("fingerprint") or {}
+        facts |= {f"{split} data": _short(fingerprints.get(split)) for split in ("train", comparison.split)}
+        for title, value in facts.items():
+            columns.setdefault(title, []).append(cell(value))
+    return make_table("What the runs were made with", columns)
+
+
+def _short(text: str | None) -> str | None:
+    if not text or len(text) < NUM_DIGITS:
+        return text
+    return text[:NUM_DIGITS] + ("-dirty" if text.endswith("-dirty") else "")
