@@ -425,6 +425,32 @@ def test_the_commands_as_processes(standin: StandIn, kaggle_home: Path, mine: Pa
     assert len(standin.submissions) == 1
 
 
+SPY = """
+import sys
+from corolla.cli import main
+status = main()
+print("heavy:", *sorted({"torch", "torchvision", "timm", "scipy", "sklearn"} & sys.modules.keys()))
+sys.exit(status)
+"""
+
+
+def test_nobody_waits_for_torch(standin: StandIn, kaggle_home: Path, mine: Path, tmp_path: Path) -> None:
+    standin.leaderboard = [{"teamId": 1, "teamName": "x", "submissionDate": "2026-01-02T03:04:05Z", "score": "0.9"}]
+    ledger = str(tmp_path / "ledger.csv")
+    for words in (
+        ["submit", str(mine), "--ledger", ledger],
+        ["submissions", "--ledger", ledger],
+        ["leaderboard", "--data", str(tmp_path / "data")],
+        ["score", str(mine), str(mine)],
+    ):
+        command = [sys.executable, "-c", SPY, *words]
+        done = subprocess.run(
+            command, env=standin.environment(kaggle_home), capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "heavy:", words
+    assert len(standin.submissions) == 1
+
+
 @pytest.mark.parametrize("name", ["KAGGLE_API_TOKEN", "KAGGLE_TOKEN", "KAGGLE_KEY"])
 def test_a_secret_with_a_line_break_is_not_quoted(
     name: str, standin: StandIn, kaggle_home: Path, mine: Path, tmp_path: Path

@@ -15,6 +15,7 @@ import pandas as pd
 
 from corolla.config import read_settings
 from corolla.errors import UserError
+from corolla.evaluation.metrics import class_f1, macro_f1
 from corolla.files import write_atomically
 from corolla.runs.folder import Run, git_commit
 
@@ -142,11 +143,6 @@ def score(csv: Path, labels: Path) -> Score:
     Raises:
         UserError: the two files do not hold the same ids, each once.
     """
-    from corolla.evaluation.metrics import (
-        class_f1,
-        macro_f1,
-    )  # scikit-learn takes a second, and submit has no use for it
-
     submitted, truth = read_labels(csv), read_labels(labels)
     num_classes = int(np.concatenate([submitted["label"], truth["label"]]).max()) + 1
     check_submission(submitted, truth, num_classes, source=f"{csv} against {labels}")
