@@ -107,7 +107,7 @@ def test_ids_that_sample_submission_does_not_share(data: Path) -> None:
     assert lines(data) == [
         f"{path}:{offsets[1]} record 1: id 'e' is not in sample_submission.csv",
         f"{csv}:17 record 1: id 'f' is in no test record",
-        f"{csv}:22 record 2: id 'd' stands there twice",
+        f"{csv}:22 record 2: id 'd' is there twice",
     ]
 
 

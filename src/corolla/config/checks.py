@@ -1,10 +1,10 @@
 """One rule for settings that cannot act: refuse those that the user gave, note those that came with something else.
 
-What a setting needs stands at its field (config/fields.py). A setting that was typed on the command line, or given as a
-keyword, and has no effect is refused, because the user expects one. A setting that a named experiment, a file or a
-config.json brought along is noted: whoever changes one setting of an experiment keeps the others, which may have
-depended on it. On resuming, everything is only noted, and so are too few epochs: a recipe for many is often tried with
-few.
+The needs of a setting are declared with its field (config/fields.py). A setting that was typed on the command line, or
+given as a keyword, and has no effect is refused, because the user expects one. A setting that a named experiment, a
+file or a config.json brought along is noted: a user who changes one setting of an experiment keeps the others, which
+may have depended on it. On resuming, everything is only noted, and so are too few epochs: a recipe for many is often
+tried with few.
 """
 
 from collections.abc import Collection, Sequence

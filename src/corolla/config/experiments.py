@@ -1,7 +1,7 @@
 """Named experiments, each a base and the fields that differ; and configs read from files.
 
 The validation accuracies under "Expect" are those of the ResNet report, the slides that this project started from
-(the competition's data at 224 px); corolla's own figures stand in the README with their commands.
+(the competition's data at 224 px); corolla's own figures are in the README with their commands.
 """
 
 import difflib

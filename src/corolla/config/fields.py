@@ -234,8 +234,8 @@ class OptimConfig(Section):
     """Decay biases and normalisation weights too, as the ResNet paper does (off: He et al. 2018, section 3.1)."""
     schedule: Literal["plateau", "step", "cosine", "constant", "one-cycle"] = "plateau"
     """plateau: times --optim.factor when val loss no longer falls; step: times it at --optim.milestones; cosine: to 0
-    at the end (Loshchilov and Hutter 2017); one-cycle: from lr / 25 up to lr, then down to lr / 250000 (Smith 2018; half
-    cosines as in torch's OneCycleLR, at constant momentum)."""
+    at the end (Loshchilov and Hutter 2017); one-cycle: from lr / 25 up to lr, then down to lr / 250000 (Smith 2018;
+    half cosines as in torch's OneCycleLR, at constant momentum)."""
     one_cycle_start: Annotated[float, Gt(0), Lt(1)] = setting(
         0.25, Need("--optim.schedule one-cycle", lambda c: c.optim.schedule == "one-cycle")
     )

@@ -25,12 +25,12 @@ from corolla.files import locked, replacing
 from corolla.parallel import map_in_threads
 
 Cache = Literal["auto", "off", "encoded", "decoded"]
-FORMAT = 1  # counted up when what a file of pixels holds changes, so that older ones are made again
+FORMAT = 1  # counted up when the content of a file of pixels changes, so that older files are made again
 AS_STORED = [False, None]  # earlier versions could keep photos smaller; files of whole ones keep their names
 MEMORY_SHARE = 0.5  # of the free memory: the network needs some as well
 DISK_LEFT = 2**30  # bytes that stay free on the disk
 MIB = 2**20
-UNKNOWN_MEMORY = 4 * 2**30  # bytes; what is taken to be free where the system does not tell
+UNKNOWN_MEMORY = 4 * 2**30  # bytes that are taken to be free where the system does not tell
 
 
 def use_cache(
@@ -40,11 +40,14 @@ def use_cache(
     *,
     stopped: Callable[[], bool] = lambda: False,
 ) -> str:
-    """Have `photos` come from the cache that is chosen; what it is, in one line.
+    """Have `photos` come from the cache that is chosen, and return one line that says which it is.
 
     auto: decoded where the pixels fit into half of the free memory and onto the disk, else encoded where the files fit
-    into memory, else off. `cache_dir` is the folder for the index, beside which pixels are kept. Building ends early, and
-    nothing is cached, when `stopped` says so.
+    into memory, else off.
+
+    Args:
+        cache_dir: the folder for the index, beside which pixels are kept.
+        stopped: ends the building; then nothing is cached.
 
     Raises:
         UserError: "decoded" was asked for and does not fit, or a file cannot be read.
@@ -71,16 +74,16 @@ def use_cache(
 
 
 class _DoesNotFit(Exception):
-    """Too little memory or disk, or a folder that cannot be written."""
+    """Raised where there is too little memory or disk, or the folder cannot be written."""
 
 
 class MappedPixels:
-    """The pixels of a split in a mapped file; whoever maps it shares its pages."""
+    """The pixels of a split in a mapped file; all processes that map it share its pages."""
 
     def __init__(
         self, path: Path, height: NDArray[np.int64], width: NDArray[np.int64], good: NDArray[np.bool_]
     ) -> None:
-        """`height` and `width` of each photo, in the order of the file; not `good`: it did not decode."""
+        """Describe the file: each photo's `height` and `width`, in its order; one that is not `good` did not decode."""
         self.path, self.height, self.width, self.good = path, height, width, good
         self.offset = np.concatenate([[0], np.cumsum(height * width * 3)])
         self._pixels: NDArray[np.uint8] | None = None
@@ -92,9 +95,9 @@ class MappedPixels:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """All of them, in a row; mapped on first use."""
+        """The pixels of all photos, in a row; the file is mapped on first use."""
         if self._pixels is None:
-            # "c": whoever writes to it has a page of its own; torch warns of memory that cannot be written.
+            # "c": who writes to it gets a page of its own. Memory that cannot be written would make torch warn.
             self._pixels = np.asarray(np.memmap(self.path, np.uint8, "c"))
         return self._pixels
 
@@ -104,7 +107,7 @@ class MappedPixels:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the pixels of one split are kept: a file, and beside it a table that is there once the file is whole."""
+    """The place of a split's pixels: a file, and beside it a table that is there once the file is whole."""
 
     pixels: Path
     table: Path
@@ -117,37 +120,41 @@ class _Place:
         return _Place(folder / f"{name}.pixels", folder / f"{name}.npz")
 
     def open(self, num_photos: int) -> MappedPixels | None:
-        """What is kept here, if it is whole."""
+        """Return the pixels that are kept here, if they are whole; else None."""
         try:
             with np.load(self.table, allow_pickle=False) as table:
                 kept = MappedPixels(self.pixels, table["height"], table["width"], table["good"])
-            # Mapped here, so that workers inherit it, whatever happens to the file's name meanwhile.
+            # The length maps the file here and now: workers inherit it, whatever happens to the file's name meanwhile.
             whole = len(kept.height) == num_photos and len(kept.pixels) == kept.offset[-1]
-        except Exception:  # not there, cut, overwritten: whatever it is, it is made again
+        except Exception:  # missing, cut, overwritten: in any case it is made again
             return None
         return kept if whole else None
 
 
 def _use_decoded(photos: Sequence[TFRecordDataset], folder: Path, stopped: Callable[[], bool]) -> str:
+    """Have `photos` come from files of pixels in `folder`, which are made where they are missing; return its line."""
     places = [_Place.of(each, folder) for each in photos]
     kept = [place.open(len(each)) for place, each in zip(places, photos, strict=True)]
     shapes = [None if there else _shapes(each) for there, each in zip(kept, photos, strict=True)]
     missing = sum(int((height * width * 3).sum()) for height, width in filter(None, shapes))
     total = missing + sum(int(there.offset[-1]) for there in kept if there)
-    _refuse_what_does_not_fit(total, missing, folder)
+    _check_fit(total, missing, folder)
     seconds = time.monotonic()
     for number, (place, each, shape) in enumerate(zip(places, photos, shapes, strict=True)):
         if shape is not None:
             kept[number] = _build(place, each, *shape, stopped)
     if not all(kept):
-        return "cache: off (stopped while it was built)" if stopped() else "cache: off (it went while it was looked at)"
+        return (
+            "cache: off (stopped while it was built)" if stopped() else "cache: off (it disappeared while it was read)"
+        )
     for each, there in zip(photos, kept, strict=True):
         each.decoded = there
     built = f", built in {time.monotonic() - seconds:.1f} s" if missing else ""
     return f"cache: decoded, {total / MIB:.0f} MiB in {folder}{built}"
 
 
-def _refuse_what_does_not_fit(total: int, missing: int, folder: Path) -> None:
+def _check_fit(total: int, missing: int, folder: Path) -> None:
+    """Raise `_DoesNotFit` where `total` bytes do not fit into memory, or `missing` ones onto the disk of `folder`."""
     memory = free_memory_bytes()
     if total > MEMORY_SHARE * memory:
         raise _DoesNotFit(
@@ -163,7 +170,7 @@ def _refuse_what_does_not_fit(total: int, missing: int, folder: Path) -> None:
 
 
 def _shapes(photos: TFRecordDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Height and width in which each photo is kept, from its header; 0 where it has none."""
+    """Return the height and the width of each photo, from its header; 0 where it has none."""
     shapes = np.zeros((len(photos), 2), np.int64)
     for i in range(len(photos)):
         jpeg = photos.jpeg(i)
@@ -179,10 +186,10 @@ def _build(
     width: NDArray[np.int64],
     stopped: Callable[[], bool],
 ) -> MappedPixels | None:
-    """Decode every photo into the file at `place`; None if `stopped` came first.
+    """Decode every photo into the file at `place` and return its pixels; None if `stopped` came first.
 
-    Of several processes one builds, and the others wait for it. The file has its name before its table is there, and
-    the table when every pixel is on the disk, so that neither a kill nor a power cut leaves half of one in use.
+    Of several processes one builds, and the others wait for it. The file gets its name before the table, and the table
+    when every pixel is on the disk, so that neither a kill nor a power cut leaves half a file in use.
     """
     try:
         with locked(place.table.with_suffix(".lock"), stopped=stopped) as mine:
@@ -207,10 +214,10 @@ def _build(
 
 
 def _decode_all(photos: TFRecordDataset, layout: MappedPixels, stopped: Callable[[], bool]) -> NDArray[np.bool_] | None:
-    """Fill the file of `layout`; which photos decoded, or None if `stopped` came first."""
+    """Fill the file of `layout` and return which photos decoded; None if `stopped` came first."""
     num_bytes = int(layout.offset[-1])
     with layout.path.open("wb+") as file:
-        if hasattr(os, "posix_fallocate"):  # a mapped file on a full disk would end the process, so space comes first
+        if hasattr(os, "posix_fallocate"):  # space first: to write to a mapped file on a full disk kills the process
             os.posix_fallocate(file.fileno(), 0, max(1, num_bytes))
         file.truncate(num_bytes)
     good = np.zeros(len(photos), np.bool_)
@@ -234,7 +241,7 @@ def _decode_all(photos: TFRecordDataset, layout: MappedPixels, stopped: Callable
 
 
 def free_memory_bytes() -> int:
-    """Memory that can still be had without swapping: the machine's, or what is left of a container's share."""
+    """Return the memory that can be had without swapping: the machine's, or what is left of a container's share."""
     free = UNKNOWN_MEMORY
     with contextlib.suppress(AttributeError, ValueError):  # POSIX alone has it
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

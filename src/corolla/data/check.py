@@ -17,7 +17,7 @@ from corolla.parallel import map_in_threads
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What a data folder holds, and what is wrong with it."""
+    """The content of a data folder, and its faults."""
 
     folder: Path
     size: int  # pixels a side
@@ -26,7 +26,7 @@ class CheckResult:
     num_bytes: int
     seconds: float
     faults: tuple[RecordFault, ...]  # in split, file and record order, sample_submission.csv's last
-    notes: tuple[str, ...]  # what could not be checked
+    notes: tuple[str, ...]  # a line on each thing that could not be checked
 
 
 def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult:
@@ -34,7 +34,8 @@ def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult
 
     str() of a fault is its line, `PATH:OFFSET record N: reason`.
 
-    Raises UserError where there are no files to check, or several sizes and `size` is None.
+    Raises:
+        UserError: there are no files to check, or several sizes and `size` is None.
     """
     start = time.perf_counter()
     index, faults = scan(data, size, progress=progress)
@@ -55,7 +56,7 @@ def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult
 
 
 def _image_faults(index: Index, *, progress: bool) -> list[RecordFault]:
-    """Decode every JPEG, on all cores: simplejpeg works without the GIL."""
+    """Decode every JPEG, on all cores (simplejpeg works without the GIL), and return the faults."""
     faults: list[RecordFault] = []
     places = [(split, row) for split in index.splits.values() for row in range(len(split))]
     maps = {split.name: FileMaps(index.folder, split.files) for split in index.splits.values()}
@@ -82,7 +83,7 @@ def _image_fault(size: int, jpeg: memoryview) -> str | None:
 
 
 def _id_faults(index: Index, *, complete: bool) -> tuple[list[RecordFault], list[str]]:
-    """Where the ids of test and of sample_submission.csv differ, and what could not be compared.
+    """Compare the ids of test and of sample_submission.csv; return the faults, and notes on what could not be compared.
 
     Unless test is `complete`, an id that only the CSV has may be that of a record which can't be read.
     """
@@ -93,7 +94,7 @@ def _id_faults(index: Index, *, complete: bool) -> tuple[list[RecordFault], list
     known, asked = set(test.id.tolist()), set[str]()
     for number, (offset, identity) in enumerate(_submission_ids(path)):
         if identity in asked:
-            faults.append(RecordFault(path, offset, number, f"id {identity!r} stands there twice"))
+            faults.append(RecordFault(path, offset, number, f"id {identity!r} is there twice"))
         elif complete and identity not in known:
             faults.append(RecordFault(path, offset, number, f"id {identity!r} is in no test record"))
         asked.add(identity)
@@ -107,7 +108,7 @@ def _id_faults(index: Index, *, complete: bool) -> tuple[list[RecordFault], list
 
 
 def _submission_ids(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield each row's byte offset and id, the header passed over."""
+    """Yield each row's byte offset and id, without the header."""
     offset = 0
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True)):
         if number and line.strip():

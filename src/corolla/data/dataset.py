@@ -24,36 +24,36 @@ Box = tuple[int, int, int, int]
 
 
 class Transform(Protocol):
-    """Pixels to pixels, uint8; whatever is random is drawn from the generator that is handed in."""
+    """Turns uint8 pixels into uint8 pixels; everything random is drawn from the generator that is passed."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what it gives, whatever the photo; no epoch's is larger."""
+        """Shape of the output, the same for every photo; no epoch has a larger one."""
         ...
 
     def at(self, epoch: int) -> "Transform":
-        """What stands for it in an epoch; its `shape` may be smaller."""
+        """Return the transform of an epoch; its `shape` may be smaller."""
         ...
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
-        """The part of a photo of `height` x `width` that will be looked at."""
+        """Draw the part of a photo of `height` x `width` that `apply` will use."""
         ...
 
     def apply(self, image: Image, box: Box, rng: np.random.Generator, out: Image) -> None:
-        """Fill `out` (of `shape`, C-contiguous) from that part of `image`, whose rows may end with it."""
+        """Fill `out` (of `shape`, C-contiguous) from that part of `image`, which may lack the rows below it."""
         ...
 
 
 class DecodedPhotos(Protocol):
-    """Pixels that are ready (data/cache.py)."""
+    """Photos whose pixels are ready (data/cache.py)."""
 
     def __getitem__(self, i: int) -> Image | None:
-        """Those of sample i, read-only; None where it did not decode."""
+        """Return the pixels of sample i, not to be changed; None where it did not decode."""
         ...
 
 
 class Sample(NamedTuple):
-    """One photo; `image` is H x W x 3 uint8 (after an evaluation transform: views x H x W x 3), label -1 if unknown."""
+    """A photo: `image` H x W x 3 uint8 (after an evaluation transform views x H x W x 3), `label` -1 if unknown."""
 
     image: NDArray[np.uint8]
     label: int
@@ -61,11 +61,11 @@ class Sample(NamedTuple):
 
 
 class TFRecordDataset:
-    """Random access to a split of an index: `len()`, `[i]`, or `[epoch, i]` for what training sees in that epoch.
+    """A split of an index as a map-style dataset: `len()`, `[i]`, or `[epoch, i]` for the sample of that epoch.
 
-    What happens to sample i in epoch e is a function of (seed, e, i) alone. The mapped files are opened in each process
-    on first use, so any number of workers and threads share one copy of the pages. `decoded`, where set,
-    has the photos' pixels ready.
+    The transform of sample i in epoch e is a function of (seed, e, i) alone. The mapped files are opened in each
+    process on first use, so any number of workers and threads share one copy of the pages. `decoded`, where set, has
+    the photos' pixels ready.
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class TFRecordDataset:
         seed: int = 0,
         bad_images: Literal["stop", "grey"] = "stop",
     ) -> None:
-        """
+        """Take the records of `split`.
+
         Raises:
             UserError: the data has no such split.
         """
@@ -107,7 +108,7 @@ class TFRecordDataset:
         return Sample(image, int(self.split.label[i]), str(self.split.id[i]))
 
     def batch_shape(self, keys: list[SampleKey]) -> tuple[int, ...]:
-        """Of the images of a batch."""
+        """Return the shape of the images of a batch."""
         assert self.transform is not None, "photos alone may differ in size"
         return len(keys), *self.transform.at(keys[0][0]).shape
 
@@ -119,12 +120,12 @@ class TFRecordDataset:
             self._transformed(epoch, i, transform, row)
 
     def jpeg(self, i: int) -> memoryview:
-        """The JPEG of sample i, as it lies in its file."""
+        """Return the bytes of the JPEG of sample i, without a copy."""
         start = int(self.split.offset[i])
         return self.maps[int(self.split.file[i])][start : start + int(self.split.length[i])]
 
     def image(self, i: int) -> Image:
-        """The photo as it is kept, H x W x 3 uint8.
+        """Return the whole photo, H x W x 3 uint8.
 
         Raises:
             UserError: it does not decode, and `bad_images` is "stop".
@@ -132,14 +133,14 @@ class TFRecordDataset:
         ready = self.decoded[i] if self.decoded is not None else None
         if ready is not None:
             return ready.copy()
-        jpeg = self.jpeg(i)  # a file that is gone is no photo that does not decode
+        jpeg = self.jpeg(i)
         try:
             return decode_photo(jpeg).copy()
         except ValueError as error:
             return self._stand_in(i, error)
 
     def _transformed(self, epoch: int, i: int, transform: Transform, out: Image) -> None:
-        """Fill `out` with sample i of that epoch, decoding no more of the photo than is looked at."""
+        """Fill `out` with sample i of that epoch, decoding no more of the photo than is needed."""
         key, i = i, i % len(self)
         rng = sample_generator(self.seed, epoch, key)
         image = self.decoded[i] if self.decoded is not None else None
@@ -149,7 +150,7 @@ class TFRecordDataset:
         jpeg = self.jpeg(i)
         try:
             box = transform.draw(*jpeg_shape(jpeg), rng)
-            # A photo that a grey one may stand in for is decoded whole, so that its damage is found in any crop.
+            # A photo that a grey one may replace is decoded whole, so that its damage is found whatever the crop.
             rows = box[1] + box[3] if self.bad_images == "stop" else None
             image = decode_photo(jpeg, rows=rows)
         except ValueError as error:
@@ -158,7 +159,7 @@ class TFRecordDataset:
         transform.apply(image, box, rng, out)
 
     def _stand_in(self, i: int, error: ValueError) -> Image:
-        """A grey photo for one that does not decode, or the end of the work."""
+        """Return a grey photo in place of one that does not decode, or raise the fault, as `bad_images` says."""
         path = self.folder / self.split.files[int(self.split.file[i])]
         fault = f"{path}:{self.split.start[i]} record {self.split.record[i]}: JPEG does not decode: {error}"
         if self.bad_images == "stop":
@@ -171,7 +172,7 @@ class TFRecordDataset:
 
 @dataclass
 class FileMaps:
-    """The files of a split, mapped on first use and left behind when the data set travels to another process."""
+    """The files of a split, mapped on first use; pickled without the maps, so that each process makes its own."""
 
     folder: Path
     files: tuple[str, ...]

@@ -1,10 +1,10 @@
-"""JPEG bytes to uint8 RGB pixels.
+"""JPEG bytes decoded to uint8 RGB pixels, and resizing.
 
-Why it is fast: a photo is decoded into a buffer that its thread keeps. A fresh one of 0.8 MB is mapped by the kernel,
-zeroed page by page and handed back afterwards, which can cost half as much again as the decoding itself. No more of a
-photo is decoded than its crop needs: from the top down to the crop's last row. A crop is halved as long as that is
-enough, by averages of four pixels, and then interpolated: less than a fifth of the time of OpenCV's general area
-average.
+It is fast for three reasons. A photo is decoded into a buffer that its thread keeps: a fresh one of 0.8 MB is mapped by
+the kernel, zeroed page by page and handed back afterwards, which can cost half as much again as the decoding itself. No
+more of a photo is decoded than its crop needs, from the top down to the crop's last row. A crop is halved by averages
+of four pixels while it is at least twice too large, and then interpolated, in less than a fifth of the time of OpenCV's
+general area average.
 """
 
 import io
@@ -35,7 +35,7 @@ cv2.setNumThreads(0)
 
 
 class _Scratch(threading.local):
-    """A thread's own buffer, as large as the largest photo so far."""
+    """A buffer of each thread, as large as its largest photo so far."""
 
     def __init__(self) -> None:
         self.bytes = np.empty(0, np.uint8)
@@ -50,11 +50,12 @@ _decoded, _mirrored = _Scratch(), _Scratch()
 
 
 def decode_photo(data: bytes | memoryview, out: Image | None = None, *, rows: int | None = None) -> Image:
-    """Return all pixels of a photo, in `out` where that is given; else in this thread's scratch buffer, where they
-    stay until the thread's next photo.
+    """Return the pixels of a photo, in `out` or else in this thread's scratch buffer.
+
+    In the buffer they stay until the thread's next photo.
 
     Args:
-        rows: only so many from the top are needed, and more need not be there.
+        rows: how many from the top are needed; without `out` no more may be returned.
 
     Raises:
         ValueError: the bytes are not a whole JPEG.
@@ -69,18 +70,18 @@ def decode_photo(data: bytes | memoryview, out: Image | None = None, *, rows: in
 
 
 EDGE = 2  # rows beyond those asked for: the smooth upsampling of colour looks one row ahead
-STOPPED_EARLY = "extraneous bytes before marker 0xd9"  # libjpeg's word for what follows the last row it was asked for
+STOPPED_EARLY = "extraneous bytes before marker 0xd9"  # libjpeg's warning about the rows that it was not asked for
 
 
 def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
-    """The upper `rows` of a JPEG, the same pixels as in the whole, into the rows of `out`.
+    """Decode the upper `rows` of a JPEG, with the same pixels as in the whole, into the rows of `out`; return them.
 
     libjpeg decodes from the top, and a crop ends above the photo's last row more often than not. It is told to stop by
     a smaller height in the header; where that cannot be done (progressive files, or without simplejpeg) everything is
     decoded.
 
-    Much of what can be wrong with the bytes shows only at their end, so whoever calls this has decoded the photo whole
-    before: training does, for the statistics of its colours, also where pretrained weights bring their own mean.
+    Much damage shows only at the end of the bytes, so the caller must have decoded the photo whole before. Training
+    has: it decodes every photo for the colour statistics, also where pretrained weights bring their own mean.
 
     Raises:
         ValueError: the bytes are not a JPEG, or end too early.
@@ -95,14 +96,14 @@ def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
         simplejpeg.decode_jpeg(shortened, "RGB", fastdct=False, fastupsample=False, buffer=top)
     except ValueError as error:
         if STOPPED_EARLY not in str(error):  # else the pixels are there, and nothing else was wrong up to here
-            return decode_jpeg(data, out=out)[:rows]  # says what is wrong, or that nothing is
+            return decode_jpeg(data, out=out)[:rows]  # raises with the right reason, or finds nothing wrong
     return top[:rows]
 
 
 def _height_field(data: bytes | memoryview) -> int | None:
-    """Where the header of a JPEG has the height (two bytes; ITU T.81, B.2.2); None where a smaller one would not do.
+    """Find the height (two bytes) in the header of a JPEG (ITU T.81, B.2.2); None where it must not be made smaller.
 
-    It does in a sequential JPEG of a single scan without restart markers: nothing else depends on the height.
+    It may in a sequential JPEG of a single scan without restart markers, where nothing else depends on the height.
     """
     field, components, position = None, 0, 2
     while position + 12 <= len(data):
@@ -120,7 +121,7 @@ def _height_field(data: bytes | memoryview) -> int | None:
 
 
 def jpeg_shape(data: bytes | memoryview) -> tuple[int, int]:
-    """Height and width in pixels, from the header.
+    """Return height and width in pixels, from the header.
 
     Raises:
         ValueError: the bytes are not a JPEG.
@@ -136,8 +137,9 @@ def jpeg_shape(data: bytes | memoryview) -> tuple[int, int]:
 
 
 def decode_jpeg(data: bytes | memoryview, *, out: Image | None = None) -> Image:
-    """Return all pixels of a JPEG, exactly as libjpeg's accurate DCT and smooth upsampling give them, in `out` where
-    given.
+    """Return all pixels of a JPEG, in `out` where given.
+
+    They are exactly those of libjpeg's accurate DCT and smooth upsampling.
 
     Raises:
         ValueError: the bytes are not a whole JPEG.
@@ -151,7 +153,7 @@ def decode_jpeg(data: bytes | memoryview, *, out: Image | None = None) -> Image:
 
 
 def _decode_by_opencv(data: bytes | memoryview, out: Image | None) -> Image:
-    # It fills up a JPEG that is cut short without a word, so the end's marker is looked for.
+    # OpenCV fills up a JPEG that is cut short without a word, so the end's marker is looked for.
     whole = bytes(data[-2:]) == b"\xff\xd9"
     flag = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if whole else None
@@ -165,8 +167,11 @@ def _decode_by_opencv(data: bytes | memoryview, out: Image | None) -> Image:
 def resize(
     image: Image, width: int, height: int, interpolation: Interpolation = "bilinear", *, out: Image | None = None
 ) -> Image:
-    """The fast resize of the training crops, into `out` where given: averages of 2 x 2 pixels as long as half the size
-    is enough, then `interpolation`. So no pixel is left out, which is what would alias."""
+    """Resize as training does, fast, into `out` where given.
+
+    2 x 2 pixels are averaged as long as half the size is enough, then comes `interpolation`: so no pixel is left out,
+    which would alias.
+    """
     while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
         half_height, half_width = image.shape[0] // 2, image.shape[1] // 2
         even = image[: 2 * half_height, : 2 * half_width]  # OpenCV is fast where the factor is exactly two
@@ -181,7 +186,7 @@ def resize(
 
 
 def mirrored_resize(image: Image, width: int, height: int, interpolation: Interpolation, *, out: Image) -> Image:
-    """`resize`, and left and right exchanged."""
+    """Resize like `resize`, and exchange left and right."""
     cv2.flip(resize(image, width, height, interpolation, out=_mirrored.image(height, width)), 1, dst=out)
     return out
 
@@ -189,9 +194,9 @@ def mirrored_resize(image: Image, width: int, height: int, interpolation: Interp
 def resize_antialiased(
     image: Image, width: int, height: int, interpolation: Interpolation = "bilinear", *, out: Image | None = None
 ) -> Image:
-    """The exact resize of evaluation: `interpolation` with a filter as wide as the pixels that become one.
+    """Resize as evaluation does, exactly: `interpolation` with a filter as wide as the pixels that become one.
 
-    It is Pillow's, within rounding, with which pretrained weights were trained and measured.
+    This is Pillow's resize, within rounding, with which pretrained weights were trained and measured.
     """
     import torch
 

@@ -1,17 +1,17 @@
-"""Photos that stand in the data twice: the same file, the same pixels, or the same picture cropped, lit or mirrored.
+"""Photos that are in the data twice: the same file, the same pixels, or the same picture cropped, lit or mirrored.
 
-Near duplicates are looked for in three steps, each cheaper a pair than the next. pHash (imagehash) of the photo and of
-its mirror, all pairs by XOR and bit count in blocks, keeps those within RADIUS of 64 bits. The correlation of 12 x 12
-grey versions drops most of them. The rest is verified on 48 x 48 pixels: the middle of one photo is looked for in the
+Near duplicates are found in three steps, each cheaper per pair than the next. pHash (imagehash) of the photo and of its
+mirror, all pairs by XOR and bit count in blocks, keeps those within RADIUS of 64 bits. The correlation of 12 x 12 grey
+versions drops most of them. The rest is verified on 48 x 48 pixels: the middle of one photo is searched for in the
 other at five sizes (normalised cross-correlation), so a crop of a few percent or a shift doesn't matter.
 
-Measured with 200 planted copies in Oxford-102 at 64 px (8189 photos; re-encoded, brightened, cropped to 92-97 %,
+Measured with 200 synthetic copies in Oxford-102 at 64 px (8189 photos; re-encoded, brightened, cropped to 92-97 %,
 mirrored, or all): pHash is within 4 bits where nothing is cropped; of those cropped, 95 % are within 14 bits and 98 %
-within 16. Of the pairs verified, 98 % of the planted score SCORE or more. Whoever looks at the pairs that were not
-planted sees the same picture in nearly all above it, and other flowers on dark grounds below 0.93.
+within 16. Of the pairs verified, 98 % of the synthetic ones score SCORE or more. Of the other pairs, nearly all above
+SCORE show the same picture to the eye, and those below 0.93 other flowers on dark grounds.
 
-`corolla audit DIR --self-test` (20 copies): Oxford-102 recall 1.00, precision 1.00 when the 53 pairs that it has of its
-own are left out, 0.27 when they count as wrong; the synthetic set (share 0.06) 0.80 and 1.00.
+`corolla audit DIR --self-test` (20 copies): Oxford-102 recall 1.00, precision 1.00 when its 53 existing duplicates are
+left out, 0.27 when they count as wrong; the synthetic set (share 0.06) 0.80 and 1.00.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ FLAT = 0.02  # contrast below which a photo has no structure to compare
 MOST_CANDIDATES = 500_000  # a set of look-alikes has quadratically many: the closest are verified
 BLOCK = 512
 MIDDLE = 36  # pixels of the thumbnail
-SIDES = (33, 34, 36, 38, 40)  # what it is resized to: crops to 92-94 % and 95-97 % either way, and none
+SIDES = (33, 34, 36, 38, 40)  # sizes of the middle: crops to 92-94 % and 95-97 % either way, and none
 
 PairKind = Literal["same file", "same pixels", "near"]
 Candidates = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
@@ -51,15 +51,15 @@ class Pair:
     """Cross-correlation, 1 at most."""
     mirrored: bool
     cross_split: bool
-    """They stand in different splits: what is learned from one is tested on the other."""
+    """They are in different splits: what is learned from one is tested on the other."""
     label_conflict: bool
     """Both are labelled, and differently."""
     group: int
-    """Pairs that share photos share it; from 0."""
+    """Number of the pair's group, from 0; pairs that share photos share it."""
 
 
 def find_pairs(photos: Survey) -> list[Pair]:
-    """All duplicates, exact ones first, then by descending score.
+    """Return all duplicates, exact ones first, then by descending score.
 
     Of n equal photos, n - 1 pairs are given: each with the first of them.
     """
@@ -68,7 +68,7 @@ def find_pairs(photos: Survey) -> list[Pair]:
         for pair in _equal(digests):
             found.setdefault(pair, (kind, 1.0, False))  # pyright: ignore[reportArgumentType]
     _, first_equal, which = np.unique(photos.pixels, return_index=True, return_inverse=True)
-    lead = first_equal[which]  # near duplicates are looked for among one of each set of equal photos
+    lead = first_equal[which]  # near duplicates are searched among one of each set of equal photos
     first, second, mirrored, scores = near(photos, lead == np.arange(len(photos)))
     for a, b, flip, score in zip(first.tolist(), second.tolist(), mirrored.tolist(), scores.tolist(), strict=True):
         if (a, b) not in found or (found[a, b][0] == "near" and found[a, b][1] < score):
@@ -92,7 +92,7 @@ def find_pairs(photos: Survey) -> list[Pair]:
 
 
 def near(photos: Survey, among: NDArray[np.bool_]) -> tuple[*Candidates, NDArray[np.float64]]:
-    """Pairs of `among` (N, bool) whose verification reaches SCORE, and their scores."""
+    """Return the pairs of `among` (N, bool) whose verification reaches SCORE, and their scores."""
     numbers = np.flatnonzero(among & (photos.contrast >= FLAT))
     first, second, mirrored = within_radius(photos.hash[numbers], photos.mirrored_hash[numbers], RADIUS)
     first, second = numbers[first], numbers[second]
@@ -110,9 +110,9 @@ def near(photos: Survey, among: NDArray[np.bool_]) -> tuple[*Candidates, NDArray
 
 
 def within_radius(hashes: NDArray[np.uint64], mirrored: NDArray[np.uint64], radius: int) -> Candidates:
-    """Pairs whose 64-bit hashes, or one's mirrored hash and the other's hash, differ in at most `radius` bits.
+    """Return pairs whose 64-bit hashes, or one's mirrored hash and the other's hash, differ in at most `radius` bits.
 
-    Blocks of BLOCK x N: 24k photos take seconds and some 100 MB. At most MOST_CANDIDATES, the closest.
+    They are at most MOST_CANDIDATES, the closest. In blocks of BLOCK x N, 24k photos take seconds and some 100 MB.
     """
     parts: list[tuple[NDArray[np.int64], ...]] = []
     for flip, left in ((0, hashes), (1, mirrored)):
@@ -129,7 +129,10 @@ def within_radius(hashes: NDArray[np.uint64], mirrored: NDArray[np.uint64], radi
 
 
 def likeness(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """The best normalised cross-correlation of the middle of `a` within `b`, over SIDES; both THUMBNAIL squares."""
+    """Return the best normalised cross-correlation of the middle of `a` within `b`, over SIDES.
+
+    Both are squares of THUMBNAIL pixels a side.
+    """
     edge = (THUMBNAIL - MIDDLE) // 2
     middle = np.ascontiguousarray(a[edge : edge + MIDDLE, edge : edge + MIDDLE])
     best = -1.0
@@ -141,7 +144,7 @@ def likeness(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 
 def _coarse(thumbnails: NDArray[np.uint8], *candidates: NDArray) -> NDArray[np.float32]:
-    """Correlation (M) of the 12 x 12 versions of each candidate pair."""
+    """Return the correlation (M) of the 12 x 12 versions of each candidate pair."""
     first, second, mirrored = candidates
     step = THUMBNAIL // 12
     small = thumbnails.reshape(-1, 12, step, 12, step).mean((2, 4), dtype=np.float32)
@@ -157,7 +160,7 @@ def _coarse(thumbnails: NDArray[np.uint8], *candidates: NDArray) -> NDArray[np.f
 
 
 def _equal(digests: NDArray[np.bytes_]) -> list[tuple[int, int]]:
-    """Each photo whose digest stood before, with the first that has it."""
+    """Return a pair for each photo whose digest came before: the first that has it, and this one."""
     seen: dict[bytes, int] = {}
     pairs = []
     for number, digest in enumerate(digests.tolist()):
@@ -168,7 +171,7 @@ def _equal(digests: NDArray[np.bytes_]) -> list[tuple[int, int]]:
 
 
 def _groups(pairs: list[tuple[int, int]], num_photos: int) -> dict[int, int]:
-    """Photo → number of its group, in order of the groups' first photos."""
+    """Map each photo to the number of its group, in order of the groups' first photos."""
     component = components(pairs, num_photos)
     numbers: dict[int, int] = {}
     photos = sorted({photo for pair in pairs for photo in pair})
@@ -176,7 +179,7 @@ def _groups(pairs: list[tuple[int, int]], num_photos: int) -> dict[int, int]:
 
 
 def components(pairs: list[tuple[int, int]], num_photos: int) -> NDArray[np.int64]:
-    """A number for each photo, shared by those that pairs connect (N)."""
+    """Return a number for each photo (N), shared by those that pairs connect."""
     ends = np.array(pairs, np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (num_photos, num_photos))
     return connected_components(graph, directed=False)[1].astype(np.int64)

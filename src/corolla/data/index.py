@@ -1,4 +1,4 @@
-"""Where every flower of a data folder stands: found in one pass over the mapped files, then kept in a cache.
+"""The place of every record of a data folder: found in one pass over the mapped files, then kept in a cache.
 
 The folder holds `tfrecords-jpeg-SxS/{train,val,test}/*.tfrec` and optionally `classes.txt`.
 """
@@ -27,14 +27,14 @@ from corolla.parallel import hidden
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the cache; counted up when what it holds changes, so that older ones are made again
+FORMAT = 1  # of the cache; counted up when its content changes, so that older ones are made again
 COLUMNS: dict[str, Any] = dict.fromkeys(("file", "offset", "length", "label", "id", "crc", "record", "start"), np.int64)
 COLUMNS |= {"id": np.str_, "crc": np.uint32}
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split's records in file and record order; all arrays have one entry a record."""
+    """The records of a split, in file and record order; all arrays have one entry a record."""
 
     name: str
     files: tuple[str, ...]  # POSIX paths relative to the data folder, sorted
@@ -58,7 +58,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Index:
-    """The flowers of one size in a data folder; `splits` has those of train, val and test that are there."""
+    """The records of one size in a data folder; `splits` has those of train, val and test that are there."""
 
     folder: Path
     size: int  # pixels a side
@@ -76,7 +76,9 @@ def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> I
 
     `size` None is the only size there. The index is kept in `cache_dir`, or else in the user's own cache.
 
-    Raises UserError where there are no such files or several sizes, RecordFault for the first fault in them.
+    Raises:
+        UserError: there are no such files, or several sizes.
+        RecordFault: the first fault in them.
     """
     found = _find(data, size)
     kept = _cache_path(found, cache_dir)
@@ -102,18 +104,19 @@ def split_of(index: Index, name: str) -> Split:
 
 
 def scan(data: Path, size: int | None, *, progress: bool = False) -> tuple[Index, list[RecordFault]]:
-    """Read every byte of the folder: its index, cache aside, and all faults in file and record order.
+    """Read every byte of the folder and return its index, not from the cache, and all faults in file and record order.
 
     A record that can't be read is missing from the index; one whose label or id is at fault is there.
 
-    Raises UserError where there are no such files or several sizes.
+    Raises:
+        UserError: there are no such files, or several sizes.
     """
     return _scan(_find(data, size), progress=progress)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What an index is made from; the cache holds as long as it's the same."""
+    """The files that an index is made from; the cache holds as long as they are the same."""
 
     folder: Path
     size: int
@@ -126,7 +129,7 @@ class _Found:
 
 
 def _find(data: Path, size: int | None) -> _Found:
-    if data == Path("data") and not data.exists():  # what is asked for when nothing is said
+    if data == Path("data") and not data.exists():  # the default, in a notebook with the data mounted elsewhere
         data = mounted_data() or data
     sizes: dict[int, dict[str, dict[str, int]]] = {}
     for folder in data.glob("tfrecords-jpeg-*"):
@@ -151,15 +154,16 @@ def _sizes(data: Path, folder: Path) -> dict[str, int]:
 
 
 def count_in_name(path: Path) -> int | None:
-    """How many records a file should hold: the last number in its name; None where there is none."""
+    """Return how many records a file should hold: the last number in its name; None where there is none."""
     numbers = re.findall(r"\d+", path.stem)
     return int(numbers[-1]) if numbers else None
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """The classes that `classes.txt` names, a line each; the competition's where there is no such file.
+    """Return the classes that `classes.txt` names, a line each; the competition's where there is no such file.
 
-    Raises UserError where it is not text or a name is blank.
+    Raises:
+        UserError: it is not text, or a name is blank.
     """
     if not path.exists():
         return CLASS_NAMES
@@ -182,13 +186,14 @@ def _scan(found: _Found, *, progress: bool) -> tuple[Index, list[RecordFault]]:
 
 @dataclass
 class _Scanner:
-    """One pass over the splits of a folder; `split` is to be called in their order."""
+    """A pass over the splits of a folder; `split` is to be called in their order."""
 
     found: _Found
     faults: list[RecordFault] = field(default_factory=list)
-    seen: dict[str, tuple[str, int]] = field(default_factory=dict)  # id → file and record where it stood first
+    seen: dict[str, tuple[str, int]] = field(default_factory=dict)  # id → file and record where it came first
 
     def split(self, name: str, bar: tqdm) -> Split:
+        """Return the records of a split that can be read, and note all its faults."""
         rows: list[tuple[int | str, ...]] = []  # in the order of COLUMNS
         files = self.found.files[name]
         for number, (file, file_id) in enumerate(zip(files, _file_ids(files), strict=True)):
@@ -235,7 +240,7 @@ class _Scanner:
             self.fault(file, 0, 0, "the file is empty")
 
     def mistakes(self, split: str, file: str, record: int, label: int | None, identity: str) -> Iterator[str]:
-        """What is wrong with a record that can be read."""
+        """Yield each reason why a record that can be read is at fault."""
         num_classes = len(self.found.class_names)
         if label is None and split != "test":
             yield "no class"
@@ -250,20 +255,20 @@ class _Scanner:
 
 
 def _file_ids(files: Iterable[str]) -> list[str]:
-    """What tells a split's files apart whatever their size: the leading number of each name, else its position."""
+    """Return an id for each file of a split, the same for every image size: its leading number, else its position."""
     leading = [match[0] for file in files if (match := re.match(r"\d+", Path(file).name))]
     names = list(files)
     return leading if len(set(leading)) == len(names) else [str(position) for position in range(len(names))]
 
 
 def resolve_cache_dir(cache_dir: Path | None) -> Path:
-    """Return where what is made from the data is kept: the folder asked for, else the user's own cache."""
+    """Return the folder for whatever is computed from the data: the one asked for, else the user's own cache."""
     return cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "corolla" / "index"
 
 
 def _cache_path(found: _Found, cache_dir: Path | None) -> Path:
     folder = found.folder.resolve()
-    # the user's cache tells folders of one name apart; an index that was asked for still holds where its folder moved
+    # The user's cache tells folders of one name apart; an index that was asked for still holds where its data moved.
     suffix = "" if cache_dir else "-" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
     return resolve_cache_dir(cache_dir) / f"{folder.name}-{found.size}{suffix}.npz"
 
@@ -277,7 +282,7 @@ def _read_cache(path: Path, found: _Found) -> Index | None:
                 split: Split(split, tuple(files), **{column: kept[f"{split}.{column}"] for column in COLUMNS})
                 for split, files in found.files.items()
             }
-    except Exception:  # not there, cut, overwritten, no zip: whatever it is, the index is made again
+    except Exception:  # missing, cut, overwritten, no zip: in any case the index is made again
         return None
     return Index(found.folder, found.size, found.class_names, splits)
 

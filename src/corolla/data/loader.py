@@ -1,12 +1,12 @@
 """Batches for training and evaluation, made ahead by worker processes.
 
-Why it is fast: a worker decodes and crops each photo straight into its place in shared memory that is used again and
-again, so that nothing is pickled, copied or put together, and no fresh pages have to be had from the kernel. (Threads
-were measured as well: they wait for Python's lock, and made less than half as many at 64 px.) To a GPU a batch goes as
-it is, uint8, from pinned memory and on a stream of its own, while the network works on the one before.
+It is fast because a worker decodes and crops each photo straight into its place in shared memory that is used again and
+again, so that nothing is pickled, copied or stacked, and no fresh pages are asked of the kernel. (Threads were measured
+as well: they wait for Python's lock, and made less than half as many batches at 64 px.) To a GPU a batch goes as it is,
+uint8, from pinned memory and on a stream of its own, while the network works on the one before.
 
-What is in a batch is decided here, in the main process: it is a list of (epoch, index) keys, so neither the number of
-workers nor the step at which a run resumes changes anything in it.
+The main process decides the content of a batch: it is a list of (epoch, index) keys, so neither the number of workers
+nor the step at which a run resumes changes anything in it.
 """
 
 import functools
@@ -33,7 +33,7 @@ from corolla.errors import UserError
 
 
 class Batch(NamedTuple):
-    """N photos: images N x H x W x 3 or N x views x H x W x 3 (uint8), labels N (int64), indices N (int64)."""
+    """A batch of N photos: images N x H x W x 3 or N x views x H x W x 3 (uint8), labels and indices N (int64)."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -57,7 +57,7 @@ def collate(dataset: TFRecordDataset, images: torch.Tensor, keys: list[SampleKey
 def load_batches(
     photos: TFRecordDataset, batches: TrainBatchSampler | EvalBatchSampler, *, workers: int, device: torch.device
 ) -> Generator[Batch, None, None]:
-    """Each `Batch`, on `device`, in the order of `batches`, made ahead by `workers` processes (0: none).
+    """Yield each `Batch`, on `device`, in the order of `batches`, made ahead by `workers` processes (0: none).
 
     Close it (`contextlib.closing`) to end the workers.
 
@@ -79,14 +79,14 @@ def load_batches(
 def _one_by_one(
     make: Callable[[list[SampleKey]], Batch], plan: Iterable[list[SampleKey]]
 ) -> Generator[Batch, None, None]:
-    """`map`, which can be closed."""
+    """Yield `make` of each batch's keys, like `map`, but so that it can be closed."""
     yield from map(make, plan)
 
 
 def _by_workers(
     photos: TFRecordDataset, plan: TrainBatchSampler | EvalBatchSampler, workers: int
 ) -> Generator[Batch, None, None]:
-    """Batches that torch's worker processes write into slots of shared memory; only the slots' numbers travel."""
+    """Yield batches that torch's workers write into slots of shared memory; only the slots' numbers are sent."""
     assert photos.transform is not None
     slots = _Slots(workers * PREFETCH + 2, (plan.batch_size, *photos.transform.shape))
     sent: deque[list[SampleKey]] = deque()
@@ -114,18 +114,18 @@ def _by_workers(
         yield collate(photos, images, keys)
 
 
-PREFETCH = 2  # batches a worker: the epochs follow each other without a pause, and it is no more memory than that
+PREFETCH = 2  # batches a worker: enough for epochs to follow each other without a pause, and little memory
 FORKS = sys.platform == "linux"  # elsewhere processes are started afresh, and do not share what this one has mapped
 Job = tuple[int | None, list[SampleKey]]
 """(slot, keys); without a slot the worker makes memory of its own for the batch."""
 
 
 class _Slots:
-    """Memory for a few batches, shared with the workers that are forked later; a slot is free again when nothing refers
-    to the batch in it any more. Whoever keeps all of them gets batches in memory of their own.
+    """Memory for a few batches, shared with the workers that are forked later.
 
-    Each page is thus touched by the kernel once, not once a batch, which costs as much as filling it. It is no file in
-    /dev/shm, which containers keep small.
+    A slot is free again when nothing refers to the batch in it any more; a caller that keeps all batches gets further
+    ones in memory of their own. So the kernel touches each page once, not once a batch, which costs as much as filling
+    it. It is no file in /dev/shm, which containers keep small.
     """
 
     def __init__(self, number: int, shape: tuple[int, ...]) -> None:
@@ -134,15 +134,16 @@ class _Slots:
         self._free = deque(range(number if memory else 0))
 
     def take(self) -> int | None:
+        """Return a free slot; None where there is none."""
         return self._free.pop() if self._free else None  # the one used last: it may still be in the processor's cache
 
     def pixels(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """The first bytes of a slot, as images."""
+        """Return the first bytes of a slot as images."""
         assert self._slots is not None
         return self._slots[slot, : math.prod(shape)].reshape(shape)
 
     def lend(self, slot: int, shape: tuple[int, ...]) -> torch.Tensor:
-        """The images in a slot, until the last tensor that shares their memory is gone."""
+        """Return the images in a slot, which is taken until the last tensor that shares their memory is gone."""
         # The tensor's storage, which all its views share, keeps this object alive.
         lent = self.pixels(slot, shape).view(_Lent)
         weakref.finalize(lent, self._free.append, slot)
@@ -150,12 +151,12 @@ class _Slots:
 
 
 class _Lent(np.ndarray):
-    """An array whose end can be waited for."""
+    """An array that a finalizer can watch, which plain arrays do not allow."""
 
 
 @dataclass(frozen=True)
 class _Jobs(Sampler[Job]):
-    """Makes each batch's job when torch's loader is about to send it, not before."""
+    """A sampler that makes each batch's job when torch's loader is about to send it, not before."""
 
     make: Callable[[], Iterator[Job]]
 
@@ -164,9 +165,9 @@ class _Jobs(Sampler[Job]):
 
 
 class _Worker(Dataset[Any]):
-    """Fills slots, in a worker.
+    """The dataset of torch's loader, whose items are filled slots.
 
-    A fault is handed over as a value: an exception would reach the user wrapped in the worker's traceback.
+    A fault is returned as a value: an exception would reach the user wrapped in the worker's traceback.
     """
 
     def __init__(self, photos: TFRecordDataset, slots: _Slots) -> None:
@@ -188,8 +189,11 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """A worker has one core, and is in a process group of its own: Ctrl-C, or what `timeout` and batch systems send to
-    the whole group, reaches the main process alone, which saves a checkpoint and then ends its workers."""
+    """Give a worker one core and a process group of its own.
+
+    Ctrl-C, or what `timeout` and batch systems send to the whole group, then reaches the main process alone, which
+    saves a checkpoint and ends its workers.
+    """
     torch.set_num_threads(1)
     if hasattr(os, "setpgrp"):
         os.setpgrp()
@@ -198,7 +202,7 @@ def _start_worker(_: int) -> None:
 
 
 def _copied_ahead(made: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
-    """Each batch on the GPU: the next one is copied on a stream of its own while the network works on this one."""
+    """Yield each batch on the GPU; the next is copied on a stream of its own while the network works on this one."""
     side = torch.cuda.Stream(device)
     waiting: tuple[Batch, torch.cuda.Event] | None = None
     for batch in made:
@@ -215,7 +219,7 @@ def _copied_ahead(made: Iterable[Batch], device: torch.device) -> Generator[Batc
 
 
 def _received(batch: Batch, arrived: torch.cuda.Event, device: torch.device) -> Batch:
-    """`batch`, once the stream of the network may read it; without making the host wait."""
+    """Return `batch`, after having the network's stream (not the host) wait for its copy."""
     stream = torch.cuda.current_stream(device)
     stream.wait_event(arrived)
     for tensor in (batch.images, batch.labels):

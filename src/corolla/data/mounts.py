@@ -1,4 +1,4 @@
-"""Where a Kaggle notebook finds the competition's data: mounted read-only under /kaggle/input."""
+"""The competition's data in a Kaggle notebook, mounted read-only under /kaggle/input."""
 
 import os
 from collections.abc import Mapping
@@ -10,22 +10,22 @@ INPUT = Path("/kaggle/input")
 
 
 def in_kaggle(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this is a session on Kaggle."""
+    """Return whether this is a session on Kaggle."""
     return bool(environ.get("KAGGLE_KERNEL_RUN_TYPE"))
 
 
 def mounted_data(competition: str = SLUG) -> Path | None:
-    """The folder with the competition's TFRecords, its twin's too; None where none is mounted."""
+    """Return the folder with the TFRecords of the competition, or of its twin; None where none is mounted."""
     return next((folder for folder in _places(competition) if _holds_records(folder)), None)
 
 
 def attached(competition: str = SLUG) -> bool:
-    """Whether there is a folder for it, be it empty."""
+    """Return whether there is a folder for the competition, even an empty one."""
     return any(folder.is_dir() for folder in _places(competition))
 
 
 def mount_problem(competition: str = SLUG) -> str | None:
-    """One line, `what is wrong: what to do`; None where the data is mounted, or where this is no Kaggle session."""
+    """Return a line, `what is wrong: what to do`; None where the data is mounted, or this is no Kaggle session."""
     if mounted_data(competition):
         return None
     for folder in _places(competition):
@@ -39,13 +39,16 @@ def mount_problem(competition: str = SLUG) -> str | None:
 
 
 def competition_of_mount(folder: Path) -> str | None:
-    """The competition that is mounted at `folder`; None where it is no mount."""
+    """Return the competition that is mounted at `folder`; None where it is no mount."""
     place = folder.resolve()
     return place.name if place in [where.resolve() for twin in TWINS for where in _places(twin)] else None
 
 
 def _places(competition: str) -> list[Path]:
-    """What was asked for first; Kaggle has mounted competitions with and without the middle folder."""
+    """Return where the data may be mounted, the competition that was asked for first, then its twin.
+
+    Kaggle has mounted competitions with and without the middle folder.
+    """
     root = Path(os.environ.get("COROLLA_KAGGLE_INPUT") or INPUT)
     slugs = [competition, *(twin for twin in TWINS if competition in TWINS and twin != competition)]
     return [root / middle / slug for slug in slugs for middle in ("", "competitions")]

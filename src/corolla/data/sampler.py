@@ -1,4 +1,4 @@
-"""Which samples are in which batch: every one once an epoch, or rare classes more often."""
+"""The samples of each batch: every one once an epoch, or those of rare classes more often."""
 
 import functools
 from collections.abc import Iterator
@@ -12,15 +12,17 @@ from corolla.random import epoch_order, order_generator
 
 
 def steps_per_epoch(num_samples: int, batch_size: int) -> int:
-    """Updates in an epoch: the incomplete last batch is left out, unless it is the only one."""
+    """Return the updates in an epoch: the incomplete last batch is left out, unless it is the only one."""
     return max(1, num_samples // batch_size)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainBatchSampler:
-    """The batches of steps [start, stop), each epoch in its own order; the incomplete last batch of an epoch is left
-    out (another order next epoch brings its images back), unless it is the only one. With `balance` rare classes come
-    more often (`balanced_order`), for which it has the `labels`."""
+    """The batches of the training steps [start, stop), each epoch in its own order.
+
+    The incomplete last batch of an epoch is left out (another order next epoch brings its images back), unless it is
+    the only one. With `balance`, for which it has the `labels`, rare classes come more often (`balanced_order`).
+    """
 
     num_samples: int
     batch_size: int
@@ -37,7 +39,7 @@ class TrainBatchSampler:
         return map(self.keys, range(self.start, self.stop))
 
     def keys(self, step: int) -> list[SampleKey]:
-        """What is in the batch of a step (from 0)."""
+        """Return the samples in the batch of a step (from 0)."""
         epoch, batch = divmod(step, steps_per_epoch(self.num_samples, self.batch_size))
         order = _order(self, epoch)
         return [(epoch, int(i)) for i in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
@@ -53,7 +55,7 @@ def _order(batches: TrainBatchSampler, epoch: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class EvalBatchSampler:
-    """Every sample exactly once, in order; the last batch may be short."""
+    """The batches of evaluation: every sample exactly once, in order; the last batch may be short."""
 
     num_samples: int
     batch_size: int
@@ -67,10 +69,11 @@ class EvalBatchSampler:
 
 
 def balanced_order(labels: NDArray[np.int64], balance: float, seed: int, epoch: int) -> NDArray[np.int64]:
-    """As many samples as there are labels, in the order of epoch e; a class of n photos about n^(1 - balance) times.
+    """Return as many samples as there are labels, in the order of epoch e; a class of n photos n^(1 - balance) times.
 
-    A class's photos are shown equally often, but for one time, and which of them have that one is drawn anew in each
-    epoch (systematic resampling, Kitagawa 1996). `i + r * len(labels)` is the r-th repeat of sample i.
+    That is up to a factor and to rounding. A class's photos are shown equally often, but for one time, and which of
+    them have that one is drawn anew in each epoch (systematic resampling, Kitagawa 1996). `i + r * len(labels)` is the
+    r-th repeat of sample i.
     """
     if not balance:
         return epoch_order(len(labels), seed, epoch)
@@ -80,7 +83,7 @@ def balanced_order(labels: NDArray[np.int64], balance: float, seed: int, epoch: 
     by_class = shuffled[np.argsort(class_of[shuffled], kind="stable")]
     weights = (1 / counts**balance)[class_of[by_class]]
     edges = np.floor(np.cumsum(weights) / weights.sum() * len(labels) + rng.random()).astype(np.int64)
-    edges[-1] = len(labels)  # whatever the sums were rounded to
+    edges[-1] = len(labels)  # which rounding may have missed
     times = np.diff(edges, prepend=0)
     repeats = np.arange(len(labels)) - np.repeat(edges - times, times)
     return rng.permutation(np.repeat(by_class, times) + repeats * len(labels))

@@ -21,14 +21,14 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class ColorStatistics:
-    """Of all pixels of a set of photos, RGB in [0, 1]; every photo counts by its number of pixels."""
+    """Statistics over all pixels of a set of photos, RGB in [0, 1]; each photo counts by its number of pixels."""
 
     mean: Triple
     std: Triple
     eigenvalues: Triple
-    """Of the RGB covariance, largest first."""
+    """Eigenvalues of the RGB covariance, largest first."""
     eigenvectors: tuple[Triple, Triple, Triple]
-    """3 x 3, a column per eigenvalue; the sign is such that each column's sum is not negative."""
+    """Eigenvectors, 3 x 3, a column per eigenvalue; the sign is such that each column's sum is not negative."""
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "ColorStatistics":
@@ -38,17 +38,17 @@ class ColorStatistics:
 
 @dataclass(frozen=True)
 class DataStatistics:
-    """What `corolla stats` prints."""
+    """The statistics that `corolla stats` prints."""
 
     size: int
     splits: tuple[str, ...]
     """The splits whose pixels were counted."""
     color: ColorStatistics
     image_sizes: dict[str, int]
-    """`WIDTHxHEIGHT` to the number of images."""
+    """Number of images of each size, `WIDTHxHEIGHT`."""
     class_names: tuple[str, ...]
     class_counts: dict[str, list[int]]
-    """Split to images per class, for every labelled split."""
+    """Images per class of every labelled split."""
 
 
 def stats(
@@ -71,7 +71,7 @@ def data_statistics(
     cache_dir: Path | None = None,
     bad_images: Literal["stop", "grey"] = "stop",
 ) -> DataStatistics:
-    """`stats` of an index that is loaded already; images that do not decode may count as grey."""
+    """Return `stats` of an index that is loaded already; images that do not decode may count as grey."""
     photos = [TFRecordDataset(index, name, bad_images=bad_images) for name in splits]
     if not photos:
         raise UserError("name at least one split whose pixels are to be counted")
@@ -117,7 +117,7 @@ def _pixel_statistics(sets: list[TFRecordDataset]) -> tuple[ColorStatistics, dic
 
 
 def _moments(image: Image) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Sum and sum of outer products of the pixels, exact: float64 holds integers up to 2^53."""
+    """Return the sum of the pixels, of their outer products, and the shape; float64 holds integers up to 2^53."""
     pixels = image.reshape(-1, 3).astype(np.float64)
     return pixels.sum(0).astype(np.int64), (pixels.T @ pixels).astype(np.int64), (image.shape[0], image.shape[1])
 

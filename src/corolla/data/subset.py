@@ -1,4 +1,4 @@
-"""A fraction of the training photos, for the question how much data a recipe needs."""
+"""Subsets of the training photos, to measure how much data a recipe needs."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from corolla.random import subset_generator
 def subset_index(index: Index, fraction: float, seed: int) -> Index:
     """Return the index with `fraction` of each class's training photos, at least one of each; val and test stay whole.
 
-    Which ones is a function of (seed, class), and a smaller fraction is part of every larger one with that seed.
+    They are chosen by (seed, class) alone, and a smaller fraction is part of every larger one with that seed.
 
     Raises:
         UserError: the data has no train split.

@@ -1,4 +1,4 @@
-"""One pass over every photo of some splits: what the audit needs of each, without keeping its pixels."""
+"""One pass over every photo of some splits, for what the audit needs of each; the pixels are not kept."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class _Measured(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """N photos, split after split in the order of the index; all arrays have N entries."""
+    """Measurements of N photos, split after split in the order of the index; all arrays have N entries."""
 
     index: Index
     split: NDArray[np.str_]
@@ -51,18 +51,18 @@ class Survey:
         return str(self.index.splits[str(self.split[i])].id[self.row[i]])
 
     def place(self, i: int) -> tuple[str, int]:
-        """The file (relative to the data folder) and the record in it."""
+        """Return the file of a photo (relative to the data folder) and the record in it."""
         split = self.index.splits[str(self.split[i])]
         row = int(self.row[i])
         return split.files[int(split.file[row])], int(split.record[row])
 
     def image(self, i: int) -> NDArray[np.uint8]:
-        """The photo, H x W x 3, decoded again."""
+        """Decode a photo again and return it, H x W x 3."""
         return TFRecordDataset(self.index, str(self.split[i])).image(int(self.row[i]))
 
 
 def survey(index: Index, splits: tuple[str, ...], *, progress: bool = False) -> Survey:
-    """Decode each photo of the `splits` that are there, once, on all cores.
+    """Decode each photo of the `splits` that are there once, on all cores, and return the measurements.
 
     Raises:
         UserError: a photo does not decode; the message names its file and record.
@@ -109,5 +109,5 @@ def _digest(data: bytes | memoryview) -> bytes:
 
 
 def _phash(picture: PillowImage.Image) -> int:
-    """imagehash's DCT hash: signs of the 8 x 8 lowest frequencies of a 32 x 32 picture about their median."""
+    """Return imagehash's DCT hash: signs of the 8 x 8 lowest frequencies of a 32 x 32 picture about their median."""
     return int.from_bytes(np.packbits(imagehash.phash(picture).hash).tobytes(), "big")

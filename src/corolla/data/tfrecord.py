@@ -33,7 +33,7 @@ class RecordFault(UserError):
     """A fault in a data file; str() is `PATH:OFFSET record N: reason` on one line.
 
     `offset` is the byte at which the record starts, `record` its 0-based number in that file. A fault of the file as a
-    whole stands where it was noticed: a cut file at the record that is cut, a wrong count at the file's end.
+    whole has the place where it was noticed: a cut file the record that is cut, a wrong count the file's end.
     """
 
     def __init__(self, path: Path, offset: int, record: int, reason: str) -> None:
@@ -43,7 +43,7 @@ class RecordFault(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where a record stands in its file, in bytes: it starts at `offset`, its data is [start, end)."""
+    """The place of a record in its file, in bytes: it starts at `offset`, its data is [start, end)."""
 
     number: int
     offset: int
@@ -55,7 +55,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What an Example holds; the image is named by its place in the parsed buffer, never copied."""
+    """The content of an Example; the image is given by its place in the parsed buffer, never copied."""
 
     image_offset: int
     image_length: int
@@ -72,10 +72,12 @@ def map_file(path: Path) -> Buffer:
 
 
 def read_records(path: Path, buffer: Buffer) -> Iterator[Record]:
-    """Yield the records of a mapped file, both CRCs of each computed.
+    """Yield the records of a mapped file, after computing both CRCs of each.
 
-    Raises RecordFault where the file is cut or a length's CRC is bad: what follows can't be found then. Bad data leaves
-    the next record's place known, so it is only marked (`intact` is false).
+    Bad data leaves the next record's place known, so it is only marked (`intact` is false).
+
+    Raises:
+        RecordFault: the file is cut, or a length's CRC is bad: what follows can't be found then.
     """
     view = np.frombuffer(buffer, np.uint8)  # google_crc32c takes its slices without a copy, but not those of a mmap
     number = offset = 0
@@ -105,7 +107,7 @@ def write_tfrecord(path: Path, examples: Iterable[bytes]) -> None:
 
 
 def encode_example(*, image: bytes, label: int | None, id: str | None) -> bytes:
-    """Serialize one flower as TensorFlow does, features by name, so that equal arguments give equal bytes.
+    """Serialize one Example as TensorFlow does, features sorted by name, so that equal arguments give equal bytes.
 
     `image` is a JPEG, `label` an int64; a label or id that is None is left out.
     """
@@ -120,7 +122,7 @@ def encode_example(*, image: bytes, label: int | None, id: str | None) -> bytes:
 
 
 def masked_crc32c(data: bytes | np.ndarray) -> int:
-    """CRC32C as TFRecord stores it, masked so that the CRC of data that holds CRCs stays a good one."""
+    """Return the CRC32C as TFRecord stores it, masked so that the CRC of data that holds CRCs stays a good one."""
     crc = google_crc32c.value(data)  # pyright: ignore[reportArgumentType]: any read-only buffer will do
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -131,8 +133,8 @@ def parse_example(buffer: Buffer, start: int, end: int) -> Example:
     Fields may come in any order, int64 packed or not; unknown features and fields are passed over; of entries with one
     name the last counts, as in protobuf.
 
-    Raises ValueError, with the reason, where the message is malformed, holds no image, or holds several values where
-    the competition has one.
+    Raises:
+        ValueError: the message is malformed, holds no image, or holds several values where the competition has one.
     """
     features: dict[bytes, list[Span]] = {}
     for message in _messages(buffer, [(start, end)], 1):
@@ -148,7 +150,7 @@ def parse_example(buffer: Buffer, start: int, end: int) -> Example:
 
 
 def _map_entry(buffer: Buffer, entry: Span) -> tuple[bytes, list[Span]]:
-    """A map entry's key and the parts of its value, which protobuf merges."""
+    """Return a map entry's key and the parts of its value, which protobuf merges."""
     key, value = b"", []
     for number, wire, start, end in _fields(buffer, *entry):
         if wire == DELIMITED and number == 1:
@@ -159,7 +161,7 @@ def _map_entry(buffer: Buffer, entry: Span) -> tuple[bytes, list[Span]]:
 
 
 def _lists(buffer: Buffer, feature: list[Span], kind: int) -> list[Span]:
-    """The parts of a Feature's list if it is of that kind; in a oneof the member that came last counts."""
+    """Return the parts of a Feature's list if it is of that kind; in a oneof the member that came last counts."""
     parts: list[Span] = []
     for span in feature:
         for number, wire, start, end in _fields(buffer, *span):
@@ -169,7 +171,7 @@ def _lists(buffer: Buffer, feature: list[Span], kind: int) -> list[Span]:
 
 
 def _messages(buffer: Buffer, spans: list[Span], number: int) -> list[Span]:
-    """The length-delimited fields with that number."""
+    """Return the length-delimited fields with that number."""
     return [
         (start, end)
         for span in spans
@@ -179,7 +181,7 @@ def _messages(buffer: Buffer, spans: list[Span], number: int) -> list[Span]:
 
 
 def _int64s(buffer: Buffer, spans: list[Span]) -> list[int]:
-    """The values of an Int64List, packed or not."""
+    """Return the values of an Int64List, packed or not."""
     values: list[int] = []
     for span in spans:
         for number, wire, start, end in _fields(buffer, *span):
@@ -207,7 +209,7 @@ def _text(data: bytes) -> str:
 
 
 def _fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, wire type and payload span of a message's fields, but for those inside groups, long obsolete."""
+    """Yield number, wire type and payload span of a message's fields, without those inside groups (long obsolete)."""
     groups: list[int] = []
     while start < end:
         tag, start = _varint(buffer, start, end)
@@ -235,9 +237,9 @@ def _fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, in
 
 
 def _varint(buffer: Buffer, start: int, end: int) -> tuple[int, int]:
-    """The unsigned 64-bit varint at `start`, and where it ends."""
+    """Return the unsigned 64-bit varint at `start`, and where it ends."""
     if start < end and (byte := buffer[start]) < 0x80:
-        return byte, start + 1  # most are this short
+        return byte, start + 1  # the usual case, a single byte
     value = 0
     for shift in range(0, min(10, end - start) * 7, 7):
         byte = buffer[start]
@@ -258,5 +260,5 @@ def _encode_varint(value: int) -> bytes:
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited field."""
+    """Encode a length-delimited field."""
     return _encode_varint(number << 3 | DELIMITED) + _encode_varint(len(payload)) + payload

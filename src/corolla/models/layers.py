@@ -39,7 +39,7 @@ def make_shortcut(
 ) -> nn.Module:
     """Make the path around a block (§3.3): the identity wherever `kind` and the shapes allow it.
 
-    `average`: a projection's stride stands in a 2×2 average pool before it (ResNet-D; He et al. 2018, §4.2), with
+    `average`: a projection's stride is in a 2×2 average pool before it (ResNet-D; He et al. 2018, §4.2), with
     timm's names.
     """
     grows = stride != 1 or in_channels != out_channels

@@ -1,4 +1,4 @@
-"""Colour augmentation by albumentations: what follows the crop."""
+"""Colour augmentation by albumentations, which follows the crop."""
 
 import os
 
@@ -17,7 +17,7 @@ from corolla.data.statistics import ColorStatistics
 
 
 def color_compose(config: AugmentConfig, statistics: ColorStatistics | None) -> A.Compose:
-    """Hue, saturation and brightness (He et al. 2018, section 2.1), then PCA noise, as far as switched on.
+    """Make the colour changes that are on: hue, saturation, brightness (He et al. 2018, section 2.1), then PCA noise.
 
     The hue is turned by up to `config.hue` of the circle; 0.2 is what the reference implementation of He et al. calls
     a hue jitter of 0.4 (its unit is half a turn). Brightness and saturation are multiplied.

@@ -1,4 +1,4 @@
-"""The random crops of training, in a photo's own pixels."""
+"""Random crops for training, in a photo's own pixels."""
 
 import math
 
@@ -8,7 +8,7 @@ from corolla.data.dataset import Box
 
 
 def resnet_crop(width: int, height: int, *, sides: tuple[int, int], size: int, rng: np.random.Generator) -> Box:
-    """The crop of the ResNet paper (He et al. 2015, section 3.4), in the photo's own pixels.
+    """Draw the crop of the ResNet paper (He et al. 2015, section 3.4), in the photo's own pixels.
 
     The paper resizes the shorter side to a length drawn from [256, 480] and takes a 224 crop at a random place. Here
     the crop is cut out first and only it is resized, which costs a fraction; its side is rounded to whole pixels.
@@ -22,7 +22,7 @@ def resnet_crop(width: int, height: int, *, sides: tuple[int, int], size: int, r
 def random_resized_crop(
     width: int, height: int, *, area: tuple[float, float], aspect: tuple[float, float], rng: np.random.Generator
 ) -> Box:
-    """A box of random area and aspect (Szegedy et al. 2015, section 6), drawn as torchvision draws it.
+    """Draw a box of random area and aspect (Szegedy et al. 2015, section 6), as torchvision does.
 
     Ten tries; where none fits, the largest central box of an allowed aspect.
     """
@@ -37,7 +37,7 @@ def random_resized_crop(
 def fitting_box(
     width: int, height: int, *, area: tuple[float, float], aspect: tuple[float, float], rng: np.random.Generator
 ) -> Box | None:
-    """A box of random area (uniform) and aspect (log-uniform) somewhere inside; None if none of ten fits."""
+    """Draw a box of random area (uniform) and aspect (log-uniform) somewhere inside; None if none of ten fits."""
     low, high = math.log(aspect[0]), math.log(aspect[1])
     for _ in range(10):
         target = width * height * rng.uniform(*area)

@@ -1,4 +1,4 @@
-"""Parts of an image painted over: random erasing and cutout. In place, uint8, after all other augmentation."""
+"""Random erasing and cutout: parts of a uint8 image painted over, in place, after all other augmentation."""
 
 import numpy as np
 
@@ -10,10 +10,12 @@ ERASE_ASPECT = (0.3, 1 / 0.3)  # Zhong et al. 2020, section 4.2
 
 
 def erase(image: Image, config: AugmentConfig, mean: Image, rng: np.random.Generator) -> None:
-    """Random erasing (Zhong et al. 2020, algorithm 1), then cutout, as far as they are switched on.
+    """Apply random erasing (Zhong et al. 2020, algorithm 1), then cutout, as far as they are switched on.
 
     Zhong et al. draw until a rectangle fits; here an image for which ten did not fit stays as it is.
-    `mean` is the colour that "mean" and cutout paint (3, uint8).
+
+    Args:
+        mean: the colour that "mean" and cutout paint (3, uint8).
     """
     height, width = image.shape[:2]
     if config.erase and rng.random() < config.erase:
@@ -28,8 +30,10 @@ def erase(image: Image, config: AugmentConfig, mean: Image, rng: np.random.Gener
 
 
 def cutout_box(width: int, height: int, share: float, rng: np.random.Generator) -> Box:
-    """A square of `share` of the sides, as far as it is inside; every pixel may be its centre (DeVries and Taylor 2017,
-    section 3.2)."""
+    """Draw a square of `share` of the shorter side, as far as it is inside; any pixel may be its centre.
+
+    It follows DeVries and Taylor 2017, section 3.2.
+    """
     side = round(share * min(width, height))
     x, y = int(rng.integers(width)), int(rng.integers(height))
     left, top = max(0, x - side // 2), max(0, y - side // 2)

@@ -1,4 +1,4 @@
-"""From a decoded photo to the fixed crops that evaluation sees.
+"""The transform of evaluation: from a decoded photo to fixed crops.
 
 uint8 RGB in and out; normalising is done on the device.
 """
@@ -11,7 +11,7 @@ from corolla.data.transforms.tta import CropViews
 
 
 class EvalTransform:
-    """Resize the shorter side to size / crop fraction, **then** crop: the fixed views that `tta` names.
+    """Resizes the shorter side to size / crop fraction, **then** crops the fixed views that `tta` names.
 
     none: the centre. flip: that and its mirror. ten-crop: four corners and the centre, each with its mirror
     (Krizhevsky et al. 2012, section 4.1). More views are in data/transforms/views.py.
@@ -40,11 +40,11 @@ class EvalTransform:
         return self.num_views, self.size, self.size, 3
 
     def at(self, epoch: int) -> "EvalTransform":
-        """Itself: evaluation is the same in every epoch."""
+        """Return itself: evaluation is the same in every epoch."""
         return self
 
     def draw(self, height: int, width: int, rng: np.random.Generator | None) -> Box:
-        """All of the photo: nothing is random."""
+        """Return the whole photo: nothing is random."""
         return 0, 0, width, height
 
     def apply(self, image: Image, box: Box, rng: np.random.Generator | None, out: Image) -> None:
@@ -63,7 +63,7 @@ class EvalTransform:
             out[len(corners) :] = out[: len(corners), :, ::-1]
 
     def __call__(self, image: Image, rng: np.random.Generator | None = None) -> Image:
-        """`image` H x W x 3 -> views x size x size x 3; nothing is random, so `rng` is left alone."""
+        """Return the views (views x size x size x 3) of `image` (H x W x 3); nothing is random, `rng` is unused."""
         out = np.empty(self.shape, np.uint8)
         self.apply(image, self.draw(image.shape[0], image.shape[1], rng), rng, out)
         return out

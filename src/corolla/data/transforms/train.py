@@ -1,6 +1,6 @@
-"""From a decoded photo to the image that training sees: crop, mirror, colour changes, erasing.
+"""The transform of training: from a decoded photo to crop, mirror, colour changes and erasing.
 
-uint8 RGB in and out; normalising is done on the device. Every random choice comes from the generator that is handed in,
+uint8 RGB in and out; normalising is done on the device. Every random choice comes from the generator that is passed,
 which is a function of (seed, epoch, sample).
 """
 
@@ -35,15 +35,19 @@ class TrainTransform:
         interpolation: Interpolation = "bilinear",
         epochs: int | None = None,
     ) -> None:
-        """`statistics` are those of the training images (see `needs_statistics`); `epochs` is the length of the run,
-        in which progressive resizing comes to `size`: without it all epochs have that size."""
+        """Set up the transform to images of `size` pixels a side.
+
+        Args:
+            statistics: those of the training images, where `needs_statistics` says so.
+            epochs: the length of the run, over which progressive resizing grows to `size`; None: it is always `size`.
+        """
         assert statistics is not None or not needs_statistics(config)
         self.config = config
         self.size = size
         self.statistics = statistics
         self.epochs = epochs
         self.interpolation: Interpolation = interpolation
-        mean = statistics.mean if statistics is not None else (0, 0, 0)  # which is not looked at then
+        mean = statistics.mean if statistics is not None else (0, 0, 0)  # unused in that case
         self._mean = np.rint(255 * np.asarray(mean)).astype(np.uint8)
         self._smaller: dict[int, TrainTransform] = {}
         self._local = threading.local()
@@ -54,7 +58,7 @@ class TrainTransform:
         return self.size, self.size, 3
 
     def at(self, epoch: int) -> "TrainTransform":
-        """The same to the size that images have in an epoch (--augment.start-size)."""
+        """Return the same transform to the size that images have in an epoch (--augment.start-size)."""
         size = epoch_size(self.config, self.size, epoch, self.epochs) if self.epochs else self.size
         if size == self.size:
             return self
@@ -65,7 +69,7 @@ class TrainTransform:
         return self._smaller[size]
 
     def draw(self, height: int, width: int, rng: np.random.Generator) -> Box:
-        """Where to crop a photo of `height` x `width`."""
+        """Draw the crop of a photo of `height` x `width`."""
         config = self.config
         if config.crop == "resnet":
             return resnet_crop(width, height, sides=config.shorter_side, size=self.size, rng=rng)
@@ -84,13 +88,13 @@ class TrainTransform:
         erase(out, self.config, self._mean, rng)
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
-        """`image` H x W x 3 -> size x size x 3."""
+        """Return the transformed image (size x size x 3) of `image` (H x W x 3)."""
         out = np.empty(self.shape, np.uint8)
         self.apply(image, self.draw(image.shape[0], image.shape[1], rng), rng, out)
         return out
 
     def _compose(self) -> Any:
-        # albumentations' Compose keeps its generator inside, so each thread has one of its own.
+        # albumentations' Compose has a generator inside, so each thread has one of its own.
         if not hasattr(self._local, "compose"):
             from corolla.data.transforms.color import color_compose
 

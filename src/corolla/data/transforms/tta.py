@@ -1,13 +1,13 @@
 """Test-time augmentation: several views of a photo, one prediction.
 
 What is averaged: the **probabilities** (softmax) of all views, with equal weights; with `logits` in the name the logits
-instead, before one softmax (which is the geometric mean of the probabilities). A view that is looked at in fully
+instead, before one softmax (which is the geometric mean of the probabilities). A view for the network in fully
 convolutional form (multi-scale) counts as one: its scores are the mean over the positions of the last feature map.
 
-What the names mean, joined by +:
+The names, joined by +:
 
     none         shorter side to size / crop fraction, the centre crop
-    flip         that and its mirror; beside other parts: their mirrors
+    flip         that and its mirror; with other parts: their mirrors
     ten-crop     four corners and the centre, each with its mirror (Krizhevsky et al. 2012, section 4.1)
     multi-scale  the whole photo with shorter sides SCALES x size / 224, the network in fully convolutional form
                  (Simonyan & Zisserman 2014, section 3.2; He et al. 2015, section 3.4)
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # the command line reads names without waiting for torch
     import torch
 
 TTA = str
-"""A name of views, as `parse_tta` reads it: ten-crop+multi-scale."""
+"""Name of the views, as `parse_tta` reads it: ten-crop+multi-scale."""
 CropViews = Literal["none", "flip", "ten-crop"]
 Average = Literal["probabilities", "logits"]
 
@@ -47,20 +47,20 @@ EXPECTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """How the views of a photo are made and averaged."""
+    """The recipe by which the views of a photo are made and averaged."""
 
     parts: frozenset[str] = frozenset({"none"})
-    """Of the name, without random-N."""
+    """Parts of the name, without random-N."""
     num_random: int = 0
     crop_fraction: float | None = None
-    """None: the weights' own."""
+    """Crop fraction; None: the weights' own."""
     size: int | None = None
     """Pixels a side; None: as in training."""
     average: Average = "probabilities"
 
     @property
     def crops(self) -> CropViews | None:
-        """The fixed crops among them."""
+        """The fixed crops among the views; None where there are none."""
         if "ten-crop" in self.parts:
             return "ten-crop"
         if self.num_random or self.multi_scale:
@@ -77,7 +77,7 @@ class Views:
 
     @property
     def name(self) -> str:
-        """The one name of these views: `parse_tta` gives them back, and a file may be called so."""
+        """The one name of these views, also in file names; `parse_tta` reads it back."""
         random = f"random-{self.num_random}" if self.num_random else None
         parts = ["ten-crop", random, "flip", "multi-scale", "none"]
         name = "+".join(part for part in parts if part and (part in self.parts or part == random))
@@ -86,7 +86,7 @@ class Views:
         return name + ("_logits" if self.average == "logits" else "")
 
     def having(self, *, crop_fraction: float | None, size: int | None, average: Average | None) -> "Views":
-        """Return the same views with what is not None in place of their own.
+        """Return the same views with the values that are not None in place of their own.
 
         Raises:
             UserError: a value is out of range.
@@ -108,14 +108,14 @@ class Views:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewOptions:
-    """The one way in which commands are told the views of test-time augmentation."""
+    """The options by which every command is told the views of test-time augmentation."""
 
     tta: TTA | None = None
     """The views that are averaged: none (centre; the default), flip, ten-crop, multi-scale (the whole photo at five
     sizes) or random-8 (crops as in training, here 8), also several joined by +, such as ten-crop+multi-scale. The three
     options that follow may be part of the name, as in the names of prediction files: ten-crop_fraction1.0_size80."""
     crop_fraction: float | None = None
-    """Of the crops, 1.0: the whole square photo; default: the weights' own."""
+    """Fraction of the photo in the crops, 1.0: all of a square one; default: the weights' own."""
     view_size: int | None = None
     """Pixels a side that the network sees; default: as in training. Somewhat larger makes up for training crops, which
     show flowers larger (Touvron et al. 2019)."""
@@ -139,7 +139,7 @@ class ViewOptions:
 
     @property
     def is_default(self) -> bool:
-        """Whether nothing was said."""
+        """True where no option was given."""
         return all(value is None for value in (self.tta, self.crop_fraction, self.view_size, self.average))
 
 
@@ -147,10 +147,10 @@ def parse_tta(name: str) -> Views:
     """Return the views that a name stands for.
 
     Raises:
-        UserError: no such name, or one that says the same twice.
+        UserError: there is no such name, or it says the same twice.
     """
-    said, *suffixes = name.split("_")
-    parts: list[str] = said.split("+")
+    joined, *suffixes = name.split("_")
+    parts = joined.split("+")
     random = [part for part in parts if re.fullmatch(r"random-[1-9][0-9]*", part)]
     for part in parts:
         if part not in NAMES and part not in random:
@@ -161,7 +161,7 @@ def parse_tta(name: str) -> Views:
     if num_random > MAX_RANDOM:
         raise UserError(f"--tta {name}: at most random-{MAX_RANDOM} is possible")
     if len(random) > 1 or len(fixed) + len(random) < len(parts):
-        raise UserError(f"--tta {name}: a part stands there twice; {EXPECTED}")
+        raise UserError(f"--tta {name}: a part is named twice; {EXPECTED}")
     if "none" in fixed and len(parts) > 1:
         raise UserError(f"--tta {name}: none stands alone; leave it out, or name it alone")
     if fixed == {"ten-crop", "flip"} and not random:
@@ -181,7 +181,7 @@ def _with_suffixes(views: Views, name: str, suffixes: list[str]) -> Views:
         if not (fraction or size or suffix == "logits"):
             raise UserError(f"--tta {name}: _{suffix} is not known; {EXPECTED}")
         if len(set(kinds)) < len(kinds):
-            raise UserError(f"--tta {name}: a part stands there twice; {EXPECTED}")
+            raise UserError(f"--tta {name}: a part is named twice; {EXPECTED}")
         views = views.having(
             crop_fraction=float(fraction[1]) if fraction else None,
             size=int(size[1]) if size else None,

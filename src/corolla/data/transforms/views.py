@@ -1,4 +1,4 @@
-"""From a decoded photo to all views that test-time augmentation averages (their names: tta.py), made in one go."""
+"""The transform of test-time augmentation: from a decoded photo to all views at once (their names: tta.py)."""
 
 import math
 from typing import NamedTuple
@@ -19,9 +19,9 @@ class ViewGroup(NamedTuple):
 
     num_views: int
     side: int
-    """In pixels; they are square."""
+    """Side of the views in pixels; they are square."""
     whole: bool
-    """They show the whole photo, for the network in fully convolutional form."""
+    """True where they show the whole photo, for the network in fully convolutional form."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -29,7 +29,7 @@ class ViewGroup(NamedTuple):
 
 
 class ViewsTransform:
-    """One photo to all its views, so that it is decoded once.
+    """Turns a photo into all its views, so that it is decoded once.
 
     Views of one size come as views x side x side x 3. Those of several sizes follow each other in one row of bytes, as
     a batch has to be one array; `split` takes them apart.
@@ -44,8 +44,12 @@ class ViewsTransform:
         interpolation: Interpolation = "bilinear",
         augment: AugmentConfig | None = None,
     ) -> None:
-        """`size` and `crop_fraction` are the weights' own; those of `views` go before them. `augment`: as the run was
-        trained, for random-N."""
+        """Set up the transform.
+
+        Args:
+            size, crop_fraction: the weights' own; those of `views` go before them.
+            augment: the settings that the run was trained with, for random-N.
+        """
         self.size = views.size or size
         self.views = views
         self.interpolation: Interpolation = interpolation
@@ -69,28 +73,28 @@ class ViewsTransform:
             for scale in (SCALES if views.multi_scale else ())
         ]
         self.groups += [ViewGroup(scale.num_views, scale.size, whole=True) for scale in self._scales]
-        # Where a view shows the photo is all that is wanted of training here; its colours stay as they are.
-        said = augment or AugmentConfig()
-        crop = AugmentConfig(crop=said.crop, shorter_side=said.shorter_side, area=said.area, aspect=said.aspect)
+        # Of training's augmentation only the crop is wanted here; colours stay as they are.
+        own = augment or AugmentConfig()
+        crop = AugmentConfig(crop=own.crop, shorter_side=own.shorter_side, area=own.area, aspect=own.aspect)
         self._training = TrainTransform(crop, self.size, interpolation=interpolation)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what it gives."""
+        """Shape of the output: of its one group, or a row of bytes."""
         if len(self.groups) == 1:
             return self.groups[0].shape
         return (sum(math.prod(group.shape) for group in self.groups),)
 
     def at(self, epoch: int) -> "ViewsTransform":
-        """Itself: prediction knows no epochs."""
+        """Return itself: prediction has no epochs."""
         return self
 
     def cost(self, size: int) -> float:
-        """Pixels of all views, in views of `size` pixels a side."""
+        """Return how many views of `size` pixels a side have as many pixels as all views together."""
         return sum(group.num_views * group.side**2 for group in self.groups) / size**2
 
     def draw(self, height: int, width: int, rng: np.random.Generator | None) -> Box:
-        """All of the photo."""
+        """Return the whole photo, of which the views are taken."""
         return 0, 0, width, height
 
     def apply(self, image: Image, box: Box, rng: np.random.Generator, out: Image) -> None:
@@ -106,14 +110,14 @@ class ViewsTransform:
             scale.apply(image, box, rng, place)
 
     def split(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """A batch N x `shape` -> for each of `groups` N x views x side x side x 3, without a copy."""
+        """Split a batch (N x `shape`) into N x views x side x side x 3 for each of `groups`, without a copy."""
         if len(self.groups) == 1:
             return [images]
         rows = images.split([math.prod(group.shape) for group in self.groups], dim=1)
         return [row.unflatten(1, group.shape) for row, group in zip(rows, self.groups, strict=True)]
 
     def __call__(self, image: Image, rng: np.random.Generator | None = None) -> list[Image]:
-        """`image` H x W x 3 -> for each of `groups` views x side x side x 3; only random-N needs `rng`."""
+        """Return views x side x side x 3 of `image` (H x W x 3) for each of `groups`; only random-N needs `rng`."""
         out = np.empty(self.shape, np.uint8)
         height, width = image.shape[:2]
         self.apply(image, self.draw(height, width, rng), rng or np.random.default_rng(0), out)
