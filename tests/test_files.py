@@ -62,7 +62,7 @@ def holder(path: Path) -> Iterator[int]:
 
 
 def tried_elsewhere(path: Path) -> tuple[bool, bool]:
-    """What another process finds: the file is locked, and its lock can be had."""
+    """Return two things that another process finds: the file is locked, and its lock can be had."""
     with corolla_process([sys.executable, "-c", TRY, str(path)]) as process:
         lines = process.communicate(timeout=60)[0].splitlines()
     return lines[0] == "True", lines[1] == "True"

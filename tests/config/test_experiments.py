@@ -1,4 +1,4 @@
-"""What the presets' docstrings promise is what the kept measurements say."""
+"""The presets' docstrings promise the figures of the kept measurements."""
 
 import csv
 import statistics

@@ -68,7 +68,7 @@ def right(photos: TFRecordDataset) -> bool:
 
 
 def kept(folder: Path) -> list[str]:
-    """What kind of files there are."""
+    """Return the suffixes of the files that are there."""
     return sorted(path.suffix for path in (folder / "decoded").iterdir())
 
 
@@ -259,7 +259,7 @@ def with_memory(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
 
 
 def refused(photos: tuple[TFRecordDataset, TFRecordDataset], cache: Path) -> str:
-    """What "decoded" says where it cannot be."""
+    """Return the line with which "decoded" is refused."""
     with pytest.raises(UserError, match=r"--pipeline\.cache decoded: ") as caught:
         use_cache(photos, "decoded", cache)
     assert len(str(caught.value).splitlines()) == 1

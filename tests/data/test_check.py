@@ -40,7 +40,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def reason(image: bytes) -> str:
-    """What libjpeg has against it."""
+    """Return libjpeg's own reason."""
     with pytest.raises(ValueError, match="JPEG") as error:
         simplejpeg.decode_jpeg(image)
     return str(error.value)
@@ -60,7 +60,7 @@ def test_a_sound_folder(data: Path) -> None:
 
 
 def test_a_photo_of_test_needs_an_id(data: Path) -> None:
-    """Of train and val it does not: there the place is the id."""
+    """One of train or val does not: there the place is the id."""
     write(data, "val", encode_example(image=jpeg(), label=0, id=None))
     path, offsets = write(
         data, "test", flower(None, "d"), encode_example(image=jpeg(), label=None, id=None), flower(None, "e")

@@ -46,7 +46,7 @@ def test_batches_that_are_kept_stay_right(tiny_data: Path, expected: list[Batch]
 
 
 def test_some_kept_and_some_dropped(tiny_data: Path, expected: list[Batch]) -> None:
-    """Whatever is free is used, in any order."""
+    """Any slot that is free is used, in any order."""
     kept: dict[int, Batch] = {}
     for number, batch in enumerate(loaded(tiny_data, workers=2)):
         assert same(batch, expected[number])

@@ -258,7 +258,7 @@ def fetch(endpoint: str, home: Path, *jobs: tuple[str, int, Path]) -> str:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a process with the loopback hub left: files under `home`, its output, the paths it asked the hub for."""
+    """The traces of a process with the loopback hub: files under `home`, its output, the paths it asked the hub for."""
 
     home: Path
     printed: list[str]

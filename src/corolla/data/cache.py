@@ -144,9 +144,8 @@ def _use_decoded(photos: Sequence[TFRecordDataset], folder: Path, stopped: Calla
         if shape is not None:
             kept[number] = _build(place, each, *shape, stopped)
     if not all(kept):
-        return (
-            "cache: off (stopped while it was built)" if stopped() else "cache: off (it disappeared while it was read)"
-        )
+        reason = "stopped while it was built" if stopped() else "it disappeared while it was read"
+        return f"cache: off ({reason})"
     for each, there in zip(photos, kept, strict=True):
         each.decoded = there
     built = f", built in {time.monotonic() - seconds:.1f} s" if missing else ""

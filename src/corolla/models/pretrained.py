@@ -47,7 +47,7 @@ STATE_DICT_KEYS = ("ema", "state_dict_ema", "model_ema", "state_dict", "model")
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How images are made ready for a set of weights."""
+    """The preparation of images that a set of weights was trained with."""
 
     mean: tuple[float, float, float]
     """Subtracted from RGB in [0, 1]."""

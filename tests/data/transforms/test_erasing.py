@@ -56,7 +56,7 @@ def test_erasing_paints_a_rectangle_of_its_area_in_its_share_of_images() -> None
 
 
 def test_what_fits_nowhere_is_left_out() -> None:
-    """Of 90 % of a square few rectangles of a random aspect fit."""
+    """Few rectangles of a random aspect and 90 % of a square's area fit into it."""
     shares = [painted(seed, erase=1.0, erase_area=(0.9, 0.9)).mean() for seed in range(100)]
     assert min(shares) == 0
     assert max(shares) < 0.97
