@@ -49,6 +49,7 @@ class Section:
 
     @property
     def left_out(self) -> int:
+        """Number of findings that are not shown."""
         return self.total - len(self.cards)
 
 
@@ -85,11 +86,12 @@ class _Pictures:
         self.photos = audit.photos
         self.num_bytes = 0
 
-    def tile(self, photo: int, title: str = "") -> Tile:
+    def tile(self, photo: int) -> Tile:
+        """Return a photo above its class, split and id."""
         label = int(self.photos.label[photo])
         named = label in range(len(self.photos.index.class_names))
         name = f"{label} {self.photos.index.class_names[label]}" if named else "unlabelled"
-        return Tile(self._uri(photo), title or name, f"{self.photos.split[photo]} {self.photos.id(photo)}")
+        return Tile(self._uri(photo), name, f"{self.photos.split[photo]} {self.photos.id(photo)}")
 
     def _uri(self, photo: int) -> str:
         if self.num_bytes >= MOST_BYTES:
