@@ -15,7 +15,7 @@ BATCH = 512  # items handed to the threads at a time, which bounds the results t
 
 
 def num_cores() -> int:
-    """Cores this process may use: a container's share, not the machine's."""
+    """Return how many cores this process may use: a container's share, not the machine's."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:  # a container's quota (cgroup v2): microseconds of computing per period, or "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -25,7 +25,7 @@ def num_cores() -> int:
 
 
 def hidden(progress: bool) -> bool | None:
-    """`disable` of a tqdm bar: None, with `progress`, hides it only where stderr is no terminal."""
+    """Return `disable` of a tqdm bar: None, with `progress`, hides it only where stderr is no terminal."""
     return None if progress else True
 
 

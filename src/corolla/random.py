@@ -14,30 +14,30 @@ ORDER = 2**64 - 1
 
 
 def sample_generator(seed: int, epoch: int, sample: int) -> np.random.Generator:
-    """The generator of a sample in an epoch: counter-based, so no state is shared or saved (Salmon et al. 2011)."""
+    """Return the generator of a sample in an epoch: counter-based, so it shares no state (Salmon et al. 2011)."""
     return np.random.Generator(np.random.Philox(key=np.array([seed << 32 | epoch, sample], np.uint64)))
 
 
 def order_generator(seed: int, epoch: int) -> np.random.Generator:
-    """The generator that draws the order of an epoch."""
+    """Return the generator that draws the order of an epoch."""
     return sample_generator(seed, epoch, ORDER)
 
 
 def subset_generator(seed: int, label: int) -> np.random.Generator:
-    """The generator that chooses which training images of a class are kept (--train.share)."""
+    """Return the generator that chooses which training images of a class are kept (--train.share)."""
     return sample_generator(seed, SUBSET, label)
 
 
 def mixing_generator(seed: int, step: int) -> np.random.Generator:
-    """The generator that draws how the images of a step are mixed (mixup, CutMix)."""
+    """Return the generator that draws how the images of a step are mixed (mixup, CutMix)."""
     return sample_generator(seed, MIXING, step)
 
 
 def torch_seed(seed: int, step: int) -> int:
-    """The seed of torch's own generator at a step: dropout and stochastic depth then do not depend on a resume."""
+    """Return the seed of torch's own generator at a step, so that dropout does not depend on where a run was resumed."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def epoch_order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of the samples in an epoch, a permutation; the same wherever the run was stopped and resumed."""
+    """Return the order of the samples in an epoch, a permutation; the same wherever the run was stopped and resumed."""
     return order_generator(seed, epoch).permutation(num_samples)
