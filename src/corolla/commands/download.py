@@ -14,7 +14,7 @@ def download(
     timeout: float = 30.0,
     patience: float = 120.0,
 ) -> int:
-    """Fetch one size of the competition's TFRecords from Kaggle, every file verified; go on where it stopped.
+    """Download one size of the competition's TFRecords from Kaggle, every file verified; go on where it stopped.
 
     Args:
         competition: the slug, the last part of the competition's address.

@@ -1,7 +1,6 @@
 """`corolla doctor`: examine machine, credentials, data and runs, and name the command that fixes each fault.
 
-No secret is shown.
-An area is a function that yields its findings; torch is imported only inside them.
+No secret is shown. An area is a function that yields its findings; torch is imported only inside them.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The official `kaggle` client, with what it lacks: timeouts, retries within a deadline, and errors to act upon.
+"""The official `kaggle` client with the parts that it lacks: timeouts, retries within a deadline, helpful errors.
 
 Each step here undoes something that the client does on its own, as the comment beside it says. 2.2.4 and 2.2.5 work.
 """
