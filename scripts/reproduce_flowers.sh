@@ -53,7 +53,7 @@ train resnet34 oxford102 scratch_best --model.name resnet34 --input-size 96
 train resnet34-1 oxford102 scratch_best --model.name resnet34 --input-size 96 --train.seed 1
 train resnet50 oxford102 scratch_best --model.name resnet50 --input-size 96
 train px128 oxford102 scratch_best --input-size 128
-# A plain net has no shortcuts whose tricks scratch_best could switch on, and learns next to nothing at its decay and rate.
+# A plain net has no shortcuts for the tricks of scratch_best, and learns next to nothing with its decay and learning rate.
 train plain34 oxford102 scratch_best --model.name plain34 --model.no-avg-shortcut --model.zero-gamma None \
     --optim.weight-decay 5e-4 --optim.lr 0.05 --train.epochs 15
 

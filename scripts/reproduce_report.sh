@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The comparison of the starting report: plain-34, ResNet-34 and ResNet-50 from scratch and ResNet-50 from ImageNet
-# weights, ten-crop, vote, table. Without the model hub EfficientNet-Lite0 from its pip package is the transfer side.
+# The comparison of the ResNet report, the slides that this project started from: plain-34, ResNet-34 and ResNet-50 from
+# scratch and ResNet-50 from ImageNet weights, ten-crop, vote, table. Without the model hub EfficientNet-Lite0 from its pip
+# package is the transfer side.
 # usage: scripts/reproduce_report.sh DATA SIZE [corolla train OPTIONS, such as --train.epochs 5]
 # Each run goes on where it stopped when the script is started again.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,6s/^# //p' "$0" >&2
+    sed -n '2,7s/^# //p' "$0" >&2
     exit 2
 fi
 data=$(cd "$1" && pwd)
