@@ -34,7 +34,7 @@ def mixing_generator(seed: int, step: int) -> np.random.Generator:
 
 
 def torch_seed(seed: int, step: int) -> int:
-    """Return the seed of torch's own generator at a step, so that dropout does not depend on where a run was resumed."""
+    """Return the seed of torch's own generator at a step, so that dropout does not depend on where a run resumed."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
