@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from corolla.training.sets import build_datasets
 
 from corolla.cli import run_command
 from corolla.config import Config
@@ -14,7 +13,7 @@ from corolla.data.loader import load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.statistics import data_statistics
 from corolla.evaluation.predict import predict
-from corolla.training.build import new_state
+from corolla.training.build import build_datasets, new_state
 from corolla.training.train import train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -56,7 +55,7 @@ def test_a_step_never_waits(settings: dict[str, float], tiny_config: Config) -> 
             state.update(batch, 0.01)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    state.look()
+    state.sync_and_check()
 
 
 def test_deterministic_runs_resume_bit_for_bit(tiny_config: Config) -> None:

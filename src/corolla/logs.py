@@ -1,4 +1,4 @@
-"""Where the library's log lines go: to the screen, for the command line and for notebooks."""
+"""Show the library's log lines on the screen, for the command line and for notebooks."""
 
 import logging
 import sys
@@ -24,6 +24,5 @@ def to_screen() -> None:
     """Show what corolla logs, in plain lines; calling it again changes nothing."""
     log = logging.getLogger("corolla")
     log.setLevel(logging.INFO)
-    log.propagate = False
     if not any(isinstance(handler, _ToScreen) for handler in log.handlers):
         log.addHandler(_ToScreen())

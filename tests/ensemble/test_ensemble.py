@@ -15,7 +15,7 @@ from corolla.cli import run_command
 from corolla.config import Config, to_dict
 from corolla.data.competition import SplitName
 from corolla.data.transforms.tta import TTA
-from corolla.ensemble.ensemble import ensemble, ensemble_on_val
+from corolla.ensemble.ensemble import ensemble
 from corolla.ensemble.members import read_members
 from corolla.ensemble.rules import EnsembleRule, Method, aggregate
 from corolla.ensemble.validation import leave_one_out
@@ -133,7 +133,7 @@ def test_rows_are_joined_by_id(tmp_path: Path) -> None:
         assert combined.labels is not None
         assert combined.labels.tolist() == [0, 1, 2]
         assert [run.folder for run in combined.runs] == folders
-        assert tuple(member.checkpoint for member in combined.members) == tuple(
+        assert tuple(member.checkpoint for member in combined.predictions) == tuple(
             hashlib.sha256((folder / "best.pt").read_bytes()).hexdigest() for folder in folders
         )
         assert combined.num_classes == 3
@@ -215,11 +215,11 @@ def test_the_same_ensemble_on_val(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first", probabilities, split="val", labels=[0, 1, 1])
     second = write_run(tmp_path / "second", probabilities)
     expected = macro_f1(np.array([0, 1, 1]), np.array([0, 0, 1]))
-    on_val = ensemble_on_val([first], tta="none", method="vote", checkpoint="best")
+    write_run(tmp_path / "first", probabilities)  # on test
+    on_val = ensemble([first], method="vote").on_val
     assert on_val is not None
-    assert on_val.labels is not None
-    assert macro_f1(on_val.labels, on_val.predicted) == expected
-    assert ensemble_on_val([first, second], tta="none", method="vote", checkpoint="best") is None
+    assert on_val.macro_f1 == expected
+    assert ensemble([first, second], method="vote").on_val is None
 
 
 def test_a_run_has_one_vote(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_the_submissions_json_has_weights_members_and_the_honest_value(tmp_path:
     assert made.on_val.cross_fitted is not None
     assert sum(beside["weights"]) == pytest.approx(1)
     assert beside["val_macro_f1"] == made.val_macro_f1 == made.on_val.cross_fitted.macro_f1
-    assert beside["val_macro_f1_in_sample"] == 1
+    assert beside["val_macro_f1_same_photos"] == 1
     assert beside["val_cross_fitted"]["folds"] == 4
     assert [row["run"] for row in beside["val_members"]] == ["good", "bad", "better"]
     assert (beside["tta"], beside["crop_fraction"], beside["average"]) == ("none", None, "probabilities")

@@ -268,6 +268,10 @@ def test_a_new_run_from_a_checkpoint_starts_at_epoch_1(earlier: Config, undistur
     # The same command goes on, also where the checkpoint is gone by then; its hash stands in config.json.
     again = train(dataclasses.replace(config, init_from=tmp_path / "gone"))
     assert again.state == "done"
+    for other in ({"init_from": None}, {"init_from": undisturbed.best}):
+        with pytest.raises(UserError, match=r"holds a run of another config \(init_sha256 is "):
+            train(dataclasses.replace(config, **other))
+    assert train(dataclasses.replace(config, init_sha256=run.config.init_sha256)).state == "done"
     with pytest.raises(UserError, match=r"starts from the checkpoint with the SHA-256 [0-9a-f]{12}.*--init-from"):
         train(dataclasses.replace(run.config, data=earlier.data, runs=tmp_path, run_name="again", device="cpu"))
     wrong = dataclasses.replace(run.config, data=earlier.data, runs=tmp_path, run_name="again", device="cpu")

@@ -47,7 +47,7 @@ def features(index: Index, split: str, *, device: str = "auto", progress: bool =
     chosen = choose_device(device)
     config = ModelConfig(name=PACKAGE_MODEL, weights="package")
     model = build_model(config, 1000, INPUT_SIZE)
-    preprocessing = load_weights(model, config, 1000, INPUT_SIZE) or IMAGENET
+    preprocessing = load_weights(model, config, 1000, INPUT_SIZE, quiet=True) or IMAGENET
     assert isinstance(model, EfficientNet)
     model = model.to(device=chosen, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
     normalise = Normalise(preprocessing, channels_last=True).to(chosen)

@@ -23,8 +23,8 @@ from corolla.config.fields import (
     PipelineConfig,
     Section,
     TrainConfig,
-    runtime_only,
 )
+from corolla.config.needs import runtime_only
 from corolla.errors import UserError
 
 

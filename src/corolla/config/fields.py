@@ -1,18 +1,37 @@
 """The sections of a run's settings. The text under each field is its help on the command line.
 
 Fields made with `runtime_only` may change between two starts of one run; all the others decide its result. Fields made
-with `setting` say what they need to have an effect, or what they cannot do without; config/checks.py turns that into
-notes and refusals.
+with `setting` say what they need to have an effect (config/needs.py); config/checks.py turns that into notes and
+refusals.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, ConfigDict
 
-from corolla.config.networks import PACKAGE_MODEL, has_bottlenecks, is_own, is_plain
+from corolla.config.needs import (
+    BOTTLENECKS,
+    COLOR,
+    ERASE,
+    LABELS_COUNT,
+    MIXING,
+    OWN_NETWORK,
+    PLATEAU_OR_STEP,
+    RANDOM_CROP,
+    RANDOM_WEIGHTS,
+    RESNET_CROP,
+    SGD,
+    SHORTCUTS,
+    SOME_IMBALANCE,
+    TEACHER,
+    Need,
+    runtime_only,
+    setting,
+    weights_refusals,
+)
+from corolla.config.networks import is_own
 
 Count = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
@@ -32,74 +51,6 @@ def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
 Ascending = AfterValidator(_ascending)
 
 
-def runtime_only(default: Any) -> Any:
-    """Make a field that says how a run is carried out, not what comes out of it: it is left out of config.json."""
-    return field(default=default, metadata={"runtime_only": True})
-
-
-@dataclass(frozen=True)
-class Need:
-    """A demand on the other settings, without which a setting has no effect."""
-
-    text: str
-    """The remedy as the user would write it; it follows "has no effect without"."""
-    met: Callable[[Any], bool]
-    """Takes a `Config` and returns whether the demand is met there."""
-
-
-def setting(default: Any, *needs: Need, refusals: Callable[[Any], str | None] | None = None) -> Any:
-    """Make a field that has no effect unless all `needs` are met.
-
-    Args:
-        refusals: takes a `Config` and gives the line with which this setting is refused there, whoever gave it, because
-            the run cannot be made as it says; None where it can.
-    """
-    return field(default=default, metadata={"needs": needs, "refusals": refusals})
-
-
-OWN_NETWORK = Need("one of the own networks (plain18, resnet34, ...)", lambda c: is_own(c.model.name))
-SHORTCUTS = Need("a network with shortcuts", lambda c: not is_plain(c.model.name))
-BOTTLENECKS = Need("an own network of 50 layers or more", lambda c: has_bottlenecks(c.model.name))
-RANDOM_WEIGHTS = Need("--model.weights none", lambda c: c.model.weights == "none")
-RESNET_CROP = Need("--augment.crop resnet", lambda c: c.augment.crop == "resnet")
-RANDOM_CROP = Need("--augment.crop random-resized", lambda c: c.augment.crop == "random-resized")
-COLOR = Need("--augment.color", lambda c: c.augment.color)
-ERASE = Need("--augment.erase", lambda c: c.augment.erase > 0)
-SGD = Need("--optim.name sgd", lambda c: c.optim.name == "sgd")
-PLATEAU_OR_STEP = Need("--optim.schedule plateau or step", lambda c: c.optim.schedule in ("plateau", "step"))
-MIXING = Need("--train.mixup or --train.cutmix", lambda c: c.train.mixup > 0 or c.train.cutmix > 0)
-SOME_IMBALANCE = Need("--train.balance below 1", lambda c: c.train.balance < 1)
-LABELS_COUNT = Need("--train.distill-weight below 1", lambda c: not c.train.teacher or c.train.distill_weight < 1)
-TEACHER = Need("--train.teacher", lambda c: bool(c.train.teacher))
-
-
-def _weights_refusals(config: Any) -> str | None:
-    """Say why there are no such weights for the network as it is configured."""
-    model = config.model
-    if model.weights == "package":
-        if model.name != PACKAGE_MODEL:
-            return f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {model.name}"
-        if model.activation:
-            return f"no package weights for {model.name} with another --model.activation: leave it out"
-    if model.weights != "pretrained":
-        return None
-    if is_plain(model.name) or (is_own(model.name) and (model.shortcut != "B" or model.stride_in_1x1)):
-        return (
-            f"no pretrained weights for this {model.name}: ResNets alone have them, with shortcut B and the stride in "
-            "the 3x3"
-        )
-    for f in fields(model):
-        acts = f.name in CHANGES_LAYERS and all(need.met(config) for need in f.metadata.get("needs", ()))
-        if acts and getattr(model, f.name) != f.default:
-            option = f.name.replace("_", "-")
-            return f"no pretrained weights for {model.name} with another --model.{option}: leave it out"
-    return None
-
-
-CHANGES_LAYERS = ("stem", "avg_shortcut", "activation", "width")
-"""Settings of a network for which the usual weights do not fit, or are of no use."""
-
-
 class Section:
     """Unknown keys and wrong types are errors in every section; a number is never read from a string."""
 
@@ -112,7 +63,7 @@ class ModelConfig(Section):
     """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, or timm:NAME for any model of timm, among
     them timm:resnet50d, seresnet50, resnext50_32x4d, wide_resnet50_2, ecaresnet50d; without normalisation
     nf_resnet50, nfnet_f0 and dm_nfnet_f0."""
-    weights: str = setting("none", refusals=_weights_refusals)
+    weights: str = setting("none", refusals=weights_refusals)
     """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
     file: a state dict, safetensors, or the checkpoint of another run."""
     pretrained_tag: str = setting("", Need("--model.weights pretrained", lambda c: c.model.weights == "pretrained"))

@@ -67,7 +67,7 @@ def estimate_on_val(val: MemberPredictions, rule: EnsembleRule) -> ValidationEst
 
 
 def leave_one_out(val: MemberPredictions, rule: EnsembleRule) -> pd.DataFrame:
-    """Return a row per member: run, weight, and macro F1 of it `alone`, of the ensemble `without` it and what it `adds`.
+    """Return a row per member: run, weight, and macro F1 `alone`, of the ensemble `without` it, and what it `adds`.
 
     The ensemble without it is fitted anew where `rule` was fitted. All of it on the photos of the fit, so it tells the
     members apart and says nothing of other photos. An only member has no `without`: None.

@@ -67,11 +67,13 @@ IMAGENET = Preprocessing(
 )
 
 
-def load_weights(model: nn.Module, config: ModelConfig, num_classes: int, input_size: int) -> Preprocessing | None:
+def load_weights(
+    model: nn.Module, config: ModelConfig, num_classes: int, input_size: int, *, quiet: bool = False
+) -> Preprocessing | None:
     """Fill `model`, built by `build_model` from the same arguments, in place with `config.weights`.
 
     The classifier is kept where the weights' own has the same shape (a run with the same number of classes), else the
-    model's random one stays; the log says which.
+    model's random one stays; the log says which, unless `quiet`.
 
     Returns:
         The preprocessing that the weights were trained with; None for "none", as a network trained from scratch uses
@@ -89,7 +91,9 @@ def load_weights(model: nn.Module, config: ModelConfig, num_classes: int, input_
     else:
         state, preprocessing = _from_file(model, config)
     kept = fill_model(model, state, f"{config.weights} weights do not fit {config.name}")
-    log.info("%s weights loaded, classifier of %d classes %s", config.weights, num_classes, "kept" if kept else "fresh")
+    if not quiet:
+        how = "kept" if kept else "fresh"
+        log.info("%s weights loaded, classifier of %d classes %s", config.weights, num_classes, how)
     return preprocessing
 
 

@@ -122,7 +122,7 @@ def _preprocessing(config: Config, index: Index, size: int) -> tuple[Literal["bi
         from corolla.models.pretrained import load_weights
 
         num_classes = len(index.class_names)
-        found = load_weights(build_model(config.model, num_classes, size), config.model, num_classes, size)
+        found = load_weights(build_model(config.model, num_classes, size), config.model, num_classes, size, quiet=True)
     fraction = found.crop_fraction if found is not None else DEFAULT_CROP_FRACTION
     return found.interpolation if found is not None else "bilinear", config.augment.crop_fraction or fraction
 

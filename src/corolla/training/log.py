@@ -151,7 +151,7 @@ class Clock:
         self._saved = time.monotonic()
 
     def epoch(self, device: torch.device) -> dict[str, float]:
-        """Return the line of timing.jsonl (this start's part of the epoch, with its evaluation) and begin the next one."""
+        """Return the line of timing.jsonl (this start's part of the epoch, evaluation included); begin the next one."""
         seconds = time.monotonic() - self._epoch
         timing = {
             "seconds": round(seconds, 3),

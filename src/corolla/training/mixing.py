@@ -43,7 +43,9 @@ class Mix:
 def mixed_parts(
     batch: Batch, mix: Mix | None, num_parts: int, num_classes: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the images of each part of a batch, and their targets: labels, or N x classes probabilities where they are mixed.
+    """Yield the images of each part of a batch, and their targets.
+
+    Targets are labels, or N x classes probabilities where images are mixed.
 
     Partners are those of the whole batch: position p of N has N - 1 - p, as in timm, whatever the number of parts.
     """
@@ -71,7 +73,7 @@ def draw_mix(config: TrainConfig, step: int, epoch: int, height: int, width: int
 
 
 def cutmix_of(share: float, height: int, width: int, rng: np.random.Generator) -> Mix:
-    """Return a box of 1 - `share` of the area and the image's aspect, its centre anywhere (Yun et al. 2019, section 3.1).
+    """Return a box of 1 - `share` of the area and the image's aspect, its centre anywhere (Yun et al. 2019, §3.1).
 
     What of it falls outside is cut off, and the labels' share follows.
     """

@@ -12,7 +12,7 @@ from corolla.models.factory import classifier_names
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Return SGD or AdamW over all parameters, whose learning rate is that of the step times their group's `lr_scale`."""
+    """Return SGD or AdamW over all parameters, with a `lr_scale` in every group (see `set_lr`)."""
     groups = _parameter_groups(model, config)
     # Fused: one pass over all weights, which can be left out on the device (LossMeter in training/state.py).
     if config.name == "adamw":
@@ -40,7 +40,7 @@ def _parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, A
 
 
 def is_vector(parameter: torch.Tensor) -> bool:
-    """Return whether it is one number per channel, in whatever shape: timm's gains of a convolution are C x 1 x 1 x 1."""
+    """Return whether it is one number per channel, in whatever shape: gains of timm's convolutions are C x 1 x 1 x 1."""
     return parameter.ndim <= 1 or parameter.numel() == parameter.shape[0]
 
 
@@ -115,7 +115,7 @@ def clip_gradients(model: nn.Module, config: OptimConfig) -> torch.Tensor:
 
 
 def _as_clipped(parameter: nn.Parameter) -> torch.Tensor:
-    """Return the same memory in the shape that timm goes by: gains of its convolutions without batch norm are vectors."""
+    """Return the same memory in the shape that timm goes by: gains of its convolutions are vectors."""
     if parameter.ndim <= 1 or not is_vector(parameter) or parameter.grad is None:
         return parameter
     vector = parameter.detach().view(-1)  # not flatten, which may copy

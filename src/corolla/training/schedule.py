@@ -12,7 +12,7 @@ ONE_CYCLE_FALL = 1e4
 
 
 def scale_lr(config: OptimConfig, batch_size: int) -> OptimConfig:
-    """Return `config` with its learning rate for batches of `batch_size`, where `lr_batch` asks for it (Goyal et al. 2017, §2.1)."""
+    """Return `config` with the learning rate for batches of `batch_size`, where `lr_batch` is set (Goyal et al. 2017, §2.1)."""
     return replace(config, lr=config.lr * batch_size / config.lr_batch) if config.lr_batch else config
 
 
@@ -41,7 +41,7 @@ def learning_rate(
 
 
 def _one_cycle(config: OptimConfig, step: int, num_steps: int) -> float:
-    """Return half a cosine up and one down (Smith 2018, "A disciplined approach", §4; super-convergence), by torch's steps."""
+    """Return half a cosine up and one down by torch's steps (Smith 2018, "A disciplined approach", §4)."""
     start = config.lr / ONE_CYCLE_RISE
     top, last = config.one_cycle_start * num_steps - 1, num_steps - 1
     if step <= top:
@@ -52,7 +52,9 @@ def _one_cycle(config: OptimConfig, step: int, num_steps: int) -> float:
 
 
 def num_plateaus(val_losses: Sequence[float], patience: int, threshold: float = 1e-4) -> int:
-    """Return how often the loss stood still: more than `patience` epochs without one lower than the best by `threshold` of it.
+    """Return how often the loss stood still.
+
+    That is: more than `patience` epochs without one that is lower than the best by `threshold` of it.
 
     The rule of torch's ReduceLROnPlateau (its defaults), without a state to save.
     """

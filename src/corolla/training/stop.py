@@ -85,7 +85,7 @@ class Stop:
 
 @contextmanager
 def stopping(max_hours: float | None) -> Iterator[Stop]:
-    """Yield a `Stop` that listens to the signals inside the block; only the main thread can (elsewhere: the budget alone)."""
+    """Yield a `Stop` that listens to the signals inside the block; outside the main thread to the budget alone."""
     stop = Stop(max_hours)
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -114,7 +114,7 @@ def starting_point(run: Run, config: Config) -> StartingPoint:
     if resume is not None:
         return StartingPoint("copy", _checked_source(resume, config))
     if init_from is not None:
-        path = init_from / "last.pt" if init_from.is_dir() else init_from
+        path = _checkpoint_in(init_from)
         if not path.is_file():
             raise UserError(f"--init-from {init_from}: there is no checkpoint at {path}")
         return StartingPoint("init", path)
@@ -123,6 +123,10 @@ def starting_point(run: Run, config: Config) -> StartingPoint:
             f"this run starts from the checkpoint with the SHA-256 {config.init_sha256[:12]}: name it with --init-from"
         )
     return StartingPoint("weights" if config.model.weights != "none" else "scratch")
+
+
+def _checkpoint_in(source: Path) -> Path:
+    return source / "last.pt" if source.is_dir() else source
 
 
 def _checked_source(source: Path, config: Config) -> Path:
@@ -184,8 +188,9 @@ def _completed(config: Config, run: Run, start: StartingPoint, index: Index) -> 
             raise UserError(
                 f"--init-from {start.source}: its SHA-256 is {digest[:12]}, not {config.init_sha256[:12]} as asked for"
             )
-    elif start.kind == "resume" and not digest and (config.init_from or config.resume_from):
-        digest = run.config.init_sha256
+    elif start.kind == "resume" and not digest and (given := config.init_from or config.resume_from):
+        begun, path = run.config.init_sha256, _checkpoint_in(given)
+        digest = sha256(path) if begun and path.is_file() else begun  # it may be gone, but not be another one
     return dataclasses.replace(config, size=index.size, input_size=input_size or index.size, init_sha256=digest)
 
 

@@ -1,0 +1,75 @@
+"""The needs of settings, stated at their fields: demands on the other settings without which one has no effect."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from corolla.config.networks import PACKAGE_MODEL, has_bottlenecks, is_own, is_plain
+
+
+def runtime_only(default: Any) -> Any:
+    """Make a field that says how a run is carried out, not what comes out of it: it is left out of config.json."""
+    return field(default=default, metadata={"runtime_only": True})
+
+
+@dataclass(frozen=True)
+class Need:
+    """A demand on the other settings, without which a setting has no effect."""
+
+    text: str
+    """The remedy as the user would write it; it follows "has no effect without"."""
+    met: Callable[[Any], bool]
+    """Takes a `Config` and returns whether the demand is met there."""
+
+
+def setting(default: Any, *needs: Need, refusals: Callable[[Any], str | None] | None = None) -> Any:
+    """Make a field that has no effect unless all `needs` are met.
+
+    Args:
+        refusals: takes a `Config` and gives the line with which this setting is refused there, whoever gave it, because
+            the run cannot be made as it says; None where it can.
+    """
+    return field(default=default, metadata={"needs": needs, "refusals": refusals})
+
+
+OWN_NETWORK = Need("one of the own networks (plain18, resnet34, ...)", lambda c: is_own(c.model.name))
+SHORTCUTS = Need("a network with shortcuts", lambda c: not is_plain(c.model.name))
+BOTTLENECKS = Need("an own network of 50 layers or more", lambda c: has_bottlenecks(c.model.name))
+RANDOM_WEIGHTS = Need("--model.weights none", lambda c: c.model.weights == "none")
+RESNET_CROP = Need("--augment.crop resnet", lambda c: c.augment.crop == "resnet")
+RANDOM_CROP = Need("--augment.crop random-resized", lambda c: c.augment.crop == "random-resized")
+COLOR = Need("--augment.color", lambda c: c.augment.color)
+ERASE = Need("--augment.erase", lambda c: c.augment.erase > 0)
+SGD = Need("--optim.name sgd", lambda c: c.optim.name == "sgd")
+PLATEAU_OR_STEP = Need("--optim.schedule plateau or step", lambda c: c.optim.schedule in ("plateau", "step"))
+MIXING = Need("--train.mixup or --train.cutmix", lambda c: c.train.mixup > 0 or c.train.cutmix > 0)
+SOME_IMBALANCE = Need("--train.balance below 1", lambda c: c.train.balance < 1)
+LABELS_COUNT = Need("--train.distill-weight below 1", lambda c: not c.train.teacher or c.train.distill_weight < 1)
+TEACHER = Need("--train.teacher", lambda c: bool(c.train.teacher))
+
+
+def weights_refusals(config: Any) -> str | None:
+    """Say why there are no such weights for the network as it is configured."""
+    model = config.model
+    if model.weights == "package":
+        if model.name != PACKAGE_MODEL:
+            return f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {model.name}"
+        if model.activation:
+            return f"no package weights for {model.name} with another --model.activation: leave it out"
+    if model.weights != "pretrained":
+        return None
+    if is_plain(model.name) or (is_own(model.name) and (model.shortcut != "B" or model.stride_in_1x1)):
+        return (
+            f"no pretrained weights for this {model.name}: ResNets alone have them, with shortcut B and the stride in "
+            "the 3x3"
+        )
+    for f in fields(model):
+        acts = f.name in CHANGES_LAYERS and all(need.met(config) for need in f.metadata.get("needs", ()))
+        if acts and getattr(model, f.name) != f.default:
+            option = f.name.replace("_", "-")
+            return f"no pretrained weights for {model.name} with another --model.{option}: leave it out"
+    return None
+
+
+CHANGES_LAYERS = ("stem", "avg_shortcut", "activation", "width")
+"""Settings of a network for which the usual weights do not fit, or are of no use."""
