@@ -314,7 +314,7 @@ socket.create_connection(("example.com", 80))
 def test_no_other_host_is_reached(strangers: list[str]):
     with pytest.raises(RuntimeError, match="reach example"):
         socket.create_connection(("example.com", 80))
-    with pytest.raises(RuntimeError, match="reach 10"):
-        socket.socket().connect(("10.0.0.1", 80))
+    with socket.socket() as own, pytest.raises(RuntimeError, match="reach 10"):
+        own.connect(("10.0.0.1", 80))
     assert strangers == ["example.com", "10.0.0.1"]
     strangers.clear()
