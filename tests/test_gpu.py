@@ -12,6 +12,7 @@ from corolla.data.index import load_index
 from corolla.data.loader import load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.statistics import data_statistics
+from corolla.evaluation.metrics import metrics_of_probabilities
 from corolla.evaluation.predict import predict
 from corolla.training.build import build_datasets, new_state
 from corolla.training.train import train
@@ -29,7 +30,7 @@ def test_batches_arrive_as_they_were_made(workers: int, tiny_config: Config) -> 
     index = load_index(tiny_config.data, None)
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     state = new_state(on_gpu(tiny_config), index, cuda, data_statistics(index, ("train",)).color)
-    photos, val = build_datasets(state, tiny_config, index)
+    photos, val = build_datasets(state.meta, index)
     for dataset, plan in ((photos, TrainBatchSampler(len(photos), 8, 0, 0, 12)), (val, EvalBatchSampler(len(val), 5))):
         expected = list(load_batches(dataset, plan, workers=0, device=cpu))
         arrived = list(load_batches(dataset, plan, workers=workers, device=cuda))
@@ -45,7 +46,7 @@ def test_a_step_never_waits(settings: dict[str, float], tiny_config: Config) -> 
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, clip_norm=1.0))
     index, cuda = load_index(config.data, None), torch.device("cuda")
     state = new_state(config, index, cuda, data_statistics(index, ("train",)).color)
-    photos, _ = build_datasets(state, config, index)
+    photos, _ = build_datasets(state.meta, index)
     batches = load_batches(photos, TrainBatchSampler(len(photos), 8, 0, 0, 8), workers=0, device=cuda)
     state.update(next(batches), 0.01)  # the first one chooses algorithms
     ready = list(batches)
@@ -79,7 +80,28 @@ def test_predictions_are_those_of_the_cpu(tiny_config: Config) -> None:
     assert (there.probabilities.argmax(1) == here.probabilities.argmax(1)).mean() >= 0.9
 
 
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9}, {"precision": "fp16"}, {"compile": True}])
+def test_validation_in_training_is_what_predict_says(settings: dict[str, object], tiny_config: Config) -> None:
+    """One arithmetic; cuDNN may choose another algorithm each time, which moves the last bits."""
+    run = train(on_gpu(tiny_config, **settings))
+    found = predict(run.folder, split="val", checkpoint="last", device="cuda").predictions
+    assert found.labels is not None
+    scores = metrics_of_probabilities(found.probabilities, found.labels)
+    assert run.metrics[-1]["val_loss"] == pytest.approx(scores.loss, rel=1e-3)
+
+
+def test_a_checkpoint_of_the_gpu_begins_a_run_and_a_copy_goes_on(tiny_config: Config) -> None:
+    first = train(on_gpu(tiny_config), experiment="first")
+    config = dataclasses.replace(on_gpu(tiny_config, channels_last=False), init_from=first.folder, run_name="second")
+    assert train(config).state == "done"
+    longer = dataclasses.replace(on_gpu(tiny_config, epochs=3), resume=first.folder, run_name="third")
+    assert train(longer).metrics[:2] == first.metrics
+
+
 @pytest.mark.parametrize("what", ["data", "train", "predict"])
 def test_the_benches_run(what: str, tiny_data: Path, tmp_path: Path) -> None:
     words = [] if what == "data" else ["resnet18"]
-    assert run_command(["bench", what, *words, "--data", str(tiny_data), "--pairs", "1", "--index", str(tmp_path)]) == 0
+    assert (
+        run_command(["bench", what, *words, "--data", str(tiny_data), "--pairs", "1", "--cache-dir", str(tmp_path)])
+        == 0
+    )
