@@ -15,7 +15,7 @@ def leaderboard(competition: str | None = None, data: Path = Path("data"), top: 
         top: how many teams to show.
     """
     from corolla.kaggle.leaderboard import leaderboard as fetch
-    from corolla.kaggle.submit import competition_of
+    from corolla.kaggle.manifest import competition_of
 
     board = fetch(slug(competition) or competition_of(data))
     shown = list(board.standings[:top])

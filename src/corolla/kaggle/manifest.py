@@ -41,3 +41,18 @@ def read_manifest(folder: Path) -> DataManifest | None:
         return DataManifest(mounted) if mounted else None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is damaged; delete it and run corolla download again") from None
+
+
+def competition_of(folder: Path) -> str:
+    """Return the competition that a data folder came from.
+
+    Raises:
+        UserError: nothing says which.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise UserError(
+            f"{folder}: nothing here says which competition the data came from (corolla download writes it to "
+            "competition.json); name it with --competition"
+        )
+    return manifest.competition

@@ -13,7 +13,7 @@ from corolla.files import sha256 as sha256_of
 from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.idempotent import choose_row, find_submission, record_and_send, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
-from corolla.kaggle.manifest import read_manifest
+from corolla.kaggle.manifest import competition_of
 from corolla.kaggle.submission import check_submission, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
 
@@ -104,21 +104,6 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
         message=text(message),
     )
     return entry, made
-
-
-def competition_of(folder: Path) -> str:
-    """Return the competition that a data folder came from.
-
-    Raises:
-        UserError: nothing says which.
-    """
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise UserError(
-            f"{folder}: nothing here says which competition the data came from (corolla download writes it to "
-            "competition.json); name it with --competition"
-        )
-    return manifest.competition
 
 
 def _provenance(csv: Path, sha256: str) -> dict[str, Any]:

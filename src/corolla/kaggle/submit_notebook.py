@@ -19,11 +19,12 @@ from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.errors import SITE
 from corolla.kaggle.idempotent import choose_row, find_submission, record_and_send, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
+from corolla.kaggle.manifest import competition_of
 from corolla.kaggle.notebook import write_notebook
 from corolla.kaggle.remote_notebook import log_tail, push, run_state
 from corolla.kaggle.retry import poll
 from corolla.kaggle.submissions import await_score, check_limit, get_competition
-from corolla.kaggle.submit import Submitted, competition_of
+from corolla.kaggle.submit import Submitted
 from corolla.kaggle.upload_dataset import upload_dataset
 from corolla.runs.folder import CheckpointName, data_of, open_run
 
