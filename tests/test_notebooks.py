@@ -46,6 +46,7 @@ class TestAsCommitted:
         assert second.cell_type == "code"
         assert "COROLLA_NOTEBOOK_ROOT" in second.source
         assert "%matplotlib inline" in second.source
+        assert "to_screen()" in second.source, "training is watched"
         assert re.search(r"^DATA, .*RUNS|^DATA, SIZE", second.source, re.M), "the data is chosen in this cell"
 
     def test_is_thin(self, path: Path) -> None:
@@ -103,6 +104,9 @@ def test_all_run_in_order(away_from_home: Path, capsys: pytest.CaptureFixture[st
         assert "image/png" in kinds, f"{path.name} shows no figure"
         noise = [output.text for output in outputs(notebook) if output.get("name") == "stderr"]
         assert not noise, noise
+        said = "".join(output.text for output in outputs(notebook) if output.get("name") == "stdout")
+        trains = any("corolla.train(" in source for source in code_cells(notebook))
+        assert not trains or re.search(r"^epoch +1/", said, re.MULTILINE), f"{path.name} shows no training"
     assert before == {path: path.read_bytes() for path in NOTEBOOKS}
     check_what_they_left(root)
 
