@@ -50,7 +50,7 @@ PIP += ["--no-warn-conflicts", "--find-links", str(packed[0].parent)]  # of coro
 
 subprocess.run([*PIP, "--no-deps", "--force-reinstall", {corolla}], check=True)
 # What the image has in a fitting version stays; its own torch and numpy, on which these lean, stay whatever happens.
-leaning = [{alone}]
+leaning = [{without_needs}]
 subprocess.run([*PIP, "--no-deps", *leaning], check=True)
 others = [{solved}]
 subprocess.run([*PIP, *others], check=True)
@@ -122,13 +122,15 @@ def _notebook(bundle: Bundle, *, title: str, dataset: str, competition: str) -> 
 
     from corolla.kaggle.wheels import OPTIONAL, pip_requirements
 
-    alone, solved = ("".join(f'\n    "{need}",' for need in needs) + "\n" for needs in pip_requirements())
+    without_needs, solved = ("".join(f'\n    "{need}",' for need in needs) + "\n" for needs in pip_requirements())
     optional = ", ".join(f'"{name}"' for name in OPTIONAL)
     corolla = '"{}=={}"'.format(*bundle.manifest["created_by"].split())
     cells = {
         "title": v4.new_markdown_cell(_description(bundle, title, dataset)),
         "parameters": v4.new_code_cell(PARAMETERS.format(sha256=bundle.sha256, competition=competition)),
-        "install": v4.new_code_cell(INSTALL.format(corolla=corolla, alone=alone, solved=solved, optional=optional)),
+        "install": v4.new_code_cell(
+            INSTALL.format(corolla=corolla, without_needs=without_needs, solved=solved, optional=optional)
+        ),
         "predict": v4.new_code_cell(PREDICT),
         "show": v4.new_code_cell(SHOW),
     }
