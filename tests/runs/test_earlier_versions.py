@@ -1,12 +1,15 @@
 """Runs and checkpoints of corolla 0.1.0 go on, predict and compare as before.
 
-`stopped-0.1.0` was trained by commit bced1aa, on two threads of a CPU in fp32, on
-`corolla synth data --size 32 --share 0.001 --seed 0`, and stopped in the middle of its second epoch (step 6 of 16):
+`stopped-0.1.0` was trained by commit bced1aa, in fp32 on a CPU, on the set that `corolla synth data --size 32
+--share 0.001 --seed 0` draws,
+and stopped in the middle of its second epoch (step 6 of 16):
 
     corolla train resnet18 --data data --size 32 --run-name stopped --model.width 0.05 --model.stem small-pool \
-        --augment.crop random-resized --augment.area 0.35 1.0 --optim.lr 0.05 --optim.nesterov --optim.schedule cosine \
-        --train.epochs 4 --train.batch-size 64 --train.precision fp32 --train.label-smoothing 0.1
+        --model.activation silu --augment.crop random-resized --augment.area 0.35 1.0 --optim.lr 0.02 \
+        --optim.nesterov --optim.schedule cosine --train.epochs 4 --train.batch-size 64 --train.precision fp32 \
+        --train.label-smoothing 0.1
 
+(silu, because it is smooth: with relu the number of threads alone moved norms by 8 %.)
 final-metrics.jsonl and final.json tell what that very code made of it: sums and norms of its tensors.
 """
 
@@ -52,18 +55,18 @@ def test_a_stopped_run_goes_on_to_the_same_weights(config: Config) -> None:
     assert [row["step"] for row in run.metrics] == [row["step"] for row in expected]
     for row, before in zip(run.metrics, expected, strict=True):
         assert row["lr"] == before["lr"]
-        assert row["train_loss"] == pytest.approx(before["train_loss"], rel=1e-3)
-        assert row["val_loss"] == pytest.approx(before["val_loss"], rel=2e-2)
+        assert row["train_loss"] == pytest.approx(before["train_loss"], rel=1e-5)
+        assert row["val_loss"] == pytest.approx(before["val_loss"], rel=1e-4)
     final, content = json.loads((STOPPED / "final.json").read_text()), load_checkpoint(run.last)
     assert content["progress"]["step"] == final["step"]
     assert content["model"].keys() == final["model"].keys()
     for name, facts in final["model"].items():
         tensor = content["model"][name].double()
         assert list(tensor.shape) == facts["shape"], name
-        assert float(tensor.norm()) == pytest.approx(facts["norm"], rel=5e-3, abs=5e-3), name
+        assert float(tensor.norm()) == pytest.approx(facts["norm"], rel=1e-3, abs=1e-6), name
     for number, facts in final["momentum"].items():
         momentum = content["optimizer"]["state"][int(number)]["momentum_buffer"]
-        assert list(momentum.shape) == facts["shape"], number
+        assert float(momentum.double().norm()) == pytest.approx(facts["norm"], rel=1e-2, abs=1e-6), number
 
 
 def test_a_copy_goes_on_with_more_epochs(config: Config, tmp_path: Path) -> None:

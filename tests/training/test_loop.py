@@ -54,8 +54,8 @@ def test_a_run_folder_holds_what_the_design_says(tiny_config: Config) -> None:
 
 def test_it_learns(tiny_config: Config) -> None:
     """The training photos alone: what it says of others is chance with so few."""
-    run = train(changed(changed(tiny_config, "model", name="resnet18"), "train", epochs=12))
-    assert run.metrics[-1]["train_loss"] < 0.5 * run.metrics[0]["train_loss"]
+    run = train(changed(changed(tiny_config, "model", name="resnet18"), "train", epochs=6))
+    assert run.metrics[-1]["train_loss"] < 0.7 * run.metrics[0]["train_loss"]
 
 
 GOLDEN = [2.125406, 1.721156, 1.492893]  # with one thread: how sums are split up changes their last bits
