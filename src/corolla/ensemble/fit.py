@@ -66,7 +66,7 @@ def cross_fitted(
     method: Method,
     prior: NDArray[np.float64] | None = None,
 ) -> CrossFitted | None:
-    """Return the score of a repeated stratified K-fold: fitted on K - 1 folds, predicted on the last, scored on all joined.
+    """Return the score of a repeated stratified K-fold: fitted on K - 1 folds, predicted on the last, all joined.
 
     None where the photos are too few for two folds.
     """

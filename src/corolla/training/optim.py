@@ -40,7 +40,7 @@ def _parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, A
 
 
 def is_vector(parameter: torch.Tensor) -> bool:
-    """Return whether it is one number per channel, in whatever shape: gains of timm's convolutions are C x 1 x 1 x 1."""
+    """Return whether it is one number per channel, in whatever shape (gains of timm's convolutions: C x 1 x 1 x 1)."""
     return parameter.ndim <= 1 or parameter.numel() == parameter.shape[0]
 
 
@@ -72,9 +72,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], s
     groups = [{**group, "fused": True} for group in state["param_groups"]]  # older checkpoints' were not
     saved.load_state_dict({**state, "param_groups": groups})
     for parameter, kept in saved.state.items():
-        tensors = [value for value in kept.values() if isinstance(value, torch.Tensor) and value.ndim]
-        if all(value.shape == parameter.shape for value in tensors):
-            optimizer.state[parameter] = kept
+        tensors = {name: value for name, value in kept.items() if isinstance(value, torch.Tensor) and value.ndim}
+        if all(value.shape == parameter.shape for value in tensors.values()):
+            # In the parameter's own memory order (--train.channels-last), without which fused updates refuse to work.
+            tensors = {name: torch.empty_like(parameter, dtype=v.dtype).copy_(v) for name, v in tensors.items()}
+            optimizer.state[parameter] = {**kept, **tensors}
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -12,7 +12,7 @@ ONE_CYCLE_FALL = 1e4
 
 
 def scale_lr(config: OptimConfig, batch_size: int) -> OptimConfig:
-    """Return `config` with the learning rate for batches of `batch_size`, where `lr_batch` is set (Goyal et al. 2017, §2.1)."""
+    """Return `config` with the learning rate of batches of `batch_size`, by `lr_batch` (Goyal et al. 2017, §2.1)."""
     return replace(config, lr=config.lr * batch_size / config.lr_batch) if config.lr_batch else config
 
 
