@@ -164,6 +164,21 @@ def test_moments_find_their_parameters_in_other_groups() -> None:
     assert len(restored.param_groups) == 12
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_moments_take_the_memory_order_of_their_parameters(name: str) -> None:
+    """As when a run in channels-last order begins from a checkpoint of one that was not; CUDA asks for it."""
+    config = OptimConfig(name=name)  # pyright: ignore[reportArgumentType]
+    models = [nn.Conv2d(3, 8, 3, bias=False), nn.Conv2d(3, 8, 3, bias=False).to(memory_format=torch.channels_last)]  # pyright: ignore[reportCallIssue]
+    trained, restored = (make_optimizer(model, config) for model in models)
+    models[0].weight.grad = torch.randn(8, 3, 3, 3)
+    trained.step()
+    restore_optimizer(restored, trained.state_dict(), make_optimizer(models[1], config))
+    state, expected = restored.state[models[1].weight], trained.state[models[0].weight]
+    for key, value in expected.items():
+        assert torch.equal(state[key], value)
+        assert value.ndim == 0 or state[key].is_contiguous(memory_format=torch.channels_last)
+
+
 def test_adamw_and_nesterov() -> None:
     model = nn.Linear(2, 2)
     assert isinstance(make_optimizer(model, OptimConfig(name="adamw")), torch.optim.AdamW)
