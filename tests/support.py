@@ -161,7 +161,7 @@ def stop_at(step: int, number: int = signal.SIGTERM) -> OnStep:
 
 
 def everything_on(config: Config) -> Config:
-    """What has a state, and what could depend on the order of things."""
+    """Return `config` with every part that has a state, or could depend on the order of things."""
     config = changed(config, "train", ema=0.9, accumulate=2, epochs=3, label_smoothing=0.1)
     config = changed(config, "optim", schedule="plateau", patience=0, nesterov=True)
     config = changed(config, "augment", color=True, pca_noise=0.1)

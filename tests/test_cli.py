@@ -76,7 +76,7 @@ def test_the_stages_are_listed_in_the_order_of_the_pipeline(capsys: pytest.Captu
 
 
 def test_listing_them_imports_no_stage() -> None:
-    """What takes its time: torch, but also pandas, pydantic and tyro."""
+    """Nothing that takes its time is imported: torch, but also pandas, pydantic and tyro."""
     code = (
         "import sys; from corolla.cli import run_command; run_command([])\n"
         "sys.exit(bool({'torch', 'numpy', 'pandas', 'pydantic', 'tyro', 'corolla.config'} & set(sys.modules)))"

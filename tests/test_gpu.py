@@ -1,4 +1,4 @@
-"""What only a GPU can show: `pytest -m gpu` on a machine that has one."""
+"""Tests that only a GPU can fail: `pytest -m gpu` on a machine that has one."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a command imports before it has anything to do: torch takes seconds."""
+"""A command imports nothing heavy before it has anything to do: torch takes seconds."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""What a bench measures and says. How fast anything is, no test asks."""
+"""The measurements and reports of a bench; no test asks how fast anything is."""
 
 import json
 from pathlib import Path

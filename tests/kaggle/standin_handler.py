@@ -27,7 +27,7 @@ HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Accept th
 
 @dataclass
 class Request:
-    """What a client asked and what it got."""
+    """A client's request, with the answer that it got."""
 
     time: float  # by time.monotonic(): where a test only counts waits, they are in it
     method: str

@@ -1,4 +1,4 @@
-"""What the stand-in's operations have in common: questions and answers, files to read, uploads to receive."""
+"""The common base of the stand-in's operations: questions and answers, files to read, uploads to receive."""
 
 import base64
 import hashlib
@@ -80,7 +80,7 @@ def storage_error(status: int, code: str) -> Answer:
 
 
 class Storage:
-    """What Google's storage does: signed addresses to read from, resumable sessions to write to."""
+    """A stand-in for Google's storage: signed addresses to read from, resumable sessions to write to."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

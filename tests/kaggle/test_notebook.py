@@ -85,7 +85,7 @@ def kaggle_input(bundle: Bundle, tiny_data: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="module")
 def expected(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What the commands give here."""
+    """The bytes that the commands write here."""
     out = tmp_path_factory.mktemp("here") / "here.csv"
     corolla = [sys.executable, "-m", "corolla"]
     names = [*map(str, runs), "--tta", TTA]

@@ -1,4 +1,4 @@
-"""What is installed here becomes wheels: equal bytes each time, and pip takes them."""
+"""Installed packages become wheels: equal bytes each time, and pip takes them."""
 
 import importlib.metadata
 import json

@@ -1,4 +1,4 @@
-"""What TensorBoard is given: curves, the first batch, a confusion matrix, the settings; nothing twice."""
+"""TensorBoard gets curves, the first batch, a confusion matrix and the settings; nothing twice."""
 
 import dataclasses
 from pathlib import Path

@@ -45,7 +45,7 @@ def test_soft_targets_weigh_the_losses_of_their_labels() -> None:
 
 
 def test_logit_adjustment_adds_the_log_of_the_prior() -> None:
-    """What training sees rarely gets a lower logit in the loss; a class without photos counts as having one."""
+    """A class that training sees rarely gets a lower logit in the loss; one without photos counts as having one."""
     prior = torch.tensor([50.0, 10.0, 1.0, 1.0]) / 62
     expected = F.cross_entropy(LOGITS + 2 * prior.log(), LABELS, reduction="sum")
     assert torch.allclose(loss(logit_adjustment=2.0)(LOGITS, LABELS), expected)

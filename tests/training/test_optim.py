@@ -124,7 +124,7 @@ def test_norms_and_biases_are_not_decayed_when_asked() -> None:
 
 
 def layer_rates(model: nn.Module, config: OptimConfig) -> dict[str, float]:
-    """What each parameter learns at, where the step's rate is 1."""
+    """Return each parameter's learning rate, where the step's is 1."""
     optimizer = make_optimizer(model, config)
     set_lr(optimizer, 1.0)
     found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}

@@ -1,4 +1,4 @@
-"""What is counted on the device: the sum of the losses, the first fault; and that no step waits for the device."""
+"""The sum of the losses and the first fault are counted on the device, and no step waits for it."""
 
 import dataclasses
 import math
@@ -100,11 +100,11 @@ def test_only_finite_steps_change_a_weight(tiny_config: Config) -> None:
 
 
 WAITING = {"aten::_local_scalar_dense", "aten::item", "aten::is_nonzero", "aten::equal", "aten::nonzero"}
-"""What hands a number from the device to the host."""
+"""Operators that hand a number from the device to the host."""
 
 
 class Counted(TorchDispatchMode):
-    """How often each operator is called."""
+    """Counts the calls of each operator."""
 
     def __init__(self) -> None:
         super().__init__()

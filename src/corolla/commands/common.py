@@ -1,4 +1,4 @@
-"""What the subcommands share: types of arguments, and how a command names the next one."""
+"""Types of arguments that several subcommands have, and the line by which a command names the next one."""
 
 import re
 import shlex

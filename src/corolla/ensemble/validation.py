@@ -24,7 +24,7 @@ class ValidationEstimate:
     not_adjusted: float | None = None
     """With --adjust: macro F1 without it (cross-fitted, where there are weights); its gain is the difference."""
     members: pd.DataFrame = field(repr=False, compare=False)
-    """See evaluation/leave_one_out.py."""
+    """The table that `leave_one_out` returns."""
 
     @property
     def macro_f1(self) -> float:

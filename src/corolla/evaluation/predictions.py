@@ -1,4 +1,4 @@
-"""Files of predictions: ids and probabilities. What passes from `corolla predict` to whatever needs no network."""
+"""Files of predictions: ids and probabilities, from `corolla predict` to the stages that need no network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,8 @@ class Predictions:
 
     @staticmethod
     def load(path: Path) -> "Predictions":
-        """
+        """Read a file of predictions.
+
         Raises:
             UserError: the file is damaged or not one of predictions.
         """

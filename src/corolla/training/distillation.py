@@ -13,12 +13,13 @@ from corolla.runs.checkpoint import load_checkpoint, rebuild_model
 
 
 class Teacher:
-    """uint8 images to logits (Hinton et al. 2015), with the preprocessing of the teacher's own weights."""
+    """The teacher, which computes logits of uint8 images with its own preprocessing (Hinton et al. 2015)."""
 
     def __init__(
         self, config: TrainConfig, class_names: tuple[str, ...], device: torch.device, precision: Precision
     ) -> None:
-        """
+        """Load the teacher that `config` names.
+
         Raises:
             UserError: --train.teacher names no checkpoint, or one of other classes.
         """
@@ -53,6 +54,6 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """N x H x W x 3 in [0, 255] -> N x classes, float32."""
+        """Return the logits (N x classes, float32) of images (N x H x W x 3 in [0, 255])."""
         with autocast(self.device, self.precision):
             return self.model(self.normalise(images)).float()

@@ -1,4 +1,4 @@
-"""The training loss: cross entropy, and what the config adds to it for rare classes and for a teacher.
+"""The training loss: cross entropy, with the config's terms for rare classes and for a teacher.
 
 Validation loss is plain cross entropy whatever stands here (evaluation/metrics.py).
 """
@@ -11,10 +11,10 @@ from corolla.config import TrainConfig
 
 
 class TrainLoss:
-    """Logits and targets to the sum of the losses of N images, as `config` has it; nothing in it is learned."""
+    """The sum of the losses of N images by their logits and targets, as `config` has it; nothing in it is learned."""
 
     def __init__(self, config: TrainConfig, class_counts: np.ndarray, device: torch.device) -> None:
-        """`class_counts`: photos per class of the training set. A class without any counts as having one."""
+        """Prepare the loss for `class_counts` training photos per class; a class without any counts as having one."""
         self.config = config
         counts = np.maximum(class_counts, 1).astype(np.float64)
         prior = log_prior(counts, config.balance)
@@ -28,7 +28,8 @@ class TrainLoss:
     def __call__(
         self, logits: torch.Tensor, targets: torch.Tensor, teacher_logits: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """
+        """Return the sum of the losses of N images.
+
         Args:
             logits: N x classes, float32.
             targets: N labels (int64), or N x classes probabilities where images are mixed.
@@ -46,7 +47,7 @@ class TrainLoss:
 
 
 def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Sum over N images of T^2 times the Kullback-Leibler divergence from the teacher's softened probabilities.
+    """Return T^2 times the Kullback-Leibler divergence from the teacher's softened probabilities, summed over images.
 
     Hinton et al. 2015, section 2: by the factor T^2 the gradient keeps its size whatever the temperature T.
     """
@@ -56,13 +57,13 @@ def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature
 
 
 def log_prior(counts: np.ndarray, balance: float = 0.0) -> np.ndarray:
-    """Log of each class's share of what training sees: n^(1 - balance) of its n photos (data/balance.py)."""
+    """Return the log of each class's frequency in training: its n photos count as n^(1 - balance) (data/sampler.py)."""
     shown = counts ** (1 - balance)
     return np.log(shown / shown.sum())
 
 
 def class_balanced_weights(counts: np.ndarray, beta: float) -> np.ndarray:
-    """(1 - beta) / (1 - beta^n) for a class that is shown n times an epoch (Cui et al. 2019, section 4).
+    """Return (1 - beta) / (1 - beta^n) of each class, shown n times an epoch (Cui et al. 2019, section 4).
 
     They are scaled so that the mean over classes with photos is 1; one without weighs as if it had a single photo.
     Towards beta 0 every class weighs the same, towards 1 the weights tend to those by inverse frequency.

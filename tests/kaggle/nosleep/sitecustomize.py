@@ -41,7 +41,7 @@ def is_loopback(host: Any) -> bool:
 
 
 def guarded(attempts: list[str]) -> dict[tuple[Any, str], Any]:
-    """What to put in place of (object, attribute); whoever is turned away is also noted in `attempts`."""
+    """Return the replacement of each (object, attribute); hosts that are turned away are also noted in `attempts`."""
 
     def check(host: Any) -> None:
         if not is_loopback(host):
