@@ -2,7 +2,7 @@
 # The submissions of docs/results: from scratch, by an ensemble and by transfer, on Oxford's flowers as TFRecords.
 # usage: scripts/reproduce_flowers.sh [DATA [OUT]]
 # DATA (default: data) holds oxford102, 64 px, and oxford17, 224 px; the four CSVs and their JSONs go to OUT (default:
-# docs/results). It trains three seeds of each preset and five other networks, for hours on two cores.
+# docs/results). It trains three seeds of each experiment and five other networks, for hours on two cores.
 # Each run goes on where it stopped when the script is started again.
 set -euo pipefail
 if [ $# -gt 2 ] || [[ ${1:-} == -* ]]; then

@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, and how many worker processes feed it."""
+"""Choose the device, its precision, and the number of worker processes that feed it."""
 
 import os
 from typing import Literal
@@ -14,7 +14,7 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16,
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is the first CUDA device, else Apple's, else the CPU.
+    """Return the device of this name; `auto` is the first CUDA device, else Apple's, else the CPU.
 
     Raises:
         UserError: a device that this machine does not have.
@@ -33,7 +33,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(requested: str, device: torch.device) -> Precision:
-    """bf16 where it is native, fp16 on older GPUs, else fp32; what emulation offers does not count."""
+    """Return the precision asked for; `auto` is bf16 where it is native, fp16 on older GPUs, else fp32."""
     if requested in ("fp32", "bf16", "fp16"):
         if requested == "fp16" and device.type == "cpu":
             raise UserError("--train.precision fp16 needs a GPU; use auto, bf16 or fp32 on a CPU")
@@ -47,7 +47,7 @@ def choose_precision(requested: str, device: torch.device) -> Precision:
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Reduced precision for the matrix products; a no-op in fp32."""
+    """Return a context in which matrix products are computed in reduced precision; it does nothing in fp32."""
     return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "fp32")
 
 
@@ -60,23 +60,23 @@ def use_deterministic(deterministic: bool) -> None:
 
 
 def num_workers(requested: int | None, device: torch.device) -> int:
-    """Decoding processes: all cores beside a GPU; half of them where the CPU trains as well."""
+    """Return the number of decoding processes: one a core beside a GPU, half of that where the CPU trains as well."""
     if requested is not None:
         return requested
     return num_cores() if device.type != "cpu" else max(1, num_cores() // 2)
 
 
 def describe(device: torch.device) -> str:
-    """`cuda (Tesla T4)`, `cpu (2 cores)`."""
+    """Return the device with its hardware: `cuda (Tesla T4)`, `cpu (2 cores)`."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"{device.type} ({num_cores()} cores)"
 
 
 def idle_gpus(device: torch.device) -> str | None:
-    """A line about the GPUs that a run on `device` leaves idle, and how to use them; None where there is none.
+    """Return a hint how to use the GPUs that a run on `device` leaves idle; None where there are none.
 
-    Whoever names a GPU by its number knows that there are several, and may have given the others work already.
+    There is no hint either if the user chose a GPU by its index: the others may be in use on purpose.
     """
     if device.type != "cuda" or device.index is not None or torch.cuda.device_count() < 2:
         return None
@@ -89,7 +89,7 @@ def idle_gpus(device: torch.device) -> str | None:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Peak memory so far: allocated on a CUDA device, else resident in this process, in MiB."""
+    """Return the peak memory so far in MiB: allocated on a CUDA device, else resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:

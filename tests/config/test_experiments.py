@@ -1,4 +1,4 @@
-"""The presets' docstrings promise the figures of the kept measurements."""
+"""The experiments' docstrings promise the figures of the kept measurements."""
 
 import csv
 import statistics
@@ -19,7 +19,7 @@ RUNS = Path(__file__).parents[2] / "docs" / "results" / "recipes.csv"
         ("transfer_best", "flowers-transfer17"),
     ],
 )
-def test_a_presets_figures_are_those_of_three_seeds(experiment: str, runs: str) -> None:
+def test_an_experiments_figures_are_those_of_three_seeds(experiment: str, runs: str) -> None:
     with RUNS.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["name"].rpartition("-")[0] == runs]
     assert [row["seed"] for row in rows] == ["0", "1", "2"]

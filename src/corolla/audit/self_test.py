@@ -28,7 +28,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Score:
-    """How well the audit finds one kind of synthetic fault."""
+    """The recall and precision of the audit on one kind of synthetic fault."""
 
     kind: str
     num_faults: int
@@ -55,7 +55,7 @@ class Score:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """The audit of a copy with synthetic faults, and how well it found them."""
+    """The audit of a copy with synthetic faults, and its scores on them."""
 
     audit: Audit
     scores: list[Score]

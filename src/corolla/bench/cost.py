@@ -36,7 +36,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Rate:
-    """Images/s, and what keeps it from being more."""
+    """A rate of images/s, and the resource that limits it."""
 
     images_per_s: float
     limit: str
@@ -76,15 +76,16 @@ def predicted_rate(machine: Machine, gpus: int, cores: int) -> Rate:
 
 
 def cores_to_keep_up(machine: Machine, gpus: int) -> float:
-    """Return how many cores feed so many GPUs: where the bottleneck turns."""
+    """Return the number of cores that feed so many GPUs; with fewer the cores are the bottleneck."""
     return gpus * machine.batch_size / step_us(machine, gpus) * machine.data_us
 
 
 def simulated_rate(
     machine: Machine, gpus: int, cores: int, *, steps: int = 400, spread: float = 0.1, seed: int = 0
 ) -> float:
-    """Images/s of a simulation, event by event: workers that make batches, two ahead each, and GPUs that wait for the
-    slowest of them.
+    """Return the images/s of a simulation, event by event.
+
+    Workers make batches, two ahead each, and the GPUs wait for the slowest of themselves.
 
     `spread` is the standard deviation of a batch's and a step's time, as a share of its mean (log-normal): what the
     closed formula leaves out.

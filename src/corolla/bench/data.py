@@ -51,7 +51,7 @@ def bench_data(options: BenchOptions) -> Report:
 
 
 def _pipeline(photos: TFRecordDataset, workers: int, batch_size: int, device: torch.device) -> Callable[[], float]:
-    """A turn: whole batches from workers that are under way already."""
+    """Return a turn, which takes whole batches from workers that are under way already and returns its images/s."""
     batch_size = min(batch_size, len(photos))
     turn_batches = max(10, -(-LEAST_IMAGES // batch_size), 2 * len(photos) // batch_size)
     ahead = 2 * (2 * workers + 1)  # batches until workers and queues are in their steady state
@@ -75,7 +75,7 @@ def _let_go(_: object) -> None:
 
 
 def _bare_decode(photos: TFRecordDataset, threads: int) -> Callable[[], float]:
-    """A turn: every JPEG decoded in full, from memory to memory, and nothing else."""
+    """Return a turn, which decodes every JPEG in full, from memory to memory, and returns its images/s."""
     jpegs = [bytes(photos.jpeg(i)) for i in range(len(photos))]
     passes = max(1, -(-LEAST_IMAGES // len(jpegs)))
 
@@ -92,7 +92,7 @@ def _bare_decode(photos: TFRecordDataset, threads: int) -> Callable[[], float]:
 
 
 def _stages(photos: TFRecordDataset, device: torch.device) -> dict[str, float]:
-    """Microseconds an image of each part, alone on one core, in the order in which it is done."""
+    """Return the microseconds an image takes in each part, alone on one core, in the order in which it is done."""
     transform = photos.transform
     assert isinstance(transform, TrainTransform)
     rows = list(range(min(len(photos), 500)))
@@ -103,15 +103,15 @@ def _stages(photos: TFRecordDataset, device: torch.device) -> dict[str, float]:
         height, width = images[i % 100].shape[:2]
         return transform.draw(height, width, sample_generator(0, 0, i))
 
-    boxes = [draw(i) for i in rows]
+    crops = [draw(i) for i in rows]
 
     def decode(i: int) -> None:
         jpeg = photos.jpeg(i)
         jpeg_shape(jpeg)
-        decode_photo(jpeg, rows=boxes[i][1] + boxes[i][3])
+        decode_photo(jpeg, rows=crops[i][1] + crops[i][3])
 
     def augment(i: int) -> None:
-        transform.apply(images[i % 100], boxes[i], sample_generator(0, 0, i), out[i])
+        transform.apply(images[i % 100], crops[i], sample_generator(0, 0, i), out[i])
 
     keys = [(0, i) for i in rows]
     generator = microseconds(lambda i: sample_generator(0, 0, i), rows)
@@ -129,7 +129,7 @@ def _stages(photos: TFRecordDataset, device: torch.device) -> dict[str, float]:
 
 
 def _transfer_us(images: np.ndarray, device: torch.device) -> float:
-    """Microseconds an image; nothing where the CPU computes."""
+    """Return the microseconds that an image takes to the device; 0 where the CPU computes."""
     if device.type == "cpu":
         return 0.0
     batch = torch.from_numpy(images)

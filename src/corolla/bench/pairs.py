@@ -1,4 +1,4 @@
-"""Two ways to do the same work, taking turns; and what a bench says in the end."""
+"""Time two ways to do the same work, in turns, and report their rates."""
 
 import json
 import time
@@ -94,7 +94,7 @@ class Report:
 def take_turns(
     ours: tuple[str, Callable[[], float]], reference: tuple[str, Callable[[], float]], *, pairs: int
 ) -> Comparison:
-    """Each callable does a turn's work and gives its images/s; the first turn of both is not counted."""
+    """Measure two ways in turns: each callable does one turn and returns its images/s. The first is not counted."""
     rates: tuple[list[float], list[float]] = ([], [])
     for turn in range(pairs + 1):
         for number, (_, work) in enumerate((ours, reference)):
@@ -105,7 +105,7 @@ def take_turns(
 
 
 def images_per_s(num_images: int, work: Callable[[], object], device: torch.device | None = None) -> float:
-    """Return how many of its images `work` does in a second; a GPU is waited for."""
+    """Return the number of images a second of `work`, which does `num_images`; a GPU is waited for."""
     synchronize(device)
     start = time.perf_counter()
     work()
@@ -119,7 +119,7 @@ def synchronize(device: torch.device | None) -> None:
 
 
 def microseconds(work: Callable[[Any], object], items: Sequence[Any], *, repeats: int = 3) -> float:
-    """Per item, the best of a few passes: what else the machine does only adds to it."""
+    """Return the microseconds per item in the best of a few passes: other work of the machine only adds to them."""
     passes = []
     for _ in range(repeats):
         start = time.perf_counter()

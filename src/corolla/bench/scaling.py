@@ -1,4 +1,4 @@
-"""`corolla bench scaling`: what this machine's constants say of other machines, and of this one."""
+"""`corolla bench scaling`: predict the rates of other machines, and of this one, from constants measured here."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ state it for an A100 (ResNet50 v1.5 for PyTorch, AMP). The ResNet report's Titan
 
 @dataclass(frozen=True)
 class ScalingReport(Report):
-    """With the tables that follow from what was measured."""
+    """A report with the tables that follow from its measurements."""
 
     tables: dict[str, list[str]] = field(default_factory=dict)
 
@@ -75,7 +75,7 @@ def bench_scaling(experiment: str, options: BenchOptions) -> ScalingReport:
 
 
 def _check(here: Machine, training: Report, cores: int) -> list[str]:
-    """Return what the formula says of the training loop here, and what was measured.
+    """Return the training loop's rate here as the formula predicts it and as it was measured.
 
     Its photos come from the cache, so the data's part is what the loop's workers spend then.
     """
@@ -90,7 +90,7 @@ def _check(here: Machine, training: Report, cores: int) -> list[str]:
 
 
 def _rates(here: Machine) -> list[str]:
-    """A row for each number of cores, a column for each number of GPUs; the letter says what limits."""
+    """Return a row for each number of cores, with a column for each number of GPUs: the rate, and its limit."""
     there = dataclasses.replace(here, step_us=GPU_STEP_US, cores_train=False)
     rows = ["cores " + "".join(f"{gpus:>12} GPU" for gpus in GPUS)]
     for cores in CORES:

@@ -106,7 +106,7 @@ class _BareStep:
         self.optimizer.step()
 
     def stages_s(self, repeats: int = 5) -> dict[str, float]:
-        """Seconds of each part of a step, the best of a few."""
+        """Return the seconds of each part of a step, the best of a few."""
         best: dict[str, float] = {}
         for _ in range(repeats):
             loss: list[torch.Tensor] = []
@@ -159,7 +159,7 @@ class _Turns(Iterator[Batch]):
             self.bare_step()
 
     def stages_us(self, state: TrainState, batch: Batch) -> dict[str, float]:
-        """Microseconds an image."""
+        """Return the microseconds that an image takes in each part of the training loop."""
         images = batch.images.to(self.device)
         stages = {"wait for data": self.waited_s / self.num_steps}
         stages["normalise"] = min(1 / images_per_s(1, lambda: state.normalise(images), self.device) for _ in range(5))

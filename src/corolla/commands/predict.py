@@ -39,7 +39,7 @@ def _next(runs: Paths, options: PredictOptions, tta: str) -> str:
 
 
 def _print_predicted(result: PredictResult, split: str) -> None:
-    """Where the predictions lie, and how good they are where that is known."""
+    """Print the path of the predictions, and their scores where the split is labelled."""
     from corolla.evaluation.metrics import macro_f1
 
     made = "wrote" if result.made else "holds already, by the same checkpoint:"

@@ -7,7 +7,7 @@ from corolla.errors import DONE
 
 
 def report(folders: Paths, /, into: Path | None = None) -> int:
-    """The README's table of results from run folders: means over seeds, each line with its command.
+    """Print the README's table of results from run folders: means over seeds, each line with its command.
 
     Args:
         folders: folders of runs.

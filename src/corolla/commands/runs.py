@@ -24,7 +24,7 @@ def runs(
     checkpoint: CheckpointName = "best",
     views: ViewArguments = NO_VIEWS,
 ) -> int:
-    """All runs in a table: experiment, seed, epochs, macro F1, minutes, state.
+    """List all runs in a table: experiment, seed, epochs, macro F1, minutes, state.
 
     Args:
         folder: the folder of runs.

@@ -1,4 +1,4 @@
-"""How runs converged: epochs and minutes to a score, the gap between training and validation, and what they cost."""
+"""The convergence of runs: epochs and minutes to a score, the gap between train and val loss; and their cost."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How numbers are written in the tables and sentences of a comparison."""
+"""Format numbers for the tables and sentences of a comparison."""
 
 
 def spread(mean: float, sd: float | None) -> str:

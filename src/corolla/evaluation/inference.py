@@ -22,10 +22,10 @@ BATCH_SIZE = 64
 
 
 class InferenceModel:
-    """uint8 pixels to logits: batch norms folded, channels last, weights in the precision that is native."""
+    """A network from uint8 pixels to logits: batch norms folded, channels last, weights in the native precision."""
 
     def __init__(self, model: nn.Module, meta: ModelMeta, device: torch.device) -> None:
-        """`model`, in eval mode, is changed in place."""
+        """Prepare `model`, in eval mode, for inference; it is changed in place."""
         train = meta.config.train
         self.precision: Precision = choose_precision(train.precision if train.precision != "fp16" else "auto", device)
         # bf16 has the range of fp32, so weights are cast once; in fp16 autocast decides what stays in fp32.

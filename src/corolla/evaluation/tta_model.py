@@ -32,7 +32,7 @@ class TTAModel:
         device: torch.device,
         batch_size: int = BATCH_SIZE,
     ) -> None:
-        """`model`, in eval mode on the CPU, is changed in place; `batch_size` counts views of the training's size.
+        """Prepare `model`, in eval mode on the CPU, in place; `batch_size` counts views of the training's size.
 
         Raises:
             UserError: the network does not take views of these sizes.
@@ -60,7 +60,7 @@ class TTAModel:
         """Images of a batch: counted in pixels, so that neither more views nor larger ones need more memory."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 N x the transform's shape, on the device -> probabilities N x classes, float32."""
+        """Return the probabilities, N x classes (float32), of N images on the device (uint8, the transform's shape)."""
         probabilities = self._averaged(images)
         if self._exact is not None and probabilities.shape[1] > 1:
             first, second = probabilities.topk(2).values.T

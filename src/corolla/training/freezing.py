@@ -1,4 +1,4 @@
-"""Which parameters are frozen in which epochs: a function of the config and the epoch, without a state."""
+"""Freeze parts of a network for training: a function of the config and the epoch, without a state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from corolla.models.factory import classifier_names
 
 @dataclass(frozen=True, kw_only=True)
 class Freezing:
-    """Parts of a network that some epochs leave alone. Frozen parameters get no gradient, so no optimizer moves them.
+    """The parts of a network that are frozen in some epochs: without a gradient, so that no optimizer changes them.
 
     `head_epochs`: linear probing before fine-tuning (LP-FT; Kumar et al. 2022, "Fine-Tuning can Distort Pretrained
     Features"). `freeze_norms`: batch norms in evaluation mode for good, as detectors on few images have it.
