@@ -1,5 +1,6 @@
 """Small data sets in the competition's layout, and a cache of their own for every test run."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,17 @@ def precision() -> Iterator[None]:
         if os.environ.get("COROLLA_TEST_PRECISION") == "fp32":
             patch.setattr(torch.cpu, "get_capabilities", dict)
         yield
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """What a command makes of the log (corolla.logs.to_screen) ends with its test, so that others can capture it."""
+    log = logging.getLogger("corolla")
+    level = log.level
+    yield
+    log.handlers.clear()
+    log.propagate = True
+    log.setLevel(level)
 
 
 @pytest.fixture

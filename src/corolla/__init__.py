@@ -1,13 +1,11 @@
 """corolla: from the 104-class flower TFRecords to a scored Kaggle submission.
 
 Each stage is a function: `corolla.train(config) -> Run`, `corolla.predict(folder) -> PredictResult`, ... They are
-imported on first use, because torch takes seconds. Three of them have the name of the package that they are in; here
-the name always stands for the function.
+imported on first use, because torch takes seconds. Three of them (compare, ensemble, show) have the name of the
+package that they are in, which can be called as the function.
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,27 +28,26 @@ _STAGES = {
     "synthesize": "corolla.synthetic.dataset",
     "check": "corolla.data.check",
     "stats": "corolla.data.statistics",
-    "show": "corolla.show.show",
     "import_photos": "corolla.importing.importer",
     "find_experiment": "corolla.config.experiments",
     "train": "corolla.training.train",
     "predict": "corolla.evaluation.predict",
-    "ensemble": "corolla.ensemble.ensemble",
     "score": "corolla.kaggle.submission",
-    "compare": "corolla.compare.compare",
     "download": "corolla.kaggle.download",
     "submit": "corolla.kaggle.submit",
     "submit_notebook": "corolla.kaggle.submit_notebook",
 }
 
-
-class _Package(ModuleType):
-    """Importing a package sets it as an attribute of this one; a stage of the same name comes before it."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in _STAGES:
-            return getattr(importlib.import_module(_STAGES[name]), name)
-        return super().__getattribute__(name)
+_PACKAGES = ("compare", "ensemble", "show")
 
 
-sys.modules[__name__].__class__ = _Package
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"corolla.{name}")
+    if name in _STAGES:
+        return getattr(importlib.import_module(_STAGES[name]), name)
+    raise AttributeError(f"module 'corolla' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_STAGES, *_PACKAGES})

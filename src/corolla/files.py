@@ -47,7 +47,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_held: set[Path] = set()  # what this process has locked: the system would grant it to the same process again
+_held: dict[Path, int] = {}  # what this process (its id) has locked: the system would grant it again
 _guard = threading.Lock()
 
 
@@ -83,12 +83,12 @@ def locked(
         if file is not None:
             with _guard:  # a thread that took it in between would lose it with this file
                 file.close()
-                _held.discard(place)
+                _held.pop(place, None)
 
 
 def is_held_here(path: Path) -> bool:
     """Return whether this very process holds the lock of a file."""
-    return path.resolve() in _held
+    return _held.get(path.resolve()) == os.getpid()  # a forked worker has a copy of the table, and no lock
 
 
 def is_locked(path: Path) -> bool:
@@ -111,7 +111,7 @@ def is_locked(path: Path) -> bool:
 def _lock(place: Path) -> IO[str] | None:
     """Try once and return the open file; None where another process, or another thread of this one, has it."""
     with _guard:
-        if place in _held:  # and is not opened: to close it again would drop the lock
+        if _held.get(place) == os.getpid():  # and is not opened: to close it again would drop the lock
             return None
         file = place.open("a")
         try:
@@ -125,5 +125,5 @@ def _lock(place: Path) -> IO[str] | None:
                 file.close()
                 return None
             log.warning("%s: this file system has no locks (%s); work there only once", place.parent, error.strerror)
-        _held.add(place)
+        _held[place] = os.getpid()
         return file

@@ -24,5 +24,6 @@ def to_screen() -> None:
     """Show what corolla logs, in plain lines; calling it again changes nothing."""
     log = logging.getLogger("corolla")
     log.setLevel(logging.INFO)
+    log.propagate = False  # where a root logger has a handler too, lines would be there twice
     if not any(isinstance(handler, _ToScreen) for handler in log.handlers):
         log.addHandler(_ToScreen())

@@ -34,6 +34,7 @@ class Case(NamedTuple):
 
 
 CASES = [
+    Case("model.weights", "other.pt", "--init-from", {"init_sha256": 64 * "0"}, {}),
     Case("model.pretrained_tag", "a1_in1k", "--model.weights pretrained", {}, {"model.weights": "pretrained"}),
     Case("model.shortcut", "C", OWN, TIMM, {}),
     Case("model.shortcut", "C", SHORTCUTS, PLAIN, {}),
@@ -54,6 +55,7 @@ CASES = [
     Case("model.zero_gamma", True, SHORTCUTS, PLAIN, TIMM),
     Case("model.zero_gamma", True, "--model.weights none", {"model.weights": "other.pt"}, {}),
     Case("model.drop_path", 0.1, SHORTCUTS, PLAIN, TIMM),
+    Case("model.zero_gamma", True, "--init-from", {"init_sha256": 64 * "0"}, {}),
     Case("model.freeze_norms", True, "--model.weights or --init-from", {}, {"model.weights": "other.pt"}),
     Case("model.freeze_norms", True, "--model.weights or --init-from", {}, {"init_sha256": 64 * "0"}),
     Case("augment.shorter_side", (200, 300), "--augment.crop resnet", {"augment.crop": "random-resized"}, {}),
@@ -120,6 +122,10 @@ def having(settings: dict[str, Any], base: Config | None = None) -> Config:
     return from_dict(nested, base=base)
 
 
+def word(case: Case) -> str:
+    return "with" if case.need == "--init-from" else "without"
+
+
 def test_every_need_has_its_case() -> None:
     needs = {(key, need.text) for key, field, _ in fields_of(Config()) for need in field.metadata.get("needs", ())}
     assert {(case.key, case.need) for case in CASES} == needs
@@ -130,14 +136,14 @@ def test_a_typed_setting_that_cannot_act_is_refused(case: Case) -> None:
     config = having({**case.without, case.key: case.value})
     with pytest.raises(UserError) as caught:
         check_settings(config, explicit={case.key, "train.seed"})
-    assert str(caught.value) == f"{flag(case.key)} has no effect without {case.need}: leave it out"
+    assert str(caught.value) == f"{flag(case.key)} has no effect {word(case)} {case.need}: leave it out"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.key)
 def test_one_that_came_along_is_noted(case: Case) -> None:
     """From an experiment, a file or a config.json; also beside other settings that were typed."""
     config = having({**case.without, case.key: case.value})
-    note = f"note: {flag(case.key)} has no effect without {case.need}"
+    note = f"note: {flag(case.key)} has no effect {word(case)} {case.need}"
     assert check_settings(config) == [note]
     assert check_settings(config, explicit=set(case.without)) == [note]
 

@@ -15,6 +15,7 @@ import torch
 from support import corolla_process, same_content, write_data
 
 from corolla.cli import run_command
+from corolla.device import choose_precision
 from corolla.errors import UserError
 from corolla.runs.checkpoint import load_checkpoint
 from corolla.runs.folder import Run, exclusive
@@ -50,7 +51,8 @@ workers = 2
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What comes after `corolla`, but for where the runs go."""
     folder = tmp_path_factory.mktemp("kill")
-    (folder / "everything.toml").write_text(EXPERIMENT)
+    precision = choose_precision("auto", torch.device("cpu"))  # also in processes of their own
+    (folder / "everything.toml").write_text(EXPERIMENT.replace("[train]", f'[train]\nprecision = "{precision}"'))
     data = write_data(folder / "data", train=8 * STEPS, val=40)
     return ["train", str(folder / "everything.toml"), "--data", str(data), "--device", "cpu"]
 

@@ -279,6 +279,33 @@ def test_a_new_run_from_a_checkpoint_starts_at_epoch_1(earlier: Config, undistur
         train(dataclasses.replace(wrong, init_from=undisturbed.best))
 
 
+def test_a_run_from_a_checkpoint_goes_on_in_a_copy(earlier: Config, undisturbed: Run, tmp_path: Path) -> None:
+    """Without the checkpoint, which its own has replaced."""
+    config = dataclasses.replace(earlier, runs=tmp_path, run_name="new", init_from=undisturbed.folder)
+    stopped = train(config, on_step=stop_at(7))
+    run = train(dataclasses.replace(earlier, runs=tmp_path, run_name="copy", resume=stopped.folder))
+    assert run.state == "done"
+    assert run.config == stopped.config
+    assert train(dataclasses.replace(earlier, runs=tmp_path, run_name="copy", resume=stopped.folder)).state == "done"
+
+
+def test_a_checkpoint_for_a_run_that_began_without_one_is_refused(earlier: Config, undisturbed: Run) -> None:
+    config = dataclasses.replace(earlier, run_name=undisturbed.name, init_from=undisturbed.best)
+    with pytest.raises(UserError, match="holds a run that did not begin from a checkpoint; leave --init-from out"):
+        train(config)
+
+
+def test_weights_beside_a_checkpoint_have_no_effect(
+    earlier: Config, undisturbed: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = changed(earlier, "model", weights=str(tmp_path / "none.pt"))
+    config = changed(dataclasses.replace(config, runs=tmp_path, init_from=undisturbed.folder), "train", epochs=1)
+    with pytest.raises(UserError, match=r"^--model\.weights has no effect with --init-from: leave it out"):
+        train(config, explicit=["model.weights"])
+    assert train(config).state == "done"
+    assert "note: --model.weights has no effect with --init-from" in caplog.text
+
+
 def test_another_optimizer_or_another_network_from_a_checkpoint(
     earlier: Config, undisturbed: Run, tmp_path: Path
 ) -> None:

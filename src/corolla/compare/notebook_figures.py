@@ -25,6 +25,7 @@ from corolla.data.statistics import data_statistics
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.train import TrainTransform, needs_statistics
 from corolla.evaluation.predict import PredictResult
+from corolla.models.pretrained import DEFAULT_CROP_FRACTION
 from corolla.plots.contact_sheet import contact_sheet
 from corolla.plots.style import GREY, PALETTE, color, escaped
 from corolla.random import sample_generator
@@ -192,7 +193,9 @@ def augmentation_figure(config: Config, index: Index, *, photos: Sequence[int] =
     return figure
 
 
-def tta_figure(index: Index, *, size: int | None = None, crop_fraction: float = 0.875, photo: int = 0) -> Figure:
+def tta_figure(
+    index: Index, *, size: int | None = None, crop_fraction: float = DEFAULT_CROP_FRACTION, photo: int = 0
+) -> Figure:
     """Draw a test photo and the ten crops whose probabilities are averaged.
 
     Args:

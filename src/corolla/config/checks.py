@@ -35,9 +35,9 @@ def check_settings(config: Config, *, explicit: Collection[str] = (), resuming: 
             if need.met(config):
                 continue
             if key in explicit and not resuming and not _is_off(value, defaults[key]):
-                raise UserError(f"{flag(key)} has no effect without {need.text}: leave it out")
+                raise UserError(f"{flag(key)} has no effect {need.word} {need.text}: leave it out")
             if value != defaults[key]:
-                found.append(f"{flag(key)} has no effect without {need.text}")
+                found.append(f"{flag(key)} has no effect {need.word} {need.text}")
             break
     return [f"note: {line}" for line in (*_too_few_epochs(config), *found)]
 

@@ -17,6 +17,7 @@ from corolla.config.needs import (
     ERASE,
     LABELS_COUNT,
     MIXING,
+    NO_CHECKPOINT,
     OWN_NETWORK,
     PLATEAU_OR_STEP,
     RANDOM_CROP,
@@ -63,7 +64,7 @@ class ModelConfig(Section):
     """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, or timm:NAME for any model of timm, among
     them timm:resnet50d, seresnet50, resnext50_32x4d, wide_resnet50_2, ecaresnet50d; without normalisation
     nf_resnet50, nfnet_f0 and dm_nfnet_f0."""
-    weights: str = setting("none", refusals=weights_refusals)
+    weights: str = setting("none", NO_CHECKPOINT, refusals=weights_refusals)
     """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
     file: a state dict, safetensors, or the checkpoint of another run."""
     pretrained_tag: str = setting("", Need("--model.weights pretrained", lambda c: c.model.weights == "pretrained"))
@@ -94,7 +95,7 @@ class ModelConfig(Section):
     """Activation (silu: Ramachandran et al. 2017, "Swish"). Default: the model's own; the own ResNets' is relu."""
     width: Positive = setting(1.0, OWN_NETWORK)
     """Own ResNets: channels times this, rounded to 8 (Zagoruyko and Komodakis 2016)."""
-    zero_gamma: bool | None = setting(None, SHORTCUTS, RANDOM_WEIGHTS)
+    zero_gamma: bool | None = setting(None, SHORTCUTS, RANDOM_WEIGHTS, NO_CHECKPOINT)
     """The last batch norm of each residual block starts at 0 (Goyal et al. 2017, section 5.1; He et al. 2018, section
     3.1). Default: the model's own, which is off for the own ResNets and on for timm's."""
     dropout: Decay = 0.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from corolla.config.networks import PACKAGE_MODEL, has_bottlenecks, is_own, is_plain
 
@@ -17,9 +17,11 @@ class Need:
     """A demand on the other settings, without which a setting has no effect."""
 
     text: str
-    """The remedy as the user would write it; it follows "has no effect without"."""
+    """The remedy as the user would write it; it follows "has no effect" and `word`."""
     met: Callable[[Any], bool]
     """Takes a `Config` and returns whether the demand is met there."""
+    word: Literal["without", "with"] = "without"
+    """Stands before the text: "has no effect with --init-from"."""
 
 
 def setting(default: Any, *needs: Need, refusals: Callable[[Any], str | None] | None = None) -> Any:
@@ -35,6 +37,7 @@ def setting(default: Any, *needs: Need, refusals: Callable[[Any], str | None] | 
 OWN_NETWORK = Need("one of the own networks (plain18, resnet34, ...)", lambda c: is_own(c.model.name))
 SHORTCUTS = Need("a network with shortcuts", lambda c: not is_plain(c.model.name))
 BOTTLENECKS = Need("an own network of 50 layers or more", lambda c: has_bottlenecks(c.model.name))
+NO_CHECKPOINT = Need("--init-from", lambda c: not c.init_sha256, word="with")
 RANDOM_WEIGHTS = Need("--model.weights none", lambda c: c.model.weights == "none")
 RESNET_CROP = Need("--augment.crop resnet", lambda c: c.augment.crop == "resnet")
 RANDOM_CROP = Need("--augment.crop random-resized", lambda c: c.augment.crop == "random-resized")
@@ -51,6 +54,8 @@ TEACHER = Need("--train.teacher", lambda c: bool(c.train.teacher))
 def weights_refusals(config: Any) -> str | None:
     """Say why there are no such weights for the network as it is configured."""
     model = config.model
+    if config.init_sha256:  # nothing but the checkpoint is read
+        return None
     if model.weights == "package":
         if model.name != PACKAGE_MODEL:
             return f"the package holds weights for --model.name {PACKAGE_MODEL} alone, not for {model.name}"

@@ -99,9 +99,10 @@ def resumed_state(path: Path, config: Config, index: Index, device: torch.device
     content = load_checkpoint(path)
     check_same_data(content, index, path)
     meta = dataclasses.replace(read_meta(content), config=config)
-    model = build_model(config.model, len(meta.class_names), meta.input_size)
+    ignored: list[str] = []
+    model = build_model(config.model, len(meta.class_names), meta.input_size, ignored=ignored)
     model.load_state_dict(content["model"])
-    state = _assemble(meta, read_progress(content), model, device, index)
+    state = _assemble(meta, read_progress(content), model, device, index, ignored=ignored)
     if state.ema is not None:
         state.ema.module.load_state_dict(content["ema"])
     _load_optimizer(state, content, config)

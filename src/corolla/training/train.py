@@ -146,10 +146,10 @@ def _checked_source(source: Path, config: Config) -> Path:
 
 
 def _differing(run: Run, config: Config) -> dict[str, str]:
-    """Return what differs from a run's settings, sizes that were not given aside."""
+    """Return what differs from a run's settings, but for what is filled in where it was not given."""
     there = run.config
-    sizes = {name: getattr(config, name) or getattr(there, name) for name in ("size", "input_size")}
-    return differing_settings(there, dataclasses.replace(config, **sizes))
+    filled_in = {name: getattr(config, name) or getattr(there, name) for name in ("size", "input_size", "init_sha256")}
+    return differing_settings(there, dataclasses.replace(config, **filled_in))
 
 
 def _is_longer(differing: dict[str, str], run: Run, config: Config) -> bool:
@@ -188,10 +188,28 @@ def _completed(config: Config, run: Run, start: StartingPoint, index: Index) -> 
             raise UserError(
                 f"--init-from {start.source}: its SHA-256 is {digest[:12]}, not {config.init_sha256[:12]} as asked for"
             )
-    elif start.kind == "resume" and not digest and (given := config.init_from or config.resume_from):
-        begun, path = run.config.init_sha256, _checkpoint_in(given)
-        digest = sha256(path) if begun and path.is_file() else begun  # it may be gone, but not be another one
+    elif start.kind == "copy" and start.source is not None:
+        digest = digest or Run(start.source).config.init_sha256
+    elif start.kind == "resume" and not digest:
+        digest = _digest_on_resume(run, config)
     return dataclasses.replace(config, size=index.size, input_size=input_size or index.size, init_sha256=digest)
+
+
+def _digest_on_resume(run: Run, config: Config) -> str:
+    """Return which checkpoint is meant by a command for a run that has begun: it may be gone by now, but not be another
+    one."""
+    if config.resume is not None:  # the run is a copy, which has it from its source
+        return run.config.init_sha256
+    given = config.init_from or config.resume_from
+    if given is None:
+        return ""
+    begun, path = run.config.init_sha256, _checkpoint_in(given)
+    if not begun and config.init_from is not None:
+        raise UserError(
+            f"{run.folder}: holds a run that did not begin from a checkpoint; leave --init-from out, or choose another "
+            "--run-name"
+        )
+    return sha256(path) if begun and path.is_file() else begun
 
 
 def _copy(source: Run, run: Run, config: Config, index: Index) -> None:

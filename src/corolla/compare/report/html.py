@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from corolla.compare.compare import Comparison
@@ -32,6 +31,7 @@ from corolla.compare.report.tables import (
     runs_view,
 )
 from corolla.files import write_atomically
+from corolla.plots.html import template_environment
 from corolla.plots.style import color
 
 CURVES = {"macro_f1": "val macro F1", "val_loss": "val loss", "train_loss": "train loss"}
@@ -55,13 +55,7 @@ def write_report(
     """
     best = comparison.recipes[0].members[0]
     photos = Photos(best, comparison.split, data, cache_dir)
-    environment = Environment(
-        loader=PackageLoader("corolla.compare.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment("corolla.compare.report")
     # Bokeh's JSON names a model where it first stands and refers to it after that: the order must stay
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     page = environment.get_template("report.html.j2").render(

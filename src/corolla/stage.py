@@ -1,0 +1,28 @@
+"""Packages that have the name of a stage's function, such as `corolla.compare`, and can be called as that function."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+
+class _Stage(ModuleType):
+    """A package whose module of the same name holds the function of the same name, imported when it is called."""
+
+    def _function(self) -> Callable[..., Any]:
+        name = self.__name__.rpartition(".")[2]
+        return getattr(importlib.import_module(f"{self.__name__}.{name}"), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function()(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._function())
+
+
+def make_callable(package: str) -> None:
+    """Make a package, which is being imported, callable as its stage."""
+    sys.modules[package].__class__ = _Stage
