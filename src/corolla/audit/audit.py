@@ -14,6 +14,7 @@ import pandas as pd
 
 from corolla.audit.label_errors import LabelIssue, Source, issues_by_features, issues_by_runs
 from corolla.audit.outliers import FEW, ClassBalance, Outlier, class_balance, find_outliers
+from corolla.data.competition import SPLITS
 from corolla.data.duplicates import Pair, find_pairs
 from corolla.data.index import load_index
 from corolla.data.survey import Survey, survey
@@ -133,7 +134,7 @@ def audit(
     cache_dir: Path | None = None,
     runs: Sequence[Path] = (),
     folds: int = 5,
-    splits: Sequence[str] = ("train", "val", "test"),
+    splits: Sequence[str] = SPLITS,
     progress: bool = True,
 ) -> Audit:
     """Find duplicates, likely label errors, outliers and class imbalance.

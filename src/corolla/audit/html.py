@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from corolla.audit.audit import Audit
 from corolla.data.decode import resize
 from corolla.data.duplicates import Pair
 from corolla.files import write_atomically
+from corolla.plots.html import template_environment
 
 SIDE = 112  # pixels of a photo's longer side
 QUALITY = 72  # its JPEG's: some 4 kB
@@ -54,19 +54,10 @@ class Section:
 
 
 def write_html(audit: Audit, path: Path) -> None:
-    """Write the contact sheets of an audit to `path`, whole or not at all.
-
-    Class names and ids are the data's: autoescape keeps them text.
-    """
-    environment = Environment(
-        loader=PackageLoader("corolla.audit"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """Write the contact sheets of an audit to `path`, whole or not at all."""
     folder, size = audit.photos.index.folder, audit.photos.index.size
-    page = environment.get_template("audit.html.j2").render(
+    template = template_environment("corolla.audit").get_template("audit.html.j2")
+    page = template.render(
         folder=folder.resolve().name,
         size=size,
         num_photos=len(audit.photos),
@@ -109,7 +100,7 @@ def _sections(audit: Audit, pictures: _Pictures) -> list[Section]:
     ordered = sorted(
         audit.pairs, key=lambda pair: (not pair.label_conflict, not pair.cross_split)
     )  # the harmful ones first
-    return [_label_issues(audit, pictures), _pairs(audit, pictures, ordered), _outliers(audit, pictures)]
+    return [_label_issues(audit, pictures), _pairs(pictures, ordered), _outliers(audit, pictures)]
 
 
 def _label_issues(audit: Audit, pictures: _Pictures) -> Section:
@@ -122,7 +113,7 @@ def _label_issues(audit: Audit, pictures: _Pictures) -> Section:
     return Section("Likely label errors", explanation, cards, len(audit.label_issues))
 
 
-def _pairs(audit: Audit, pictures: _Pictures, ordered: list[Pair]) -> Section:
+def _pairs(pictures: _Pictures, ordered: list[Pair]) -> Section:
     cards = []
     for pair in ordered[:MOST]:
         marks = {"across splits": pair.cross_split, "different labels": pair.label_conflict, "mirrored": pair.mirrored}

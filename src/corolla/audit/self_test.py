@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 
 from corolla.audit.audit import Audit, audit
-from corolla.data.competition import SPLITS
+from corolla.data.competition import SAMPLE_SUBMISSION, SPLITS
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import Image, resize
 from corolla.data.duplicates import find_pairs
@@ -190,12 +190,12 @@ def _write_split(index: Index, name: str, out: Path, copies: list[_Copy], wrong:
 
 def _write_tables(index: Index, out: Path, copies: list[_Copy]) -> None:
     """Write classes.txt, and the tables of test with a line more for each copy that is in test."""
-    for table in ("classes.txt", "sample_submission.csv", "test_labels.csv"):
+    for table in ("classes.txt", SAMPLE_SUBMISSION, "test_labels.csv"):
         if (index.folder / table).exists():
             shutil.copyfile(index.folder / table, out / table)
     for copy in copies:
         label = int(index.splits[copy.source[0]].label[copy.source[1]])
-        for table, value in (("sample_submission.csv", 0), ("test_labels.csv", label)):
+        for table, value in ((SAMPLE_SUBMISSION, 0), ("test_labels.csv", label)):
             if (out / table).exists():
                 with (out / table).open("a") as file:
                     file.write(f"{copy.id},{value}\n")

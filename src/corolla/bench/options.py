@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from corolla.data.cache import Cache
 from corolla.errors import UserError
 
 
@@ -21,7 +21,7 @@ class BenchOptions:
     """Photos of a batch."""
     workers: int | None = None
     """Decoding processes; default: data one a core, else as in training."""
-    cache: Literal["auto", "off", "encoded", "decoded"] | None = None
+    cache: Cache | None = None
     """See --pipeline.cache; default: off for data, auto for train."""
     pairs: int = 10
     """Turns that ours and the reference take."""

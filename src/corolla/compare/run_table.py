@@ -96,7 +96,7 @@ def _facts(run: Run) -> dict[str, Any]:
     row |= {
         "experiment": environment.get("experiment", ""),
         "model": config.model.name,
-        "weights": config.model.weights,
+        "weights": "checkpoint" if config.init_sha256 else config.model.weights,
         "seed": config.train.seed,
         "px": config.input_size,
         "epochs": len(metrics),

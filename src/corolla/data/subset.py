@@ -1,6 +1,8 @@
-"""Subsets of the training photos, to measure how much data a recipe needs."""
+"""Subsets of photos: fractions of the training photos, and numbers of photos rounded to a total."""
 
 import dataclasses
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,3 +32,12 @@ def subset_index(index: Index, fraction: float, seed: int) -> Index:
 def _take(split: Split, rows: np.ndarray) -> Split:
     columns = {f.name: getattr(split, f.name) for f in dataclasses.fields(split)}
     return dataclasses.replace(split, **{k: v[rows] for k, v in columns.items() if isinstance(v, np.ndarray)})
+
+
+def largest_remainder(exact: Sequence[float], total: int) -> list[int]:
+    """Return `exact`, each number rounded down or up, so that the sum is `total`: up where the remainder is largest."""
+    counts = [math.floor(value + 1e-9) for value in exact]  # 0.7 of 10 may be a little less than 7
+    by_remainder = sorted(range(len(counts)), key=lambda i: counts[i] - exact[i])
+    for i in by_remainder[: total - sum(counts)]:
+        counts[i] += 1
+    return counts

@@ -1,10 +1,10 @@
 """Share photos out to the splits, put them in order and name each by an id: functions of their paths alone."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from corolla.data.competition import SPLITS
+from corolla.data.subset import largest_remainder
 from corolla.errors import UserError
 from corolla.importing.folders import Photo
 
@@ -14,11 +14,8 @@ def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
 
     As far as there are photos, every share above 0 gets one, the first split first.
     """
-    exact = {split: total * share for split, share in shares.items()}
-    counts = {split: math.floor(value + 1e-9) for split, value in exact.items()}
-    by_remainder = sorted(shares, key=lambda split: counts[split] - exact[split])
-    for split in by_remainder[: total - sum(counts.values())]:
-        counts[split] += 1
+    rounded = largest_remainder([total * share for share in shares.values()], total)
+    counts = dict(zip(shares, rounded, strict=True))
     for position, split in enumerate(shares):
         if counts[split] or not shares[split]:
             continue

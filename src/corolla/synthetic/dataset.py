@@ -19,7 +19,8 @@ import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
-from corolla.data.competition import CLASSES, NUM_TEST, SPLITS
+from corolla.data.competition import CLASSES, NUM_TEST, SAMPLE_SUBMISSION, SPLITS
+from corolla.data.subset import largest_remainder
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 from corolla.parallel import num_cores
@@ -69,7 +70,8 @@ class SyntheticSet:
 def class_counts(share: float = 1.0) -> dict[str, list[int]]:
     """Return the number of photos of each class in each split; at share 1 they are the competition's."""
     train = [train for _, train, _ in CLASSES]
-    whole = {"train": train, "val": [val for _, _, val in CLASSES], "test": _apportion(train, NUM_TEST)}
+    test = largest_remainder([count * NUM_TEST / sum(train) for count in train], NUM_TEST)
+    whole = {"train": train, "val": [val for _, _, val in CLASSES], "test": test}
     return {split: [max(LEAST[split], round(count * share)) for count in counts] for split, counts in whole.items()}
 
 
@@ -107,7 +109,7 @@ def synthesize(
     done = SyntheticSet(folder, size, share, seed, counts, reused=True)
     test = sorted(itertools.chain(*files["test"]), key=lambda photo: photo.id)
     tables = {
-        "sample_submission.csv": "id,label\n" + "".join(f"{photo.id},0\n" for photo in test),
+        SAMPLE_SUBMISSION: "id,label\n" + "".join(f"{photo.id},0\n" for photo in test),
         "test_labels.csv": "id,label\n" + "".join(f"{photo.id},{photo.label}\n" for photo in test),
     }
     if _holds(folder, recipe, tables):
@@ -128,14 +130,6 @@ def render(photo: Photo, size: int) -> bytes:
     """Draw one photo as a JPEG."""
     generator = np.random.default_rng([photo.seed, photo.label, SPLITS.index(photo.split), photo.number])
     return simplejpeg.encode_jpeg(draw_photo(photo.label, size, generator), quality=JPEG_QUALITY, colorspace="RGB")
-
-
-def _apportion(weights: list[int], total: int) -> list[int]:
-    """Return `total` split in proportion to the weights, by largest remainder."""
-    exact = np.array(weights) * total / sum(weights)
-    shares = np.floor(exact).astype(int)
-    shares[np.argsort(shares - exact, kind="stable")[: total - shares.sum()]] += 1
-    return shares.tolist()
 
 
 def _check_arguments(size: int, share: float, seed: int) -> None:

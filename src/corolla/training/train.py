@@ -75,7 +75,8 @@ def train(
             data=str(index.folder.resolve()),
             fingerprint=index.fingerprint,
             resumed_from=run.environment.get("resumed_from"),
-            init_from=run.environment.get("init_from") or (str(start.source) if start.kind == "init" else None),
+            init_from=run.environment.get("init_from")
+            or (str(start.source.absolute()) if start.kind == "init" and start.source else None),
         )
         for line in filter(None, (idle_gpus(state.device), budget.note, *notes, *state.notes)):
             log.info(line)
