@@ -49,23 +49,20 @@ def submit(
         ledger: the file that records every submission.
         views: with --notebook: the views that are averaged.
     """
-    if (csv is None) == (not notebook):
-        raise UserError("name either a CSV to submit, or runs with --notebook RUN...")
-    if wheels is not None and not wheels.is_dir():
-        raise UserError(f"--wheels {wheels}: there is no such folder")
-    competition = slug(competition)
+    _check(csv, notebook, wheels)
     if csv is not None:
         from corolla.kaggle.submit import WAIT_S
         from corolla.kaggle.submit import submit as submit_csv
 
+        wait_s = WAIT_S if wait is None else wait * 60
         done = submit_csv(
             csv,
             message or csv.stem,
-            competition=competition,
+            competition=slug(competition),
             data=data,
             again=again,
             ledger=ledger,
-            wait_s=WAIT_S if wait is None else wait * 60,
+            wait_s=wait_s,
         )
     else:
         from corolla.kaggle.submit_notebook import WAIT_S, submit_notebook
@@ -73,7 +70,7 @@ def submit(
         done = submit_notebook(
             notebook,
             message or " ".join(run.name for run in notebook),
-            competition=competition,
+            competition=slug(competition),
             data=data,
             again=again,
             tta=views.name,
@@ -85,6 +82,14 @@ def submit(
         )
     _print_submitted(done, ledger)
     return DONE
+
+
+def _check(csv: Path | None, notebook: tuple[Path, ...], wheels: Path | None) -> None:
+    """Raise UserError where the arguments do not go together, or name no folder."""
+    if (csv is None) == (not notebook):
+        raise UserError("name either a CSV to submit, or runs with --notebook RUN...")
+    if wheels is not None and not wheels.is_dir():
+        raise UserError(f"--wheels {wheels}: there is no such folder")
 
 
 def _print_submitted(done: "Submitted", ledger: Path) -> None:

@@ -106,19 +106,7 @@ def submit_notebook(
         entry = choose_row(book, _row(bundle, runs, message), again=again)
         kaggle = connect()
         entry, found = find_submission(kaggle, book, entry, again=again)
-        if found is None:
-            about = get_competition(kaggle, competition)
-            check_limit(kaggle, competition, has_entered=about.user_has_entered)
-            names = _Names(kaggle.username, competition)
-            sent = record_and_send(
-                kaggle,
-                book,
-                entry,
-                prepare=lambda: _finished_version(kaggle, bundle, folder, names, wait_s),
-                create=_create(names),
-            )
-        else:
-            sent = found
+        sent = _send(kaggle, book, entry, bundle, folder, wait_s) if found is None else found
     return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
 
 
@@ -138,6 +126,20 @@ def _row(bundle: Bundle, runs: Sequence[Path], message: str) -> Entry:
         status="sending",
         tag=f"corolla-{bundle.sha256[:12]}",
         message=text(message),
+    )
+
+
+def _send(kaggle: Kaggle, book: Ledger, entry: Entry, bundle: Bundle, folder: Path, wait_s: float) -> Entry:
+    """Have the notebook run with this bundle, submit what it wrote, and return the ledger's row."""
+    about = get_competition(kaggle, entry.competition)
+    check_limit(kaggle, entry.competition, has_entered=about.user_has_entered)
+    names = _Names(kaggle.username, entry.competition)
+    return record_and_send(
+        kaggle,
+        book,
+        entry,
+        prepare=lambda: _finished_version(kaggle, bundle, folder, names, wait_s),
+        create=_create(names),
     )
 
 
