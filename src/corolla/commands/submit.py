@@ -49,28 +49,20 @@ def submit(
         ledger: the file that records every submission.
         views: with --notebook: the views that are averaged.
     """
-    _check(csv, notebook, wheels)
+    if (csv is None) == (not notebook):
+        raise UserError("name either a CSV to submit, or runs with --notebook RUN...")
+    if wheels is not None and not wheels.is_dir():
+        raise UserError(f"--wheels {wheels}: there is no such folder")
+    competition = slug(competition)
     if csv is not None:
-        from corolla.kaggle.submit import WAIT_S
-        from corolla.kaggle.submit import submit as submit_csv
-
-        wait_s = WAIT_S if wait is None else wait * 60
-        done = submit_csv(
-            csv,
-            message or csv.stem,
-            competition=slug(competition),
-            data=data,
-            again=again,
-            ledger=ledger,
-            wait_s=wait_s,
-        )
+        done = _submit_csv(csv, message, competition, data, again=again, wait=wait, ledger=ledger)
     else:
         from corolla.kaggle.submit_notebook import WAIT_S, submit_notebook
 
         done = submit_notebook(
             notebook,
             message or " ".join(run.name for run in notebook),
-            competition=slug(competition),
+            competition=competition,
             data=data,
             again=again,
             tta=views.name,
@@ -84,12 +76,23 @@ def submit(
     return DONE
 
 
-def _check(csv: Path | None, notebook: tuple[Path, ...], wheels: Path | None) -> None:
-    """Raise UserError where the arguments do not go together, or name no folder."""
-    if (csv is None) == (not notebook):
-        raise UserError("name either a CSV to submit, or runs with --notebook RUN...")
-    if wheels is not None and not wheels.is_dir():
-        raise UserError(f"--wheels {wheels}: there is no such folder")
+def _submit_csv(
+    csv: Path,
+    message: str,
+    competition: str | None,
+    data: Path | None,
+    *,
+    again: bool,
+    wait: float | None,
+    ledger: Path,
+) -> "Submitted":
+    from corolla.kaggle.submit import WAIT_S
+    from corolla.kaggle.submit import submit as submit_to_kaggle
+
+    wait_s = WAIT_S if wait is None else wait * 60
+    return submit_to_kaggle(
+        csv, message or csv.stem, competition=competition, data=data, again=again, ledger=ledger, wait_s=wait_s
+    )
 
 
 def _print_submitted(done: "Submitted", ledger: Path) -> None:
