@@ -12,7 +12,7 @@ def score(files: Paths, /, worst: int = 10) -> int:
             classes.txt beside it names the classes.
         worst: how many classes to list, for one submission.
     """
-    from corolla.data.index import read_class_names
+    from corolla.data.class_names import read_class_names
     from corolla.kaggle.submission import score as score_csv
 
     if len(files) < 2:

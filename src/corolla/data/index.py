@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from corolla.data.competition import CLASS_NAMES, SPLITS
+from corolla.data.class_names import read_class_names
+from corolla.data.competition import SPLITS
 from corolla.data.mounts import mounted_data
 from corolla.data.tfrecord import Example, Record, RecordFault, map_file, parse_example, read_records
 from corolla.errors import UserError
@@ -157,23 +158,6 @@ def count_in_name(path: Path) -> int | None:
     """Return how many records a file should hold: the last number in its name; None where there is none."""
     numbers = re.findall(r"\d+", path.stem)
     return int(numbers[-1]) if numbers else None
-
-
-def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return the classes that `classes.txt` names, a line each; the competition's where there is no such file.
-
-    Raises:
-        UserError: it is not text, or a name is blank.
-    """
-    if not path.exists():
-        return CLASS_NAMES
-    try:
-        names = tuple(line.strip() for line in path.read_text("utf-8-sig").rstrip().splitlines())
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text") from None
-    if not all(names) or not names:
-        raise UserError(f"{path}: line {names.index('') + 1 if names else 1} is blank, where a class name should be")
-    return names
 
 
 def _scan(found: _Found, *, progress: bool) -> tuple[Index, list[RecordFault]]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from corolla.data.index import read_class_names
+from corolla.data.class_names import read_class_names
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 from corolla.importing.conversion import ConvertedPhoto, convert_photos, photo_digests

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corolla.data.class_names import read_class_names
 from corolla.data.competition import SAMPLE_SUBMISSION
-from corolla.data.index import read_class_names
 from corolla.errors import Failure, UserError
 from corolla.files import sha256 as sha256_of
 from corolla.kaggle.client import Kaggle, connect

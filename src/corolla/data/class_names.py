@@ -1,0 +1,23 @@
+"""The names of a data folder's classes, in the order of their labels."""
+
+from pathlib import Path
+
+from corolla.data.competition import CLASS_NAMES
+from corolla.errors import UserError
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Return the classes that `classes.txt` names, a line each; the competition's where there is no such file.
+
+    Raises:
+        UserError: it is not text, or a name is blank.
+    """
+    if not path.exists():
+        return CLASS_NAMES
+    try:
+        names = tuple(line.strip() for line in path.read_text("utf-8-sig").rstrip().splitlines())
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text") from None
+    if not all(names) or not names:
+        raise UserError(f"{path}: line {names.index('') + 1 if names else 1} is blank, where a class name should be")
+    return names
