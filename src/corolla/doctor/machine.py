@@ -61,20 +61,28 @@ def version_of(package: str) -> str | None:
 
 def memory_findings() -> Iterator[Finding]:
     """Examine memory, and the shared memory through which workers hand over their batches."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # a container's limit (cgroup v2): bytes, or "max"
-        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    little = memory < 4 * GB
+    memory = _memory_bytes()
+    little = memory is not None and memory < 4 * GB
     yield Finding(
         "memory",
         "note" if little else "ok",
-        f"{memory / GB:.1f} GB",
+        "this system does not tell how much there is" if memory is None else f"{memory / GB:.1f} GB",
         "--pipeline.workers 1 and a smaller --train.batch-size" if little else None,
     )
     shared = Path("/dev/shm")
     if shared.is_dir() and (size := shutil.disk_usage(shared).total) <= 64 * 2**20:
         text = f"/dev/shm has only {size / 2**20:.0f} MiB: workers may die of a bus error"
         yield Finding("memory", "note", text, "docker run --shm-size 1g ..., or --pipeline.workers 0")
+
+
+def _memory_bytes() -> int | None:
+    """Return the machine's memory, or a container's share of it; None where the system does not tell."""
+    known = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # POSIX alone has sysconf, and not every name
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):  # a container's limit (cgroup v2): bytes, or "max"
+        known.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(known, default=None)
 
 
 def disk_findings(places: dict[str, Path]) -> Iterator[Finding]:
