@@ -42,7 +42,7 @@ def precision() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
-    """What a command makes of the log (corolla.logs.to_screen) ends with its test, so that others can capture it."""
+    """End what a command makes of the log (corolla.logs.to_screen) with its test, so that others can capture it."""
     log = logging.getLogger("corolla")
     level = log.level
     yield

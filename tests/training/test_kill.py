@@ -49,7 +49,7 @@ workers = 2
 
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What comes after `corolla`, but for where the runs go."""
+    """The words after `corolla`, but for where the runs go."""
     folder = tmp_path_factory.mktemp("kill")
     precision = choose_precision("auto", torch.device("cpu"))  # also in processes of their own
     (folder / "everything.toml").write_text(EXPERIMENT.replace("[train]", f'[train]\nprecision = "{precision}"'))
@@ -175,7 +175,7 @@ def test_a_signal_ends_it_with_a_checkpoint_and_75(
 
 
 def moments(run: Run, pid: int) -> list[Callable[[], bool]]:
-    """What to wait for before a kill: another step, a checkpoint being written, an evaluation, an epoch's end.
+    """The point to wait for before a kill: another step, a checkpoint being written, an evaluation, an epoch's end.
 
     None holds before the process of `pid` has trained a step: if one did, its kill would come before its start.
     """

@@ -52,7 +52,7 @@ def first_epoch_is_best() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def earlier(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """What the earlier sessions ran."""
+    """The settings that the earlier sessions ran."""
     return everything_on(
         Config(
             data=tiny_data,
