@@ -12,6 +12,7 @@ import torch
 from corolla.cli import run_command
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
+from corolla.data.loader import make_batch
 from corolla.data.sampler import EvalBatchSampler
 from corolla.data.transforms.tta import average_views, parse_tta
 from corolla.data.transforms.views import ViewsTransform
@@ -95,7 +96,7 @@ def reduced_precision_agrees(folder: Path) -> None:
         for split in ("val", "test"):
             photos = TFRecordDataset(index, split, views)
             for keys in EvalBatchSampler(len(photos), 8):
-                images = photos.batch(keys).images
+                images = make_batch(photos, keys).images
                 crops = views.split(images)[0]
                 probabilities[0].append(average_views(model(plain(crops.flatten(0, 1))).unflatten(0, crops.shape[:2])))
                 probabilities[1].append(fast(images))
