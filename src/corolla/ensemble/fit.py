@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 
 from corolla.ensemble.greedy import select_members
 from corolla.ensemble.logit_adjustment import fit_tau
@@ -70,6 +69,8 @@ def cross_fitted(
 
     None where the photos are too few for two folds.
     """
+    from sklearn.model_selection import StratifiedKFold  # a second, which nothing else here needs
+
     folds = min(FOLDS, int(np.bincount(labels).max()))
     if folds < 2:
         return None

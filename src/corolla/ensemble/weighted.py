@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import softmax
 
 from corolla.ensemble.rules import TINY
 from corolla.evaluation.metrics import macro_f1
@@ -38,6 +36,9 @@ def fit_weights(probabilities: Sequence[NDArray[np.float32]], labels: NDArray[np
 
 def _least_log_loss(of_truth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return, of M x N probabilities of the true classes, the weights of the mixture with the least mean -log p."""
+
+    from scipy.optimize import minimize  # takes half a second, which a vote need not wait for
+    from scipy.special import softmax
 
     def loss(free: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights = softmax(free)
