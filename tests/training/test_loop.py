@@ -54,7 +54,7 @@ def test_a_run_folder_holds_what_the_design_says(tiny_config: Config) -> None:
 
 def test_it_learns(tiny_config: Config) -> None:
     """The training photos alone: what it says of others is chance with so few."""
-    run = train(changed(changed(tiny_config, "model", name="resnet18"), "train", epochs=6))
+    run = train(changed(changed(tiny_config, "model", name="resnet18", width=0.5), "train", epochs=6))
     assert run.metrics[-1]["train_loss"] < 0.7 * run.metrics[0]["train_loss"]
 
 
@@ -289,7 +289,7 @@ def test_validation_metrics_count_every_image_once(tiny_config: Config) -> None:
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_validation_and_prediction_are_one_arithmetic(ema: float, tiny_config: Config) -> None:
     """Not one of the figures differs between an epoch's line and `corolla predict` with that epoch's weights."""
-    run = train(changed(changed(tiny_config, "model", name="resnet18"), "train", ema=ema))
+    run = train(changed(changed(tiny_config, "model", name="resnet18", width=0.25), "train", ema=ema))
     found = predict(run.folder, split="val", checkpoint="last", device="cpu", workers=0).predictions
     assert found.labels is not None
     scores = metrics_of_probabilities(found.probabilities, found.labels)

@@ -98,7 +98,7 @@ def test_a_teacher_who_agrees_adds_nothing() -> None:
 
 
 def one_epoch(config: Config, **settings: Any) -> Config:
-    config = changed(config, "model", name="timm:resnet10t")
+    config = changed(config, "model", name="timm:test_resnet")
     return changed(config, "train", epochs=1, precision="fp32", **settings)
 
 
