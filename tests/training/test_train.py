@@ -235,6 +235,7 @@ def test_resume_says_what_it_cannot_go_on_with(earlier: Config, session: Callabl
         ({"resume": source.last}, r"is a checkpoint; --resume takes a run's folder, --init-from a checkpoint"),
         ({"resume": tmp_path / "nowhere"}, r"no run is in this folder"),
         ({"resume": source.folder, "init_from": source.folder}, r"give one of the two"),
+        ({"resume": source.folder, "resume_from": source.folder}, r"give one of the two"),
         ({"init_from": tmp_path / "none.pt"}, r"--init-from .*none\.pt: there is no checkpoint"),
     ):
         with pytest.raises(UserError, match=message):
@@ -304,6 +305,15 @@ def test_weights_beside_a_checkpoint_have_no_effect(
         train(config, explicit=["model.weights"])
     assert train(config).state == "done"
     assert "note: --model.weights has no effect with --init-from" in caplog.text
+
+
+def test_a_start_that_failed_says_nothing_of_the_next_one(earlier: Config, undisturbed: Run, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "environment.json").write_text(json.dumps({"init_from": "another.pt", "resumed_from": "x"}))
+    config = dataclasses.replace(earlier, runs=tmp_path, run_name="new", init_from=undisturbed.folder)
+    run = train(changed(config, "train", epochs=1))
+    assert run.environment["init_from"] == str(undisturbed.last)
+    assert run.environment["resumed_from"] is None
 
 
 def test_another_optimizer_or_another_network_from_a_checkpoint(

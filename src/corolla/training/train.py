@@ -54,7 +54,8 @@ def train(
         start = starting_point(run, config)
         config = _completed(config, run, start, index)
         check_same_config(run, config)
-        notes = check_settings(config, explicit=explicit, resuming=start.kind in ("resume", "copy"))
+        has_begun = start.kind in ("resume", "copy")
+        notes = check_settings(config, explicit=explicit, resuming=has_begun)
         if start.kind == "copy":
             assert start.source is not None
             _copy(Run(start.source), run, config, index)
@@ -74,9 +75,9 @@ def train(
             precision=state.precision,
             data=str(index.folder.resolve()),
             fingerprint=index.fingerprint,
-            resumed_from=run.environment.get("resumed_from"),
-            init_from=run.environment.get("init_from")
-            or (str(start.source.absolute()) if start.kind == "init" and start.source else None),
+            # A start that was refused or killed before its first checkpoint says nothing of this one.
+            resumed_from=run.environment.get("resumed_from") if has_begun else None,
+            init_from=run.environment.get("init_from") if has_begun else start.source and str(start.source.absolute()),
         )
         for line in filter(None, (idle_gpus(state.device), budget.note, *notes, *state.notes)):
             log.info(line)
@@ -107,7 +108,7 @@ def starting_point(run: Run, config: Config) -> StartingPoint:
     """
     if run.last.exists():
         return StartingPoint("resume")
-    if config.resume is not None and config.init_from is not None:
+    if sum(source is not None for source in (config.resume, config.init_from, config.resume_from)) > 1:
         raise UserError("--resume goes on with a run, --init-from begins a new one: give one of the two")
     resume, init_from = config.resume, config.init_from
     if config.resume_from is not None:
