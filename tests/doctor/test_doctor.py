@@ -254,6 +254,16 @@ def test_a_damaged_checkpoint(with_data: Machine, name: str, size: int):
     assert with_data.report().faults == []
 
 
+@pytest.mark.parametrize("name", ["last.pt", "best.pt", "metrics.jsonl", "environment.json"])
+def test_a_file_that_can_not_be_read_is_not_written_over(with_data: Machine, name: str):
+    path = with_data.run() / name
+    path.unlink()
+    path.mkdir()  # the superuser may read whatever a mode forbids, but no folder
+    fault = with_data.the_fault()
+    assert fault.text == f"damaged run: {path} can't be read (Is a directory)"
+    assert (fault.remedy or "").startswith(f"ls -l '{path}'")
+
+
 def test_a_run_of_which_nothing_is_left(with_data: Machine):
     folder = with_data.run()
     for name in ("last.pt", "best.pt", "config.json"):

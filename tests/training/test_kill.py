@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="wo
 STEPS = 12  # an epoch
 EXPERIMENT = """
 [model]
-name = "timm:test_resnet"
+name = "timm:test_efficientnet"
 dropout = 0.3
 drop_path = 0.1
 [augment]

@@ -131,7 +131,7 @@ def test_training_mixes_until_the_last_epochs(tiny_config: Config) -> None:
 
 def test_mixing_is_one_update_in_any_number_of_parts(tiny_config: Config) -> None:
     """Without batch statistics, four parts give the gradient of the whole."""
-    model = dataclasses.replace(tiny_config.model, name="timm:vit_tiny_patch16_224")
+    model = dataclasses.replace(tiny_config.model, name="timm:test_vit")
     config = dataclasses.replace(
         changed(tiny_config, "train", precision="fp32", epochs=1, mixup=0.4, cutmix=1.0), model=model
     )

@@ -15,6 +15,7 @@ from support import changed, corolla_process, everything_on, same_content, stop_
 import corolla.device
 import corolla.training.loop
 import corolla.training.train
+from corolla.compare.compare import compare
 from corolla.config import Config, OptimConfig, PipelineConfig, TrainConfig
 from corolla.data.loader import Batch
 from corolla.errors import UserError
@@ -204,6 +205,26 @@ def test_a_copy_with_more_epochs_goes_on_by_the_schedule_of_the_new_length(
     assert run.config.train.epochs == 5
     assert source.config.train.epochs == 3
     assert run.environment["resumed_from"] == str(source.folder)
+    assert run.environment["lengthened_from"] == [3]
+    straight = train(dataclasses.replace(changed(cosine, "train", epochs=5), runs=tmp_path / "straight"))
+    told = compare([run.folder, straight.folder], device="cpu", workers=0)
+    assert len(told.recipes) == 2, "they are not two seeds of one recipe"
+    (caution,) = [line for recipe in told.recipes for line in recipe.cautions]
+    assert "was lengthened from 3 to 5 epochs" in caution
+
+
+def test_a_run_that_has_begun_is_not_taken_for_the_copy_of_another(
+    earlier: Config, session: Callable[[int], Run], undisturbed: Run, tmp_path: Path
+) -> None:
+    config = here(earlier, session(2), tmp_path)
+    run = train(config, on_step=stop_at(3))
+    before = content(run)
+    with pytest.raises(UserError, match=r"holds a run that goes on from .*, not from .*leave --resume out"):
+        train(dataclasses.replace(config, resume=undisturbed.folder))
+    with pytest.raises(UserError, match=r"holds a run of its own, not from"):
+        train(dataclasses.replace(earlier, run_name=undisturbed.name, resume=run.folder))
+    assert content(run) == before
+    assert train(dataclasses.replace(config, resume=run.folder)).state == "done", "itself is what is meant"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def results_table(folders: Sequence[Path]) -> str:
                 f"{run.folder}: has {len(run.metrics)} of {run.config.train.epochs} epochs; finish it first"
             )
         settings = flatten(run.config) | {"train.seed": None, "data": run.environment.get("fingerprint")}
+        settings |= {"lengthened from": run.environment.get("lengthened_from")}
         recipes.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
     if not recipes:
         raise UserError("name at least one run's folder")

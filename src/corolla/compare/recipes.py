@@ -82,12 +82,18 @@ class Recipe:
 
     @property
     def cautions(self) -> list[str]:
-        """Warnings about runs that are not finished, and about seeds that are there several times."""
+        """Warnings about runs that are not finished or were lengthened, and about seeds that are there several times."""
         found = []
         for member in self.members:
             done, epochs = len(member.rows), member.run.config.train.epochs
             if done < epochs:
                 found.append(f"{member.name} is not finished ({done} of {epochs} epochs): its score says little.")
+            if earlier := member.run.environment.get("lengthened_from"):
+                steps = " to ".join(map(str, [*earlier, epochs]))
+                found.append(
+                    f"{member.name} was lengthened from {steps} epochs: one training of {epochs} has other learning "
+                    "rates, and so may have another result."
+                )
         for seed in sorted({member.seed for member in self.members}):
             repeated = [member.name for member in self.members if member.seed == seed]
             if len(repeated) > 1:
@@ -172,6 +178,8 @@ def make_member(
     config = to_dict(run.config, with_runtime=False)
     seed = config["train"].pop("seed")
     config["trained with"] = (run.environment.get("fingerprint") or {}).get("train")
+    if earlier := run.environment.get("lengthened_from"):  # its learning rates are not those of a straight run
+        config["lengthened from"] = earlier
     labels, probabilities = found.labels[order], found.probabilities[order]
     return Member(
         run=run,

@@ -1,6 +1,5 @@
 """`corolla runs`: every run of a folder in a table, damaged ones too; no checkpoint is loaded."""
 
-import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predictions import StalePredictions, current_predictions
-from corolla.runs.folder import CheckpointName, Run
+from corolla.runs.folder import CheckpointName, Run, checkpoint_fault
 
 RunState = Literal["running", "stopped", "done", "damaged"]
 COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
@@ -72,9 +71,9 @@ def _row(run: Run) -> dict[str, Any]:
         row |= _facts(run)
     except DAMAGES as error:
         return row | {"state": "damaged", "fault": " ".join(str(error).split())}
-    broken = [path.name for path in (run.last, run.best) if path.exists() and not zipfile.is_zipfile(path)]
-    if broken:
-        return row | {"state": "damaged", "fault": f"{broken[0]} is empty or cut; corolla doctor says how to fix it"}
+    for path in (run.last, run.best):
+        if fault := checkpoint_fault(path):
+            return row | {"state": "damaged", "fault": f"{path.name} {fault}; corolla doctor says how to fix it"}
     return row | {"state": _state(run)}
 
 

@@ -2,13 +2,12 @@
 
 import json
 import shlex
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from corolla.doctor.report import Finding
 from corolla.errors import UserError
-from corolla.runs.folder import Run, data_of
+from corolla.runs.folder import Run, checkpoint_fault, data_of
 
 
 def run_findings(runs: Path) -> Iterator[Finding]:
@@ -23,20 +22,23 @@ def run_findings(runs: Path) -> Iterator[Finding]:
 def _run(run: Run) -> Iterator[Finding]:
     """Examine a run for damage; one that is sound and not done can go on."""
     metrics, environment = run.folder / "metrics.jsonl", run.folder / "environment.json"
-    sound = [path for path in (run.last, run.best) if zipfile.is_zipfile(path)]
+    broken = {path: fault for path in (run.last, run.best) if (fault := checkpoint_fault(path))}
+    sound = [path for path in (run.last, run.best) if path.exists() and path not in broken]
     remedies: list[tuple[str, str]] = []
     try:
         epochs = run.config.train.epochs
     except UserError as error:
         epochs = 0
         remedies.append((str(error), _restore_config(run, sound)))
-    for path in (run.last, run.best):
-        if path.exists() and path not in sound:
-            remedies.append((f"{path} is empty or cut", _restore_checkpoint(run, path, sound)))
+    for path, fault in broken.items():
+        remedy = _make_readable(path) if "read" in fault else _restore_checkpoint(run, path, sound)
+        remedies.append((f"{path} {fault}", remedy))
     for path, read in ((metrics, lambda: run.metrics), (environment, lambda: data_of(run))):
         try:
             read()
-        except (OSError, ValueError, AttributeError, UserError):
+        except OSError as error:
+            remedies.append((f"{path} can't be read ({error.strerror})", _make_readable(path)))
+        except (ValueError, AttributeError, UserError):
             remedies.append((f"{path} can't be read", f"{_move_away(path)}, then the same corolla train command again"))
     for text, remedy in remedies:
         yield Finding("runs", "fault", f"damaged run: {text}", remedy)
@@ -66,6 +68,11 @@ def _restore_checkpoint(run: Run, path: Path, sound: list[Path]) -> str:
     return (
         f"{copy} && {_move_away(run.folder / 'metrics.jsonl')}, then the same corolla train command goes on from there"
     )
+
+
+def _make_readable(path: Path) -> str:
+    """Return the remedy for a file that may be whole, though this process can't read it: nothing is written over it."""
+    return f"ls -l {shlex.quote(str(path))}; chmod u+r it, or work as the one who owns it"
 
 
 def _move_away(path: Path) -> str:

@@ -21,7 +21,9 @@ def copy_run(source: Run, run: Run, config: Config, **facts: str) -> None:
     """
     # Read before last.pt: if the source is still training, its metrics may lag behind its checkpoint, never lead.
     small = {name: (source.folder / name).read_bytes() for name in SMALL if (source.folder / name).is_file()}
-    environment = {**json.loads(small.get("environment.json", b"{}")), **facts}
+    environment = {**source.environment, **facts}
+    if (before := source.config.train.epochs) != config.train.epochs:  # its learning rates are of several lengths
+        environment["lengthened_from"] = [*(source.environment.get("lengthened_from") or []), before]
     small["environment.json"] = (json.dumps(environment, indent=2) + "\n").encode()
     small["config.json"] = (json.dumps(to_dict(config, with_runtime=False), indent=2) + "\n").encode()
     with replacing(run.last) as unnamed:

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -89,6 +90,17 @@ class Run:
         """
         suffix = "" if checkpoint == "best" else "-last"
         return self.folder / "predictions" / f"{split}-{parse_tta(tta).name}{suffix}.npz"
+
+
+def checkpoint_fault(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint, told by its ends alone; None of one that is sound or not there."""
+    try:
+        with path.open("rb") as file:
+            return None if zipfile.is_zipfile(file) else "is empty or cut"
+    except FileNotFoundError:
+        return None
+    except OSError as error:  # it may be whole all the same
+        return f"can't be read ({error.strerror})"
 
 
 def open_run(folder: Path) -> Run:

@@ -77,6 +77,7 @@ def train(
             fingerprint=index.fingerprint,
             # A start that was refused or killed before its first checkpoint says nothing of this one.
             resumed_from=run.environment.get("resumed_from") if has_begun else None,
+            lengthened_from=run.environment.get("lengthened_from") if has_begun else None,
             init_from=run.environment.get("init_from") if has_begun else start.source and str(start.source.absolute()),
         )
         for line in filter(None, (idle_gpus(state.device), budget.note, *notes, *state.notes)):
@@ -106,10 +107,11 @@ def starting_point(run: Run, config: Config) -> StartingPoint:
     Raises:
         UserError: --resume or --init-from names something that it cannot start from.
     """
-    if run.last.exists():
-        return StartingPoint("resume")
     if sum(source is not None for source in (config.resume, config.init_from, config.resume_from)) > 1:
         raise UserError("--resume goes on with a run, --init-from begins a new one: give one of the two")
+    if run.last.exists():
+        _check_same_source(run, config.resume)
+        return StartingPoint("resume")
     resume, init_from = config.resume, config.init_from
     if config.resume_from is not None:
         resume, init_from = _old_option(config.resume_from, config)
@@ -125,6 +127,18 @@ def starting_point(run: Run, config: Config) -> StartingPoint:
             f"this run starts from the checkpoint with the SHA-256 {config.init_sha256[:12]}: name it with --init-from"
         )
     return StartingPoint("weights" if config.model.weights != "none" else "scratch")
+
+
+def _check_same_source(run: Run, source: Path | None) -> None:
+    """Check that `run`, which has begun, is the copy of the run that --resume names, where that is at hand."""
+    if source is None or not Run(source).last.exists():
+        return
+    begun = run.environment.get("resumed_from")
+    if source.resolve() not in (run.folder.resolve(), Path(begun).resolve() if begun else None):
+        raise UserError(
+            f"{run.folder}: holds a run {f'that goes on from {begun}' if begun else 'of its own'}, not from {source}; "
+            "leave --resume out to go on with it, or choose another --run-name"
+        )
 
 
 def _checkpoint_in(source: Path) -> Path:
@@ -224,7 +238,7 @@ def _copy(source: Run, run: Run, config: Config, index: Index) -> None:
 
     check_same_data(load_checkpoint(source.last), index, source.last)
     log.info("going on with a copy of %s in %s", source.folder, run.folder)  # copying takes a while
-    copy_run(source, run, config, resumed_from=str(source.folder), data=str(index.folder.resolve()))
+    copy_run(source, run, config, resumed_from=str(source.folder.absolute()), data=str(index.folder.resolve()))
 
 
 def _build_state(
