@@ -19,7 +19,8 @@ if ! $slow; then
     ruff format --check
     basedpyright
     lint-imports
-    pytest -n 2 -m "not slow and not gpu" "$@"
+    # A file stays with one process, so that what its tests share is made once.
+    pytest -n 2 --dist loadfile -m "not slow and not gpu" "$@"
 else
     pytest -n 2 -m "slow" --durations 0 "$@"
 fi

@@ -70,7 +70,7 @@ def tiny_config(tiny_data: Path, tmp_path: Path) -> Config:
         data=tiny_data,
         runs=tmp_path / "runs",
         device="cpu",
-        model=ModelConfig(name="timm:test_resnet"),
+        model=ModelConfig(name="timm:test_efficientnet"),
         augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),  # its place tells a disc's class
         optim=OptimConfig(lr=0.005, schedule="constant"),
         train=TrainConfig(epochs=2, batch_size=8),

@@ -180,7 +180,7 @@ def make_comparison(folder: Path, *, seeds: tuple[int, ...] = (0, 1)) -> tuple[C
                 data=data,
                 runs=folder / "runs",
                 device="cpu",
-                model=ModelConfig(name="timm:test_resnet"),
+                model=ModelConfig(name="timm:test_efficientnet"),
                 augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),
                 optim=OptimConfig(lr=lr, schedule="constant"),
                 train=TrainConfig(epochs=2, batch_size=8, seed=seed),

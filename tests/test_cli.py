@@ -3,8 +3,10 @@
 import dataclasses
 import inspect
 import os
+import pickle
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 from support import break_first_jpeg, write_data
 
+import corolla as corolla_package
 from corolla import cli, commands
 from corolla.config import keys
 from corolla.config.experiments import EXPERIMENTS
@@ -22,7 +25,7 @@ STAGES += ["report", "ensemble", "score", "submit", "submissions", "leaderboard"
 SETTINGS = """
 size = 32
 [model]
-name = "timm:test_resnet"
+name = "timm:test_efficientnet"
 [augment]
 crop = "random-resized"
 area = [0.8, 1.0]
@@ -99,9 +102,54 @@ def test_a_new_file_is_a_new_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for path in Path(commands.__file__).parent.glob("*.py"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "draw_lots.py").write_text('def draw_lots() -> int:\n    """Draw lots."""\n    return 0\n')
-    monkeypatch.setattr(commands, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(commands, "files", lambda _: tmp_path)
     assert list(commands.summaries()) == [*STAGES, "draw-lots"]
     assert commands.summaries()["draw-lots"] == "Draw lots."
+
+
+def test_stages_are_found_in_a_zip_too(tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "packed"), "zip", Path(cli.__file__).parents[1], "corolla")
+    code = (
+        "import sys; sys.path.insert(0, 'packed.zip'); from corolla import commands\n"
+        "assert 'packed.zip' in commands.__file__\n"
+        "commands.load('show'); commands.load('import'); print(*commands.summaries())"
+    )
+    listed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert listed.split() == STAGES
+
+
+@pytest.mark.parametrize("name", ["compare", "ensemble", "show"])
+def test_a_stage_that_is_a_package_is_pickled_as_a_function_is(name: str) -> None:
+    stage = getattr(corolla_package, name)
+    assert pickle.loads(pickle.dumps(stage)) is stage
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("show data --epochs 3", "--epochs has no effect without --augment: leave it out"),
+        ("show data --input-size 24", "--input-size has no effect without --augment or --tta: leave it out"),
+        ("show data --split test --tta flip", "--split has no effect with test-time views: leave it out"),
+        ("show data --split val --augment resnet18", "--split has no effect with --augment: leave it out"),
+        ("show data --per-class 2 --augment resnet18", "--per-class has no effect with --augment: leave it out"),
+        ("show data --augment resnet18 --tta flip --epochs 2", "--epochs has no effect with test-time views"),
+        ("compare a b --seeds 1 2", "--seeds has no effect without --fractions: leave it out"),
+        ("compare a b --epochs 2", "--epochs has no effect without --fractions: leave it out"),
+        ("compare a --fractions 0.5 1 --tta flip", "--tta has no effect with --fractions: leave it out"),
+        ("compare a --fractions 0.5 1 --checkpoint best", "--checkpoint has no effect with --fractions: leave it out"),
+        ("submit a.csv --tta flip", "--tta has no effect without --notebook: leave it out"),
+        ("submit a.csv --method mean", "--method has no effect without --notebook: leave it out"),
+        ("predict a --tta ten-crop_size40 --view-size 48", "--view-size 48: --tta ten-crop_size40 says 40 already"),
+        (
+            "predict a --tta flip_logits --average probabilities",
+            "--average probabilities: --tta flip_logits says",
+        ),
+        ("predict a --tta flip_fraction0.5 --crop-fraction 1", "--crop-fraction 1.0: --tta flip_fraction0.5 says 0.5"),
+    ],
+)
+def test_an_option_that_can_not_act_is_refused(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corolla(*words.split()) == 2
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

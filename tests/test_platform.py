@@ -35,7 +35,7 @@ if __name__ == "__main__":
 
 def test_check_train_and_predict(tmp_path: Path) -> None:
     write_data(tmp_path / "data", train=16, val=8, test=6)
-    training = ["train", "resnet18", "--data", "data", "--model.name", "timm:test_resnet", "--device", "cpu"]
+    training = ["train", "resnet18", "--data", "data", "--model.name", "timm:test_efficientnet", "--device", "cpu"]
     training += ["--train.epochs", "1", "--train.batch-size", "8", "--pipeline.workers", "1"]
     commands = [["--help"], ["check", "data"], training, ["predict", "runs/resnet18-seed0", "--device", "cpu"]]
     script = tmp_path / "corolla_elsewhere.py"

@@ -44,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     write_data(folder / "data")
     (folder / "net.toml").write_text(
-        'base = "resnet18"\nsize = 32\n[model]\nname = "timm:test_resnet"\n[train]\nepochs = 1\nbatch_size = 8\n'
+        'base = "resnet18"\nsize = 32\n[model]\nname = "timm:test_efficientnet"\n[train]\nepochs = 1\nbatch_size = 8\n'
         "[pipeline]\nworkers = 0\n"
     )
     base = find_experiment(str(folder / "net.toml"))

@@ -99,13 +99,15 @@ def is_locked(path: Path) -> bool:
         try:
             import fcntl
 
-            with path.open("r") as file:
-                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
-        except ModuleNotFoundError:  # not POSIX
+            file = path.open("r")
+        except (ModuleNotFoundError, OSError):  # not POSIX; no such file, or one that this process may not read
             return False
-        except OSError as error:
-            return error.errno in (errno.EACCES, errno.EAGAIN)
+        with file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                return error.errno in (errno.EACCES, errno.EAGAIN)
+            return False
 
 
 def _lock(place: Path) -> IO[str] | None:

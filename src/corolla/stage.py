@@ -18,6 +18,10 @@ class _Stage(ModuleType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function()(*args, **kwargs)
 
+    def __reduce__(self) -> tuple[Callable[[str], ModuleType], tuple[str]]:
+        """Return how it is pickled: by its name, as a function is (workers get it so)."""
+        return importlib.import_module, (self.__name__,)
+
     @property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self._function())

@@ -10,6 +10,12 @@ from corolla.cli import run_command
 from corolla.errors import UserError
 
 
+@pytest.fixture(autouse=True)
+def tiny_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text('base = "resnet18"\n[model]\nwidth = 0.125\n')
+
+
 def test_the_ratio_is_that_of_neighbours() -> None:
     """A machine that slows down halfway changes both rates, and no ratio."""
     comparison = Comparison("ours", "theirs", (100, 100, 50, 50), (200, 200, 100, 100))
@@ -36,10 +42,10 @@ def test_turns_alternate_and_the_first_of_both_is_not_counted() -> None:
         (["data"], ["read", "decode", "draw", "augment", "collate", "transfer"]),
         (["data", "--cache", "decoded", "--workers", "0"], ["read", "augment"]),
         (
-            ["train", "resnet18", "--batch-size", "8"],
+            ["train", "tiny.toml", "--batch-size", "8"],
             ["wait for data", "normalise", "forward", "backward", "optimizer"],
         ),
-        (["predict", "resnet18"], ["decode", "ten views", "forward"]),
+        (["predict", "tiny.toml"], ["decode", "ten views", "forward"]),
     ],
 )
 def test_a_bench_says_and_writes_what_it_measured(
@@ -73,7 +79,7 @@ def test_scaling_has_its_tables(
 ) -> None:
     monkeypatch.setattr("corolla.bench.data.LEAST_IMAGES", 40)
     monkeypatch.setattr("corolla.bench.train.TURN_S", 0.01)
-    words = ["bench", "scaling", "resnet18", "--data", str(tiny_data), "--pairs", "1", "--batch-size", "8"]
+    words = ["bench", "scaling", "tiny.toml", "--data", str(tiny_data), "--pairs", "1", "--batch-size", "8"]
     assert run_command([*words, "--index", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     for text in ("measured / predicted", "64 GPU", "  128 ", "512 px", "100,000 classes", "simulated, 8 GPUs"):

@@ -22,7 +22,7 @@ def small(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
         data=tiny_data,
         runs=tmp_path_factory.mktemp("runs"),
         device="cpu",
-        model=ModelConfig(name="timm:test_resnet"),
+        model=ModelConfig(name="timm:test_efficientnet"),
         augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),
         optim=OptimConfig(lr=0.02, schedule="constant"),
         train=TrainConfig(epochs=3, batch_size=8),

@@ -11,7 +11,7 @@ from corolla.config import Config
 from corolla.errors import UserError
 from corolla.runs.folder import Run
 
-TINY = '[model]\nname = "timm:test_resnet"\n[train]\nbatch_size = 8\n[optim]\nlr = 0.02\n'
+TINY = '[model]\nname = "timm:test_efficientnet"\n[train]\nbatch_size = 8\n[optim]\nlr = 0.02\n'
 
 
 def test_fractions_of_the_data(small: Config, tmp_path: Path) -> None:

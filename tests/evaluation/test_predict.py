@@ -39,7 +39,7 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         runs=tmp_path_factory.mktemp("trained") / "runs",
         input_size=24,
         device="cpu",
-        model=ModelConfig(name="timm:test_resnet"),
+        model=ModelConfig(name="timm:test_efficientnet"),
         augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),
         optim=OptimConfig(lr=0.05, schedule="constant"),
         train=TrainConfig(epochs=2, batch_size=8, ema=0.9, precision="fp32"),

@@ -290,7 +290,7 @@ def test_training_takes_it(tmp_path: Path) -> None:
         runs=tmp_path / "runs",
         device="cpu",
         size=SIZE,
-        model=ModelConfig(name="timm:test_resnet"),
+        model=ModelConfig(name="timm:test_efficientnet"),
         augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),
         optim=OptimConfig(lr=0.005, schedule="constant"),
         train=TrainConfig(epochs=1, batch_size=8),

@@ -23,7 +23,7 @@ def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         data=tiny_data,
         runs=tmp_path_factory.mktemp("trained"),
         device="cpu",
-        model=ModelConfig(name="timm:test_resnet"),
+        model=ModelConfig(name="timm:test_efficientnet"),
         optim=OptimConfig(lr=0.005),
         train=TrainConfig(epochs=1, batch_size=8),
         pipeline=PipelineConfig(workers=0),

@@ -58,7 +58,7 @@ def runs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
         ).folder
         for experiment, model in (
             ("own", ModelConfig(name="resnet18", width=0.25)),
-            ("timm's", ModelConfig(name="timm:test_resnet")),
+            ("timm's", ModelConfig(name="timm:test_efficientnet")),
         )
     ]
 

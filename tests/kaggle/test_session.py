@@ -15,7 +15,7 @@ from corolla.doctor import doctor
 from corolla.kaggle.fetch import STAGING, bytes_in
 
 pytestmark = pytest.mark.timeout(400)
-TRAIN = ["--model.name", "timm:test_resnet", "--train.epochs", "2", "--train.batch-size", "8"]
+TRAIN = ["--model.name", "timm:test_efficientnet", "--train.epochs", "2", "--train.batch-size", "8"]
 TRAIN += ["--pipeline.workers", "0", "--device", "cpu", "--input-size", "32"]
 
 

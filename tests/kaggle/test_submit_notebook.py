@@ -26,7 +26,7 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
         data=tiny_data,
         runs=runs,
         device="cpu",
-        model=ModelConfig(name="timm:test_resnet"),
+        model=ModelConfig(name="timm:test_efficientnet"),
         train=TrainConfig(epochs=1, batch_size=8),
         pipeline=PipelineConfig(workers=0),
     )

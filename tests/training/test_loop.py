@@ -54,7 +54,7 @@ def test_a_run_folder_holds_what_the_design_says(tiny_config: Config) -> None:
 
 def test_it_learns(tiny_config: Config) -> None:
     """The training photos alone: what it says of others is chance with so few."""
-    run = train(changed(changed(tiny_config, "model", name="resnet18", width=0.25), "train", epochs=6))
+    run = train(changed(changed(tiny_config, "model", name="resnet18", width=0.125), "train", epochs=6))
     assert run.metrics[-1]["train_loss"] < 0.7 * run.metrics[0]["train_loss"]
 
 

@@ -117,7 +117,7 @@ def losses_of(config: Config, name: str) -> list[float]:
 
 def test_training_mixes_until_the_last_epochs(tiny_config: Config) -> None:
     """Mixing that is off at the end does not change the steps before; that is on for no epoch, none."""
-    model = dataclasses.replace(tiny_config.model, name="timm:test_resnet")
+    model = dataclasses.replace(tiny_config.model, name="timm:test_efficientnet")
     config = dataclasses.replace(changed(tiny_config, "train", precision="fp32"), model=model)
     mixed = losses_of(changed(config, "train", mixup=1.0, cutmix=1.0), "mixed")
     half = losses_of(changed(config, "train", mixup=1.0, cutmix=1.0, mix_off_epochs=1), "half")

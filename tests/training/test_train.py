@@ -293,7 +293,9 @@ def test_a_new_run_from_a_checkpoint_starts_at_epoch_1(earlier: Config, undistur
     for other in ({"init_from": None}, {"init_from": undisturbed.best}):
         with pytest.raises(UserError, match=r"holds a run of another config \(init_sha256 is "):
             train(dataclasses.replace(config, **other))
-    assert train(dataclasses.replace(config, init_sha256=run.config.init_sha256)).state == "done"
+    assert train(dataclasses.replace(config, init_sha256=f" {run.config.init_sha256.upper()}\n")).state == "done"
+    with pytest.raises(UserError, match=r"init_sha256.*64 hexadecimal digits"):
+        train(dataclasses.replace(config, init_sha256=run.config.init_sha256[:12]))
     with pytest.raises(UserError, match=r"starts from the checkpoint with the SHA-256 [0-9a-f]{12}.*--init-from"):
         train(dataclasses.replace(run.config, data=earlier.data, runs=tmp_path, run_name="again", device="cpu"))
     wrong = dataclasses.replace(run.config, data=earlier.data, runs=tmp_path, run_name="again", device="cpu")
@@ -313,7 +315,7 @@ def test_a_run_from_a_checkpoint_goes_on_in_a_copy(earlier: Config, undisturbed:
 
 def test_a_checkpoint_for_a_run_that_began_without_one_is_refused(earlier: Config, undisturbed: Run) -> None:
     config = dataclasses.replace(earlier, run_name=undisturbed.name, init_from=undisturbed.best)
-    with pytest.raises(UserError, match="holds a run that did not begin from a checkpoint; leave --init-from out"):
+    with pytest.raises(UserError, match="holds a run that did not begin with --init-from; leave it out"):
         train(config)
 
 

@@ -6,7 +6,7 @@ that listing the stages imports none of them.
 
 import ast
 import importlib
-from pathlib import Path
+from importlib.resources import files
 from types import ModuleType
 
 PIPELINE = (
@@ -20,21 +20,22 @@ NO_STAGES = ("__init__", "common")
 def summaries() -> dict[str, str]:
     """Return the first line of what each stage says of itself, in the order of the pipeline."""
     found = {}
-    for path in Path(__file__).parent.glob("*.py"):
-        if path.stem not in NO_STAGES:
-            found[path.stem.rstrip("_").replace("_", "-")] = _summary(path)
+    for file in files(__name__).iterdir():  # of a folder, or of a zip
+        stem = file.name.removesuffix(".py")
+        if file.name.endswith(".py") and stem not in NO_STAGES:
+            found[stem.rstrip("_").replace("_", "-")] = _summary(stem, file.read_text(encoding="utf-8"))
     known = [name for name in PIPELINE if name in found]
     return {name: found[name] for name in [*known, *sorted(found.keys() - set(known))]}
 
 
-def _summary(path: Path) -> str:
-    functions = (node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef))
-    stage = next(function for function in functions if function.name == path.stem)
+def _summary(name: str, source: str) -> str:
+    functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
+    stage = next(function for function in functions if function.name == name)
     return (ast.get_docstring(stage) or "").partition("\n")[0]
 
 
 def load(name: str) -> ModuleType:
     """Import the module of a stage; its name has an underscore at its end where Python has that word for itself."""
     stem = name.replace("-", "_")
-    stem = stem if (Path(__file__).parent / f"{stem}.py").exists() else f"{stem}_"
+    stem = stem if files(__name__).joinpath(f"{stem}.py").is_file() else f"{stem}_"
     return importlib.import_module(f"corolla.commands.{stem}")

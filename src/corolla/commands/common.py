@@ -32,6 +32,20 @@ def check_workers(workers: int | None) -> None:
         raise UserError("--workers must be at least 0")
 
 
+def refuse_without(needed: str, **options: object) -> None:
+    """Raise UserError for the first option that was given (is not None), though it has no effect without another."""
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(f"--{name.replace('_', '-')} has no effect without {needed}: leave it out")
+
+
+def refuse_with(other: str, **options: object) -> None:
+    """Raise UserError for the first option that was given (is not None), though it has no effect with another."""
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(f"--{name.replace('_', '-')} has no effect with {other}: leave it out")
+
+
 def next_command(*words: object) -> str:
     """Return the command to go on with, as a shell takes it."""
     return f"next: corolla {shlex.join(map(str, words))}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolla.commands.common import Paths, ViewArguments, check_workers
+from corolla.commands.common import Paths, ViewArguments, check_workers, refuse_with, refuse_without
 from corolla.config import Config, PipelineConfig
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE, UserError
@@ -22,14 +22,14 @@ def compare(
     words: Paths,
     /,
     runs: Path = Path("runs"),
-    checkpoint: CheckpointName = "last",
+    checkpoint: CheckpointName | None = None,
     out: Path | None = None,
     data: Path | None = None,
     cache_dir: Path | None = None,
     device: str = "auto",
     workers: int | None = None,
     fractions: tuple[float, ...] = (),
-    seeds: tuple[int, ...] = (0,),
+    seeds: tuple[int, ...] | None = None,
     epochs: int | None = None,
     size: int | None = None,
     input_size: int | None = None,
@@ -42,7 +42,7 @@ def compare(
     Args:
         words: folders of runs, or names of experiments: resnet34 is every runs/resnet34-seed*.
         runs: where experiments' runs are looked for.
-        checkpoint: last, or best (chosen on the val it is scored on, so optimistic).
+        checkpoint: last (default), or best (chosen on the val it is scored on, so optimistic).
         out: OUT.csv, OUT.json, OUT.html and OUT.png are written; default: comparison in the runs folder.
         data: the data folder; default: the one the runs were trained with.
         cache_dir: folder for the index; default: the user's cache.
@@ -50,7 +50,7 @@ def compare(
         workers: decoding processes; default: by the number of cores.
         fractions: how much data does it take? Train the experiments named on these fractions of the training photos,
             such as 0.05 0.1 0.25 0.5 1; OUT-shares.csv and OUT-shares.png hold a curve each.
-        seeds: with --fractions: train with each of these.
+        seeds: with --fractions: train with each of these; default: 0.
         epochs: with --fractions: in place of the experiments' own.
         size: with --fractions: which tfrecords-jpeg-SxS.
         input_size: with --fractions: side of what the network sees.
@@ -65,11 +65,13 @@ def compare(
     if out.is_dir() and str(out) in (".", ".."):
         raise UserError(f"--out {out}: the beginning of file names is expected, as runs/comparison")
     if fractions:
+        refuse_with("--fractions", checkpoint=checkpoint, tta=None if views.is_default else views.name)
         places = Config(data=data or Path("data"), runs=runs, device=device, cache_dir=cache_dir)
         places = replace(places, size=size, input_size=input_size, pipeline=PipelineConfig(workers=workers))
-        return _compare_fractions([str(word) for word in words], fractions, seeds, epochs, places, out)
+        return _compare_fractions([str(word) for word in words], fractions, seeds or (0,), epochs, places, out)
+    refuse_without("--fractions", seeds=seeds, epochs=epochs, size=size, input_size=input_size)
     options = PredictOptions(
-        tta=views.name, checkpoint=checkpoint, data=data, cache_dir=cache_dir, device=device, workers=workers
+        tta=views.name, checkpoint=checkpoint or "last", data=data, cache_dir=cache_dir, device=device, workers=workers
     )
     comparison = compare_runs(find_runs(words, runs), options)
     _print(comparison)

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from corolla.commands.common import Folder, ViewArguments, next_command
+from corolla.commands.common import Folder, ViewArguments, next_command, refuse_with, refuse_without
 from corolla.config import Config
 from corolla.config.experiments import find_experiment
 from corolla.data.competition import SplitName
@@ -17,11 +17,11 @@ def show(
     folder: Folder,
     /,
     size: int | None = None,
-    split: SplitName = "train",
-    per_class: int = 1,
+    split: SplitName | None = None,
+    per_class: int | None = None,
     seed: int = 0,
     augment: str | None = None,
-    epochs: int = 6,
+    epochs: int | None = None,
     input_size: int | None = None,
     out: Path | None = None,
     cache_dir: Path | None = None,
@@ -32,11 +32,11 @@ def show(
     Args:
         folder: the data folder.
         size: which tfrecords-jpeg-SxS; may be left out where there is one only.
-        split: train, val or test.
-        per_class: photos of each class.
+        split: train (default), val or test.
+        per_class: photos of each class; default: 1.
         seed: another seed picks other photos, or augments them otherwise.
         augment: an experiment or a .toml: show training photos as its first epochs see them.
-        epochs: with --augment: how many of them.
+        epochs: with --augment: how many of them; default: 6.
         input_size: with --augment or --tta: side of what the network sees; default: the experiment's, or the photos'.
         out: the PNG to write; default: contact-FOLDER-SIZExSIZE-WHAT.png in this folder.
         cache_dir: folder for the index; default: the user's cache.
@@ -45,9 +45,24 @@ def show(
     from corolla.show.show import show as show_data
     from corolla.show.show import show_augmented
 
+    if augment is None:
+        refuse_without("--augment", epochs=epochs)
     if augment is None and views.is_default:
-        path = show_data(folder, size=size, split=split, per_class=per_class, seed=seed, out=out, cache_dir=cache_dir)
+        refuse_without("--augment or --tta", input_size=input_size)
+        path = show_data(
+            folder,
+            size=size,
+            split=split or "train",
+            per_class=1 if per_class is None else per_class,
+            seed=seed,
+            out=out,
+            cache_dir=cache_dir,
+        )
     else:
+        what, shown = ("--augment", "train") if views.is_default else ("test-time views", "val")
+        refuse_with(what, per_class=per_class, split=None if split == shown else split)
+        if not views.is_default:
+            refuse_with(what, epochs=epochs)
         base = find_experiment(augment) if augment is not None else Config()
         config = dataclasses.replace(
             base,
@@ -57,7 +72,9 @@ def show(
             cache_dir=cache_dir,
             train=dataclasses.replace(base.train, seed=seed),
         )
-        path = show_augmented(config, epochs=epochs, tta=None if views.is_default else views.name, out=out)
+        path = show_augmented(
+            config, epochs=6 if epochs is None else epochs, tta=None if views.is_default else views.name, out=out
+        )
     print(f"wrote {path}")
     print(next_command("train", augment or "resnet34", "--data", folder, *(["--size", size] if size else [])))
     return DONE

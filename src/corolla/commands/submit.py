@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from corolla.commands.common import ViewArguments, next_command, slug
+from corolla.commands.common import ViewArguments, next_command, refuse_without, slug
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE, UserError
 from corolla.kaggle.ledger import LEDGER
@@ -25,8 +25,8 @@ def submit(
     data: Path | None = None,
     again: bool = False,
     notebook: tuple[Path, ...] = (),
-    method: Literal["vote", "mean"] = "vote",
-    checkpoint: CheckpointName = "best",
+    method: Literal["vote", "mean"] | None = None,
+    checkpoint: CheckpointName | None = None,
     wait: float | None = None,
     wheels: Path | None = None,
     ledger: Path = LEDGER,
@@ -42,8 +42,8 @@ def submit(
         again: send once more what was sent before.
         notebook: folders of runs, for a competition that takes notebooks: they are packed as a private dataset, and a
             notebook that predicts with them is pushed, run there and submitted.
-        method: with --notebook: vote or mean.
-        checkpoint: with --notebook: best or last.
+        method: with --notebook: vote (default) or mean.
+        checkpoint: with --notebook: best (default) or last.
         wheels: with --notebook: a folder of further wheels that the notebook may need.
         wait: minutes to wait for the score; default 5, for a notebook's run 180.
         ledger: the file that records every submission.
@@ -55,6 +55,8 @@ def submit(
         raise UserError(f"--wheels {wheels}: there is no such folder")
     competition = slug(competition)
     if csv is not None:
+        tta = None if views.is_default else views.name
+        refuse_without("--notebook", method=method, checkpoint=checkpoint, wheels=wheels, tta=tta)
         done = _submit_csv(csv, message, competition, data, again=again, wait=wait, ledger=ledger)
     else:
         from corolla.kaggle.submit_notebook import WAIT_S, submit_notebook
@@ -66,8 +68,8 @@ def submit(
             data=data,
             again=again,
             tta=views.name,
-            method=method,
-            checkpoint=checkpoint,
+            method=method or "vote",
+            checkpoint=checkpoint or "best",
             wheels=sorted(wheels.glob("*.whl")) if wheels else (),
             ledger=ledger,
             wait_s=WAIT_S if wait is None else wait * 60,

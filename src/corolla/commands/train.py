@@ -1,5 +1,6 @@
 """corolla train: a run folder from TFRecords."""
 
+import inspect
 import re
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from corolla.errors import DONE, STOPPED, USER_ERROR
 
 def train(arguments: Sequence[str]) -> int:
     """Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped."""
-    listing = "\n".join(f"  {name:20} {(make.__doc__ or '').splitlines()[0]}" for name, make in EXPERIMENTS.items())
+    listing = "\n".join(f"  {name:20} {inspect.getdoc(make)}".partition("\n")[0] for name, make in EXPERIMENTS.items())
     if not arguments or arguments[0].startswith("-"):
         asked = bool({"-h", "--help"} & set(arguments))
         print(f"usage: corolla train EXPERIMENT [OPTIONS]\n\nexperiments, or a .toml or .json file:\n{listing}\n")

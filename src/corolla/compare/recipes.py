@@ -82,7 +82,7 @@ class Recipe:
 
     @property
     def cautions(self) -> list[str]:
-        """Warnings about runs that are not finished or were lengthened, and about seeds that are there several times."""
+        """Warnings about runs that are not finished or were lengthened, and about seeds that are there twice."""
         found = []
         for member in self.members:
             done, epochs = len(member.rows), member.run.config.train.epochs

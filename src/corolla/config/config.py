@@ -22,6 +22,7 @@ from corolla.config.fields import (
     OptimConfig,
     PipelineConfig,
     Section,
+    Sha256,
     TrainConfig,
 )
 from corolla.config.needs import runtime_only
@@ -51,7 +52,7 @@ class Config(Section):
     init_from: Path | None = runtime_only(None)
     """Start a new run from this checkpoint (a .pt file, or a run's folder: its last.pt): at epoch 1, from its weights
     and, where it fits, its optimizer's state."""
-    init_sha256: str = ""
+    init_sha256: Sha256 = ""
     """SHA-256 of the checkpoint that --init-from names. It is filled in; where it is given, another file is refused."""
     resume_from: Path | None = runtime_only(None)
     """Old name, for one release: --resume where the settings are the same, else --init-from."""

@@ -5,6 +5,7 @@ with `setting` say what they need to have an effect (config/needs.py); config/ch
 refusals.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -50,6 +51,17 @@ def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
 
 
 Ascending = AfterValidator(_ascending)
+
+
+def _sha256(digits: str) -> str:
+    found = digits.strip().lower()
+    if not re.fullmatch(r"([0-9a-f]{64})?", found):
+        raise ValueError("a SHA-256 of 64 hexadecimal digits is expected")
+    return found
+
+
+Sha256 = Annotated[str, AfterValidator(_sha256)]
+"""Empty, or a SHA-256 in hex, also as it was pasted."""
 
 
 class Section:

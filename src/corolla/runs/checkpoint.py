@@ -111,7 +111,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a readable checkpoint ({reason})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this version of corolla")
-    return content
+    return content | {"path": str(path)}
 
 
 def read_meta(content: dict[str, Any]) -> ModelMeta:
@@ -119,7 +119,7 @@ def read_meta(content: dict[str, Any]) -> ModelMeta:
     values = content["preprocessing"]
     preprocessing = Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
     return ModelMeta(
-        config=from_dict(content["config"], source="checkpoint"),
+        config=from_dict(content["config"], source=content.get("path", "checkpoint")),
         input_size=content["input_size"],
         class_names=tuple(content["class_names"]),
         preprocessing=preprocessing,

@@ -142,6 +142,11 @@ def initialised_state(
         fingerprint=train_fingerprint(index),
     )
     state = _assemble(meta, Progress(), model, device, index, ignored=ignored, explicit=explicit)
+    if content["ema"]:
+        state.notes.append(
+            f"note: {path} holds a moving average, too; this run starts from the weights themselves, to which the "
+            "optimizer's state belongs (--model.weights takes the average)"
+        )
     if before.config.optim.name == config.optim.name:
         _load_optimizer(state, content, before.config)
     return state

@@ -222,8 +222,7 @@ def _digest_on_resume(run: Run, config: Config) -> str:
     begun, path = run.config.init_sha256, _checkpoint_in(given)
     if not begun and config.init_from is not None:
         raise UserError(
-            f"{run.folder}: holds a run that did not begin from a checkpoint; leave --init-from out, or choose another "
-            "--run-name"
+            f"{run.folder}: holds a run that did not begin with --init-from; leave it out, or choose another --run-name"
         )
     return sha256(path) if begun and path.is_file() else begun
 

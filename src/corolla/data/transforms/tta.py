@@ -127,9 +127,17 @@ class ViewOptions:
         """The views that the options stand for.
 
         Raises:
-            UserError: no views are called so, or a value is out of range.
+            UserError: no views are called so, or a value is out of range, or said twice and not the same.
         """
         views = parse_tta(self.tta or "none")
+        average = "logits" if views.average == "logits" else None
+        for option, said, given in (
+            ("--crop-fraction", views.crop_fraction, self.crop_fraction),
+            ("--view-size", views.size, self.view_size),
+            ("--average", average, self.average),
+        ):
+            if None not in (said, given) and said != given:
+                raise UserError(f"{option} {given}: --tta {self.tta} says {said} already; give one of the two")
         return views.having(crop_fraction=self.crop_fraction, size=self.view_size, average=self.average)
 
     @property
