@@ -41,9 +41,17 @@ def choose_precision(requested: str, device: torch.device) -> Precision:
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+        return "bf16" if _cpu_multiplies_bf16() else "fp32"
     return "fp32"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Return whether the CPU has instructions for bf16, without which it is slower than fp32."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    # torch before 2.11
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -1,6 +1,9 @@
 """TensorBoard gets curves, the first batch, a confusion matrix and the settings; nothing twice."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +49,16 @@ def test_a_resumed_run_shows_nothing_twice(tiny_config: Config) -> None:
     assert [event.step for event in board.Scalars("result/macro_f1")] == [10]
     assert [event.step for event in board.Images("val/confusion")] == [10]
     assert len(board.Images("train/first_batch")) == 2, "once for each start"
+
+
+def test_tensorboard_does_not_bring_tensorflow_in(tmp_path: Path) -> None:
+    """Kaggle's image has it, and importing it takes seconds and starts CUDA."""
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('TensorFlow was imported')\n")
+    code = (
+        "import sys; from corolla.training.log import SummaryWriter\n"
+        "with SummaryWriter(sys.argv[1]) as board: board.add_scalar('loss', 1.0, 1)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", code, str(tmp_path / "board")]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    assert list((tmp_path / "board").glob("events.*"))

@@ -41,7 +41,7 @@ class Predictions:
         if self.labels is not None:
             columns["labels"] = self.labels
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **columns)
+            np.savez(file, **columns)
 
     @staticmethod
     def load(path: Path) -> "Predictions":

@@ -1,6 +1,9 @@
 """Geometry and colour of the transforms, against torchvision and by hand."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -175,3 +178,14 @@ def test_ten_crop_is_torchvisions() -> None:
     theirs = torch.stack(v2.TenCrop(48)(torch.from_numpy(image).permute(2, 0, 1))).permute(0, 2, 3, 1).numpy()
     assert transform.num_views == len(ours) == 10
     assert sorted(view.tobytes() for view in ours) == sorted(view.tobytes() for view in theirs)
+
+
+def test_albumentations_asks_no_server_for_its_newest_version() -> None:
+    code = (
+        "import socket\n"
+        "def refuse(*args, **options): raise SystemExit(f'asked for {args[0]}')\n"
+        "socket.getaddrinfo = socket.create_connection = refuse\n"
+        "import corolla.data.transforms.color\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
