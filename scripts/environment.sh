@@ -36,7 +36,8 @@ if [ "$(cat "$folder/.installed" 2>/dev/null)" != "$wanted" ]; then
     pip=("$folder/bin/python" -m pip install --quiet --disable-pip-version-check ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"})
     "${pip[@]}" --requirement "$list"
     "$folder/bin/python" tests/environments/check.py "$list" --before
-    "${pip[@]}" --constraint "$list" --editable '.[test]'
+    "$folder/bin/python" tests/environments/check.py "$list" --constraints >"$folder/constraints.txt"
+    "${pip[@]}" --constraint "$folder/constraints.txt" --editable '.[test]'
     echo "$wanted" >"$folder/.installed"
 fi
 "$folder/bin/python" tests/environments/check.py "$list"

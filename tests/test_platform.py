@@ -17,6 +17,7 @@ class Hide(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Hide())
 for name in ("fcntl", "resource"):
     sys.modules.pop(name, None)
+import asyncio  # looks for os.sysconf when it is imported (Python 3.12), and others import it
 if __name__ == "__main__":  # others look for what follows when they are imported, so it goes after that
     import torch, torchvision, timm, pandas, torch.utils.tensorboard
 for name in ("sysconf", "posix_fallocate", "setpgrp", "sched_getaffinity"):

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from corolla.config import ModelConfig
 from corolla.config.networks import TIMM_PREFIX, is_plain
+from corolla.device_errors import fault_of
 from corolla.errors import UserError
 from corolla.models.layers import shrink_stem
 from corolla.models.resnet import STAGES, ResNet
@@ -86,11 +87,18 @@ def _timm_model(config: ModelConfig, num_classes: int, input_size: int, unused: 
             key = next(key for key, (name, _) in options.items() if name == error.option)
             del options[key]
             unused.append(key)
+    # Up to timm 1.0.26 some constructors (HRNet, ConvMixer, Res2Net) take whatever they are given, and drop it.
+    if config.drop_path and "model.drop_path" in options and not _drops_paths(model):
+        unused.append("model.drop_path")
     if isinstance(model, TimmResNet) and config.stem in ("small", "small-pool"):
         shrink_stem(model, pool=config.stem == "small-pool")
     elif config.stem in ("small", "small-pool"):
         unused.append("model.stem")
     return model
+
+
+def _drops_paths(model: nn.Module) -> bool:
+    return any("droppath" in type(module).__name__.lower() for module in model.modules())
 
 
 class UnusedOption(UserError):
@@ -153,16 +161,16 @@ def forward_error(
 ) -> str:
     """Return why `model` (or its `forward`) takes no images of `size` pixels a side; empty if it does.
 
-    One image of zeros in evaluation mode: no statistics change, nothing is drawn. A lack of memory is no answer and
-    goes on to the caller.
+    One image of zeros in evaluation mode: no statistics change, nothing is drawn. A fault of the device (a lack of
+    memory, what CUDA or cuDNN report) is no answer and goes on to the caller.
     """
     training = model.training
     try:
         model.eval()
         (forward or model)(torch.zeros(1, 3, size, size, device=device))
-    except torch.OutOfMemoryError:
-        raise
     except (AssertionError, RuntimeError, ValueError) as error:
+        if fault_of(error):
+            raise
         return " ".join(str(error).split())[:120] or type(error).__name__
     finally:
         model.train(training)
