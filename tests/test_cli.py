@@ -21,7 +21,7 @@ from corolla.config import keys
 from corolla.config.experiments import EXPERIMENTS
 
 STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "runs", "predict", "compare"]
-STAGES += ["report", "ensemble", "score", "submit", "submissions", "leaderboard", "doctor", "bench"]
+STAGES += ["report", "ensemble", "score", "pack", "submit", "submissions", "leaderboard", "doctor", "bench"]
 SETTINGS = """
 size = 32
 [model]
@@ -164,7 +164,7 @@ def options_of(stage: str) -> list[str]:
     for name, parameter in inspect.signature(function_of(stage)).parameters.items():
         nested = dataclasses.is_dataclass(parameter.default)
         names += [f.name for f in dataclasses.fields(parameter.default)] if nested else [name]  # pyright: ignore[reportArgumentType]
-    return [name.replace("_", "-") for name in names]
+    return [name.rstrip("_").replace("_", "-") for name in names]  # Python has `for` for itself
 
 
 @pytest.mark.parametrize("stage", STAGES)

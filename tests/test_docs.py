@@ -47,7 +47,7 @@ def options_of(stage: str) -> frozenset[str]:
             elif parameter.kind is not parameter.POSITIONAL_ONLY:
                 values[name] = parameter.default
     names = {"help", *values, *(_off(name) for name, value in values.items() if isinstance(value, bool))}
-    return frozenset("--" + name.replace("_", "-") for name in names)
+    return frozenset("--" + name.rstrip("_").replace("_", "-") for name in names)
 
 
 def _off(switch: str) -> str:

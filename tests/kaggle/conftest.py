@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from nosleep.sitecustomize import Clock, guarded
+from package_index import PackageIndex
 from standin import StandIn
 from support import NUM_CLASSES, draw
 
@@ -24,6 +25,28 @@ def strangers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         monkeypatch.setattr(owner, name, replacement)
     yield attempts
     assert not attempts
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_package_index() -> Iterator[None]:
+    """No pip that is started here looks at an index, or at the settings of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.upper().startswith("PIP_")]:
+            patch.delenv(name)
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        patch.setenv("PIP_NO_CACHE_DIR", "1")
+        patch.setenv("PIP_NO_INDEX", "1")
+        yield
+
+
+@pytest.fixture
+def package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
+    """The index that pip's settings name."""
+    with PackageIndex(tmp_path / "index") as index:
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.setenv("PIP_INDEX_URL", index.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield index
 
 
 @pytest.fixture(scope="session")

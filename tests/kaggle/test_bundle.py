@@ -1,11 +1,13 @@
 """Runs travel as flat files with a manifest, and come back as they were or not at all."""
 
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from package_index import PackageIndex
 
 from corolla.config import Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.errors import UserError
@@ -47,7 +49,7 @@ def attached(packed: Bundle, tmp_path: Path) -> Path:
 @pytest.fixture
 def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wheels are tested elsewhere; here they only take time."""
-    monkeypatch.setattr(bundle_module, "inference_distributions", list)
+    monkeypatch.setattr(bundle_module, "lacking_for_prediction", dict)
 
 
 def copy_run(run: Path, target: Path) -> Path:
@@ -154,6 +156,23 @@ def test_odd_and_equal_names(run: Path, tmp_path: Path) -> None:
     restored = restore_runs(packed.folder, tmp_path / "runs")
     assert len({folder.name for folder in restored}) == len(names)
     assert all(sha256(folder / "best.pt") == sha256(run / "best.pt") for folder in restored)
+
+
+def test_wheels_are_for_kaggles_python_and_outlive_the_index(
+    run: Path, tmp_path: Path, package_index: PackageIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundle's hash says whether it was submitted: an index that is away for an hour must not change it."""
+    for name in ("google-crc32c", "simplejpeg"):
+        package_index.add(name, importlib.metadata.version(name), "cp312-cp312-manylinux2014_x86_64")
+    packed = pack([run], tmp_path / "pack", **HOW)
+    own, *others = sorted(name for name in packed.manifest["files"] if name.endswith(".whl"))
+    assert own.startswith("corolla-")
+    assert [name.partition("-")[0] for name in others] == ["google_crc32c", "simplejpeg"]
+    assert all("-cp312-" in name for name in others)
+    assert packed.num_bytes - (packed.folder / f"{run.name}--best.pt").stat().st_size < 1_000_000
+    assert pack([run], tmp_path / "elsewhere", **HOW).sha256 == packed.sha256
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert pack([run], tmp_path / "pack", **HOW).sha256 == packed.sha256
 
 
 @pytest.mark.usefixtures("no_wheels")

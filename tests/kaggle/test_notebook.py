@@ -22,8 +22,9 @@ from corolla.config import Config, ModelConfig, OptimConfig, PipelineConfig, Tra
 from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.kaggle.bundle import Bundle, pack
+from corolla.kaggle.image import STAYS, version_of
+from corolla.kaggle.needs import PREDICTION_NEEDS
 from corolla.kaggle.notebook import predict_submission, write_notebook
-from corolla.kaggle.wheels import IMAGE_HAS, PREDICTION_NEEDS, inference_distributions
 from corolla.training.train import train
 
 COMPETITION = "tpu-getting-started"
@@ -35,8 +36,6 @@ KERNEL: dict[str, str] = {
     "dataset": "somebody/corolla-petals-runs",
     "competition": COMPETITION,
 }
-# Jupyter's own kernel imports it before the notebook can install anything; the image has it, like Jupyter.
-BEFORE_THE_NOTEBOOK = {"typing-extensions"}
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +195,7 @@ def test_predicting_imports_what_the_notebook_installs_or_the_image_has(kaggle_i
     owners = importlib.metadata.packages_distributions()
     needed = {canonicalize_name(owners[top][0]) for top in done.stdout.split()}
     assert "torch" in needed
-    assert needed - IMAGE_HAS == set(PREDICTION_NEEDS)
+    assert needed - STAYS == set(PREDICTION_NEEDS)
 
 
 @pytest.mark.usefixtures("environment")
@@ -215,10 +214,10 @@ def test_what_is_not_attached(bundle: Bundle, kaggle_input: Path, tmp_path: Path
 
 
 def image(folder: Path) -> Path:
-    """A site folder as Kaggle's: what is installed here, but nothing of corolla's that only its wheels can bring."""
-    own = {canonicalize_name(Requirement(need).name) for need in importlib.metadata.requires("corolla") or []}
-    missing = {"corolla", "pip", *inference_distributions(), *own} - IMAGE_HAS - BEFORE_THE_NOTEBOOK
-    missing -= {"nbformat", "nbclient", "ipykernel", "packaging"}  # what runs the notebook
+    """A site folder as Kaggle's: what is installed here, but nothing of corolla's that the image lacks."""
+    own = {str(canonicalize_name(Requirement(need).name)) for need in importlib.metadata.requires("corolla") or []}
+    missing = {"corolla", "pip", *(name for name in own if version_of(name) is None)}
+    missing -= {"nbclient", "ipykernel"}  # what runs the notebook
     site = Path(sysconfig.get_path("purelib"))
     folder.mkdir()
     for distribution in importlib.metadata.distributions(path=[str(site)]):
@@ -227,7 +226,7 @@ def image(folder: Path) -> Path:
                 if not (folder / top).exists():
                     (folder / top).symlink_to(site / top)
     assert (folder / "torch").exists()
-    assert not any((folder / name).exists() for name in ("corolla", "simplejpeg", "pydantic", "timm", "tyro"))
+    assert not any((folder / name).exists() for name in ("corolla", "simplejpeg", "google_crc32c", "tyro"))
     return folder
 
 
@@ -288,9 +287,9 @@ def test_the_notebook_runs_in_a_fresh_environment_without_network(
     cells = nbformat.read(tmp_path / "executed.ipynb", 4).cells
     assert "wrote submission.csv: 11 rows" in "".join(output.get("text", "") for output in cells[3].outputs)
     assert "0000007d0" in cells[4].outputs[0].data["text/plain"]  # ids stay text
-    code = "import corolla, pydantic, simplejpeg, torch\n"
-    code += "print(*(module.__file__ for module in (corolla, pydantic, simplejpeg, torch)))"
+    code = "import corolla, google_crc32c, simplejpeg, pydantic, torch\n"
+    code += "print(*(module.__file__ for module in (corolla, google_crc32c, simplejpeg, pydantic, torch)))"
     where = subprocess.run([kaggle_python, "-c", code], check=True, capture_output=True, text=True, env=environment)
-    *installed, torch = map(Path, where.stdout.split())
-    assert all(path.is_relative_to(tmp_path / "venv") for path in installed)
-    assert torch.is_relative_to(tmp_path / "image"), "the image's own torch stayed"
+    paths = list(map(Path, where.stdout.split()))
+    assert all(path.is_relative_to(tmp_path / "venv") for path in paths[:3])
+    assert all(path.is_relative_to(tmp_path / "image") for path in paths[3:]), "what the image has stayed"

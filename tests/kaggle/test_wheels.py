@@ -9,19 +9,12 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 
 from corolla.errors import UserError
 from corolla.files import sha256
-from corolla.kaggle.wheels import (
-    IMAGE_HAS,
-    OPTIONAL,
-    PREDICTION_NEEDS,
-    build_wheel,
-    inference_distributions,
-    pip_requirements,
-    repack,
-)
+from corolla.kaggle.needs import PREDICTION_NEEDS, own_requirements
+from corolla.kaggle.wheels import build_wheel, repack
 
 
 def pip_target(wheel: Path, target: Path) -> Path:
@@ -71,6 +64,14 @@ def test_equal_content_gives_equal_bytes(wheel: Path, tmp_path: Path) -> None:
     assert sha256(build_wheel(tmp_path)) == sha256(wheel)
 
 
+def test_the_wheel_needs_what_the_checkout_says_today(installed: Path) -> None:
+    """Whatever stood in requirements.txt when it was installed."""
+    code = "import importlib.metadata as m; print(*m.requires('corolla'), sep=chr(10))"
+    needs = list(map(Requirement, run_isolated(installed, code).splitlines()))
+    assert [need for need in needs if need.marker is None] == own_requirements()
+    assert [need for need in needs if need.name == "ruff"], "the extras are there too"
+
+
 def test_every_file_is_in_the_record(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         record = archive.read(next(name for name in archive.namelist() if name.endswith("/RECORD"))).decode()
@@ -101,7 +102,7 @@ print(simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(numpy.zeros((8, 9, 3), 'uint
 
 
 def test_every_wheel_that_prediction_needs_can_be_made(tmp_path: Path) -> None:
-    for name in inference_distributions():
+    for name in PREDICTION_NEEDS:
         assert parse_wheel_filename(repack(name, tmp_path).name)[0] == name
 
 
@@ -146,15 +147,3 @@ def test_tags_build_number_and_what_is_left_out(tmp_path: Path, monkeypatch: pyt
 def test_missing_distribution_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no-such-thing: is not installed"):
         repack("no-such-thing", tmp_path)
-
-
-def test_pip_is_asked_for_all_of_them() -> None:
-    without_needs, solved = (list(map(Requirement, needs)) for needs in pip_requirements())
-    names = [canonicalize_name(need.name) for need in [*without_needs, *solved]]
-    assert len(set(names)) == len(names)
-    assert set(PREDICTION_NEEDS) - set(OPTIONAL) <= set(names) <= set(inference_distributions())
-    assert not set(names) & IMAGE_HAS
-    assert "timm" in [need.name for need in without_needs]  # it leans on torch
-    floors = {need.name: str(need.specifier) for need in [*without_needs, *solved]}
-    assert floors["pydantic"].startswith(">=")
-    assert "pydantic-core" not in names  # pip finds the one that fits

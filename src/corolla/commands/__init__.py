@@ -11,7 +11,7 @@ from types import ModuleType
 
 PIPELINE = (
     *("download", "synth", "import", "check", "audit", "stats", "show", "train", "runs", "predict", "compare"),
-    *("report", "ensemble", "score", "submit", "submissions", "leaderboard", "doctor", "bench"),
+    *("report", "ensemble", "score", "pack", "submit", "submissions", "leaderboard", "doctor", "bench"),
 )
 """The order in which stages are listed; others come after them."""
 NO_STAGES = ("__init__", "common")

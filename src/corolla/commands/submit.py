@@ -44,7 +44,7 @@ def submit(
             notebook that predicts with them is pushed, run there and submitted.
         method: with --notebook: vote (default) or mean.
         checkpoint: with --notebook: best (default) or last.
-        wheels: with --notebook: a folder of further wheels that the notebook may need.
+        wheels: with --notebook: a folder of wheels to send beside those that Kaggle's image lacks.
         wait: minutes to wait for the score; default 5, for a notebook's run 180.
         ledger: the file that records every submission.
         views: with --notebook: the views that are averaged.

@@ -21,7 +21,9 @@ from corolla.data.transforms.tta import TTA
 from corolla.ensemble.rules import PlainMethod
 from corolla.errors import UserError
 from corolla.files import sha256, write_atomically
-from corolla.kaggle.wheels import build_wheel, inference_distributions, repack
+from corolla.kaggle.image_wheels import fitting_wheels
+from corolla.kaggle.needs import lacking_for_prediction
+from corolla.kaggle.wheels import build_wheel
 from corolla.runs.checkpoint import load_checkpoint, read_meta, read_progress
 from corolla.runs.folder import CheckpointName, Run, open_run
 
@@ -85,7 +87,8 @@ def pack(
     """Write `folder`/dataset: the runs' checkpoints with config, environment and metrics, wheels, and the manifest.
 
     Checkpoints are hard links where the file system has them. Two runs of one name get numbers. `wheels` go along
-    beside those made of what is installed here, which fit this Python only; pip takes what fits where it runs.
+    beside those of what Kaggle's image lacks, which are kept in `folder`/wheels so that the same runs make the same
+    bundle whether or not the package index answers; pip takes what fits where it runs.
 
     Raises:
         UserError: a run is not there, named twice, has no such checkpoint or other classes than the first; or
@@ -99,9 +102,7 @@ def pack(
     dataset = folder / "dataset"
     _clear(dataset)
     build_wheel(dataset)
-    for distribution in inference_distributions():
-        repack(distribution, dataset)
-    for wheel in wheels:
+    for wheel in (*fitting_wheels(lacking_for_prediction(), folder / "wheels"), *wheels):
         shutil.copyfile(wheel, dataset / wheel.name)
     packed = []
     for run, unique, (facts, _) in zip(opened, _numbered([run.name for run in opened]), described, strict=True):

@@ -120,7 +120,7 @@ def _notebook(bundle: Bundle, *, title: str, dataset: str, competition: str) -> 
     import nbformat
     from nbformat import v4
 
-    from corolla.kaggle.wheels import OPTIONAL, pip_requirements
+    from corolla.kaggle.needs import OPTIONAL, pip_requirements
 
     without_needs, solved = ("".join(f'\n    "{need}",' for need in needs) + "\n" for needs in pip_requirements())
     optional = ", ".join(f'"{name}"' for name in OPTIONAL)

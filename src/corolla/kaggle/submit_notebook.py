@@ -80,7 +80,7 @@ def submit_notebook(
     Args:
         competition: default: the one that the data came from.
         data: the data folder that says which; default: the one that the first run was trained with.
-        wheels: further wheels for the notebook; those of what is installed here fit this Python only.
+        wheels: further wheels for the notebook, beside those of what Kaggle's image lacks.
         again: submit once more what was submitted before.
         wait_s: how long to wait for the notebook, and then for the score.
 

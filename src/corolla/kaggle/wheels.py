@@ -1,4 +1,4 @@
-"""Make wheels of installed packages: a Kaggle notebook without internet installs them from a dataset.
+"""Make wheels of corolla and of installed packages: a notebook without internet installs them from a dataset.
 
 Equal content gives equal bytes, so a bundle that was packed twice is recognised as the same one.
 """
@@ -6,7 +6,6 @@ Equal content gives equal bytes, so a bundle that was packed twice is recognised
 import base64
 import csv
 import hashlib
-import importlib.metadata
 import io
 import json
 import zipfile
@@ -14,34 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution
 from pathlib import Path, PurePosixPath
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from corolla.errors import UserError
 from corolla.files import replacing
-
-PREDICTION_NEEDS = ("annotated-types", "google-crc32c", "pydantic", "safetensors", "simplejpeg", "timm", "tqdm")
-"""Distributions that predicting imports, beside those of IMAGE_HAS; a test predicts, and compares."""
-
-OPTIONAL = ("simplejpeg",)
-"""Without it OpenCV decodes to the same pixels, only more slowly: its wheel need not fit Kaggle's Python."""
-
-IMAGE_HAS = frozenset(
-    {
-        "huggingface-hub",
-        "numpy",
-        "opencv-python-headless",
-        "packaging",
-        "pandas",
-        "pillow",
-        "scikit-learn",
-        "scipy",
-        "torch",
-        "torchvision",
-    }
-)
-"""Distributions that Kaggle's image has in builds of its own, which stay whatever their version: torch belongs to its
-driver, the others to hundreds of neighbours (Kaggle/docker-python: kaggle_requirements.txt over Colab's image)."""
+from corolla.kaggle.needs import installed, own_metadata
 
 LEFT_OUT = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")  # files of dist-info that no wheel has
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows
@@ -52,13 +26,12 @@ Content = Path | bytes
 def build_wheel(folder: Path) -> Path:
     """Write corolla's own wheel, from the package that is running (a checkout or an installed one), into `folder`.
 
-    Metadata and entry points are those of the installed distribution.
+    Entry points and metadata are those of the installed distribution, the requirements a checkout's own.
 
     Raises:
         UserError: corolla is not installed, only imported from a folder.
     """
-    distribution = _installed("corolla")
-    metadata = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    distribution = installed("corolla")
     package = Path(__file__).parents[1]
     members: dict[str, Content] = {
         f"corolla/{path.relative_to(package).as_posix()}": path
@@ -67,11 +40,11 @@ def build_wheel(folder: Path) -> Path:
     }
     stem = f"corolla-{distribution.version}"
     info = f"{stem}.dist-info"
-    members[f"{info}/METADATA"] = metadata.encode()
+    members[f"{info}/METADATA"] = own_metadata().encode()
     members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: corolla\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     members[f"{info}/entry_points.txt"] = (distribution.read_text("entry_points.txt") or "").encode()
     members |= {name: path for name, path in _files(distribution) if "/licenses/" in name and path.is_file()}
-    return _write(folder / f"{stem}-py3-none-any.whl", info, members)
+    return write_wheel(folder / f"{stem}-py3-none-any.whl", info, members)
 
 
 def repack(distribution_name: str, folder: Path) -> Path:
@@ -83,7 +56,7 @@ def repack(distribution_name: str, folder: Path) -> Path:
         UserError: there is no such distribution, it is an editable one, was not installed from a wheel, or files of it
             are gone.
     """
-    distribution = _installed(distribution_name)
+    distribution = installed(distribution_name)
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
         raise UserError(
@@ -98,68 +71,15 @@ def repack(distribution_name: str, folder: Path) -> Path:
     if gone:
         raise UserError(f"{distribution_name}: {gone[0]} is gone; install it again")
     info = infos.pop()
-    return _write(folder / f"{info.removesuffix('.dist-info')}-{_tag(wheel)}.whl", info, members)
-
-
-def inference_distributions() -> list[str]:
-    """Return the distributions that predicting needs and Kaggle's image may lack or have too old: canonical, sorted.
-
-    Raises:
-        UserError: one of them is not installed here.
-    """
-    found: set[str] = set()
-    waiting = list(PREDICTION_NEEDS)
-    while waiting:
-        name = canonicalize_name(waiting.pop())
-        if name not in found:
-            found.add(name)
-            waiting += [need.name for need in _requirements(name) if canonicalize_name(need.name) not in IMAGE_HAS]
-    return sorted(found)
-
-
-def pip_requirements() -> tuple[list[str], list[str]]:
-    """Return the requirements for pip in the notebook: (without their dependencies, with them).
-
-    The first need something of IMAGE_HAS: were pip to look at that, what its build declares but does not have would
-    stop it. The second are solved by pip, because a pydantic is good for exactly one pydantic-core. corolla's
-    floors go along; a version that satisfies them already stays.
-    """
-    floors = {str(canonicalize_name(need.name)): str(need.specifier) for need in _requirements("corolla")}
-    without_needs: set[str] = set()
-    solved: set[str] = set()
-    for name in (name for name in PREDICTION_NEEDS if name not in OPTIONAL):
-        needs = {str(canonicalize_name(need.name)) for need in _requirements(name)}
-        if needs & IMAGE_HAS:
-            without_needs.add(name)
-            solved |= needs - IMAGE_HAS
-        else:
-            solved.add(name)
-    solved -= without_needs
-    with_floor = [[name + floors.get(name, "") for name in sorted(names)] for names in (without_needs, solved)]
-    return with_floor[0], with_floor[1]
-
-
-def _installed(name: str) -> Distribution:
-    """Return an installed distribution."""
-    found = list(importlib.metadata.distributions(name=name))
-    if not found:
-        raise UserError(f"{name}: is not installed here, but predicting needs it; pip install {name}")
-    # setuptools leaves an .egg-info beside an editable checkout, without the licence
-    return next((distribution for distribution in found if distribution.read_text("METADATA")), found[0])
+    return write_wheel(folder / f"{info.removesuffix('.dist-info')}-{_tag(wheel)}.whl", info, members)
 
 
 def _wheel_facts(name: str) -> str:
     """Return the file WHEEL of an installed distribution."""
-    facts = _installed(name).read_text("WHEEL")
+    facts = installed(name).read_text("WHEEL")
     if facts is None:
         raise UserError(f"{name}: was not installed from a wheel; install it with pip")
     return facts
-
-
-def _requirements(name: str) -> list[Requirement]:
-    """Return the requirements of a distribution here, extras aside."""
-    needs = map(Requirement, _installed(name).requires or [])
-    return [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
 
 
 def _files(distribution: Distribution) -> Iterator[tuple[str, Path]]:
@@ -184,8 +104,13 @@ def _tag(wheel: str) -> str:
     return "-".join(build + parts)
 
 
-def _write(path: Path, info: str, members: Mapping[str, Content]) -> Path:
-    """Write the wheel with its RECORD; dist-info comes last, as PEP 427 recommends."""
+def write_wheel(path: Path, info: str, members: Mapping[str, Content]) -> Path:
+    """Write a wheel with its RECORD; dist-info comes last, as PEP 427 recommends.
+
+    Args:
+        info: its folder of metadata, NAME-VERSION.dist-info.
+        members: name in the wheel -> content.
+    """
     names = sorted(members, key=lambda name: (name.startswith(f"{info}/"), name))
     record: list[tuple[str, str, object]] = []
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
