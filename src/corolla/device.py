@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from corolla.errors import UserError
+from corolla.nvidia import card_fault
 from corolla.parallel import num_cores
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -17,9 +18,12 @@ def choose_device(name: str = "auto") -> torch.device:
     """Return the device of this name; `auto` is the first CUDA device, else Apple's, else the CPU.
 
     Raises:
-        UserError: a device that this machine does not have.
+        UserError: a device that this machine does not have, or an NVIDIA card that this torch cannot use: `auto` does
+            not take the CPU in its place without a word.
     """
     if name == "auto":
+        if fault := card_fault():
+            raise UserError(str(fault))
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator if accelerator is not None and accelerator.type in ("cuda", "mps") else torch.device("cpu")
     try:
@@ -28,7 +32,11 @@ def choose_device(name: str = "auto") -> torch.device:
             raise RuntimeError
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
+        if name.startswith("cuda") and not torch.cuda.is_available() and (fault := card_fault()):
+            raise UserError(f"--device {name}: {fault}") from None
         raise UserError(f"--device {name}: this machine has no such device; try auto or cpu") from None
+    if device.type == "cuda" and (fault := card_fault(device.index or 0)):
+        raise UserError(f"--device {name}: {fault}")
     return device
 
 

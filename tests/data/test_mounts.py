@@ -6,7 +6,8 @@ import pytest
 from support import write_data
 
 from corolla.data.check import check
-from corolla.data.mounts import in_kaggle, mount_problem, mounted_data
+from corolla.data.mounts import mount_problem, mounted_data
+from corolla.session import in_kaggle
 
 SLUGS = ("tpu-getting-started", "flower-classification-with-tpus")
 PLACES = [f"{middle}{slug}" for slug in SLUGS for middle in ("", "competitions/")]

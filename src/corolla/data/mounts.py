@@ -1,17 +1,12 @@
 """The competition's data in a Kaggle notebook, mounted read-only under /kaggle/input."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from corolla.data.competition import SLUG, TWINS
+from corolla.session import in_kaggle
 
 INPUT = Path("/kaggle/input")
-
-
-def in_kaggle(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this is a session on Kaggle."""
-    return bool(environ.get("KAGGLE_KERNEL_RUN_TYPE"))
 
 
 def mounted_data(competition: str = SLUG) -> Path | None:

@@ -4,11 +4,12 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 
-from corolla.data.mounts import in_kaggle, mount_problem, mounted_data
+from corolla.data.mounts import mount_problem, mounted_data
 from corolla.doctor.machine import version_of
 from corolla.doctor.report import Finding
 from corolla.errors import Failure, UserError
 from corolla.kaggle.credentials import credential_faults, find_credentials, how_to_get_credentials
+from corolla.session import in_kaggle
 
 
 def client_findings() -> Iterator[Finding]:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corolla.doctor.report import Finding, State
+from corolla.session import in_kaggle
 
 GB = 1e9
 DISK_LEAST, DISK_ENOUGH = 1 * GB, 3 * GB  # enough: the photos of 224 px (0.7 GB), their index and a few runs
-TORCH = "pip install --force-reinstall torch torchvision"
+REPLACED = "begin a new session, whose own torch loads, and install corolla by the cell in docs/kaggle.md"
 
 
 def torch_findings() -> Iterator[Finding]:
@@ -26,17 +27,22 @@ def torch_findings() -> Iterator[Finding]:
     except Exception as error:  # libraries that don't fit each other raise whatever they like
         versions = ", ".join(f"{name} {version_of(name) or 'missing'}" for name in ("torch", "torchvision"))
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        yield Finding("torch", "fault", f"{versions} do not load: {reason}", TORCH)
+        remedy = REPLACED if in_kaggle() else "pip install --force-reinstall torch torchvision"
+        yield Finding("torch", "fault", f"{versions} do not load: {reason}", remedy)
         return
     yield Finding("torch", "ok", f"{torch.__version__}, torchvision {torchvision.__version__}")
     from corolla.device import choose_device, choose_precision, describe, num_workers
+    from corolla.nvidia import card_fault
 
+    if fault := card_fault():
+        yield Finding("device", "fault", fault.reason, fault.remedy)
+        return
     device = choose_device()
     try:
         float((torch.ones(2, device=device) * 2).sum())
-    except RuntimeError as error:  # a GPU that is too old for this build, or one that is full
+    except RuntimeError as error:  # one that is full, or was left broken by another process
         reason = str(error).splitlines()[0]
-        remedy = f"{TORCH}; on Kaggle choose the accelerator GPU T4 x2; or --device cpu"
+        remedy = "look with nvidia-smi what else is using it; or --device cpu"
         yield Finding("device", "fault", f"{describe(device)} does not compute: {reason}", remedy)
     else:
         workers = num_workers(None, device)
@@ -45,10 +51,6 @@ def torch_findings() -> Iterator[Finding]:
     if torch.cuda.device_count() > 1:
         text = f"{torch.cuda.device_count()} GPUs; one process uses one of them"
         yield Finding("device", "note", text, "corolla train ... --device cuda:1 runs a second one beside the first")
-    if not torch.cuda.is_available() and Path("/dev/nvidia0").exists():
-        yield Finding(
-            "device", "note", "there is an NVIDIA GPU that this torch cannot use", f"nvidia-smi, then {TORCH}"
-        )
 
 
 def version_of(package: str) -> str | None:

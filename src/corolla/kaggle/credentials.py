@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from corolla.data.mounts import in_kaggle
+from corolla.session import in_kaggle
 
 SETTINGS = "https://www.kaggle.com/settings"
 LEGACY = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}  # key of kaggle.json → variable

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from corolla.data.mounts import in_kaggle
+from corolla.session import in_kaggle
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
