@@ -1,7 +1,7 @@
 """A trained network on every image of a dataset: the one loop of `corolla predict` and of validation in training."""
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
+from corolla.arithmetic import exact_fp32, has_bf16
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.loader import load_batches
 from corolla.data.sampler import EvalBatchSampler
@@ -27,7 +28,9 @@ class InferenceModel:
     def __init__(self, model: nn.Module, meta: ModelMeta, device: torch.device) -> None:
         """Prepare `model`, in eval mode, for inference; it is changed in place."""
         train = meta.config.train
-        self.precision: Precision = choose_precision(train.precision if train.precision != "fp16" else "auto", device)
+        # fp16 was for training, whose scale there is none of here; bf16 may have been another card's.
+        own = train.precision != "fp16" and (train.precision != "bf16" or has_bf16(device))
+        self.precision: Precision = choose_precision(train.precision if own else "auto", device)
         # bf16 has the range of fp32, so weights are cast once; in fp16 autocast decides what stays in fp32.
         self._dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self._device = device
@@ -40,9 +43,12 @@ class InferenceModel:
         """Return what the network takes, N x 3 x H x W, normalised, of uint8 N x H x W x 3 on the device."""
         return self._normalise(images).to(self._dtype)
 
-    def autocast(self) -> torch.autocast:
-        """Return the context that the network is to be called in."""
-        return autocast(self._device, self.precision if self.precision == "fp16" else "fp32")
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Make the context that the network is to be called in."""
+        reduced = self.precision if self.precision == "fp16" else "fp32"  # bf16 is in the weights
+        with exact_fp32(self.precision), autocast(self._device, reduced):
+            yield
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits N x classes, float32, of uint8 N x H x W x 3 on the device."""

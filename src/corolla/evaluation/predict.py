@@ -66,6 +66,7 @@ def predict(folder: Path, options: PredictOptions | None = None, **changes: Any)
 
     Raises:
         UserError: no such run, checkpoint, data, split or views, or an image that does not decode.
+        Failure: the device fails, or its memory is too small for one view; the numbers are not finite in fp32 either.
     """
     options = replace(options or PredictOptions(), **changes)
     views = options.views
@@ -89,6 +90,7 @@ def _compute(run: Run, index: Index, views: Views, options: PredictOptions) -> P
     from corolla.data.dataset import TFRecordDataset
     from corolla.data.transforms.views import ViewsTransform
     from corolla.device import choose_device, num_workers
+    from corolla.device_errors import faults_told
     from corolla.evaluation.inference import predict_probabilities
     from corolla.evaluation.tta_model import TTAModel
     from corolla.runs.checkpoint import load_checkpoint, read_progress, rebuild_model
@@ -107,20 +109,22 @@ def _compute(run: Run, index: Index, views: Views, options: PredictOptions) -> P
         augment=meta.config.augment,
     )
     dataset = TFRecordDataset(index, options.split, transform, bad_images=options.bad_images)
-    network = TTAModel(model, meta, transform, device=device, batch_size=options.batch_size)
-    probabilities = predict_probabilities(
-        network,
-        dataset,
-        batch_size=network.batch_size,
-        device=device,
-        workers=num_workers(options.workers, device),
-        title=f"predict {options.split}",
-    )
+    smaller = "use --device cpu" if device.type != "cpu" else "use --workers 0"  # fewer views were tried by then
+    with faults_told(device, "in prediction", memory=f"close other programs that hold it, or {smaller}"):
+        network = TTAModel(model, meta, transform, device=device, batch_size=options.batch_size)
+        probabilities = predict_probabilities(
+            network,
+            dataset,
+            batch_size=network.batch_size,
+            device=device,
+            workers=num_workers(options.workers, device),
+            title=f"predict {options.split}",
+        )
     assert probabilities is not None, "nothing stops it"
     if not np.isfinite(probabilities).all():
         raise Failure(
-            f"the network gives no finite probabilities for {options.split}: its numbers are too large for this "
-            "device's precision; use --device cpu, or train with --train.precision fp32"
+            f"{source}: its network gives no finite probabilities for {options.split}, not in fp32 either: its weights "
+            "have grown too large; train it again with a lower --optim.lr"
         )
     split, progress = dataset.split, read_progress(content)
     return Predictions(

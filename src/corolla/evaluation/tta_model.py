@@ -1,26 +1,52 @@
 """A trained network on all views of an image: test-time augmentation."""
 
 import copy
+import logging
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from corolla.data.transforms.tta import average_views
-from corolla.data.transforms.views import ViewsTransform
+from corolla.data.transforms.views import ViewGroup, ViewsTransform
+from corolla.device import describe
+from corolla.device_errors import lacks_memory, memory_state, release_memory
 from corolla.errors import UserError
 from corolla.evaluation.inference import BATCH_SIZE, InferenceModel
 from corolla.models.factory import forward_error
 from corolla.models.fully_convolutional import FullyConvolutional, takes_one_size
 from corolla.runs.checkpoint import ModelMeta
 
+log = logging.getLogger(__name__)
+
 CLOSE = 0.02  # between the two highest probabilities; reduced precision moves them by 0.01, rarely by 0.03
+
+
+class PartSize:
+    """The pixels of the views that go through a network at once: fewer from where memory ran out."""
+
+    def __init__(self, pixels: int) -> None:
+        self._pixels = pixels
+        self._is_told = False
+
+    def views(self, side: int) -> int:
+        """Return how many views of `side` pixels a side are a part."""
+        return max(1, self._pixels // side**2)
+
+    def halve(self, num_views: int, side: int, *, device: torch.device, state: str) -> None:
+        """Make parts half as large as `num_views` views; the first time it is logged, with the state of the memory."""
+        self._pixels = num_views // 2 * side**2
+        if not self._is_told:
+            text = "%s is out of memory with %d views of %d px at a time (%s): it goes on with %d"
+            log.warning(text, describe(device), num_views, side, state, num_views // 2)
+        self._is_told = True
 
 
 class TTAModel:
     """The views that `transform` makes of a batch of images to their averaged probabilities.
 
-    In the precision that is native; an image whose two likeliest classes come out close is computed again in fp32.
+    In the precision that is native; an image whose two likeliest classes come out close is computed again in fp32, and
+    so is one of which a logit is not finite, as fp16 has no numbers above 65,504.
     """
 
     def __init__(
@@ -31,8 +57,13 @@ class TTAModel:
         *,
         device: torch.device,
         batch_size: int = BATCH_SIZE,
+        parts: PartSize | None = None,
     ) -> None:
-        """Prepare `model`, in eval mode on the CPU, in place; `batch_size` counts views of the training's size.
+        """Prepare `model`, in eval mode on the CPU, in place.
+
+        Args:
+            batch_size: views of the training's size that go through the network at once.
+            parts: the same as another model before has found it; default: `batch_size`.
 
         Raises:
             UserError: the network does not take views of these sizes.
@@ -50,34 +81,56 @@ class TTAModel:
                 views = f"--view-size {transform.size}" if transform.size != size else "--tta multi-scale"
                 raise UserError(f"{views}: {name} takes no photos of {group.side} px ({fault}); leave it out")
         self._network = InferenceModel(model, meta, device)
+        self._parts = parts or PartSize(batch_size * size**2)
         self._exact = None
         if self._network.precision != "fp32":
             precise = replace(meta, config=exact)
-            self._exact = TTAModel(twin, precise, transform, device=device, batch_size=batch_size)
+            self._exact = TTAModel(twin, precise, transform, device=device, batch_size=batch_size, parts=self._parts)
         self._transform = transform
-        self._pixels = batch_size * size**2
+        self._device = device
         self.batch_size = max(1, int(batch_size / transform.cost(size)))
         """Images of a batch: counted in pixels, so that neither more views nor larger ones need more memory."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the probabilities, N x classes (float32), of N images on the device (uint8, the transform's shape)."""
-        probabilities = self._averaged(images)
-        if self._exact is not None and probabilities.shape[1] > 1:
+        probabilities, doubtful = self._averaged(images)
+        if self._exact is None:
+            return probabilities
+        if probabilities.shape[1] > 1:
             first, second = probabilities.topk(2).values.T
-            close = first - second < CLOSE
-            if close.any():
-                probabilities[close] = self._exact(images[close])
+            doubtful |= first - second < CLOSE
+        if doubtful.any():
+            probabilities[doubtful] = self._exact(images[doubtful])
         return probabilities
 
-    def _averaged(self, images: torch.Tensor) -> torch.Tensor:
-        logits = []
-        for group, views in zip(self._transform.groups, self._transform.split(images), strict=True):
-            scores = [
-                self._scores(part, whole=group.whole)
-                for part in views.flatten(0, 1).split(max(1, self._pixels // group.side**2))
-            ]
-            logits.append(torch.cat(scores).unflatten(0, views.shape[:2]))
-        return average_views(torch.cat(logits, 1), self._transform.views.average)
+    @torch.inference_mode()
+    def rehearse(self) -> None:
+        """Call the network and its twin on a full batch of black images, so that what does not fit comes up now."""
+        self._averaged(torch.zeros(self.batch_size, *self._transform.shape, dtype=torch.uint8, device=self._device))
+        if self._exact is not None:
+            self._exact.rehearse()
+
+    def _averaged(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the probabilities, and of which images a logit is not finite."""
+        groups = zip(self._transform.groups, self._transform.split(images), strict=True)
+        logits = torch.cat([self._in_parts(views, group) for group, views in groups], 1)
+        return average_views(logits, self._transform.views.average), ~logits.isfinite().flatten(1).all(1)
+
+    def _in_parts(self, views: torch.Tensor, group: ViewGroup) -> torch.Tensor:
+        """Return the logits N x views x classes, computed on as many views at a time as there is memory for."""
+        flat = views.flatten(0, 1)
+        while True:
+            size = min(self._parts.views(group.side), len(flat))
+            try:
+                scores = torch.cat([self._scores(part, whole=group.whole) for part in flat.split(size)])
+                return scores.unflatten(0, views.shape[:2])
+            except RuntimeError as error:
+                if size == 1 or not lacks_memory(error):
+                    raise
+                state = memory_state(error, self._device)
+            # Not before the exception is gone, whose frames hold what the network had computed.
+            release_memory(self._device)
+            self._parts.halve(size, group.side, device=self._device, state=state)
 
     def _scores(self, views: torch.Tensor, *, whole: bool) -> torch.Tensor:
         if whole and self._by_position is not None:
