@@ -33,7 +33,7 @@ def pins(path: Path, *, replaced: bool = False) -> dict[str, str]:
     """Return the versions that a list pins by name: those that stay, or those marked as replaced."""
     lines = [line.partition("#") for line in path.read_text(encoding="utf-8").splitlines()]
     pinned = [line.strip().lower().split("==") for line, _, mark in lines if line and ("replaced" in mark) == replaced]
-    return {name: version for name, version in pinned}
+    return dict(pinned)
 
 
 def faults_before(path: Path) -> Iterator[str]:
