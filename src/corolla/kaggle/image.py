@@ -51,7 +51,8 @@ HAS = {
     "torchvision": "0.25.0",
     "tqdm": "4.67.3",
 }
-"""What it has of corolla's dependencies, and in which version; its client of Kaggle is of no use without internet."""
+"""Those of corolla's dependencies that it has, with their versions; but for its client of Kaggle, which is of no use
+without internet."""
 
 HAS_AT_LEAST = {
     "annotated-types": "0.7.0",
@@ -60,8 +61,8 @@ HAS_AT_LEAST = {
     "pyyaml": "6.0.1",
     "typing-extensions": "4.14.1",
 }
-"""What it has in a version that is not known, and the lowest that its other packages leave (pydantic 2.12.3 needs
-typing-extensions 4.14.1) or that was current when Python 3.12 came into it."""
+"""Others that it has, in a version that is not known: the lowest that its other packages leave (pydantic 2.12.3 needs
+typing-extensions 4.14.1), or that was current when Python 3.12 came into it."""
 
 STAYS = frozenset(
     {
@@ -77,8 +78,8 @@ STAYS = frozenset(
         "torchvision",
     }
 )
-"""What it has in builds of its own, which stay whatever their version: torch belongs to its driver, the others to
-hundreds of neighbours."""
+"""Those that stay whatever their version, as builds of its own: torch belongs to its driver, the others to hundreds of
+neighbours."""
 
 
 def version_of(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What corolla needs, and what of it Kaggle's image lacks, by the metadata of what is installed here."""
+"""Find what corolla needs and Kaggle's image lacks, by the metadata of what is installed here."""
 
 import importlib.metadata
 import re
@@ -20,7 +20,7 @@ OPTIONAL = ("simplejpeg",)
 """Without it OpenCV decodes to the same pixels, only more slowly: its wheel need not fit Kaggle's Python."""
 
 ONLINE = ("kaggle", "six")
-"""What only talks to Kaggle's servers, and is of no use without internet."""
+"""Distributions that only talk to Kaggle's servers, and are of no use without internet."""
 
 CHECKOUT = Path(__file__).parents[3]
 
