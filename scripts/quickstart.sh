@@ -3,8 +3,14 @@
 # predict with ten-crop, vote, write a checked submission CSV, score it. Run again, it reuses what is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash scripts/install.sh
-export PATH="$PWD/.venv/bin:$PATH"
+venv=.venv
+if [ "${1:-}" = --environment ]; then  # kaggle: with the versions of Kaggle's image (tests/environments/)
+    bash scripts/environment.sh "$2"
+    venv=.venv-$2
+else
+    bash scripts/install.sh
+fi
+export PATH="$PWD/$venv/bin:$PATH"
 
 data=data/synthetic
 scratch=runs/quickstart-scratch
