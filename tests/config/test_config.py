@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corolla.cli import run_command
 from corolla.config import Config, from_dict, keys, to_dict
 from corolla.config.experiments import EXPERIMENTS, find_experiment, load_config
 from corolla.errors import UserError
@@ -83,6 +84,22 @@ def test_a_bad_file_is_named(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(UserError, match=message.replace(".", r"\.")):
         load_config(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("value", [1, 3, "auto"])
+def test_accumulate_is_a_number_or_auto(value: int | str, tmp_path: Path) -> None:
+    assert from_dict({"train": {"accumulate": value}}).train.accumulate == value
+    # As on the command line; that there are no data comes after what was wrong with it.
+    with pytest.raises(UserError, match="none"):
+        run_command(["train", "resnet18", "--data", str(tmp_path / "none"), "--train.accumulate", str(value)])
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "3", "many", None])
+def test_any_other_accumulate_is_refused_in_one_line(value: object) -> None:
+    with pytest.raises(UserError) as caught:
+        from_dict({"train": {"accumulate": value}})
+    said = f"config: train.accumulate = {json.dumps(value)}: value error, a whole number of at least 1, or auto, is "
+    assert str(caught.value) == f"{said}expected"
 
 
 def test_what_may_change_between_starts_is_not_in_config_json() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator, BeforeValidator, ConfigDict
 
 from corolla.config.needs import (
     BOTTLENECKS,
@@ -62,6 +62,16 @@ def _sha256(digits: str) -> str:
 
 Sha256 = Annotated[str, AfterValidator(_sha256)]
 """Empty, or a SHA-256 in hex, also as it was pasted."""
+
+
+def _accumulate(parts: object) -> object:
+    """Check it whole: of a type that is one of two, pydantic would tell what each of them wants."""
+    if parts == "auto" or (isinstance(parts, int) and not isinstance(parts, bool) and parts >= 1):
+        return parts
+    raise ValueError("a whole number of at least 1, or auto, is expected")
+
+
+Accumulate = Annotated[int | Literal["auto"], BeforeValidator(_accumulate)]
 
 
 class Section:
@@ -234,8 +244,10 @@ class TrainConfig(Section):
     """Passes over the training images."""
     batch_size: Count = 256
     """Images per update."""
-    accumulate: Count = 1
-    """Send each batch through the network in this many parts, to save memory; the update stays one."""
+    accumulate: Accumulate = 1
+    """Send each batch through the network in this many parts, to save memory; the update stays one. Batch norm sees one
+    part at a time, so it decides the result. auto: as few as the memory of a CUDA device allows, 1 elsewhere; the
+    number found is what config.json holds."""
     head_epochs: NonNegativeInt = 0
     """For so many epochs the classifier trains alone, batch norms in evaluation mode; then everything does (LP-FT,
     Kumar et al. 2022). The schedule covers both phases."""
@@ -294,6 +306,11 @@ class TrainConfig(Section):
     notebook what its session has left, less half an hour."""
     log_steps: Count = runtime_only(10)
     """Steps between two points of the loss curve in TensorBoard."""
+
+    @property
+    def num_parts(self) -> int:
+        """Parts of each batch; 1 where it is still to be found."""
+        return 1 if self.accumulate == "auto" else self.accumulate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
+from corolla.arithmetic import check_precision, has_bf16
 from corolla.config import Config
 from corolla.config.checks import check_ignored
 from corolla.config.progressive_resizing import run_sizes
@@ -19,7 +20,7 @@ from corolla.data.statistics import ColorStatistics, data_statistics
 from corolla.data.transforms.train import TrainTransform, needs_statistics
 from corolla.data.transforms.tta import Views
 from corolla.data.transforms.views import ViewsTransform
-from corolla.device import choose_precision
+from corolla.device import choose_precision, describe
 from corolla.errors import UserError
 from corolla.models.factory import build_model, forward_error
 from corolla.models.normalise import Normalise
@@ -42,21 +43,26 @@ from corolla.training.state import LossMeter, TrainState
 
 def build_datasets(meta: ModelMeta, index: Index) -> tuple[TFRecordDataset, TFRecordDataset]:
     """Build the augmented training set and the centre-crop validation set."""
-    config, preprocessing, size = meta.config, meta.preprocessing, meta.input_size
+    config, size = meta.config, meta.input_size
     train_transform = TrainTransform(
         config.augment,
         size,
         statistics=train_color(config, index) if needs_statistics(config.augment) else None,
-        interpolation=preprocessing.interpolation,
+        interpolation=meta.preprocessing.interpolation,
         epochs=config.train.epochs,
-    )
-    val_transform = ViewsTransform(
-        size, Views(), crop_fraction=preprocessing.crop_fraction, interpolation=preprocessing.interpolation
     )
     bad_images = config.pipeline.bad_images
     return (
         TFRecordDataset(index, "train", train_transform, seed=config.train.seed, bad_images=bad_images),
-        TFRecordDataset(index, "val", val_transform, bad_images=bad_images),
+        TFRecordDataset(index, "val", val_transform(meta), bad_images=bad_images),
+    )
+
+
+def val_transform(meta: ModelMeta) -> ViewsTransform:
+    """Return the centre crop by which the network is validated."""
+    preprocessing = meta.preprocessing
+    return ViewsTransform(
+        meta.input_size, Views(), crop_fraction=preprocessing.crop_fraction, interpolation=preprocessing.interpolation
     )
 
 
@@ -102,7 +108,7 @@ def resumed_state(path: Path, config: Config, index: Index, device: torch.device
     ignored: list[str] = []
     model = build_model(config.model, len(meta.class_names), meta.input_size, ignored=ignored)
     model.load_state_dict(content["model"])
-    state = _assemble(meta, read_progress(content), model, device, index, ignored=ignored)
+    state = _assemble(meta, read_progress(content), model, device, index, ignored=ignored, resuming=True)
     if state.ema is not None:
         state.ema.module.load_state_dict(content["ema"])
     _load_optimizer(state, content, config)
@@ -171,12 +177,19 @@ def _assemble(
     *,
     ignored: Collection[str] = (),
     explicit: Collection[str] = (),
+    resuming: bool = False,
 ) -> TrainState:
-    config = meta.config
+    parts = meta.config.train.num_parts  # what auto begins with (training/trial.py)
+    config = dataclasses.replace(meta.config, train=dataclasses.replace(meta.config.train, accumulate=parts))
+    meta = dataclasses.replace(meta, config=config)
+    if not resuming:
+        check_precision(config.train.precision, device)
     unused = list(ignored)
     if config.optim.layer_decay != 1 and not has_layer_order(model):
         unused.append("optim.layer_decay")
     notes = check_ignored(unused, config.model.name, explicit=explicit)
+    if config.train.precision == "bf16" and not has_bf16(device):  # the run began on another card
+        notes.append(f"note: {describe(device)} has no bf16 and emulates it; a run in fp16 or fp32 is faster there")
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
     precision = choose_precision(config.train.precision, device)

@@ -98,7 +98,9 @@ class RunLog:
             file.write(json.dumps({"epoch": row["epoch"], **timing}) + "\n")
         for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr"):
             self._board.add_scalar(f"epoch/{name}", row[name], row["step"])
-        self._board.add_scalar("epoch/images_per_s", timing["images_per_s"], row["step"])
+        for name in ("images_per_s", "loss_scale"):
+            if name in timing:  # the scale in fp16 alone
+                self._board.add_scalar(f"epoch/{name}", timing[name], row["step"])
         if timing["seconds"] >= FIGURE_S or row["epoch"] == epochs:
             self._confusion(metrics, row)
         if row["epoch"] == epochs:

@@ -16,13 +16,13 @@ from corolla.data.index import Index
 from corolla.data.loader import Batch, load_batches
 from corolla.data.sampler import TrainBatchSampler, steps_per_epoch
 from corolla.data.transforms.views import ViewsTransform
-from corolla.device import describe, num_workers
-from corolla.errors import Failure, UserError
-from corolla.evaluation.inference import predict_probabilities
+from corolla.device import num_workers
+from corolla.evaluation.inference import BATCH_SIZE, predict_probabilities
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
-from corolla.evaluation.tta_model import TTAModel
+from corolla.evaluation.tta_model import PartSize, TTAModel
 from corolla.runs.folder import Run
 from corolla.training.build import build_datasets
+from corolla.training.failures import TrainingFailed, explain_fault, explain_numbers, update
 from corolla.training.log import Clock, RunLog, log
 from corolla.training.schedule import learning_rate, scale_lr
 from corolla.training.state import NonFiniteError, TrainState
@@ -32,12 +32,12 @@ OnStep = Callable[[TrainState, Batch, float, torch.Tensor], None]
 """Called after every update with the state, the batch, the learning rate and the batch's mean loss (on the device)."""
 
 
-class TrainingFailed(Failure):
-    """Training cannot go on; the message says why, and what was kept."""
-
-
 def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnStep | None = None) -> None:
-    """Train to the last epoch, or until `stop` says so."""
+    """Train to the last epoch, or until `stop` says so.
+
+    Raises:
+        TrainingFailed: the numbers are not finite any more, or the device fails.
+    """
     config, progress = state.config, state.progress
     train_set, val_set = build_datasets(state.meta, index)
     cached = use_cache(
@@ -67,12 +67,18 @@ def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnSte
             class_names=index.class_names,
         ) as run_log,
     ):
-        validate = functools.partial(evaluate, state, val_set, workers=workers, stop=stop)
+        parts = PartSize(BATCH_SIZE * state.meta.input_size**2)
+        validate = functools.partial(evaluate, state, val_set, workers=workers, stop=stop, parts=parts)
         try:
             run_steps(state, batches, run_log, stop, validate=validate, epoch_steps=epoch_steps, on_step=on_step)
         except NonFiniteError as error:
+            ids = [str(train_set.split.id[i % len(train_set)]) for _, i in sampler.keys(error.step - 1)]
             lr = _lr_of_step(state, error.step - 1, epoch_steps)
-            raise TrainingFailed(_explain(error, run, lr, sampler, train_set)) from None
+            raise TrainingFailed(explain_numbers(error, state, run, lr=lr, ids=ids)) from None
+        except RuntimeError as error:
+            if (line := explain_fault(error, state, run)) is None:
+                raise
+            raise TrainingFailed(line) from None
 
 
 def run_steps(
@@ -98,7 +104,7 @@ def run_steps(
         if stopped:
             return
         if progress.step == (state.epoch + 1) * epoch_steps:  # an epoch is over, and not evaluated yet
-            state.sync_and_check()
+            state.sync_and_check(is_last=progress.step == config.train.epochs * epoch_steps)
             metrics = validate()
             if metrics is None:
                 continue  # to save and leave; the evaluation comes first when the run is resumed
@@ -106,16 +112,17 @@ def run_steps(
             state.next_epoch()
             progress.seconds = clock.total
             state.save(*_checkpoints(run, state))
-            run_log.epoch(
-                progress.history, epochs=config.train.epochs, timing=clock.epoch(state.device), metrics=metrics
-            )
+            timing = clock.epoch(state.device)
+            if state.loss_scale is not None:
+                timing["loss_scale"] = state.loss_scale
+            run_log.epoch(progress.history, epochs=config.train.epochs, timing=timing, metrics=metrics)
         if progress.step == config.train.epochs * epoch_steps:
             return
 
         batch = next(batches)
         run_log.batch(progress.step + 1, batch)
         lr = _lr_of_step(state, progress.step, epoch_steps)
-        loss = _update(state, batch, lr)
+        loss = update(state, batch, lr)
         clock.images += len(batch.labels)
         run_log.advance(len(batch.labels))
         if on_step is not None:
@@ -133,44 +140,13 @@ def _lr_of_step(state: TrainState, step: int, epoch_steps: int) -> float:
     return learning_rate(optim, step, steps_per_epoch=epoch_steps, epochs=config.train.epochs, val_losses=val_losses)
 
 
-def _update(state: TrainState, batch: Batch, lr: float) -> torch.Tensor:
-    """Call `state.update`, and tell the user what to do about its errors."""
-    try:
-        return state.update(batch, lr)
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise UserError(
-            "batch norm needs more than one value per channel: more images in each part of a batch "
-            "(--train.batch-size, --train.accumulate), or a larger --input-size"
-        ) from None
-    except torch.OutOfMemoryError:
-        raise TrainingFailed(
-            f"{describe(state.device)} is out of memory: --train.accumulate 2 (or more) sends the batch "
-            "through in parts; or a smaller --train.batch-size or --input-size"
-        ) from None
-    except Exception as error:
-        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--train.compile does not work here, train without it: {reason}") from None
-
-
-def _explain(error: NonFiniteError, run: Run, lr: float, sampler: TrainBatchSampler, dataset: TFRecordDataset) -> str:
-    """Say which step was not finite, at what learning rate, what was kept, and the ids of its images."""
-    ids = ", ".join(str(dataset.split.id[i % len(dataset)]) for _, i in sampler.keys(error.step - 1))
-    kept = f"{run.last} holds the last checkpoint" if run.last.exists() else "there is no checkpoint yet"
-    return (
-        f"step {error.step}: {error} at lr {lr:g}; nothing was updated and {kept}; try a lower "
-        f"--optim.lr, --optim.warmup-epochs or --optim.clip-norm under another --run-name. Images of the step: {ids}"
-    )
-
-
-def evaluate(state: TrainState, dataset: TFRecordDataset, *, workers: int, stop: Stop) -> Metrics | None:
+def evaluate(
+    state: TrainState, dataset: TFRecordDataset, *, workers: int, stop: Stop, parts: PartSize | None = None
+) -> Metrics | None:
     """Return the metrics of the evaluated weights on `dataset`, as `corolla predict` computes them; None if stopped."""
     transform = dataset.transform
     assert isinstance(transform, ViewsTransform)
-    model = TTAModel(_uncompiled_copy(state.eval_model), state.meta, transform, device=state.device)
+    model = evaluation_network(state, transform, parts)
     probabilities = predict_probabilities(
         model,
         dataset,
@@ -183,6 +159,11 @@ def evaluate(state: TrainState, dataset: TFRecordDataset, *, workers: int, stop:
     if probabilities is None:
         return None
     return metrics_of_probabilities(probabilities, dataset.split.label)
+
+
+def evaluation_network(state: TrainState, transform: ViewsTransform, parts: PartSize | None = None) -> TTAModel:
+    """Return a copy of the network that is evaluated, as inference has it."""
+    return TTAModel(_uncompiled_copy(state.eval_model), state.meta, transform, device=state.device, parts=parts)
 
 
 def _uncompiled_copy(model: torch.nn.Module) -> torch.nn.Module:

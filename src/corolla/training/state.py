@@ -1,5 +1,6 @@
 """The state of training: network, moving average, optimizer and progress; and one update of it."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
+from corolla.arithmetic import exact_fp32
 from corolla.config import Config
 from corolla.data.loader import Batch
 from corolla.device import Precision, autocast
@@ -28,6 +30,12 @@ class NonFiniteError(Exception):
         self.step = step
 
 
+class NoFiniteGradientError(NonFiniteError):
+    """Gradients in fp16 are finite at no scale, so that no step changes a weight."""
+
+
+FIRST_SCALE = 2.0**16  # torch's default
+LEAST_SCALE = 1e-6  # a gradient that overflows fp16 at this scale is above 6e10
 CHECKED = ("loss is", "gradient's norm is", "weights' norm is")
 
 
@@ -91,6 +99,8 @@ class TrainState:
     freezing: Freezing
     notes: list[str]
     """Notes on settings that the built network cannot use, a line each."""
+    loss_scale: float | None = None
+    """In fp16: the factor of the loss when the host last waited for the device."""
 
     @property
     def config(self) -> Config:
@@ -112,6 +122,10 @@ class TrainState:
 
         A loss that is not finite updates nothing; `sync_and_check` finds it out.
         """
+        with exact_fp32(self.precision):
+            return self._update(batch, lr)
+
+    def _update(self, batch: Batch, lr: float) -> torch.Tensor:
         config, step = self.config, self.progress.step + 1
         torch.manual_seed(torch_seed(config.train.seed, self.progress.step))
         set_lr(self.optimizer, lr)
@@ -120,7 +134,7 @@ class TrainState:
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
         num_images = len(batch.labels)
-        parts = min(config.train.accumulate, num_images)
+        parts = min(config.train.num_parts, num_images)
         mix = draw_mix(config.train, step - 1, self.epoch, *batch.images.shape[1:3])
         for images, targets in mixed_parts(batch, mix, parts, len(self.meta.class_names)):
             with autocast(self.device, self.precision):
@@ -154,16 +168,28 @@ class TrainState:
             self.optimizer.found_inf = self.meter.found_inf  # pyright: ignore[reportAttributeAccessIssue]
             self.optimizer.step()
 
-    def sync_and_check(self) -> None:
+    def sync_and_check(self, *, is_last: bool = False) -> None:
         """Wait for the device, and bring the epoch's sum of losses to `progress`.
 
+        Args:
+            is_last: the run's last step is done.
+
         Raises:
-            NonFiniteError: a step since the start had a loss or gradient that is not, or the weights are not any more.
+            NonFiniteError: a step since the start had a loss or gradient that is not, or the weights are not any more;
+                in fp16: no step has had finite gradients for long, or none of the whole run.
         """
         # A gradient may overflow where the loss did not, and nothing else would tell before the weights are saved.
         norm = nn.utils.get_total_norm(list(self.model.parameters()))
         self.meter.check(norm, self.progress.step, what=2)
         self.progress.loss_sum = self.meter.loss_sum()
+        if self.scaler.is_enabled():
+            self._check_scale(is_last=is_last)
+
+    def _check_scale(self, *, is_last: bool) -> None:
+        """Read the scale, which each step with gradients that are not finite halves."""
+        self.loss_scale, step = self.scaler.get_scale(), self.progress.step
+        if self.loss_scale < LEAST_SCALE or (is_last and self.loss_scale <= math.ldexp(FIRST_SCALE, -step)):
+            raise NoFiniteGradientError(step, f"gradients are finite at no scale, down to {self.loss_scale:.2g}")
 
     def next_epoch(self) -> None:
         """Start the sums of a new epoch at 0."""

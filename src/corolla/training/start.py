@@ -1,0 +1,163 @@
+"""Where a run starts: its own checkpoint, a copy of another run, a checkpoint, weights, or nothing."""
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from corolla.config import Config, differing_settings
+from corolla.data.index import Index
+from corolla.errors import UserError
+from corolla.files import sha256
+from corolla.runs.folder import Run, open_run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """The point from which a run starts."""
+
+    kind: Literal["resume", "copy", "init", "weights", "scratch"]
+    source: Path | None = None
+    """copy: the folder of the run; init: the checkpoint."""
+
+
+def starting_point(run: Run, config: Config) -> StartingPoint:
+    """Choose: resume, else copy a run (--resume), else initialise from a checkpoint (--init-from), else from weights,
+    else from scratch.
+
+    The run's own checkpoint wins over everything, so the command that began a run also resumes it.
+
+    Raises:
+        UserError: --resume or --init-from names something that it cannot start from.
+    """
+    if sum(source is not None for source in (config.resume, config.init_from, config.resume_from)) > 1:
+        raise UserError("--resume goes on with a run, --init-from begins a new one: give one of the two")
+    if run.last.exists():
+        _check_same_source(run, config.resume)
+        return StartingPoint("resume")
+    resume, init_from = config.resume, config.init_from
+    if config.resume_from is not None:
+        resume, init_from = _old_option(config.resume_from, config)
+    if resume is not None:
+        return StartingPoint("copy", _checked_source(resume, config))
+    if init_from is not None:
+        path = _checkpoint_in(init_from)
+        if not path.is_file():
+            raise UserError(f"--init-from {init_from}: there is no checkpoint at {path}")
+        return StartingPoint("init", path)
+    if config.init_sha256:
+        raise UserError(
+            f"this run starts from the checkpoint with the SHA-256 {config.init_sha256[:12]}: name it with --init-from"
+        )
+    return StartingPoint("weights" if config.model.weights != "none" else "scratch")
+
+
+def _check_same_source(run: Run, source: Path | None) -> None:
+    """Check that `run`, which has begun, is the copy of the run that --resume names, where that is at hand."""
+    if source is None or not Run(source).last.exists():
+        return
+    begun = run.environment.get("resumed_from")
+    if source.resolve() not in (run.folder.resolve(), Path(begun).resolve() if begun else None):
+        raise UserError(
+            f"{run.folder}: holds a run {f'that goes on from {begun}' if begun else 'of its own'}, not from {source}; "
+            "leave --resume out to go on with it, or choose another --run-name"
+        )
+
+
+def _checkpoint_in(source: Path) -> Path:
+    return source / "last.pt" if source.is_dir() else source
+
+
+def _checked_source(source: Path, config: Config) -> Path:
+    """Return `source` if it is a run that `config` can go on with in a copy."""
+    if source.is_file():
+        raise UserError(f"--resume {source}: is a checkpoint; --resume takes a run's folder, --init-from a checkpoint")
+    run = open_run(source)
+    if not run.last.is_file():
+        raise UserError(f"--resume {source}: holds no last.pt to go on from; start the run anew without --resume")
+    differing = _differing(run, config)
+    if differing and not _is_longer(differing, run, config):
+        raise UserError(
+            f"--resume {source}: has other settings ({'; '.join(differing.values())}); --resume goes on with the same "
+            "ones, or with more --train.epochs alone; to start a new run from its weights, use --init-from"
+        )
+    return source
+
+
+def _differing(run: Run, config: Config) -> dict[str, str]:
+    """Return what differs from a run's settings, but for what is filled in where it was not given."""
+    there = run.config
+    filled_in = {name: getattr(config, name) or getattr(there, name) for name in ("size", "input_size", "init_sha256")}
+    return differing_settings(there, dataclasses.replace(_with_parts_of(there, config), **filled_in))
+
+
+def _is_longer(differing: dict[str, str], run: Run, config: Config) -> bool:
+    return set(differing) == {"train.epochs"} and config.train.epochs > run.config.train.epochs
+
+
+def _old_option(source: Path, config: Config) -> tuple[Path | None, Path | None]:
+    """Return what --resume-from, the name of one release ago, means: --resume or --init-from."""
+    if (source / "config.json").is_file() and (source / "last.pt").is_file():
+        run = Run(source)
+        differing = _differing(run, config)
+        if not differing or _is_longer(differing, run, config):
+            log.warning("--resume-from goes with the next release; for this, use --resume %s", source)
+            return source, None
+    log.warning(
+        "--resume-from goes with the next release; for a new run from these weights, use --init-from %s", source
+    )
+    return None, source
+
+
+def completed(config: Config, run: Run, start: StartingPoint, index: Index) -> Config:
+    """Return `config` with what the data and the starting point decide: sizes, and which checkpoint it is."""
+    input_size = config.input_size
+    if input_size is None and start.kind == "copy" and start.source is not None:
+        input_size = Run(start.source).config.input_size
+    elif input_size is None and start.kind == "init" and start.source is not None:
+        from corolla.runs.checkpoint import load_checkpoint
+
+        input_size = int(load_checkpoint(start.source)["input_size"])
+    elif input_size is None and start.kind == "resume" and (config.resume or config.init_from or config.resume_from):
+        input_size = run.config.input_size  # it came from there, which may be gone by now
+    digest = config.init_sha256
+    if start.kind == "init" and start.source is not None:
+        digest = sha256(start.source)
+        if config.init_sha256 not in ("", digest):
+            raise UserError(
+                f"--init-from {start.source}: its SHA-256 is {digest[:12]}, not {config.init_sha256[:12]} as asked for"
+            )
+    elif start.kind == "copy" and start.source is not None:
+        digest = digest or Run(start.source).config.init_sha256
+    elif start.kind == "resume" and not digest:
+        digest = _digest_on_resume(run, config)
+    if start.kind in ("resume", "copy"):
+        begun = Run(start.source) if start.source is not None else run
+        config = _with_parts_of(begun.config, config) if (begun.folder / "config.json").exists() else config
+    return dataclasses.replace(config, size=index.size, input_size=input_size or index.size, init_sha256=digest)
+
+
+def _with_parts_of(begun: Config, config: Config) -> Config:
+    """Return `config` with the number of parts that --train.accumulate auto had found for a run that has begun."""
+    if config.train.accumulate != "auto":
+        return config
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, accumulate=begun.train.accumulate))
+
+
+def _digest_on_resume(run: Run, config: Config) -> str:
+    """Return which checkpoint is meant by a command for a run that has begun: it may be gone by now, but not be another
+    one."""
+    if config.resume is not None:  # the run is a copy, which has it from its source
+        return run.config.init_sha256
+    given = config.init_from or config.resume_from
+    if given is None:
+        return ""
+    begun, path = run.config.init_sha256, _checkpoint_in(given)
+    if not begun and config.init_from is not None:
+        raise UserError(
+            f"{run.folder}: holds a run that did not begin with --init-from; leave it out, or choose another --run-name"
+        )
+    return sha256(path) if begun and path.is_file() else begun
