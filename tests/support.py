@@ -112,6 +112,11 @@ def changed(config: Config, section: str, **values: Any) -> Config:
     return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
+def on_gpu(config: Config, **settings: Any) -> Config:
+    """Return `config` for the GPU at 32 px, with other settings of training."""
+    return dataclasses.replace(changed(config, "train", **settings), device="cuda", input_size=32)
+
+
 def same_content(first: Path, second: Path) -> bool:
     """Two checkpoints hold the same bits, but for the seconds they took and the run they come from."""
     contents = [torch.load(path, weights_only=True) for path in (first, second)]

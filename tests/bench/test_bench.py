@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from corolla.bench.pairs import Comparison, Spread, take_turns
 from corolla.cli import run_command
@@ -72,6 +73,30 @@ def test_a_bench_says_and_writes_what_it_measured(
     for stage in stages:
         assert any(name.startswith(stage) for name in written["stages_us"]), stage
     assert all(microseconds >= 0 for microseconds in written["stages_us"].values())
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize("what", ["train", "predict"])
+def test_both_sides_compute_in_the_same_precision(
+    what: str, precision: str, dtype: torch.dtype, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each convolution's result; in fp32 CUDA may not round to TF32 on one side alone either."""
+    monkeypatch.setattr("corolla.bench.train.TURN_S", 0.01)
+    with Path("tiny.toml").open("a") as file:
+        file.write(f'[train]\nprecision = "{precision}"\n')
+    seen: set[tuple[torch.dtype, bool]] = set()
+    forward = torch.nn.Conv2d.forward
+
+    def record(module: torch.nn.Conv2d, images: torch.Tensor) -> torch.Tensor:
+        result = forward(module, images)
+        if len(images) > 1:  # not the trial of whether the network takes that size
+            seen.add((result.dtype, torch.backends.cudnn.allow_tf32))
+        return result
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", record)
+    words = ["--data", str(tiny_data), "--pairs", "1", "--device", "cpu", "--cache-dir", str(tmp_path)]
+    assert run_command(["bench", what, "tiny.toml", *words, "--workers", "0"]) == 0
+    assert seen == {(dtype, precision != "fp32")}
 
 
 def test_scaling_has_its_tables(

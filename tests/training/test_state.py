@@ -155,3 +155,16 @@ def test_no_step_waits_for_the_device(optim: dict[str, Any], train: dict[str, An
     assert not WAITING & set(counted.calls)
     assert "aten::convolution" in counted.calls
     state.sync_and_check()
+
+
+def test_no_step_in_fp16_waits_either(tiny_config: Config) -> None:
+    """The scale is read where the host waits anyway."""
+    state, batch = state_and_batch(changed(tiny_config, "optim", clip_norm=1.0))
+    state.precision, state.scaler = "fp16", torch.amp.GradScaler("cpu")
+    state.update(batch, 0.01)
+    with Counted() as counted:
+        state.update(batch, 0.01)
+    assert not WAITING & set(counted.calls)
+    assert state.loss_scale is None
+    state.sync_and_check()
+    assert state.loss_scale == state.scaler.get_scale()

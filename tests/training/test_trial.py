@@ -1,6 +1,5 @@
 """The trial of a step leaves no trace, and finds in how many parts a batch fits."""
 
-import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from device_faults import CUBLAS_ALLOC, CUDNN_INTERNAL, ILLEGAL_ACCESS, OUT_OF_MEMORY, CardFault
+from state_bits import assert_same_bits, state_content
 from support import changed, everything_on, same_content, stop_at
 
 import corolla.training.loop
@@ -46,44 +46,6 @@ def batches(state: TrainState, number: int) -> list[Batch]:
     return [make_batch(photos, [(step, (8 * step + i) % len(photos)) for i in range(8)]) for step in range(number)]
 
 
-def content(state: TrainState) -> dict[str, Any]:
-    """Everything that the next step depends on, or a checkpoint holds."""
-    return copy.deepcopy(
-        {
-            "model": state.model.state_dict(),
-            "ema": state.ema.module.state_dict() if state.ema is not None else None,
-            "optimizer": state.optimizer.state_dict(),
-            "found_inf": vars(state.optimizer).get("found_inf"),
-            "scaler": state.scaler.state_dict(),
-            "meter": vars(state.meter),
-            "progress": vars(state.progress),
-            "accumulate": state.config.train.accumulate,
-            "modes": [module.training for module in state.model.modules()],
-            "learns": [parameter.requires_grad for parameter in state.model.parameters()],
-            "random": torch.get_rng_state(),
-        }
-    )
-
-
-def assert_same(one: Any, other: Any, where: str = "") -> None:
-    """Check that they are the same bits, and tensors in the same order in memory."""
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), where
-        for number, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_same(a, b, f"{where}[{number}]")
-    elif isinstance(one, torch.Tensor):
-        assert one.dtype == other.dtype, where
-        assert one.stride() == other.stride(), where
-        assert one.numpy().tobytes() == other.numpy().tobytes(), where
-    else:
-        assert one == other, where
-
-
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sgd": ({}, {}),
     "nesterov, ema, parts": ({"nesterov": True}, {"ema": 0.9, "accumulate": 3}),
@@ -106,18 +68,18 @@ def test_a_trial_leaves_every_bit_alone(name: str, steps: int, tiny_config: Conf
         for batch in made[:steps]:
             state.update(batch, 0.01)
     torch.manual_seed(3)
-    before = content(tried)
+    before = state_content(tried)
     assert try_step(tried, 8) is None
-    assert_same(content(tried), before)
+    assert_same_bits(state_content(tried), before)
     assert all(parameter.grad is None for parameter in tried.model.parameters())
     for state in (tried, left):  # and neither does what follows differ
         for batch in made[steps:]:
             state.update(batch, 0.01)
         state.sync_and_check()
-    after = content(tried), content(left)
+    after = state_content(tried), state_content(left)
     for each in after:
         del each["random"]
-    assert_same(*after)
+    assert_same_bits(*after)
 
 
 def test_a_run_with_a_trial_is_the_run_without(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +174,7 @@ def test_the_number_that_fits_is_told(
     """Never the one that was just tried. (At 64 px, where batch norm takes parts of one image.)"""
     state = make_state(changed(tiny_config, "train", accumulate=asked), 64)
     card(state, monkeypatch, most, fault)
-    before = content(state)
+    before = state_content(state)
     with pytest.raises(UserError) as caught:
         fit_memory(state, 40)
     line = str(caught.value)
@@ -220,7 +182,7 @@ def test_the_number_that_fits_is_told(
     part = {1: 8, 2: 4, 3: 3}[asked]
     assert f" is out of memory in a step with parts of {part} images of 64 px (" in line
     assert line.endswith(f"): --train.accumulate {fits} fits")
-    assert_same(content(state), before)
+    assert_same_bits(state_content(state), before)
     state.meta = make_state(changed(tiny_config, "train", accumulate=fits), 64).meta
     fit_memory(state, 40)  # as typed, it works
 
@@ -232,11 +194,11 @@ def test_auto_takes_the_number_that_fits(
     state = make_state(changed(tiny_config, "train", accumulate="auto"))
     assert state.config.train.accumulate == 1
     sizes = card(state, monkeypatch, most=3)
-    before = content(state)
+    before = state_content(state)
     fit_memory(state, 40, find=True)
     assert state.config.train.accumulate == 4
     assert sizes == [8, 4, 2, 2, 2, 2]
-    assert_same(content(state), {**before, "accumulate": 4})
+    assert_same_bits(state_content(state), {**before, "accumulate": 4})
     assert "--train.accumulate auto: 4, parts of 2 images fit" in caplog.text
 
 

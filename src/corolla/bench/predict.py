@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.functional import to_tensor
 
+from corolla.arithmetic import exact_fp32
 from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Report, images_per_s, microseconds, take_turns
 from corolla.config.experiments import find_experiment
@@ -20,7 +21,7 @@ from corolla.data.sampler import EvalBatchSampler
 from corolla.data.statistics import data_statistics
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.tta import average_views
-from corolla.device import choose_device, num_workers
+from corolla.device import Precision, autocast, choose_device, num_workers
 from corolla.errors import UserError
 from corolla.evaluation.inference import InferenceModel
 from corolla.models.factory import build_model
@@ -69,7 +70,10 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
         _pipeline(photos, network, num_photos, num_workers(options.workers, device), device),
     )
     forward = "bare forward of the same", _forward(photos, network, num_photos, device)
-    by_hand = "timm's model over torchvision's TenCrop", _by_hand(photos, plain, transform, num_photos, device)
+    by_hand = (
+        "timm's model over torchvision's TenCrop",
+        _by_hand(photos, plain, transform, num_photos, device, network.precision),
+    )
     settings: dict[str, object] = {
         "experiment": experiment,
         "data": options.data.name,
@@ -110,15 +114,21 @@ def _forward(
     @torch.inference_mode()
     def work() -> None:
         for _ in range(num_photos // PHOTOS):
-            network.model(inputs)
+            with network.autocast():
+                network.model(inputs)
 
     return lambda: images_per_s(num_photos, work, device)
 
 
 def _by_hand(
-    photos: TFRecordDataset, model: torch.nn.Module, views: EvalTransform, num_photos: int, device: torch.device
+    photos: TFRecordDataset,
+    model: torch.nn.Module,
+    views: EvalTransform,
+    num_photos: int,
+    device: torch.device,
+    precision: Precision,
 ) -> Callable[[], float]:
-    """Measure what one finds in tutorials: PIL, Resize, TenCrop, ToTensor, the model as it is made."""
+    """Measure what one finds in tutorials: PIL, Resize, TenCrop, ToTensor, the model as it is made, under autocast."""
     model = model.to(device)
     transform = transforms.Compose(
         [
@@ -134,6 +144,8 @@ def _by_hand(
         for first in range(0, num_photos, PHOTOS):
             opened = [Image.open(io.BytesIO(photos.jpeg(i))).convert("RGB") for i in range(first, first + PHOTOS)]
             crops = torch.stack([torch.as_tensor(transform(photo)) for photo in opened]).flatten(0, 1)
-            model(crops.to(device)).softmax(-1).unflatten(0, (-1, VIEWS)).mean(1).cpu()
+            with exact_fp32(precision), autocast(device, precision):
+                logits = model(crops.to(device)).float()
+            logits.softmax(-1).unflatten(0, (-1, VIEWS)).mean(1).cpu()
 
     return lambda: images_per_s(num_photos, work, device)

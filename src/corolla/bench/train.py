@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from corolla.arithmetic import exact_fp32
 from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Comparison, Report, images_per_s, synchronize
 from corolla.config.experiments import find_experiment
@@ -101,9 +102,10 @@ class _BareStep:
         return F.cross_entropy(logits.float(), self.labels)
 
     def __call__(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.forward().backward()
-        self.optimizer.step()
+        with exact_fp32(self.precision):  # as TrainState.update has it
+            self.optimizer.zero_grad(set_to_none=True)
+            self.forward().backward()
+            self.optimizer.step()
 
     def stages_s(self, repeats: int = 5) -> dict[str, float]:
         """Return the seconds of each part of a step, the best of a few."""
@@ -117,7 +119,8 @@ class _BareStep:
                 ("optimizer", self.optimizer.step),
             )
             for name, part in parts:
-                seconds = 1 / images_per_s(1, part, self.device)
+                with exact_fp32(self.precision):
+                    seconds = 1 / images_per_s(1, part, self.device)
                 best[name] = min(best.get(name, seconds), seconds)
         return best
 
