@@ -1,4 +1,4 @@
-"""What a card computes in: whether it has bf16, and fp32 that is fp32."""
+"""The arithmetic of a card: whether it has bf16, and fp32 that is fp32."""
 
 import warnings
 from collections.abc import Iterator

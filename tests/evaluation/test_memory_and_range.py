@@ -61,7 +61,7 @@ class Card:
 def test_prediction_goes_on_with_half_as_many_views(
     fault: CardFault, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of 160 views: 64 a time do not fit, nor do 30, the whole batch of 3 photos is 60, of which 15 do."""
+    """There are 160 views: 64 a time do not fit, nor do 30, the whole batch of 3 photos is 60, of which 15 do."""
     expected = predict(run, tta="ten-crop")
     card = Card(monkeypatch, fault, most=20)
     assert predict(run, tta="ten-crop") == pytest.approx(expected, abs=1e-6)
