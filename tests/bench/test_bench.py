@@ -80,7 +80,7 @@ def test_a_bench_says_and_writes_what_it_measured(
 def test_both_sides_compute_in_the_same_precision(
     what: str, precision: str, dtype: torch.dtype, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of each convolution's result; in fp32 CUDA may not round to TF32 on one side alone either."""
+    """Each convolution gives it; in fp32 CUDA may not round to TF32 on one side alone either."""
     monkeypatch.setattr("corolla.bench.train.TURN_S", 0.01)
     with Path("tiny.toml").open("a") as file:
         file.write(f'[train]\nprecision = "{precision}"\n')

@@ -105,7 +105,7 @@ def step_mib(config: Config) -> float:
 def test_the_number_of_parts_that_fits_is_told_works_and_is_found(
     tiny_config: Config, leave: Leave, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of 40 images by ResNet-50, some 2 GB in reduced precision, of which half of the images need half."""
+    """The step of 40 images by ResNet-50 takes some 2 GB in reduced precision, and half of them take half."""
     caplog.set_level("INFO", "corolla")
     config = large(tiny_config, "resnet50", batch_size=40)
     leave(0.7 * step_mib(config) + 150)  # the weights are 100

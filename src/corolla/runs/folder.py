@@ -52,7 +52,10 @@ class Run:
 
     @property
     def timing(self) -> list[dict[str, float]]:
-        """A row per epoch: epoch seconds total_seconds images_per_s memory_mib. A line that is cut is left out."""
+        """A row per epoch: epoch seconds total_seconds images_per_s memory_mib, in fp16 also loss_scale.
+
+        A line that is cut is left out.
+        """
         path, rows = self.folder / "timing.jsonl", []
         for line in path.read_text().splitlines() if path.exists() else ():
             with contextlib.suppress(ValueError):
