@@ -1,8 +1,11 @@
 """The index against planted faults, changes of the folder, damaged caches and TensorFlow's files."""
 
 import hashlib
+import os
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -178,17 +181,135 @@ def test_which_size(data: Path, tmp_path: Path) -> None:
     assert load_index(data, 32).size == 32
 
 
-def test_the_cache_spares_reading(data: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what was written now count as old: files of the same moment as the index are read again."""
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now + 3600 * 10**9)
+
+
+def reading_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> bytes:
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr("corolla.data.index.map_file", read)
+
+
+@pytest.mark.usefixtures("an_hour_later")
+def test_the_cache_spares_reading(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [load_index(data, None, folder) for folder in (None, tmp_path / "kept")]
+    reading_is_a_fault(monkeypatch)
+    after = [load_index(data, None, folder) for folder in (None, tmp_path / "kept")]
+    for first, second in zip(before, after, strict=True):
+        assert second.fingerprint == first.fingerprint
+        np.testing.assert_array_equal(second.splits["train"].offset, first.splits["train"].offset)
+        assert second.splits["train"].id.tolist() == first.splits["train"].id.tolist()
+
+
+def stamps(path: Path) -> tuple[int, int]:
+    return path.stat().st_atime_ns, path.stat().st_mtime_ns
+
+
+def rewrite_in_place(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def rewrite_with_the_old_time(path: Path, content: bytes) -> None:
+    """As rsync -t and cp -p do."""
+    times = stamps(path)
+    path.write_bytes(content)
+    os.utime(path, ns=times)
+
+
+def replace_by_another_file(path: Path, content: bytes) -> None:
+    times = stamps(path)
+    other = path.with_name("other")
+    other.write_bytes(content)
+    os.utime(other, ns=times)
+    other.replace(path)
+
+
+REWRITES = [rewrite_in_place, rewrite_with_the_old_time, replace_by_another_file]
+
+
+@pytest.mark.parametrize("rewrite", REWRITES)
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("where", [None, "kept"])
+def test_other_labels_or_ids_of_the_same_length_are_seen(
+    data: Path,
+    tmp_path: Path,
+    rewrite: Callable[[Path, bytes], None],
+    waits: bool,
+    where: str | None,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Neither a name nor a size tells; without waiting not even the times do, where the clock is coarse."""
+    if waits:
+        request.getfixturevalue("an_hour_later")
+    folder = tmp_path / where if where else None
+    before = load_index(data, None, folder)
+    for file, examples in (
+        ("train/00-2", [flower(5, "a"), flower(0, "b")]),
+        ("test/00-2", [flower(None, "g"), flower(None, "f")]),
+    ):
+        split, name = file.split("/")
+        path = data / "tfrecords-jpeg-8x8" / split / f"{name.replace('-', '-8x8-', 1)}.tfrec"
+        write_tfrecord(tmp_path / "new.tfrec", examples)
+        content = (tmp_path / "new.tfrec").read_bytes()
+        assert len(content) == path.stat().st_size
+        rewrite(path, content)
+    after = load_index(data, None, folder)
+    assert after.splits["train"].label.tolist() == [5, 0, 2, 103]
+    assert after.splits["test"].id.tolist() == ["g", "f"]
+    assert {name for name in before.splits if after.fingerprint[name] == before.fingerprint[name]} == {"val"}
+
+
+@pytest.mark.usefixtures("an_hour_later")
+def test_files_that_change_their_names_are_seen(data: Path) -> None:
+    load_index(data, None)
+    first, second = sorted((data / "tfrecords-jpeg-8x8/train").iterdir())
+    write(data, "train/01-2", flower(2, "c"), flower(3, "d"))
+    assert first.stat().st_size == second.stat().st_size
+    first.rename(data / "aside")
+    second.rename(first)
+    (data / "aside").rename(second)
+    assert load_index(data, None).splits["train"].id.tolist() == ["c", "d", "a", "b"]
+
+
+@pytest.mark.usefixtures("an_hour_later")
+def test_bytes_that_were_damaged_since_are_a_fault(data: Path) -> None:
+    load_index(data, None)
     path = data / "tfrecords-jpeg-8x8/val/00-8x8-1.tfrec"
-    for folder in (None, tmp_path / "kept"):
-        before = load_index(data, None, folder)
-        content = path.read_bytes()
-        path.write_bytes(bytes(len(content)))  # not noticed: the name and the size are the same
-        after = load_index(data, None, folder)
-        assert after.fingerprint == before.fingerprint
-        np.testing.assert_array_equal(after.splits["train"].offset, before.splits["train"].offset)
-        assert after.splits["train"].id.tolist() == before.splits["train"].id.tolist()
-        path.write_bytes(content)
+    path.write_bytes(path.read_bytes()[:-10] + bytes(10))
+    assert len(faults(data)) == 1
+
+
+@pytest.mark.usefixtures("an_hour_later")
+def test_a_file_that_was_touched_is_read_once_more_and_no_further_time(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_index(data, None, tmp_path / "kept")
+    os.utime(data / before.splits["val"].files[0])
+    copied = shutil.copytree(data, tmp_path / "copied" / "data")
+    for folder in (data, copied):
+        assert load_index(folder, None, tmp_path / "kept").fingerprint == before.fingerprint
+    reading_is_a_fault(monkeypatch)
+    assert load_index(copied, None, tmp_path / "kept").fingerprint == before.fingerprint
+
+
+@pytest.mark.usefixtures("an_hour_later")
+def test_a_cache_without_times_is_made_again(data: Path, cache: Path) -> None:
+    """Earlier versions kept names and sizes alone."""
+    before = load_index(data, None)
+    (path,) = cache.iterdir()
+    with np.load(path) as kept:
+        columns = {name: kept[name] for name in kept if name not in ("stamps", "read_at")}
+    np.savez(path, **columns)
+    write(data, "val/00-1", flower(5, "e"))
+    assert load_index(data, None).splits["val"].label.tolist() == [5]
+    assert load_index(data, None).fingerprint["train"] == before.fingerprint["train"]
+    with np.load(path) as kept:
+        assert "stamps" in kept
 
 
 def test_the_cache_follows_the_folder(data: Path) -> None:
@@ -204,12 +325,12 @@ def test_the_cache_follows_the_folder(data: Path) -> None:
         load_index(data, None)
 
 
-def test_a_kept_index_holds_where_the_folder_moved(data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("an_hour_later")
+def test_a_kept_index_holds_where_the_folder_moved(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = load_index(data, None, tmp_path / "kept")
     (tmp_path / "mount").mkdir()
     moved = data.rename(tmp_path / "mount" / "data")
-    val = moved / before.splits["val"].files[0]
-    val.write_bytes(bytes(val.stat().st_size))  # so it is seen that nothing is read
+    reading_is_a_fault(monkeypatch)
     after = load_index(moved, None, tmp_path / "kept")
     assert (after.folder, after.fingerprint) == (moved, before.fingerprint)
 

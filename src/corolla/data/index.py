@@ -9,8 +9,9 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1  # of the cache; counted up when its content changes, so that older ones are made again
 COLUMNS: dict[str, Any] = dict.fromkeys(("file", "offset", "length", "label", "id", "crc", "record", "start"), np.int64)
 COLUMNS |= {"id": np.str_, "crc": np.uint32}
+RACY_NS = 2 * 10**9  # FAT, the coarsest of file systems, keeps times to 2 s
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +75,11 @@ class Index:
 
 
 def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> Index:
-    """Index the data folder, or take the index from the cache if names and sizes of its files are still the same.
+    """Index the data folder, or take the index from the cache if no file of the folder was touched since it was read.
 
-    `size` None is the only size there. The index is kept in `cache_dir`, or else in the user's own cache.
+    `size` None is the only size there. The index is kept in `cache_dir`, or else in the user's own cache. Where sizes,
+    times or inodes of the files are others (they were replaced, or copied here), every byte is read again: equal data
+    have an equal fingerprint, whatever was computed from them holds on, and the next start reads nothing.
 
     Raises:
         UserError: there are no such files, or several sizes.
@@ -85,10 +89,11 @@ def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> I
     kept = _cache_path(found, cache_dir)
     index = _read_cache(kept, found)
     if index is None:
+        read_at = time.time_ns()
         index, faults = _scan(found, progress=True)
         if faults:
             raise faults[0]
-        _write_cache(kept, index, found.manifest)
+        _write_cache(kept, index, found, read_at)
     return index
 
 
@@ -117,25 +122,42 @@ def scan(data: Path, size: int | None, *, progress: bool = False) -> tuple[Index
 
 @dataclass(frozen=True)
 class _Found:
-    """The files that an index is made from; the cache holds as long as they are the same."""
+    """The files that an index is made from, as they were before they are read; the cache holds as long as they are."""
 
     folder: Path
     size: int
     class_names: tuple[str, ...]
-    files: dict[str, dict[str, int]]  # split → relative path → bytes
+    files: dict[str, dict[str, os.stat_result]]  # split → relative path
 
     @property
     def manifest(self) -> str:
-        return json.dumps(asdict(self) | {"folder": None, "format": FORMAT})
+        """The content of the folder as its names and sizes tell it."""
+        sizes = {split: {file: stat.st_size for file, stat in files.items()} for split, files in self.files.items()}
+        facts = {"folder": None, "size": self.size, "class_names": self.class_names, "files": sizes}
+        return json.dumps(facts | {"format": FORMAT})
+
+    @property
+    def stamps(self) -> str:
+        """Times and inodes of the files: nobody can write to a file and leave them all as they were."""
+        return json.dumps([[stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for stat in self._stats])
+
+    @property
+    def youngest_ns(self) -> int:
+        """The time of the last change of any of the files."""
+        return max(max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in self._stats)
+
+    @property
+    def _stats(self) -> list[os.stat_result]:
+        return [stat for files in self.files.values() for stat in files.values()]
 
 
 def _find(data: Path, size: int | None) -> _Found:
     if data == Path("data") and not data.exists():  # the default, in a notebook with the data mounted elsewhere
         data = mounted_data() or data
-    sizes: dict[int, dict[str, dict[str, int]]] = {}
+    sizes: dict[int, dict[str, dict[str, os.stat_result]]] = {}
     for folder in data.glob("tfrecords-jpeg-*"):
         if match := re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", folder.name):
-            files = {split: _sizes(data, folder / split) for split in SPLITS}
+            files = {split: _stats(data, folder / split) for split in SPLITS}
             if any(files.values()):
                 sizes[int(match[1])] = {split: names for split, names in files.items() if names}
     present = ", ".join(map(str, sorted(sizes)))
@@ -149,9 +171,9 @@ def _find(data: Path, size: int | None) -> _Found:
     return _Found(data, size, read_class_names(data / "classes.txt"), sizes[size])
 
 
-def _sizes(data: Path, folder: Path) -> dict[str, int]:
+def _stats(data: Path, folder: Path) -> dict[str, os.stat_result]:
     # macOS leaves ._name beside files on foreign disks
-    return {path.relative_to(data).as_posix(): path.stat().st_size for path in sorted(folder.glob("[!.]*.tfrec"))}
+    return {path.relative_to(data).as_posix(): path.stat() for path in sorted(folder.glob("[!.]*.tfrec"))}
 
 
 def count_in_name(path: Path) -> int | None:
@@ -162,7 +184,7 @@ def count_in_name(path: Path) -> int | None:
 
 def _scan(found: _Found, *, progress: bool) -> tuple[Index, list[RecordFault]]:
     scanner = _Scanner(found)
-    total = sum(sum(files.values()) for files in found.files.values())
+    total = sum(stat.st_size for files in found.files.values() for stat in files.values())
     with tqdm(total=total, desc="index", unit="B", unit_scale=True, leave=False, disable=hidden(progress)) as bar:
         splits = {split: scanner.split(split, bar) for split in found.files}
     return Index(found.folder, found.size, found.class_names, splits), scanner.faults
@@ -190,7 +212,7 @@ class _Scanner:
                     self.fault(file, record.offset, record.number, reason)
                 image = example.image_offset, example.image_length
                 rows.append((number, *image, label, identity, record.crc, record.number, record.offset))
-            bar.update(files[file])
+            bar.update(files[file].st_size)
         columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
         arrays = {key: np.array(column, COLUMNS[key]) for key, column in zip(COLUMNS, columns, strict=True)}
         return Split(name, tuple(files), **arrays)
@@ -260,22 +282,25 @@ def _cache_path(found: _Found, cache_dir: Path | None) -> Path:
 def _read_cache(path: Path, found: _Found) -> Index | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
-            if str(kept["manifest"]) != found.manifest:
+            if (str(kept["manifest"]), str(kept["stamps"])) != (found.manifest, found.stamps):
                 return None
+            if found.youngest_ns + RACY_NS >= int(kept["read_at"]):
+                return None  # a second write within the clock's tick may have left the stamps (git: "racily clean")
             splits = {
                 split: Split(split, tuple(files), **{column: kept[f"{split}.{column}"] for column in COLUMNS})
                 for split, files in found.files.items()
             }
-    except Exception:  # missing, cut, overwritten, no zip: in any case the index is made again
+    except Exception:  # missing, cut, overwritten, no zip, without stamps: in any case the index is made again
         return None
     return Index(found.folder, found.size, found.class_names, splits)
 
 
-def _write_cache(path: Path, index: Index, manifest: str) -> None:
+def _write_cache(path: Path, index: Index, found: _Found, read_at: int) -> None:
+    facts = {"manifest": np.array(found.manifest), "stamps": np.array(found.stamps), "read_at": np.array(read_at)}
     columns = {f"{name}.{key}": getattr(split, key) for name, split in index.splits.items() for key in COLUMNS}
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, manifest=np.array(manifest), **columns)
+            np.savez(file, **facts, **columns)
     except OSError as error:
         _warn_once(f"the index is not kept, {path.parent} can't be written: {error.strerror}")
 
