@@ -84,12 +84,13 @@ def _wheel_facts(name: str) -> str:
 
 def _files(distribution: Distribution) -> Iterator[tuple[str, Path]]:
     """Yield name in the wheel and path of each file of an installed distribution that belongs into its wheel."""
-    for file in distribution.files or []:
-        name = PurePosixPath(file.as_posix())
+    # Not distribution.files, which passes over what is gone, from Python 3.12 on.
+    for line in csv.reader(io.StringIO(distribution.read_text("RECORD") or "")):
+        name = PurePosixPath(line[0])
         outside = name.is_absolute() or ".." in name.parts
         of_installation = name.parts[0].endswith(".dist-info") and name.name in LEFT_OUT
         if not outside and not of_installation and name.suffix != ".pyc":
-            yield str(name), Path(str(distribution.locate_file(file)))
+            yield str(name), Path(str(distribution.locate_file(str(name))))
 
 
 def _tag(wheel: str) -> str:
