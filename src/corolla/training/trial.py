@@ -71,16 +71,12 @@ def try_step(state: TrainState, num_images: int) -> str | None:
     """
     device, side = state.device, _largest_side(state)
     snapshot = Snapshot(state)
-    images = torch.zeros(num_images, side, side, 3, dtype=torch.uint8)
-    labels = torch.zeros(num_images, dtype=torch.int64)
     gpus = range(torch.cuda.device_count()) if device.type == "cuda" else ()
     lack = None
     try:
         with torch.random.fork_rng(gpus, device_type="cuda"):
             state.progress = _progress_of_hardest_step(state, side)
-            batch = Batch(images.to(device), labels.to(device), torch.arange(num_images))
-            update(state, batch, state.config.optim.lr)
-            evaluation_network(state, val_transform(state.meta)).rehearse()
+            _step_and_evaluate(state, num_images, side)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)  # a fault may come late
     except UserError:
@@ -97,6 +93,13 @@ def try_step(state: TrainState, num_images: int) -> str | None:
     snapshot.restore(state)
     release_memory(device)
     return lack
+
+
+def _step_and_evaluate(state: TrainState, num_images: int, side: int) -> None:
+    images = torch.zeros(num_images, side, side, 3, dtype=torch.uint8, device=state.device)
+    labels = torch.zeros(num_images, dtype=torch.int64, device=state.device)
+    update(state, Batch(images, labels, torch.arange(num_images)), state.config.optim.lr)
+    evaluation_network(state, val_transform(state.meta)).rehearse()
 
 
 class Snapshot:
