@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corolla.importing.folders import Photo
+from corolla.importing.photos import Photo
 from corolla.importing.splits import apportion, photo_ids, split_photos
 
 

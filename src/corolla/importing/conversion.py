@@ -3,12 +3,12 @@
 import hashlib
 import struct
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from PIL import Image
 
-from corolla.importing.folders import Photo
+from corolla.importing.photos import HEIC, UNREAD, Photo
 from corolla.importing.pixels import Pixels, to_jpeg
 from corolla.parallel import map_in_threads
 
@@ -49,13 +49,15 @@ def convert_photos(
     """
 
     def convert(photo: Photo) -> tuple[str, bytes, str]:
-        digest = ""
+        digest, data = "", b""
         try:
             data = (folder / photo.path).read_bytes()
             digest = _digest(data)
+            if reason := UNREAD.get(PurePosixPath(photo.path).suffix.lower()):
+                return digest, b"", reason
             return digest, to_jpeg(data, pixels), ""
         except Image.UnidentifiedImageError:
-            return digest, b"", "no image"
+            return digest, b"", _kind(data)
         except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
             return digest, b"", " ".join(str(error).split())
 
@@ -65,6 +67,21 @@ def convert_photos(
         places[photo.path] = ConvertedPhoto(digest, spool.tell(), len(jpeg), fault)
         spool.write(jpeg)
     return places
+
+
+def _kind(data: bytes) -> str:
+    """Return what a file is that Pillow does not know."""
+    if not data:
+        return "empty"
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
+        return HEIC
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF, which this Pillow can't read: `pip install 'pillow>=11.3'`, or convert it to JPEG"
+    if data.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer: fetch the file with `git lfs pull`"
+    if data.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    return "no image"
 
 
 def _digest(data: bytes) -> str:

@@ -1,11 +1,13 @@
 """`corolla import`: write folders of one's own photos as a data folder in the competition's layout."""
 
+import contextlib
 import hashlib
 import json
+import logging
 import math
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,16 @@ from typing import Any
 from corolla.data.class_names import read_class_names
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
+from corolla.files import locked, write_atomically
 from corolla.importing.conversion import ConvertedPhoto, convert_photos, photo_digests
-from corolla.importing.folders import Photo, check_photos, class_names, find_photos, listed_photos
+from corolla.importing.folders import find_photos
+from corolla.importing.lists import listed_photos
+from corolla.importing.photos import Found, Photo, check_photos, class_names
 from corolla.importing.pixels import Crop, Pixels
 from corolla.importing.splits import photo_ids, split_photos
 from corolla.importing.tables import tables_of, write_tables
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1  # one more whenever the same photos give other bytes: an older import is then not taken for a new one
 FILE_RECORDS = 800  # at most
@@ -61,32 +68,58 @@ def import_photos(
             leaves them out), or `out` holds something else.
     """
     _check_arguments(folder, out, size=size, val=val, test=test, seed=seed, quality=quality)
-    photos, strange = listed_photos(folder, lists) if lists else find_photos(folder)
-    check_photos(lists or folder, photos)
-    if strange and not skip_broken:
-        raise UserError(_broken(folder, strange) + REMEDY)
+    found = listed_photos(folder, lists) if lists else find_photos(folder)
+    check_photos(lists or folder, found.photos)
     recipe = {"format": FORMAT, "val": val, "test": test, "seed": seed}
-    pixels = Pixels(size, crop, quality)
+    out.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        return _import(folder, out, found, recipe, Pixels(size, crop, quality), skip_broken, progress=progress)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Wait until no other import writes into `out`, and keep others out."""
+    lock = out / ".import.lock"
+
+    def waiting() -> None:
+        log.info("%s: another import writes there; waiting for it", out)
+
+    while True:
+        with locked(lock, waiting=waiting):
+            if not lock.exists():  # its holder removed it between our opening and locking it
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _import(
+    folder: Path, out: Path, found: Found, recipe: dict[str, Any], pixels: Pixels, skip_broken: bool, *, progress: bool
+) -> Imported:
+    photos, size = found.photos, pixels.size
+    val, test, seed = recipe["val"], recipe["test"], recipe["seed"]
     if any(out.glob("tfrecords-jpeg-*")):
         recipe["photos"] = _fingerprint(photos, photo_digests(folder, photos, progress=progress))
         if reused := _reused(out, recipe, pixels):
             return reused
-    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out) as private:
         with (Path(private) / "spool").open("wb+") as spool:
             jpegs = convert_photos(folder, photos, pixels, spool, progress=progress)
-            faults = strange + [f"{path} ({jpeg.fault})" for path, jpeg in jpegs.items() if jpeg.fault]
+            faults = [f"{path} ({jpeg.fault})" for path, jpeg in jpegs.items() if jpeg.fault]
             if faults and not skip_broken:
-                raise UserError(_broken(folder, faults) + REMEDY)
+                raise UserError(_broken(folder, faults, len(photos)) + REMEDY)
             splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed)
             names, ids = class_names(photos), photo_ids(photos)
             records = Path(private) / f"tfrecords-jpeg-{size}x{size}"
             _write_records(records, splits, names, ids, lambda path: jpegs[path].read(spool))
         recipe["photos"] = _fingerprint(photos, (jpeg.digest for jpeg in jpegs.values()))
-        notes = [_broken(folder, faults) + "; left out"] * bool(faults) + _notes(photos, splits, jpegs)
+        broken = [_broken(folder, faults, len(photos)) + "; left out"] * bool(faults)
+        notes = [*found.notes, *broken, *_notes(photos, splits, jpegs)]
         counts = {split: len(members) for split, members in splits.items()}
         about = {"recipe": recipe, "pixels": asdict(pixels), "notes": notes, "counts": counts}
-        (records / "import.json").write_text(json.dumps(about) + "\n")
+        write_atomically(records / "import.json", (json.dumps(about) + "\n").encode())
         write_tables(out, tables_of(splits, names, ids))
         records.rename(out / records.name)  # last: only now does the set look whole
     return Imported(folder=out, size=size, class_names=names, counts=counts, notes=tuple(notes), reused=False)
@@ -109,9 +142,10 @@ def _check_arguments(folder: Path, out: Path, *, size: int, val: float, test: fl
         raise UserError(f"{out} lies inside {folder}, whose folders are classes; choose a folder elsewhere")
 
 
-def _broken(folder: Path, faults: list[str], shown: int = 5) -> str:
+def _broken(folder: Path, faults: list[str], total: int, shown: int = 20) -> str:
     more = f" and {len(faults) - shown} more" if len(faults) > shown else ""
-    return f"{folder}: no photos that can be read ({len(faults)}): {', '.join(faults[:shown])}{more}"
+    what = "is no photo that can be read" if len(faults) == 1 else "are no photos that can be read"
+    return f"{folder}: {len(faults)} of {total} files {what}: {', '.join(faults[:shown])}{more}"
 
 
 def _whole(folder: Path, photos: list[Photo], jpegs: Mapping[str, ConvertedPhoto]) -> list[Photo]:
@@ -182,6 +216,21 @@ def _write_records(
             )
 
 
+def _is_whole(about: Any) -> bool:
+    """Return whether this is what import.json holds."""
+    if not isinstance(about, dict) or not {"recipe", "pixels", "notes", "counts"} <= about.keys():
+        return False
+    counts, notes, pixels = about["counts"], about["notes"], about["pixels"]
+    return (
+        isinstance(pixels, dict)
+        and isinstance(pixels.get("size"), int)
+        and isinstance(counts, dict)
+        and all(isinstance(count, int) for count in counts.values())
+        and isinstance(notes, list)
+        and all(isinstance(note, str) for note in notes)
+    )
+
+
 def _reused(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imported | None:
     """Return the set that is in `out` already, or None where it is there in other sizes only.
 
@@ -191,9 +240,14 @@ def _reused(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imported | 
     found: dict[int, dict[str, Any]] = {}
     for folder in sorted(out.glob("tfrecords-jpeg-*")):
         try:
-            about = json.loads((folder / "import.json").read_text())
+            about = json.loads((folder / "import.json").read_bytes())
         except FileNotFoundError:
             raise UserError(f"{folder} was not imported by corolla; choose another folder than {out}") from None
+        except (ValueError, RecursionError):
+            about = {}
+        if not _is_whole(about):
+            path = folder / "import.json"
+            raise UserError(f"{path} is damaged: choose another folder than {out}, or remove {folder} and import again")
         if about["recipe"] != recipe:
             raise UserError(f"{folder} holds other photos, or these split otherwise; choose another folder than {out}")
         found[about["pixels"]["size"]] = about

@@ -53,6 +53,8 @@ def _upright(photo: Image.Image) -> bool:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Return 8 bits each of red, green and blue; transparent pixels become white."""
+    if image.mode == "F":
+        raise ValueError("its pixels are fractions, whose range is not known: convert it to 8 bits")
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
     if not image.has_transparency_data:

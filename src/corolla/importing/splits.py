@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from corolla.data.competition import SPLITS
 from corolla.data.subset import largest_remainder
 from corolla.errors import UserError
-from corolla.importing.folders import Photo
+from corolla.importing.photos import Photo
 
 
 def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.errors import UserError
 from corolla.files import natural_key, write_atomically
-from corolla.importing.folders import Photo
+from corolla.importing.photos import Photo
 
 
 def tables_of(splits: Mapping[str, list[Photo]], names: tuple[str, ...], ids: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,100 @@
+"""Photos as a folder or a list names them, and which files are photos at all."""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from corolla.errors import UserError
+from corolla.files import natural_key
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
+    *(".ppm", ".pgm", ".jp2", ".tga"),
+)
+COMMON = "jpg, png, webp, gif, tif, bmp, avif"  # for messages
+# The decoders of HEIC are not permissively licensed, so corolla has none.
+HEIC = "HEIC, which corolla doesn't read: export it as JPEG, or convert it with `magick mogrify -format jpg *.heic`"
+RAW = "a camera's raw file, which corolla doesn't read: export it as JPEG"
+UNREAD: dict[str, str] = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), HEIC),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"), RAW),
+    **dict.fromkeys((".jxl", ".svg", ".psd", ".eps"), "a format that corolla doesn't read: export it as JPEG"),
+}
+"""Photos that can't be read, and why: they may not be left out without a word, as a text file may."""
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
+LITTER = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}  # left beside photos by systems, as hidden files are
+
+
+class Photo(NamedTuple):
+    """A photo found: its POSIX path relative to the folder, and its split and class, None where neither is given."""
+
+    path: str
+    split: str | None
+    name: str | None
+
+    def draw(self, purpose: object) -> str:
+        """Return pseudo-random hex characters of the path alone; file system and other photos do not change them."""
+        path = unicodedata.normalize("NFC", self.path)  # macOS and Linux spell an accent differently
+        return hashlib.sha1(f"{purpose}/{path}".encode(errors="surrogateescape")).hexdigest()
+
+
+class Found(NamedTuple):
+    """The photos of a folder or of lists, sorted by path, and what the user should know about how they were read."""
+
+    photos: list[Photo]
+    notes: list[str]
+
+
+def is_photo(path: Path) -> bool:
+    """Return whether a file is a photo by its name, or by its first bytes where its name does not tell."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES or suffix in UNREAD:
+        return True
+    if suffix[1:].isalpha() and suffix:
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:  # a socket, a file that nobody may read: nothing that a photo is taken from
+        return False
+    return start.startswith(SIGNATURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted, without hidden files and what systems leave there."""
+    return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.name.lower() not in LITTER)
+
+
+def check_photos(place: Path, photos: list[Photo]) -> None:
+    """Check that there are training photos, and that every photo that needs a class has a printable one of theirs.
+
+    Raises:
+        UserError: they are not so.
+    """
+    known = {photo.name for photo in photos if photo.split in (None, "train")}
+    if not photos:
+        raise UserError(f"{place}: no photos found; it should hold a folder for each class with photos ({COMMON})")
+    if not known:
+        raise UserError(f"{place}: no training photos; put them into {place / 'train' / 'CLASS'}")
+    for photo in photos:
+        if photo.name is None and photo.split != "test":
+            raise UserError(f"{place}: {photo.path} has no class; put it into a folder named by its class")
+        if photo.name is not None and not (photo.name.isprintable() and photo.name):
+            raise UserError(f"{place}: class {photo.name!r} of {photo.path} is not printable text; rename its folder")
+        if photo.name is not None and photo.name not in known:
+            raise UserError(f"{place}: {photo.path} is of class {photo.name!r}, which has no training photo")
+    if len({photo.name is None for photo in photos if photo.split == "test"}) > 1:
+        raise UserError(f"{place}: some test photos have a class and some have none; give all of them one, or none")
+    if len(known) == 1:
+        where = sorted({str(PurePosixPath(photo.path).parent) for photo in photos})[0]
+        raise UserError(
+            f"{place}: all photos are of one class, {next(iter(known))!r} (those in {where}/): nothing is learned "
+            "from it; put the photos of each class into a folder of its own, or list them: --lists CSV, with path,class"
+        )
+
+
+def class_names(photos: Iterable[Photo]) -> tuple[str, ...]:
+    """Return the names of the photos' classes in the order of their labels."""
+    return tuple(sorted({photo.name for photo in photos if photo.name is not None}, key=natural_key))

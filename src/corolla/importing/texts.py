@@ -1,0 +1,57 @@
+"""Read the text of lists and tables as people's programs write them: UTF-8, UTF-16 with a mark, Windows' Latin-1."""
+
+import csv
+from pathlib import Path
+
+from corolla.errors import UserError
+
+MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+DELIMITERS = "\t;,|"
+
+
+def read_any_text(path: Path) -> str:
+    """Return a file's text, by the mark at its beginning, as UTF-8, or as Windows-1252.
+
+    Raises:
+        UserError: the file can't be read, or is no text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    if encoding is None and b"\0" in data[:200]:  # without a mark: ASCII has its zeros on one side
+        encoding = "utf-16-le" if data[1:200:2].count(0) > data[0:200:2].count(0) else "utf-16-be"
+    try:
+        text = data.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        if encoding is not None:
+            raise UserError(f"{path} is damaged, or no text ({error}); save it as UTF-8") from None
+        text = data.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise UserError(f"{path} is no text; save it as UTF-8 with a photo a line")
+    return text
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """Return the cells of a CSV, by the delimiter that its first line has most of; empty lines are [].
+
+    Raises:
+        UserError: it is no text, or no CSV.
+    """
+    lines = read_any_text(path).splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    delimiter = max(DELIMITERS, key=first.count) if any(first.count(mark) for mark in DELIMITERS) else ","
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise UserError(f"{path} is no CSV ({error})") from None
+    return [[cell.strip() for cell in row] if any(map(str.strip, row)) else [] for row in rows]
+
+
+def as_posix(path: str) -> str:
+    """Return a path as POSIX writes it: with / for Windows' backslash, without a leading ./."""
+    path = path.replace("\\", "/")
+    while path.startswith("./"):
+        path = path[2:]
+    return path
