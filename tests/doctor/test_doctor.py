@@ -34,6 +34,12 @@ def follow(fault: Finding) -> None:
     subprocess.run(command.replace("python -c", python), shell=True, check=True)
 
 
+ROW = json.dumps(
+    {"epoch": 1, "step": 1, **dict.fromkeys(("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1"), 0.5)}
+)
+ROW += "\n"
+
+
 class Machine:
     """A home, a data folder and runs, to plant faults in."""
 
@@ -69,7 +75,7 @@ class Machine:
         values = to_dict(Config(train=TrainConfig(epochs=epochs)), with_runtime=False)
         (folder / "config.json").write_text(json.dumps(values))
         (folder / "environment.json").write_text(json.dumps({"data": str(self.data)}))
-        (folder / "metrics.jsonl").write_text('{"epoch": 1}\n' * done)
+        (folder / "metrics.jsonl").write_text(ROW * done)
         for name in ("last.pt", "best.pt"):
             with zipfile.ZipFile(folder / name, "w") as file:
                 file.writestr("data.pkl", b"x" * 1000)
@@ -290,7 +296,7 @@ def test_a_stopped_run_can_go_on_and_a_finished_one_is_let_alone(with_data: Mach
     assert "1 of 2 epochs" in note.text
     options = f"--data {with_data.data} --runs {with_data.runs} --run-name 'first run'"
     assert note.remedy == f"corolla train '{folder / 'config.json'}' {options}"
-    (folder / "metrics.jsonl").write_text('{"epoch": 1}\n' * 2)
+    (folder / "metrics.jsonl").write_text(ROW * 2)
     assert with_data.notes() == []
 
 

@@ -134,8 +134,8 @@ def test_byte_order_marks_and_windows_line_ends_are_read(encoding: str, newline:
         ("id,label\na,1\n\nb,rose\n", "line 4: b,rose: an id"),
         ("id,label\na,12345678901234567890\n", "line 2: a,12345678901234567890: an id"),
         ("id,label\nx,a,1\ny,b,2\n", "line 2: x,a,1: an id"),
-        ('id,label\n"a,1\n', "not a CSV"),
-        ("id,label\n\udcff,1\n", "not a CSV"),
+        ('id,label\n"a,1\n', "line 2: not a CSV"),
+        ("id,label\n\udcff,1\n", "line 2: is not UTF-8 text"),
     ],
 )
 def test_what_is_no_table_of_labels_is_refused(text: str, message: str, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Types of arguments that several subcommands have, and the line by which a command names the next one."""
 
 import re
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import tyro
 
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import UserError
+from corolla.text_files import shell_words
 
 Folder = Annotated[Path, tyro.conf.Positional]
 Paths = Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -48,4 +48,4 @@ def refuse_with(other: str, **options: object) -> None:
 
 def next_command(*words: object) -> str:
     """Return the command to go on with, as a shell takes it."""
-    return f"next: corolla {shlex.join(map(str, words))}"
+    return f"next: corolla {shell_words(*words)}"

@@ -94,5 +94,5 @@ def cost(member: Member) -> Cost:
         images_per_s=images / seconds if seconds else 0.0,
         parameters=num_parameters(model),
         multiply_adds=multiply_adds(model, size),
-        memory_mib=max((line["memory_mib"] for line in timing), default=0.0),
+        memory_mib=max((line.get("memory_mib", 0.0) for line in timing), default=0.0),
     )

@@ -1,5 +1,6 @@
 """`corolla report`: the README's table of results, made from run folders, each line with the command that makes it."""
 
+import codecs
 import json
 import shlex
 import statistics
@@ -12,6 +13,7 @@ from corolla.config.experiments import EXPERIMENTS
 from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.runs.folder import Run, open_run
+from corolla.text_files import decode_text, read_bytes
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -94,12 +96,15 @@ def update_readme(path: Path, table: str) -> None:
     Raises:
         UserError: the marks are not there, each once and in their order.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{path}: the lines {BEGIN} and {END} say where the table goes, and are not both there")
-    write_atomically(path, f"{before}{BEGIN}\n{table}\n{END}{after}".encode())
+    content = read_bytes(path)
+    text = decode_text(content, path)
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or END in before:
+        raise UserError(
+            f"{path}: the lines {BEGIN} and {END} say where the table goes, and are not both there, "
+            "each once and in this order"
+        )
+    line_end = "\r\n" if "\r\n" in text else "\n"  # the file stays as its editor wrote it
+    lines = line_end.join([f"{before}{BEGIN}", *table.split("\n"), f"{END}{after}"])
+    write_atomically(path, codecs.BOM_UTF8 * content.startswith(codecs.BOM_UTF8) + lines.encode())

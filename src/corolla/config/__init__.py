@@ -7,7 +7,6 @@ from corolla.config.config import flag as flag
 from corolla.config.config import flatten as flatten
 from corolla.config.config import from_dict as from_dict
 from corolla.config.config import keys as keys
-from corolla.config.config import read_settings as read_settings
 from corolla.config.config import to_dict as to_dict
 from corolla.config.config import validate as validate
 from corolla.config.fields import AugmentConfig as AugmentConfig
@@ -15,3 +14,4 @@ from corolla.config.fields import ModelConfig as ModelConfig
 from corolla.config.fields import OptimConfig as OptimConfig
 from corolla.config.fields import PipelineConfig as PipelineConfig
 from corolla.config.fields import TrainConfig as TrainConfig
+from corolla.config.reading import read_settings as read_settings

@@ -7,7 +7,6 @@ two starts of one run; all the others decide its result and are kept in the run'
 import dataclasses
 import difflib
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,9 @@ from corolla.config.fields import (
     TrainConfig,
 )
 from corolla.config.needs import runtime_only
+from corolla.config.reading import unfit
 from corolla.errors import UserError
+from corolla.text_files import printable, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,17 @@ DROPPED = {("pipeline", "half_size"): False, ("pipeline", "stored_side"): None}
 
 def to_dict(config: Config, *, with_runtime: bool = True) -> dict[str, Any]:
     """Return `config` as plain JSON values; without the runtime-only fields it is what config.json holds."""
-    values = json.loads(_ADAPTER.dump_json(config))
+    values = _plain(config)
     return values if with_runtime else _without_runtime(config, values)
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting or a section as JSON has it; a number that JSON cannot hold stays, for the message."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _without_runtime(section: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +107,8 @@ def from_dict(values: dict[str, Any], *, base: Config | None = None, source: str
         UserError: a key that does not exist (with the nearest one that does) or a value of the wrong type or range.
     """
     merged = _merge(to_dict(base or Config()), _as_today(values, source))
+    if wrong := unfit(merged):
+        raise UserError(f"{source}: {wrong}")
     try:
         return _ADAPTER.validate_json(json.dumps(merged))
     except ValidationError as error:
@@ -115,7 +127,7 @@ def _as_today(values: dict[str, Any], source: str) -> dict[str, Any]:
         if isinstance(fields, dict) and name in fields:
             if fields[name] != idle:
                 raise UserError(
-                    f"{source}: {section}.{name} = {json.dumps(fields[name])}: this setting is gone, as nobody used "
+                    f"{source}: {section}.{name} = {_short(fields[name])}: this setting is gone, as nobody used "
                     "it; leave it out, or use corolla 0.1.0 for this run"
                 )
             values[section] = fields = {key: value for key, value in fields.items() if key != name}
@@ -133,14 +145,24 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _explain(error: ValidationError) -> str:
     """Return the first fault, in one line that names the key."""
     fault = error.errors()[0]
-    path = [str(part) for part in fault["loc"] if isinstance(part, str) and "[" not in part]
-    key = ".".join(path)
     if fault["type"] == "unexpected_keyword_argument":
-        valid = keys()
+        path = [printable(part) for part in fault["loc"]]  # as it was written, also with a bracket in it
+        key, valid = ".".join(path), keys()
         valid += sorted({name.split(".")[0] for name in valid if "." in name})
         nearest = difflib.get_close_matches(key, valid, 1, 0.6) or difflib.get_close_matches(path[-1], valid, 1, 0.0)
-        return f"unknown key {key}; the nearest valid one is {nearest[0]}"
-    return f"{key} = {json.dumps(fault['input'], default=str)}: {fault['msg'].lower()}"
+        return f"unknown key {shown(key)}; the nearest valid one is {nearest[0]}"
+    key = ".".join(part for part in fault["loc"] if isinstance(part, str) and "[" not in part)
+    return f"{key} = {_short(fault['input'])}: {fault['msg'].lower()}"
+
+
+def _short(value: Any) -> str:
+    """Return a value as JSON, not too long for a line."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+MAX_SHOWN = 120
+"""Letters of a value in a message."""
 
 
 def fields_of(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
@@ -202,23 +224,3 @@ def differing_settings(there: Config, config: Config) -> dict[str, str]:
         for key, old in flatten(there).items()
         if old != wanted[key] and not (key == "train.teacher" and old and wanted[key])
     }
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Return the table in a TOML or JSON file.
-
-    Raises:
-        UserError: there is no such file, or it does not hold a table.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: a table of settings is expected")
-    return values

@@ -5,12 +5,14 @@ The validation accuracies under "Expect" are those of the ResNet report, the sli
 """
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from corolla.config.config import Config, from_dict, read_settings
+from corolla.config.config import Config, from_dict
 from corolla.config.fields import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
+from corolla.config.reading import read_settings
 from corolla.errors import UserError
 
 
@@ -170,7 +172,8 @@ def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:
     Raises:
         UserError: the file, a key or a value in it is not valid; the message names it.
     """
-    if path.resolve() in within:
+    place = Path(os.path.realpath(path))  # resolve() raises where a link names itself
+    if place in within:
         raise UserError(f"{path}: is its own base")
     values = read_settings(path)
     base = values.pop("base", None)
@@ -178,6 +181,6 @@ def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:
         raise UserError(f"{path}: base = {base!r}: the name of an experiment is expected")
     return from_dict(
         values,
-        base=find_experiment(base, near=path, within=(*within, path.resolve())) if base else None,
+        base=find_experiment(base, near=path, within=(*within, place)) if base else None,
         source=str(path),
     )

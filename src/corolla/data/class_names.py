@@ -4,6 +4,7 @@ from pathlib import Path
 
 from corolla.data.competition import CLASS_NAMES
 from corolla.errors import UserError
+from corolla.text_files import read_text
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -14,10 +15,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     """
     if not path.exists():
         return CLASS_NAMES
-    try:
-        names = tuple(line.strip() for line in path.read_text("utf-8-sig").rstrip().splitlines())
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text") from None
+    names = tuple(line.strip() for line in read_text(path).rstrip().splitlines())
     if not all(names) or not names:
         raise UserError(f"{path}: line {names.index('') + 1 if names else 1} is blank, where a class name should be")
     return names

@@ -26,9 +26,15 @@ from corolla.kaggle.needs import lacking_for_prediction
 from corolla.kaggle.wheels import build_wheel
 from corolla.runs.checkpoint import load_checkpoint, read_meta, read_progress
 from corolla.runs.folder import CheckpointName, Run, open_run
+from corolla.text_files import decode_text, mismatch, parse_json, read_bytes
 
 MANIFEST = "corolla-bundle.json"
 FORMAT = 1
+SHAPE = {
+    **dict.fromkeys(("name", "competition", "checkpoint", "tta", "method"), str),
+    "runs": [{"name": str, "epochs": int, "val_macro_f1": (None, float), "files": {str: str}}],
+    "files": {str: {"size": int, "sha256": str}},
+}
 MAX_DEPTH = 4  # /kaggle/input/<slug>/ or /kaggle/input/datasets/<owner>/<slug>/, below the folder that is searched
 
 
@@ -129,14 +135,14 @@ def read_bundle(dataset: Path) -> Bundle:
     Raises:
         UserError: there is no manifest that this version of corolla understands.
     """
-    path = dataset / MANIFEST
-    try:
-        content = path.read_bytes()
-        manifest = json.loads(content)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable manifest ({error})") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise UserError(f"{path}: not a bundle of this version of corolla; pack the runs again")
+    path, remedy = dataset / MANIFEST, "pack the runs again"
+    content = read_bytes(path, remedy=remedy)
+    text = decode_text(content, path, remedy=remedy)
+    manifest = parse_json(text, {"format?": object}, source=str(path), remedy=remedy)
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"{path}: not a bundle of this version of corolla; {remedy}")
+    if wrong := mismatch(manifest, SHAPE):
+        raise UserError(f"{path}: {wrong}; {remedy}")
     return Bundle(dataset, hashlib.sha256(content).hexdigest(), manifest)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from corolla.errors import UserError
 from corolla.files import locked, write_atomically
+from corolla.text_files import read_text
 
 log = logging.getLogger(__name__)
 
@@ -98,14 +99,14 @@ class Ledger:
 
     def _rows(self) -> list[dict[str, str]]:
         """Read the rows with all their columns."""
-        try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, strict=True)
-                rows = [{name: value for name, value in row.items() if isinstance(name, str)} for row in reader]
-                columns = reader.fieldnames or []
-        except FileNotFoundError:
+        if not self.path.exists():
             return []
-        except (csv.Error, UnicodeDecodeError) as error:
+        content = read_text(self.path, remedy="fix it or move it away")
+        try:
+            reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+            rows = [{name: value for name, value in row.items() if isinstance(name, str)} for row in reader]
+            columns = reader.fieldnames or []
+        except csv.Error as error:
             raise UserError(f"{self.path}: not a CSV ({error}); fix it or move it away") from None
         if missing := [name for name in COLUMNS if name in _REQUIRED and name not in columns]:
             raise UserError(f"{self.path}: has no column {', '.join(missing)}; fix it or move it away")

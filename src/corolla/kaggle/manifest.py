@@ -7,6 +7,7 @@ from pathlib import Path
 from corolla.data.mounts import competition_of_mount
 from corolla.errors import UserError
 from corolla.files import write_atomically
+from corolla.text_files import read_json
 
 COMPETITION_JSON = "competition.json"
 
@@ -32,15 +33,12 @@ def read_manifest(folder: Path) -> DataManifest | None:
         UserError: competition.json is damaged.
     """
     path = folder / COMPETITION_JSON
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        files = {size: dict(named) for size, named in content["files"].items()}
-        return DataManifest(str(content["competition"]), files)
-    except FileNotFoundError:
+    if not path.exists():
         mounted = competition_of_mount(folder)
         return DataManifest(mounted) if mounted else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: is damaged; delete it and run corolla download again") from None
+    shape = {"competition": str, "files": {str: {str: int}}}
+    content = read_json(path, shape, remedy="delete it and run corolla download again")
+    return DataManifest(content["competition"], content["files"])
 
 
 def competition_of(folder: Path) -> str:

@@ -12,6 +12,7 @@ from corolla.kaggle.image import PYTHON, fitting
 from corolla.kaggle.image_wheels import fitting_wheels
 from corolla.kaggle.needs import installed, lacking_offline
 from corolla.kaggle.wheels import build_wheel
+from corolla.text_files import read_json
 
 Target = Literal["kaggle", "colab"]
 
@@ -75,10 +76,11 @@ def _check(folder: Path, expected: Set[tuple[str, str]]) -> set[str]:
     if not folder.is_dir():
         raise UserError(f"{folder}: is a file; name a folder for the wheels")
     there = {path.name for path in folder.iterdir()}
-    try:
-        listed = set(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):  # there is none yet
-        listed = set[str]()
+    manifest, listed = folder / MANIFEST, set[str]()
+    if manifest.exists():
+        listed |= read_json(manifest, {"files": {str: object}}, remedy="take another folder, or remove it")[
+            "files"
+        ].keys()
     ours = there & listed | {name for name in there if name.startswith(".") and name.endswith(".tmp")}
     # of a pack that was cut short there is no manifest yet
     others = {name for name in there - ours - {MANIFEST, UPLOAD} if fitting(name) not in expected}

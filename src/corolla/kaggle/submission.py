@@ -1,6 +1,5 @@
 """Check and write a submission CSV, with a JSON beside it that records how it was made; score one."""
 
-import csv
 import hashlib
 import json
 import re
@@ -16,8 +15,9 @@ import pandas as pd
 from corolla.config import read_settings
 from corolla.errors import UserError
 from corolla.evaluation.metrics import class_f1, macro_f1
-from corolla.files import write_atomically
+from corolla.files import sha256, write_atomically
 from corolla.runs.folder import Run, git_commit
+from corolla.text_files import printable, read_csv_rows, read_json, shown
 
 if TYPE_CHECKING:  # it loads scikit-learn, which neither score nor submit needs
     from corolla.ensemble.ensemble import Ensemble
@@ -38,11 +38,17 @@ def check_submission(table: pd.DataFrame, sample: pd.DataFrame, num_classes: int
     """
     ids, wanted = table["id"], sample["id"]
     doubled = set(ids[ids.duplicated()])
+    missing, unknown = sorted(set(wanted) - set(ids)), sorted(set(ids) - set(wanted))
+    if written := _written_otherwise(missing, unknown):
+        (asked, there), *_ = written
+        raise UserError(
+            f"{source}: {len(written)} ids are written in another way than asked for: {there} instead of {asked}"
+        )
     faults = {
         "doubled ids": sorted(doubled),
         "ids that are asked for twice": sorted(set(wanted[wanted.duplicated()])),
-        "missing ids": sorted(set(wanted) - set(ids)),
-        "unknown ids": sorted(set(ids) - set(wanted)),
+        "missing ids": missing,
+        "unknown ids": unknown,
         f"labels outside 0..{num_classes - 1}": [
             f"{label} ({name})" for name, label in zip(ids, table["label"], strict=True) if not 0 <= label < num_classes
         ],
@@ -53,30 +59,48 @@ def check_submission(table: pd.DataFrame, sample: pd.DataFrame, num_classes: int
             raise UserError(f"{source}: {len(those)} {what}: {', '.join(map(str, those[:NUM_SHOWN]))}{more}")
 
 
+def _written_otherwise(missing: Sequence[str], unknown: Sequence[str]) -> list[tuple[str, str]]:
+    """Return pairs of a missing id and an unknown one that means the same."""
+    meant = {_bare_id(identity): identity for identity in missing}
+    return [(meant[bare], identity) for identity in unknown if (bare := _bare_id(identity)) in meant]
+
+
+def _bare_id(identity: str) -> str:
+    """Return an id without what programs put around it: b'…', quotes, blanks, a folder, a suffix, leading zeros."""
+    bare = re.sub(r"""^\s*b?(["']?)(.*?)\1\s*$""", r"\2", identity).strip().casefold()
+    bare = re.split(r"[/\\]", bare)[-1]
+    return re.sub(r"\.(jpe?g|png|webp|tfrec|0)$", "", bare).lstrip("0")
+
+
+def made_by(csv: Path) -> Path:
+    """Return where the JSON lies that says what made a CSV: beside it, also where it is packed."""
+    return (csv.with_suffix("") if csv.suffix in (".gz", ".zip") and csv.stem.endswith(".csv") else csv).with_suffix(
+        ".json"
+    )
+
+
 def read_labels(path: Path) -> pd.DataFrame:
-    """Read a CSV with the columns id (str) and label (int).
+    """Read a CSV with the columns id (str) and label (int), also one in .csv.gz or .zip.
 
     Raises:
         UserError: no such file, other columns, a blank id, or a label that is not a whole number (its line is named).
     """
+    if path.is_dir():
+        raise UserError(f"{path}: not a CSV but a folder")
     rows: list[tuple[str, int]] = []
-    try:
-        # Not pandas' reader: it takes ids that look like numbers or missing values for such unless it is told not to,
-        # and where every line has a field too many, the first for an index.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            columns = next(lines, [])
-            if columns != ["id", "label"]:
-                raise UserError(f"{path}: the columns are {','.join(columns)}, not id,label")
-            for row in filter(None, lines):
-                if len(row) != 2 or not row[0] or not re.fullmatch(r"-?[0-9]{1,9}", row[1]):
-                    fault = f"line {lines.line_num}: {','.join(row)}: an id and a whole number are expected"
-                    raise UserError(f"{path}: {fault}")
-                rows.append((row[0], int(row[1])))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV ({error})") from None
+    # Not pandas' reader: it takes ids that look like numbers or missing values for such unless it is told not to,
+    # and where every line has a field too many, the first for an index.
+    lines = read_csv_rows(path)
+    _, columns = next(lines, (1, list[str]()))
+    if columns != ["id", "label"]:
+        raise UserError(f"{path}: the columns are {shown(printable(','.join(columns)))}, not id,label")
+    for number, row in lines:
+        if not row:
+            continue
+        if len(row) != 2 or not row[0] or not re.fullmatch(r"-?[0-9]{1,9}", row[1]):
+            cells = shown(printable(",".join(row)))
+            raise UserError(f"{path}: line {number}: {cells}: an id and a whole number are expected")
+        rows.append((row[0], int(row[1])))
     if not rows:
         raise UserError(f"{path}: there are no rows")
     return pd.DataFrame(rows, columns=["id", "label"]).astype({"label": "int64"})
@@ -137,13 +161,37 @@ class Score:
         return sorted(self.class_f1.items(), key=lambda item: item[1])[:count]
 
 
+TRUTH = re.compile(r"((test|val|true|private)[-_ ]?)?(labels?|truth|solution|answers?)")
+"""Names of files with the true labels: `test_labels.csv` is what `corolla synth` writes."""
+
+
+def _check_order(csv: Path, labels: Path) -> None:
+    """Check that the truth comes last: both files have the same columns, and the other way round gives another score.
+
+    Raises:
+        UserError: it comes first by the names, or what is in its place is a submission or an example of one.
+    """
+    order = "the true labels come last: corolla score CSV... LABELS.csv"
+    names = [path.name.partition(".")[0].lower() for path in (csv, labels)]
+    if TRUTH.fullmatch(names[0]) and not TRUTH.fullmatch(names[1]):
+        raise UserError(f"{csv}: is the truth by its name, but stands in a submission's place; {order}")
+    if names[1].startswith(("sample_submission", "sample-submission")):
+        raise UserError(f"{labels}: its labels are an example's, not the truth; {order}")
+    beside = made_by(labels)
+    if not TRUTH.fullmatch(names[1]) and labels.resolve() != csv.resolve() and beside.is_file():
+        made = read_json(beside, object, remedy="move it away")
+        if isinstance(made, dict) and made.get("csv_sha256") == sha256(labels):
+            raise UserError(f"{labels}: is a submission that {beside.name} describes, not the truth; {order}")
+
+
 def score(csv: Path, labels: Path) -> Score:
     """Return macro F1 and accuracy of a submission, joined with the true labels by id.
 
     Raises:
-        UserError: the two files do not hold the same ids, each once.
+        UserError: the two files do not hold the same ids, each once, or are exchanged.
     """
     submitted, truth = read_labels(csv), read_labels(labels)
+    _check_order(csv, labels)
     num_classes = int(np.concatenate([submitted["label"], truth["label"]]).max()) + 1
     check_submission(submitted, truth, num_classes, source=f"{csv} against {labels}")
     joined = truth.merge(submitted, on="id", suffixes=("_true", "_submitted"), validate="one_to_one")

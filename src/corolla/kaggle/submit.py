@@ -1,6 +1,6 @@
 """`corolla submit`: a checked CSV to Kaggle, exactly once, and its score into the ledger."""
 
-import json
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +9,19 @@ from typing import Any
 from corolla.data.class_names import read_class_names
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.errors import Failure, UserError
-from corolla.files import sha256 as sha256_of
 from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.idempotent import choose_row, find_submission, record_and_send, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.manifest import competition_of
-from corolla.kaggle.submission import check_submission, read_labels
+from corolla.kaggle.submission import check_submission, made_by, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
+from corolla.text_files import mismatch, read_json, read_unpacked
 
 log = logging.getLogger(__name__)
 
 WAIT_S = 300.0
+PROVENANCE = {"data?": str, "runs?": [{"run": str}], "val_macro_f1?": (None, float)}
+"""The shape of the JSON beside a CSV, as far as it is read again."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def submit(
 def _checked(csv: Path, message: str, competition: str | None, data: Path | None) -> tuple[Entry, dict[str, Any]]:
     """Check the CSV and return a new row for the ledger, and what the JSON beside the CSV says."""
     table = read_labels(csv)
-    sha256 = sha256_of(csv)
+    sha256 = _sha256_of(csv)
     made = _provenance(csv, sha256)
     folder = data or Path(made.get("data", "data"))
     if not (folder / SAMPLE_SUBMISSION).exists():
@@ -106,18 +108,32 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
     return entry, made
 
 
+def _sha256_of(csv: Path) -> str:
+    """Return the SHA-256 of a CSV, the same where it is packed: it is the same submission."""
+    return hashlib.sha256(read_unpacked(csv)).hexdigest()
+
+
 def _provenance(csv: Path, sha256: str) -> dict[str, Any]:
-    """Read the JSON beside the CSV, if it is of this very CSV."""
-    try:
-        made = json.loads(csv.with_suffix(".json").read_text(encoding="utf-8"))
-        return made if made.get("csv_sha256") == sha256 else {}
-    except (FileNotFoundError, ValueError, AttributeError):
+    """Read the JSON beside the CSV, if it is of this very CSV; that of something else is none of ours.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = made_by(csv)
+    if not path.exists():
         return {}
+    remedy = f"it should say what made {csv.name}: move it away, or make both anew with corolla ensemble"
+    made = read_json(path, object, remedy=remedy)
+    if not isinstance(made, dict) or made.get("csv_sha256") != sha256:
+        return {}
+    if wrong := mismatch(made, PROVENANCE):
+        raise UserError(f"{path}: {wrong}; {remedy}")
+    return made
 
 
 def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any]) -> str:
     """Upload the CSV and return its token."""
-    if sha256_of(csv) != entry.sha256:
+    if _sha256_of(csv) != entry.sha256:
         raise UserError(f"{csv}: was changed while it was being submitted; nothing was sent")
     competition = entry.competition
     from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest

@@ -27,6 +27,7 @@ from corolla.kaggle.submissions import await_score, check_limit, get_competition
 from corolla.kaggle.submit import Submitted
 from corolla.kaggle.upload_dataset import upload_dataset
 from corolla.runs.folder import CheckpointName, data_of, open_run
+from corolla.text_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -212,10 +213,9 @@ class _StepsDone:
 
     def __init__(self, path: Path, key: str) -> None:
         self._path, self._key = path, key
-        try:
-            self._values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            self._values = {}
+        self._values: dict[str, Any] = {}
+        if path.exists():
+            self._values = read_json(path, {str: (str, int)}, remedy="remove it: the steps begin anew")
         if self._values.get("of") != key:
             self.forget()
 

@@ -16,9 +16,25 @@ from corolla.config import Config, differing_settings, from_dict, read_settings,
 from corolla.data.transforms.tta import parse_tta
 from corolla.errors import UserError
 from corolla.files import is_held_here, is_locked, locked, write_atomically
+from corolla.text_files import read_json, read_json_lines
 
 State = Literal["new", "stopped", "done"]
 CheckpointName = Literal["best", "last"]
+
+ENVIRONMENT = {
+    "data?": str,
+    "experiment?": str,
+    "fingerprint?": (None, {str: str}),
+    "git_commit?": (None, str),
+    "started?": [str],
+    "init_from?": (None, str),
+    "resumed_from?": (None, str),
+    "lengthened_from?": (None, [dict]),
+}
+"""The shape of environment.json, as far as it is read again."""
+_SCORES = ("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1")
+METRICS = {"epoch": int, "step": int, **dict.fromkeys(_SCORES, float)}
+TIMING = {"epoch": int, "total_seconds": float, "memory_mib?": float}
 
 
 @dataclass(frozen=True)
@@ -39,16 +55,15 @@ class Run:
     @property
     def environment(self) -> dict[str, Any]:
         path = self.folder / "environment.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except ValueError:
-            raise UserError(f"{path}: is damaged; move it away, it is written anew") from None
+        remedy = "move it away, and the same corolla train command writes it anew"
+        return read_json(path, ENVIRONMENT, remedy=remedy) if path.exists() else {}
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """A row per finished epoch: epoch step lr train_loss val_loss top1 top5 macro_f1."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        remedy = "move it away, and the same corolla train command writes it anew from last.pt"
+        return read_json_lines(path, METRICS, remedy=remedy) if path.exists() else []
 
     @property
     def timing(self) -> list[dict[str, float]]:
@@ -56,11 +71,9 @@ class Run:
 
         A line that is cut is left out.
         """
-        path, rows = self.folder / "timing.jsonl", []
-        for line in path.read_text().splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
-        return rows
+        path = self.folder / "timing.jsonl"
+        remedy = "move it away: nothing but the times of past epochs is lost"
+        return read_json_lines(path, TIMING, remedy=remedy, end="}") if path.exists() else []
 
     @property
     def last(self) -> Path:
