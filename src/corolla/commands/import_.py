@@ -24,17 +24,18 @@ def import_(
     """Turn folders of your own photos, a class each, into TFRecords that every other stage takes.
 
     Args:
-        folder: holds CLASS/*.jpg (or png, webp, bmp), or train/CLASS/*, val/CLASS/* and test/CLASS/* or test/*.
+        folder: holds CLASS/*.jpg (or png, webp, gif, tif, bmp, avif), or train/CLASS/*, val/CLASS/* and test/CLASS/* or
+            test/*; or photos with a CSV of their ids and labels beside them.
         out: the data folder to write, outside of it; may hold other sizes of the same photos.
         size: side in pixels, 32 to 1024.
         val: share of each class that becomes val, where the folder has none.
         test: share of each class that becomes test, where the folder has no splits; 0: none.
         seed: another seed splits and orders the photos otherwise.
         lists: folder with train.txt, val.txt, test.txt: a path relative to FOLDER a line, its class the first folder
-            or behind a tab or comma.
+            or behind a tab or comma; or one such list, such as a CSV of paths and labels.
         crop: center: shorter side to SIZE, middle cut out; stretch: all of the photo, squeezed.
         quality: JPEG quality, 1 to 100; a JPEG of SIZE x SIZE keeps its own bytes, its EXIF tags among them.
-        skip_broken: leave out files that are no photos or broken, instead of stopping.
+        skip_broken: leave out photos that are broken or of a kind that can't be read, instead of stopping.
     """
     from corolla.importing.importer import import_photos
 

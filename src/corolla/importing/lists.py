@@ -62,8 +62,8 @@ def _photos_of(folder: Path, split: str | None, path: Path) -> Iterator[tuple[st
     if path.suffix.lower() in TABLES:
         yield from label_table(folder, path, split)
         return
-    lines = [(number, line.strip()) for number, line in enumerate(read_any_text(path).splitlines(), 1)]
-    lines = [(number, line) for number, line in lines if line]
+    lines = [(number, line.strip(" ")) for number, line in enumerate(read_any_text(path).splitlines(), 1)]
+    lines = [(number, line) for number, line in lines if line.strip()]  # a tab at the end is an empty class
     if len(lines) > 1 and not _found(folder, lines[0][1]) and _is_header(lines[0][1]):
         lines = lines[1:]
     for number, line in lines:
