@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from corolla.cli import run_command
 from corolla.config import Config, to_dict
 from corolla.data.competition import SplitName
+from corolla.data.index import load_index
 from corolla.data.transforms.tta import TTA
 from corolla.ensemble.ensemble import ensemble
 from corolla.ensemble.members import read_members
@@ -39,6 +40,7 @@ def write_run(
     labels: Sequence[int] | None = None,
     checkpoint: CheckpointName = "best",
     fingerprint: str = "",
+    class_names: Sequence[str] | None = None,
 ) -> Path:
     """A run whose checkpoint is a few bytes, predicted already."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,7 @@ def write_run(
         labels=None if labels is None else np.array(labels),
         checkpoint=hashlib.sha256(content).hexdigest(),
         fingerprint=fingerprint,
+        class_names=tuple(class_names or (f"kind {n}" for n in range(len(probabilities[0])))),
     ).save(Run(folder).predictions(split, tta, checkpoint))
     return folder
 
@@ -200,8 +203,10 @@ def test_other_records_of_the_same_ids_are_refused(tmp_path: Path) -> None:
 def test_other_classes_are_refused(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first", [[1, 0]] * 3)
     second = write_run(tmp_path / "second", [[1, 0, 0]] * 3)
-    with pytest.raises(UserError, match=r"second: was trained for other classes than .*first$"):
-        ensemble([first, second])
+    third = write_run(tmp_path / "third", [[1, 0]] * 3, class_names=["kind 0", "another kind"])
+    for other in (second, third):
+        with pytest.raises(UserError, match=rf"{other.name}: was trained for other classes than .*first$"):
+            ensemble([first, other])
 
 
 def test_no_run_there_names_those_beside_it(tmp_path: Path) -> None:
@@ -306,11 +311,13 @@ def test_the_command_prints_what_it_is_worth(
 ) -> None:
     rng = np.random.default_rng(0)
     folders = [tmp_path / "first", tmp_path / "second"]
+    prints = load_index(tiny_data, None).fingerprint
     for folder in folders:
         test_ids, val_ids = [f"{2000 + n:09x}" for n in range(11)], [f"{1000 + n:09x}" for n in range(16)]
-        write_run(folder, rng.dirichlet(np.ones(5), 11).tolist(), ids=test_ids)
-        labels = [n % 5 for n in range(16)]
-        write_run(folder, rng.dirichlet(np.ones(5), 16).tolist(), ids=val_ids, labels=labels, split="val")
+        write_run(folder, rng.dirichlet(np.ones(5), 11).tolist(), ids=test_ids, fingerprint=prints["test"])
+        rows, labels = rng.dirichlet(np.ones(5), 16).tolist(), [n % 5 for n in range(16)]
+        write_run(folder, rows, ids=val_ids, labels=labels, split="val", fingerprint=prints["val"])
+        (folder / "config.json").write_text(json.dumps(to_dict(Config(size=32), with_runtime=False)))
     out = tmp_path / "out.csv"
     words = ["ensemble", *map(str, folders), "--data", str(tiny_data), "--out", str(out), "--method", "greedy"]
     assert run_command([*words, "--adjust"]) == 0

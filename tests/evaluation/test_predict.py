@@ -87,14 +87,16 @@ def test_the_file_holds_what_the_design_says(run: Run) -> None:
     assert on_test.path == run.folder / "predictions" / "test-none.npz"
     assert on_val.path == run.folder / "predictions" / "val-flip-last.npz"
     with np.load(on_test.path) as file:
-        assert set(file) == {"ids", "probabilities", "checkpoint", "fingerprint", "epochs", "seconds"}
+        names = {"ids", "probabilities", "checkpoint", "fingerprint", "epochs", "seconds", "class_names"}
+        assert set(file) == names
         assert file["ids"].tolist() == TEST_IDS
         assert file["probabilities"].shape == (11, 5)
         assert file["probabilities"].dtype == np.float32
         assert file["probabilities"].sum(1) == pytest.approx(1, abs=1e-5)
         assert str(file["checkpoint"]) == hashlib.sha256(run.best.read_bytes()).hexdigest()
     with np.load(on_val.path) as file:
-        assert set(file) == {"ids", "probabilities", "checkpoint", "fingerprint", "epochs", "seconds", "labels"}
+        assert set(file) == names | {"labels"}
+        assert file["class_names"].tolist() == [f"kind {n}" for n in range(5)]
         assert file["labels"].tolist() == [i % 5 for i in range(16)]
         assert str(file["checkpoint"]) == hashlib.sha256(run.last.read_bytes()).hexdigest()
 

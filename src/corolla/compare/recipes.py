@@ -165,7 +165,7 @@ def make_member(
         weights: the bootstrap samples: resamples x images in the order of sorted ids.
 
     Raises:
-        UserError: its images or labels are not those of the reference.
+        UserError: its images, labels or classes are not those of the reference.
     """
     first_run, first = reference
     order, first_order = np.argsort(found.ids), np.argsort(first.ids)
@@ -175,7 +175,14 @@ def make_member(
         )
     if not np.array_equal(found.labels[order], first.labels[first_order]):
         raise UserError(f"{run.folder}: val has other labels than for {first_run.folder}")
+    if len({found.class_names, first.class_names} - {()}) > 1:
+        raise UserError(f"{run.folder}: was trained for other classes than {first_run.folder}")
     config = to_dict(run.config, with_runtime=False)
+    if config["size"] == first_run.config.size and found.fingerprint != first.fingerprint:
+        raise UserError(
+            f"{run.folder}: its val images are not those of {first_run.folder}, though the ids are the same; compare "
+            "them on the same --data"
+        )
     seed = config["train"].pop("seed")
     config["trained with"] = (run.environment.get("fingerprint") or {}).get("train")
     if earlier := run.environment.get("lengthened_from"):  # its learning rates are not those of a straight run

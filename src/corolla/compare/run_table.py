@@ -85,6 +85,9 @@ def _score(run: Run, tta: TTA, checkpoint: CheckpointName) -> float | None:
         return None
     if predictions.labels is None or not run.checkpoint(checkpoint).exists():
         return None
+    trained = (run.environment.get("fingerprint") or {}).get("val", "")
+    if trained and predictions.fingerprint not in ("", trained):  # of another val than the other columns
+        return None
     return macro_f1(predictions.labels, predictions.probabilities.argmax(1))
 
 

@@ -97,6 +97,17 @@ def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> I
     return index
 
 
+def find_index(data: Path, size: int | None, cache_dir: Path | None = None) -> Index | None:
+    """Return the index of a data folder as `load_index` does; None where it holds no TFRecords of that size.
+
+    Raises:
+        UserError: it holds several sizes, and `size` is None.
+        RecordFault: the first fault in its files.
+    """
+    there = _sizes_in(_mounted(data))
+    return load_index(data, size, cache_dir) if (size in there if size else there) else None
+
+
 def split_of(index: Index, name: str) -> Split:
     """Return a split of the index.
 
@@ -152,14 +163,8 @@ class _Found:
 
 
 def _find(data: Path, size: int | None) -> _Found:
-    if data == Path("data") and not data.exists():  # the default, in a notebook with the data mounted elsewhere
-        data = mounted_data() or data
-    sizes: dict[int, dict[str, dict[str, os.stat_result]]] = {}
-    for folder in data.glob("tfrecords-jpeg-*"):
-        if match := re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", folder.name):
-            files = {split: _stats(data, folder / split) for split in SPLITS}
-            if any(files.values()):
-                sizes[int(match[1])] = {split: names for split, names in files.items() if names}
+    data = _mounted(data)
+    sizes = _sizes_in(data)
     present = ", ".join(map(str, sorted(sizes)))
     if not sizes or (size is not None and size not in sizes):
         wanted = f"tfrecords-jpeg-{size or 'S'}x{size or 'S'}/{{train,val,test}}/*.tfrec"
@@ -169,6 +174,22 @@ def _find(data: Path, size: int | None) -> _Found:
         raise UserError(f"{data} holds the sizes {present}: choose one with --size")
     size = size or next(iter(sizes))
     return _Found(data, size, read_class_names(data / "classes.txt"), sizes[size])
+
+
+def _mounted(data: Path) -> Path:
+    """Return the folder; in place of the default, in a notebook, the one that is mounted elsewhere."""
+    return mounted_data() or data if data == Path("data") and not data.exists() else data
+
+
+def _sizes_in(data: Path) -> dict[int, dict[str, dict[str, os.stat_result]]]:
+    """Return the files of each size and split that a data folder holds."""
+    sizes: dict[int, dict[str, dict[str, os.stat_result]]] = {}
+    for folder in data.glob("tfrecords-jpeg-*"):
+        if match := re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", folder.name):
+            files = {split: _stats(data, folder / split) for split in SPLITS}
+            if any(files.values()):
+                sizes[int(match[1])] = {split: names for split, names in files.items() if names}
+    return sizes
 
 
 def _stats(data: Path, folder: Path) -> dict[str, os.stat_result]:

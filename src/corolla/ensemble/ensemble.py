@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from corolla.data.competition import SplitName
 from corolla.data.index import load_index
+from corolla.data.subset import subset_index
 from corolla.data.transforms.tta import TTA, parse_tta
-from corolla.ensemble.fit import NO_ADJUSTED_VOTE, fit_rule
+from corolla.ensemble.fit import NO_ADJUSTED_VOTE, TRAINED_WITH, fit_rule
 from corolla.ensemble.logit_adjustment import class_prior
 from corolla.ensemble.members import MemberPredictions, all_predicted, read_members
 from corolla.ensemble.rules import FITTED, EnsembleRule, Method
@@ -76,24 +77,54 @@ def ensemble(
     Args:
         adjust: divide the probabilities by a power of the class frequencies in train, the power fitted on val.
         tta: the views of the predictions, with all that `predict` puts into their name: ten-crop_size256.
-        data: with `adjust`: the data folder; default: the one the first run was trained with.
-        cache_dir: with `adjust`: folder for the index; default: the user's cache.
+        data: the data folder that was predicted; default: the one that each run was trained with.
+        cache_dir: folder for the index; default: the user's cache.
 
     Raises:
-        UserError: no runs, or predictions that are missing, older than their checkpoint, or of other photos or classes.
+        UserError: no runs, or predictions that are missing, older than their checkpoint or the data, or of other photos
+            or classes.
     """
     if not folders:
         raise UserError("name at least one run's folder")
     if adjust and method == "vote":
         raise UserError(NO_ADJUSTED_VOTE)
     tta, rule = parse_tta(tta).name, EnsembleRule(method)
-    members = read_members(folders, split, tta=tta, checkpoint=checkpoint)
+    members = read_members(folders, split, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
     must_fit, val = adjust or method in FITTED, None
     if must_fit or all_predicted(folders, "val", tta=tta, checkpoint=checkpoint):
-        val = read_members(folders, "val", tta=tta, checkpoint=checkpoint)
+        val = read_members(folders, "val", tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
+        _check_same_checkpoints(members, val)
     if must_fit and val is not None:
         assert val.labels is not None, "val is labelled"
-        first = members.runs[0]
-        prior = class_prior(load_index(data or data_of(first), first.config.size, cache_dir)) if adjust else None
+        prior = _prior(members, data, cache_dir) if adjust else None
         rule = fit_rule(val.probabilities, val.labels, method, prior)
     return Ensemble(members, rule, rule.predict(members.probabilities), val)
+
+
+def _check_same_checkpoints(members: MemberPredictions, val: MemberPredictions) -> None:
+    """Check that val tells of the very networks that are joined, also where their checkpoints are gone.
+
+    Raises:
+        UserError: a run's predictions of val are another checkpoint's.
+    """
+    for run, here, there in zip(members.runs, members.predictions, val.predictions, strict=True):
+        if here.checkpoint != there.checkpoint:
+            raise UserError(f"{run.folder}: its predictions are of several checkpoints; predict all splits with one")
+
+
+def _prior(members: MemberPredictions, data: Path | None, cache_dir: Path | None) -> NDArray[np.float64]:
+    """Return the class frequencies of the training photos of the first run.
+
+    Raises:
+        UserError: the data folder holds other classes, or other training photos than that run learned from.
+    """
+    first = members.runs[0]
+    index = load_index(data or data_of(first), first.config.size, cache_dir)
+    prior = class_prior(index)
+    if members.class_names not in ((), index.class_names):
+        raise UserError(f"--adjust: {index.folder} has other classes than the runs; {TRAINED_WITH}")
+    trained = (first.environment.get("fingerprint") or {}).get("train")
+    settings = first.config.train
+    if trained not in (None, subset_index(index, settings.share, settings.seed).splits["train"].fingerprint):
+        raise UserError(f"--adjust: {index.folder} has other training photos than {first.folder} had; {TRAINED_WITH}")
+    return prior

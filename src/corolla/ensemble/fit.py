@@ -15,6 +15,7 @@ from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1
 
 FOLDS, REPEATS = 5, 3
+TRAINED_WITH = "name the data that they were trained with (--data)"
 NO_ADJUSTED_VOTE = "--adjust needs probabilities, a vote has none: take another --method, such as mean"
 
 
@@ -35,8 +36,7 @@ def fit_rule(
         raise UserError(NO_ADJUSTED_VOTE)
     if prior is not None and len(prior) != probabilities[0].shape[1]:
         raise UserError(
-            f"--adjust: the data has {len(prior)} classes, the runs have {probabilities[0].shape[1]}; name the data "
-            "that they were trained with"
+            f"--adjust: the data has {len(prior)} classes, the runs have {probabilities[0].shape[1]}; {TRAINED_WITH}"
         )
     weights = None
     if method == "weighted":

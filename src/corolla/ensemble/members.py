@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.data.competition import SplitName
+from corolla.data.index import find_index
 from corolla.data.transforms.tta import TTA
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions, current_predictions
-from corolla.runs.folder import CheckpointName, Run, open_run
+from corolla.runs.folder import CheckpointName, Run, data_of, open_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +33,25 @@ class MemberPredictions:
     def num_classes(self) -> int:
         return self.probabilities[0].shape[1]
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the columns' order; empty where no file and no checkpoint tells them."""
+        return next((each.class_names for each in self.predictions if each.class_names), ())
+
 
 def read_members(
-    folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName
+    folders: Sequence[Path],
+    split: SplitName,
+    *,
+    tta: TTA,
+    checkpoint: CheckpointName,
+    data: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> MemberPredictions:
     """Read the runs' predictions and join them by id.
+
+    They must be those of the data folder as it is now, where that is at hand: `data`, or the one that each run was
+    trained with.
 
     Raises:
         UserError: predictions that are missing, older than their checkpoint, or of other photos or classes.
@@ -45,7 +60,12 @@ def read_members(
     for position, run in enumerate(runs):
         if run.folder.resolve() in {other.folder.resolve() for other in runs[:position]}:
             raise UserError(f"{run.folder}: is named twice; every run has one vote")
-    members = [current_predictions(run, split, tta, checkpoint) for run in runs]
+    places = [(data or data_of(run), run.config.size) for run in runs]
+    there = {place: find_index(*place, cache_dir) for place in set(places)}
+    indexes = [index if (index := there[place]) and split in index.splits else None for place in places]
+    members = [
+        current_predictions(run, split, tta, checkpoint, index=index) for run, index in zip(runs, indexes, strict=True)
+    ]
     ids = np.sort(members[0].ids)
     probabilities = []
     for run, member in zip(runs, members, strict=True):
@@ -57,7 +77,8 @@ def read_members(
                 f"{run.folder}: its {split} predictions are of other records than those of {runs[0].folder}, "
                 "though the ids are the same; predict both with the same --data"
             )
-        if member.probabilities.shape[1] != members[0].probabilities.shape[1]:
+        same_number = member.probabilities.shape[1] == members[0].probabilities.shape[1]
+        if not same_number or len({member.class_names, members[0].class_names} - {()}) > 1:
             raise UserError(f"{run.folder}: was trained for other classes than {runs[0].folder}")
         probabilities.append(member.probabilities[order])
     labels = members[0].labels

@@ -78,7 +78,7 @@ def predict(folder: Path, options: PredictOptions | None = None, **changes: Any)
     split = split_of(index, options.split)
     path = run.predictions(split.name, views.name, options.checkpoint)
     try:
-        current = current_predictions(run, split.name, views.name, options.checkpoint, data=split)
+        current = current_predictions(run, split.name, views.name, options.checkpoint, index=index)
         return PredictResult(path, current, index.class_names, made=False)
     except StalePredictions:
         predictions = _compute(run, index, views, options)
@@ -135,4 +135,5 @@ def _compute(run: Run, index: Index, views: Views, options: PredictOptions) -> P
         fingerprint=split.fingerprint,
         epochs=len(progress.history),
         seconds=progress.seconds,
+        class_names=meta.class_names,
     )

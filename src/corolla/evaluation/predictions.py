@@ -1,16 +1,17 @@
 """Files of predictions: ids and probabilities, from `corolla predict` to the stages that need no network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.data.index import Split
+from corolla.data.index import Index, split_of
 from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
-from corolla.files import replacing, sha256
-from corolla.runs.folder import CheckpointName, Run
+from corolla.files import replacing, sha256, zip_fault
+from corolla.runs.folder import CheckpointName, Run, data_of
+from corolla.runs.without_torch import read_without_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class Predictions:
     """Epochs that the checkpoint was trained."""
     seconds: float = 0.0
     """Seconds that it took, in all."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes, in the columns' order; empty in files of earlier versions, whose checkpoint knows them."""
 
     def save(self, path: Path) -> None:
         columns = {"ids": self.ids, "probabilities": self.probabilities, "checkpoint": np.array(self.checkpoint)}
@@ -40,6 +43,8 @@ class Predictions:
         }
         if self.labels is not None:
             columns["labels"] = self.labels
+        if self.class_names:
+            columns["class_names"] = np.array(self.class_names)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **columns)
 
@@ -51,6 +56,8 @@ class Predictions:
             UserError: the file is damaged or not one of predictions.
         """
         try:
+            if fault := zip_fault(path):
+                raise ValueError(fault)
             with np.load(path, allow_pickle=False) as file:
                 return Predictions(
                     ids=file["ids"],
@@ -60,6 +67,7 @@ class Predictions:
                     fingerprint=str(file.get("fingerprint", "")),
                     epochs=int(file["epochs"]),
                     seconds=float(file["seconds"]),
+                    class_names=tuple(map(str, file.get("class_names", ()))),
                 )
         except Exception as error:  # numpy and zipfile raise half a dozen types for a file that is cut or foreign
             raise UserError(f"{path}: not a readable file of predictions ({error})") from None
@@ -70,12 +78,13 @@ class StalePredictions(UserError):
 
 
 def current_predictions(
-    run: Run, split: str, tta: TTA, checkpoint: CheckpointName, *, data: Split | None = None
+    run: Run, split: str, tta: TTA, checkpoint: CheckpointName, *, index: Index | None = None
 ) -> Predictions:
-    """Return the predictions of a checkpoint as it is now, and of `data` where they are given.
+    """Return the predictions of a checkpoint as it is now, and of the data of `index` where that is given.
 
     Ids do not tell whether the data are the same: where records have none they are places, which other data have too,
-    and labels may be corrected. A run whose checkpoint was taken away keeps its predictions.
+    and labels may be corrected. A run whose checkpoint was taken away keeps its predictions. They have the names of
+    their classes, unless they are of an earlier version and the checkpoint is gone.
 
     Raises:
         StalePredictions: there are none; the message has the command that makes them.
@@ -91,6 +100,17 @@ def current_predictions(
         raise StalePredictions(f"{error}; run: {command}") from None
     if source.exists() and sha256(source) != found.checkpoint:
         raise StalePredictions(f"{path}: is older than {source}; run: {command}")
-    if data is not None and not (found.fingerprint == data.fingerprint and np.array_equal(found.ids, data.id)):
-        raise StalePredictions(f"{path}: is of other data; run: {command}")
+    if not found.class_names and source.exists():
+        found = replace(found, class_names=tuple(read_without_tensors(source)["class_names"]))
+    if index is not None:
+        if index.folder.resolve() != data_of(run).resolve():
+            command += f" --data {index.folder}"
+        records = split_of(index, split)
+        if not (found.fingerprint == records.fingerprint and np.array_equal(found.ids, records.id)):
+            raise StalePredictions(f"{path}: is of other data than {index.folder} holds now; run: {command}")
+        if found.class_names not in ((), index.class_names):
+            raise StalePredictions(
+                f"{path}: is of other classes than {index.folder} has (classes.txt); train a run on those, or put back "
+                "the names that it was trained for"
+            )
     return found

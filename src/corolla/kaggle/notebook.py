@@ -229,7 +229,14 @@ def _predict_bundle(bundle: Bundle, data: Path, out: Path, work: Path, options: 
     for number, run in enumerate(runs, 1):
         result = predict(run, options, split="test")
         log.info("%d/%d %s: predicted %d photos", number, len(runs), run.name, len(result.predictions.ids))
-    joined = ensemble(runs, split="test", method=bundle.method, tta=bundle.tta, checkpoint=bundle.checkpoint)
+    joined = ensemble(
+        runs,
+        method=bundle.method,
+        tta=bundle.tta,
+        checkpoint=bundle.checkpoint,
+        data=data,
+        cache_dir=options.cache_dir,
+    )
     how = {"method": bundle.method, "tta": bundle.tta, "checkpoint": bundle.checkpoint, "bundle_sha256": bundle.sha256}
     provenance = describe_runs(joined.runs, joined.predictions, how)
     write_submission(out, joined, data / SAMPLE_SUBMISSION, provenance)
