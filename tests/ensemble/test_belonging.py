@@ -1,4 +1,4 @@
-"""What is joined belongs together: data, classes and checkpoints that changed since a run was predicted."""
+"""Predictions are not joined where data, classes or checkpoints have changed since they were made."""
 
 import dataclasses
 import re
