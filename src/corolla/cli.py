@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from corolla import commands, logs
 from corolla.errors import DONE, FAILED, STOPPED, USER_ERROR, Failure, UserError
+from corolla.text_files import printable
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,11 @@ def run_command(arguments: Sequence[str]) -> int:
 
         nearest = difflib.get_close_matches(name, stages, 1, 0.0)[0]
         raise UserError(f"corolla has no stage {name}; nearest: {nearest}; corolla --help lists them all")
+    for word in rest:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):  # bytes that are no UTF-8, as Python keeps them
+            raise UserError(
+                f"{printable(word)}: this name is not UTF-8; rename it, or make a link to it with another name"
+            )
     rest = [_as_today(word) for word in rest]
     module = commands.load(name)
     if hasattr(module, "run"):  # a stage that parses its arguments by itself

@@ -75,3 +75,29 @@ def test_the_table_goes_between_the_marks(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="say where the table goes"):
         update_readme(readme, "| new |")
     assert readme.read_text() == "# nothing\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "are not both there"),
+        (f"{END}\n{BEGIN}\n".encode(), "are not both there"),
+        (f"{BEGIN}\n{END}\n{BEGIN}\n{END}\n".encode(), "each once"),
+        (f"{BEGIN}\n{END}\n".encode("utf-16"), "is UTF-16 text"),
+        (f"{BEGIN}\n{END}\n\xfc".encode("latin-1"), "line 3: is not UTF-8 text"),
+        (f"{BEGIN}\n\0{END}\n".encode(), "line 2: holds NUL bytes"),
+    ],
+)
+def test_a_readme_that_is_not_fit_stays_as_it_was(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        update_readme(path, "| a |")
+    assert path.read_bytes() == content
+
+
+def test_line_ends_and_mark_of_a_readme_stay(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(b"\xef\xbb\xbf" + f"ä\r\n{BEGIN}\r\nold\r\n{END}\r\nend\r\n".encode())
+    update_readme(path, "| a |\n| b |")
+    assert path.read_bytes() == b"\xef\xbb\xbf" + f"ä\r\n{BEGIN}\r\n| a |\r\n| b |\r\n{END}\r\nend\r\n".encode()

@@ -39,6 +39,8 @@ Count = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
+Aspect = Annotated[float, Ge(1e-3), Le(1e3)]
+Side = Annotated[int, Ge(1), Le(1 << 16)]
 Share = Annotated[float, Gt(0), Le(1)]
 Decay = Annotated[float, Ge(0), Lt(1)]
 Probability = Annotated[float, Ge(0), Le(1)]
@@ -115,7 +117,7 @@ class ModelConfig(Section):
     4.2)."""
     activation: Literal["relu", "silu"] | None = None
     """Activation (silu: Ramachandran et al. 2017, "Swish"). Default: the model's own; the own ResNets' is relu."""
-    width: Positive = setting(1.0, OWN_NETWORK)
+    width: Annotated[Positive, Le(100)] = setting(1.0, OWN_NETWORK)
     """Own ResNets: channels times this, rounded to 8 (Zagoruyko and Komodakis 2016)."""
     zero_gamma: bool | None = setting(None, SHORTCUTS, RANDOM_WEIGHTS, NO_CHECKPOINT)
     """The last batch norm of each residual block starts at 0 (Goyal et al. 2017, section 5.1; He et al. 2018, section
@@ -135,11 +137,11 @@ class AugmentConfig(Section):
     crop: Literal["resnet", "random-resized"] = "resnet"
     """resnet: shorter side drawn per image from --augment.shorter-side, then a random crop (He et al. 2015, section
     3.4); random-resized: a crop of random area and aspect (Szegedy et al. 2015; the baseline of He et al. 2018)."""
-    shorter_side: Annotated[tuple[Count, Count], Ascending] = setting((256, 480), RESNET_CROP)
+    shorter_side: Annotated[tuple[Side, Side], Ascending] = setting((256, 480), RESNET_CROP)
     """Range of the shorter side for crop resnet, in pixels at input size 224; scaled with the input size."""
     area: Annotated[tuple[Share, Share], Ascending] = setting((0.08, 1.0), RANDOM_CROP)
     """Range of the crop's share of the photo's area, for crop random-resized."""
-    aspect: Annotated[tuple[Positive, Positive], Ascending] = setting((3 / 4, 4 / 3), RANDOM_CROP)
+    aspect: Annotated[tuple[Aspect, Aspect], Ascending] = setting((3 / 4, 4 / 3), RANDOM_CROP)
     """Range of the crop's aspect ratio, drawn log-uniformly, for crop random-resized."""
     flip: bool = True
     """Mirror half of the images."""

@@ -15,8 +15,14 @@ from corolla.data.index import Index, load_index, resolve_cache_dir
 from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.parallel import map_in_threads
+from corolla.text_files import read_json
 
 Triple = tuple[float, float, float]
+CACHED = {
+    "color": {"mean": [float], "std": [float], "eigenvalues": [float], "eigenvectors": [[float]]},
+    "image_sizes": {str: int},
+}
+"""The shape of the file that keeps them."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,9 @@ def data_statistics(
     grey = "-grey" if bad_images == "grey" else ""
     cached = resolve_cache_dir(cache_dir) / f"statistics-{index.size}-{fingerprint}{grey}.json"
     try:
-        values = json.loads(cached.read_text(encoding="utf-8"))
+        values = read_json(cached, CACHED)
         color, sizes = ColorStatistics.from_dict(values["color"]), dict(values["image_sizes"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, UserError, ValueError):  # missing, or damaged: ValueError is of rows of another length
         color, sizes = _pixel_statistics(photos)
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
             write_atomically(cached, json.dumps({"color": asdict(color), "image_sizes": sizes}).encode())

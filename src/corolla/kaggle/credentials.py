@@ -4,6 +4,7 @@ Where the client looks, and in which order, is read from kaggle 2.2.4 and 2.2.5 
 kagglesdk's kaggle_env.py). Nothing here imports it: its import asks Kaggle who owns the token.
 """
 
+import codecs
 import json
 import os
 import shlex
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from corolla.errors import UserError
 from corolla.session import in_kaggle
+from corolla.text_files import read_bytes, read_text
 
 SETTINGS = "https://www.kaggle.com/settings"
 LEGACY = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}  # key of kaggle.json → variable
@@ -62,10 +65,14 @@ def credential_faults(environ: Environ | None = None) -> list[Fault]:
 
 
 def how_to_get_credentials(environ: Environ | None = None) -> str:
-    """Return one line: there are none, where to get some, and every place in which they are looked for."""
+    """Return one line: there are none, where to get some, and every place in which they are looked for.
+
+    It begins with what is wrong with the kaggle.json that is there.
+    """
     environ = os.environ if environ is None else environ
     home = _home(environ)
-    return (
+    damaged = next(iter(_json_faults(environ)), None)
+    return (f"{damaged.what}; {damaged.remedy}; " if damaged else "") + (
         f'no Kaggle credentials: make some at {SETTINGS} ("Create New Token") and put the token into '
         f"{home / 'access_token'} or KAGGLE_API_TOKEN; or a legacy key into {_kaggle_json(environ)} (chmod 600) or "
         f"KAGGLE_USERNAME and KAGGLE_KEY; or run kaggle auth login, which writes {home / 'credentials.json'}"
@@ -100,8 +107,8 @@ def _rm(path: Path | str) -> str:
 def _has_text(path: Path | str) -> bool | None:
     """Return whether a token file holds anything, None where it can't be read; its text is forgotten at once."""
     try:
-        return bool(Path(path).read_text().strip())
-    except (OSError, ValueError):
+        return bool(read_text(Path(path)).strip())
+    except (OSError, UserError):
         return None
 
 
@@ -135,8 +142,19 @@ def _read_json(path: Path) -> dict[str, bool]:
         ValueError: what is wrong with the file, without a word of what it holds.
         OSError: it is not there or can't be read.
     """
+    if not path.exists():
+        raise FileNotFoundError(path)
     try:
-        values = json.loads(path.read_bytes().decode())
+        content = read_bytes(path)
+    except UserError:
+        raise ValueError("is not a regular file") from None
+    if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        name = "UTF-8 without that mark" if content.startswith(codecs.BOM_UTF8) else "UTF-8"
+        raise ValueError(
+            f"is not valid JSON: it begins with a byte order mark, as Notepad writes it; save it as {name}"
+        )
+    try:
+        values = json.loads(content.decode())
     except json.JSONDecodeError as error:
         raise ValueError(f"is not valid JSON (line {error.lineno}, column {error.colno})") from None
     except (ValueError, RecursionError):
