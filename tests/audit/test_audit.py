@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import textured, to_jpeg, write_data, write_photos
 
 from corolla.audit.audit import COLUMNS, audit
+from corolla.audit.features import out_of_fold
+from corolla.audit.label_errors import too_few
 from corolla.audit.self_test import plant_faults
 from corolla.commands.audit import audit as audit_command
 from corolla.errors import UserError
@@ -35,7 +39,8 @@ def test_table_and_sentences(data: Path) -> None:
         "1 pair of exact duplicates, 1 of them across splits: scores on them are a little optimistic; "
         "1 with different labels",
         "0 pairs of near duplicates",
-        "labels were not judged: too few labelled photos",
+        "labels were not judged: too few labelled photos: 5-fold cross-validation cannot judge labels with fewer than "
+        "5 different photos of a class, and the largest here has 3",
         "1 outlier: 1 nearly constant, 1 very dark",
     ]
 
@@ -61,3 +66,48 @@ def test_labels_are_judged_by_pretrained_features(tmp_path: Path) -> None:
         audit(data, folds=1)
     with pytest.raises(UserError, match="no run is in this folder"):
         audit(data, runs=[tmp_path / "no-run"], progress=False)
+
+
+@pytest.mark.parametrize(
+    ("counts", "judged"),
+    [
+        ([1] * 8, False),
+        ([5] * 5, True),
+        ([4] * 6, False),
+        ([5, 1, 1], True),
+        ([9, 0, 0], False),
+        ([1, 1], False),
+    ],
+)
+def test_few_photos_a_class(tmp_path: Path, counts: list[int], judged: bool) -> None:
+    numbers = iter(range(1, 1000))
+    photos = [(to_jpeg(textured(next(numbers))), label) for label, count in enumerate(counts) for _ in range(count)]
+    names = "".join(f"kind {label}\n" for label in range(len(counts)))
+    found = audit(write_photos(tmp_path / "data", {"train": photos[1:], "val": photos[:1]}, names), progress=False)
+    assert bool(found.source.num_photos) == judged
+    assert len(found.table()) == len(found.label_issues) + sum(
+        count - (not label) < 10 for label, count in enumerate(counts)
+    )
+    if not judged:
+        assert found.sentences()[2].startswith("labels were not judged: too few labelled photos: ")
+
+
+def test_eight_classes_of_one_photo_that_is_there_many_times(tmp_path: Path) -> None:
+    same = to_jpeg(textured(1))
+    found = audit(write_photos(tmp_path / "data", {"train": [(same, 0)] * 9, "val": [(same, 1)] * 9}), progress=False)
+    assert "cannot judge labels" in found.sentences()[2]
+    assert len(found.pairs) > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_out_of_fold_takes_any_labels_and_groups(data: st.DataObject) -> None:
+    folds = data.draw(st.integers(2, 5))
+    size = data.draw(st.integers(folds, 14))
+    labels = np.array(data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size)))
+    groups = np.array(data.draw(st.lists(st.integers(0, size), min_size=size, max_size=size)))
+    if too_few(labels, groups, folds):
+        return
+    rows = np.random.default_rng(0).normal(size=(size, 6)).astype(np.float32)
+    found = out_of_fold(rows, labels, groups, num_classes=4, folds=folds)
+    assert np.allclose(found.sum(1), 1, atol=1e-5)

@@ -96,6 +96,8 @@ def out_of_fold(
         warnings.filterwarnings("ignore", "The least populated class")  # fewer photos than folds: no fault of the user
         split = splitter.split(rows, labels, groups)
         for train, test in tqdm(split, total=folds, desc="folds", leave=False, disable=hidden(progress)):
+            if not len(test):  # few groups, all of them large
+                continue
             if len(np.unique(labels[train])) < 2:
                 probabilities[test[:, None], np.unique(labels[train])] = 1.0
                 continue

@@ -56,8 +56,8 @@ def issues_by_features(photos: Survey, pairs: list[Pair], *, folds: int, progres
     chosen = np.flatnonzero(np.isin(photos.split, ["train", "val"]) & _labelled(photos))
     groups = components([(pair.first, pair.second) for pair in pairs], len(photos))[chosen]
     labels = photos.label[chosen]
-    if len(np.unique(labels)) < 2 or len(np.unique(groups)) < folds:
-        return [], Source("too few labelled photos", 0, float("nan"))
+    if reason := too_few(labels, groups, folds):
+        return [], Source(reason, 0, float("nan"))
     there = [name for name in dict.fromkeys(photos.split.tolist()) if name in ("train", "val")]
     found = {name: features(photos.index, name, progress=progress) for name in there}
     rows = np.stack([found[str(photos.split[i])][photos.row[i]] for i in chosen])
@@ -65,6 +65,25 @@ def issues_by_features(photos: Survey, pairs: list[Pair], *, folds: int, progres
     probabilities = out_of_fold(rows, labels, groups, num_classes=num_classes, folds=folds, progress=progress)
     text = f"pretrained features, {folds}-fold logistic regression and neighbours"
     return _judge(chosen, probabilities, labels, text)
+
+
+def too_few(labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int) -> str:
+    """Return why labels can't be judged out of fold; empty where they can.
+
+    The least is one class with a photo in every fold; rarer classes are judged beside it.
+    """
+    if len(labels) == 0:
+        return "no photo of train or val has a label"
+    photos = np.bincount(labels)
+    if np.count_nonzero(photos) < 2:
+        return "too few labelled photos: they are of one class, and at least two are needed"
+    if photos.max() < folds or len(np.unique(groups)) < folds:
+        most = min(int(photos.max()), len(np.unique(groups)))
+        return (
+            f"too few labelled photos: {folds}-fold cross-validation cannot judge labels with fewer than {folds} "
+            f"different photos of a class, and the largest here has {most}"
+        )
+    return ""
 
 
 def issues_by_runs(photos: Survey, runs: tuple[Path, ...], cache_dir: Path | None) -> Judged:

@@ -84,7 +84,7 @@ def _found(folder: Path, line: str) -> tuple[str, str | None] | None:
     candidates += [(path, name) for path, mark, name in (line.rpartition("\t"), line.rpartition(",")) if mark]
     for text, name in candidates:
         for path in (text, as_posix(text)):
-            path = path.strip().strip('"')
+            path = path.strip(' "')
             if os.path.isfile(folder / path):  # noqa: PTH113  # no as well of names that the system can't have
                 return path, None if name is None else name.strip().strip('"')
     return None
