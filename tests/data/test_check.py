@@ -39,13 +39,6 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def reason(image: bytes) -> str:
-    """Return libjpeg's own reason."""
-    with pytest.raises(ValueError, match="JPEG") as error:
-        simplejpeg.decode_jpeg(image)
-    return str(error.value)
-
-
 def lines(data: Path) -> list[str]:
     return [str(fault) for fault in check(data, 8, progress=False).faults]
 
@@ -81,7 +74,10 @@ def test_images_that_do_not_decode(data: Path) -> None:
     (path.parent / "00-8x8-2.tfrec").unlink()
     undecodable, no_jpeg, wrong_size = lines(data)
     assert undecodable == f"{path}:{offsets[1]} record 1: JPEG does not decode: Premature end of JPEG file"
-    assert no_jpeg == f"{path}:{offsets[2]} record 2: JPEG does not decode: {reason(b'GIF89a')}"
+    assert (
+        no_jpeg
+        == f"{path}:{offsets[2]} record 2: JPEG does not decode: the bytes are not a whole JPEG: they are a GIF image"
+    )
     assert wrong_size == f"{path}:{offsets[3]} record 3: JPEG is 16x4 pixels instead of 8x8"
 
 
@@ -94,7 +90,7 @@ def test_faults_of_index_and_images_in_one_order(data: Path) -> None:
     assert lines(data) == [
         f"{path}:0 record 0: data CRC differs",
         f"{path}:{offsets[1]} record 1: class 104 is outside 0..103",
-        f"{path}:{offsets[1]} record 1: JPEG does not decode: {reason(b'y')}",
+        f"{path}:{offsets[1]} record 1: JPEG does not decode: the bytes are not a whole JPEG",
         f"{val}:0 record 0: id 'b' is that of tfrecords-jpeg-8x8/train/00-8x8-2.tfrec record 1 too",
         f"{val}:0 record 0: JPEG is 8x9 pixels instead of 8x8",
     ]

@@ -7,14 +7,14 @@ of four pixels while it is at least twice too large, and then interpolated, in l
 general area average.
 """
 
-import io
 import threading
 from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
+
+from corolla.data.jpeg_header import Header, read_header
 
 if TYPE_CHECKING:  # takes seconds, and only evaluation's resize needs it
     import torch
@@ -60,13 +60,11 @@ def decode_photo(data: bytes | memoryview, out: Image | None = None, *, rows: in
     Raises:
         ValueError: the bytes are not a whole JPEG.
     """
-    if out is not None:
-        return decode_jpeg(data, out=out)
-    height, width = jpeg_shape(data)
-    target = _decoded.image(height, width)
-    if rows is not None and rows + EDGE < height:
-        return decode_top(data, rows, out=target)
-    return decode_jpeg(data, out=target)
+    header = read_header(data)
+    target = _decoded.image(header.height, header.width) if out is None else out
+    if out is None and rows is not None and rows + EDGE < header.height:
+        return _decode_top(data, header, rows, target)
+    return _decode_all(data, target)
 
 
 EDGE = 2  # rows beyond those asked for: the smooth upsampling of colour looks one row ahead
@@ -77,8 +75,8 @@ def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
     """Decode the upper `rows` of a JPEG, with the same pixels as in the whole, into the rows of `out`; return them.
 
     libjpeg decodes from the top, and a crop ends above the photo's last row more often than not. It is told to stop by
-    a smaller height in the header; where that cannot be done (progressive files, or without simplejpeg) everything is
-    decoded.
+    a smaller height in the header; where that cannot be done (progressive files, CMYK, or without simplejpeg)
+    everything is decoded.
 
     Much damage shows only at the end of the bytes, so the caller must have decoded the photo whole before. Training
     has: it decodes every photo for the colour statistics, also where pretrained weights bring their own mean.
@@ -86,54 +84,31 @@ def decode_top(data: bytes | memoryview, rows: int, *, out: Image) -> Image:
     Raises:
         ValueError: the bytes are not a JPEG, or end too early.
     """
-    height = _height_field(data) if simplejpeg is not None else None
-    if height is None or simplejpeg is None:
-        return decode_jpeg(data, out=out)[:rows]
+    return _decode_top(data, read_header(data), rows, out)
+
+
+def _decode_top(data: bytes | memoryview, header: Header, rows: int, out: Image) -> Image:
+    if header.height_field is None or simplejpeg is None:
+        return _decode_all(data, out)[:rows]
     shortened = bytearray(data)
-    shortened[height : height + 2] = (rows + EDGE).to_bytes(2, "big")
+    shortened[header.height_field : header.height_field + 2] = (rows + EDGE).to_bytes(2, "big")
     top = out[: rows + EDGE]
     try:
         simplejpeg.decode_jpeg(shortened, "RGB", fastdct=False, fastupsample=False, buffer=top)
     except ValueError as error:
         if STOPPED_EARLY not in str(error):  # else the pixels are there, and nothing else was wrong up to here
-            return decode_jpeg(data, out=out)[:rows]  # raises with the right reason, or finds nothing wrong
+            return _decode_all(data, out)[:rows]  # raises with the right reason, or finds nothing wrong
     return top[:rows]
-
-
-def _height_field(data: bytes | memoryview) -> int | None:
-    """Find the height (two bytes) in the header of a JPEG (ITU T.81, B.2.2); None where it must not be made smaller.
-
-    It may in a sequential JPEG of a single scan without restart markers, where nothing else depends on the height.
-    """
-    field, components, position = None, 0, 2
-    while position + 12 <= len(data):
-        marker = data[position + 1]
-        if marker in (0xC0, 0xC1):  # start of a sequential frame
-            field, components = position + 5, data[position + 9]
-        elif marker == 0xDA:  # start of a scan
-            return field if data[position + 4] == components else None
-        other_frame = 0xC0 < marker < 0xD0 and marker not in (0xC4, 0xC8, 0xCC)
-        restarts = marker == 0xDD and bool(data[position + 4] or data[position + 5])
-        if restarts or (other_frame and marker != 0xC1):
-            return None
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return None
 
 
 def jpeg_shape(data: bytes | memoryview) -> tuple[int, int]:
     """Return height and width in pixels, from the header.
 
     Raises:
-        ValueError: the bytes are not a JPEG.
+        ValueError: the bytes are not a JPEG that can be read.
     """
-    if simplejpeg is None:
-        try:
-            with PIL.Image.open(io.BytesIO(data)) as header:
-                return header.height, header.width
-        except OSError:
-            raise ValueError("the bytes are not a JPEG") from None
-    height, width, *_ = simplejpeg.decode_jpeg_header(data)
-    return int(height), int(width)
+    header = read_header(data)
+    return header.height, header.width
 
 
 def decode_jpeg(data: bytes | memoryview, *, out: Image | None = None) -> Image:
@@ -142,8 +117,13 @@ def decode_jpeg(data: bytes | memoryview, *, out: Image | None = None) -> Image:
     They are exactly those of libjpeg's accurate DCT and smooth upsampling.
 
     Raises:
-        ValueError: the bytes are not a whole JPEG.
+        ValueError: the bytes are not a whole JPEG, or one of a kind that is not read.
     """
+    read_header(data)
+    return _decode_all(data, out)
+
+
+def _decode_all(data: bytes | memoryview, out: Image | None) -> Image:
     if simplejpeg is None:
         return _decode_by_opencv(data, out)
     if out is None:
