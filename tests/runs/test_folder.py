@@ -1,4 +1,4 @@
-"""What lies in a run's folder is read in the shape it was written in, or named in one line with a remedy."""
+"""The files of a run's folder are read in the shape they were written in, or named in one line with a remedy."""
 
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from corolla.config import Config, to_dict
 from corolla.errors import UserError
 from corolla.runs.folder import Run, write_config
 
-ROW = '{"epoch": 1, "step": 4, "lr": 0.1, "train_loss": 1.5, "val_loss": 1, "top1": 0.5, "top5": 1.0, "macro_f1": 0.4}\n'
+ROW = (
+    '{"epoch": 1, "step": 4, "lr": 0.1, "train_loss": 1.5, "val_loss": 1, "top1": 0.5, "top5": 1.0, "macro_f1": 0.4}\n'
+)
 DAMAGE = {
     "cut": b'{"epoch": 1, "st',
     "UTF-16": ROW.encode("utf-16"),
@@ -45,6 +47,7 @@ def test_a_mark_of_byte_order_and_an_empty_file_hurt_nothing(run: Run) -> None:
     assert run.metrics[0]["macro_f1"] == 0.4
     (run.folder / "metrics.jsonl").write_bytes(b"")
     assert run.metrics == []
+    run.last.unlink()
     with pytest.raises(UserError, match="has 0 of 70 epochs"):
         results_table([run.folder])
 

@@ -21,7 +21,7 @@ READABLE_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # the others are lossless or h
 
 
 class Header(NamedTuple):
-    """What a JPEG's header says."""
+    """Size of a JPEG, as its header says."""
 
     height: int
     width: int
