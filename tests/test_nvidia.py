@@ -152,6 +152,15 @@ def test_on_kaggle_nobody_is_told_to_install_torch(case: str, tmp_path: Path, mo
     assert "--device cpu" in fault.remedy
 
 
+def test_a_card_that_is_full_is_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:  # taohan10200/IIM#28
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch, "empty", full)
+    with pytest.raises(UserError, match=r"^--device cuda: it is there, and has no memory left at all: nvidia-smi"):
+        choose_device("cuda")
+
+
 def test_training_does_not_take_the_cpu_without_a_word(
     tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

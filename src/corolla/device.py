@@ -31,7 +31,10 @@ def choose_device(name: str = "auto") -> torch.device:
         if device.type not in ("cpu", "cuda", "mps"):
             raise RuntimeError
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if "out of memory" in str(error):
+            remedy = "nvidia-smi lists who holds it; free it, or use --device cpu"
+            raise UserError(f"--device {name}: it is there, and has no memory left at all: {remedy}") from None
         if name.startswith("cuda") and not torch.cuda.is_available() and (fault := card_fault()):
             raise UserError(f"--device {name}: {fault}") from None
         raise UserError(f"--device {name}: this machine has no such device; try auto or cpu") from None

@@ -22,6 +22,7 @@ from corolla.data.index import Index
 from corolla.data.loader import make_batch
 from corolla.data.transforms.eval import EvalTransform
 from corolla.device import autocast, choose_device, choose_precision
+from corolla.device_errors import faults_told
 from corolla.models.factory import build_model
 from corolla.models.normalise import Normalise
 from corolla.models.pretrained import IMAGENET, load_weights
@@ -45,6 +46,11 @@ def features(index: Index, split: str, *, device: str = "auto", progress: bool =
         UserError: a photo does not decode.
     """
     chosen = choose_device(device)
+    with faults_told(chosen, "in judging labels", memory="close other programs that hold it, or use --device cpu"):
+        return _features(index, split, chosen, progress=progress)
+
+
+def _features(index: Index, split: str, chosen: torch.device, *, progress: bool) -> NDArray[np.float32]:
     config = ModelConfig(name=PACKAGE_MODEL, weights="package")
     model = build_model(config, 1000, INPUT_SIZE)
     preprocessing = load_weights(model, config, 1000, INPUT_SIZE, quiet=True) or IMAGENET

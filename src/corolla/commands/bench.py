@@ -33,7 +33,12 @@ def bench(
     """
     if experiment is not None and what == "data":
         raise UserError(f"bench data measures no network: leave {experiment} out")
-    report = _measure(what, experiment, options)
+    from corolla.device import choose_device
+    from corolla.device_errors import faults_told
+
+    smaller = f"--batch-size {max(1, options.batch_size // 2)}, a smaller --input-size or --device cpu"
+    with faults_told(choose_device(options.device), f"in bench {what}", memory=smaller):
+        report = _measure(what, experiment, options)
     print("\n".join(report.lines()))
     if json is not None:
         json.write_text(report.json(), encoding="utf-8")
