@@ -19,6 +19,9 @@ from corolla.compare.compare import Comparison, compare
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.data.loader import Batch
 from corolla.data.tfrecord import encode_example, write_tfrecord
+from corolla.evaluation.predictions import Predictions
+from corolla.files import sha256
+from corolla.runs.folder import Run, write_metrics
 from corolla.training.loop import OnStep
 from corolla.training.state import TrainState
 from corolla.training.train import train
@@ -133,6 +136,16 @@ def _same(first: Any, second: Any) -> bool:
     if isinstance(first, list):
         return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
     return first == second
+
+
+def set_history(run: Run, rows: list[dict[str, Any]]) -> None:
+    """Have a run's last.pt, and its copy, tell of other epochs; its predictions then are this checkpoint's."""
+    content = torch.load(run.last, weights_only=True) if run.last.exists() else {"progress": {}}
+    content["progress"]["rows"] = rows
+    torch.save(content, run.last)
+    write_metrics(run, rows)
+    for path in run.folder.glob("predictions/*-last.npz"):
+        dataclasses.replace(Predictions.load(path), checkpoint=sha256(run.last)).save(path)
 
 
 @contextmanager

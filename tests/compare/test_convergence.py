@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import set_history
 
 from corolla.compare.compare import compare
 from corolla.compare.convergence import Convergence, TimeToScore, convergences
+from corolla.runs.folder import Run
 
 
 def write_history(folder: Path, scores: list[float], lrs: list[float], schedule: str) -> None:
@@ -16,7 +18,7 @@ def write_history(folder: Path, scores: list[float], lrs: list[float], schedule:
         row | {"macro_f1": score, "lr": lr, "train_loss": 1.0, "val_loss": 1.5}
         for row, score, lr in zip(rows, scores, lrs, strict=True)
     ]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    set_history(Run(folder), rows)
     timing = [{"epoch": n, "seconds": 60, "total_seconds": 60.0 * n, "memory_mib": 1} for n in (1, 2, 3)]
     (folder / "timing.jsonl").write_text("".join(json.dumps(row) + "\n" for row in timing))
     config = json.loads((folder / "config.json").read_text())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tyro
+from support import set_history
 
 from corolla.compare.readme_table import BEGIN, END, command_of, results_table, update_readme
 from corolla.config import Config, from_dict, read_settings
@@ -21,7 +22,7 @@ def test_the_results_are_means_over_seeds_with_the_command(make_run: Callable[..
     runs = [make_run(f"r{seed}", [0.9, 0.5 + seed / 10], seed=seed, epochs=2) for seed in range(3)]
     lone = make_run("lone", [0.25], epochs=1)
     for run in [*runs, lone]:
-        run.last.touch()
+        set_history(run, run.metrics)
     table = results_table([run.folder for run in [*runs, lone, lone]])
     first, second = table.splitlines()[2:]
     assert "| 0, 1, 2 | 2 | 0.600 ± 0.100 | 0.600 ± 0.100 | 0.900 ± 0.000 | 2 |" in first

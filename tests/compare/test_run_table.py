@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support import set_history
 
 from corolla.commands.runs import runs
 from corolla.compare.run_table import list_runs
@@ -23,8 +24,9 @@ from corolla.training.train import train
 def test_every_state_is_told(tiny_config: Config, make_run: Callable[..., Run]) -> None:
     folder = tiny_config.runs
     train(dataclasses.replace(tiny_config, run_name="done"), experiment="tiny")
-    last = make_run("stopped", [0.1, 0.3], folder=folder).last
-    last.write_bytes((folder / "done/last.pt").read_bytes())
+    stopped = make_run("stopped", [0.1, 0.3], folder=folder)
+    stopped.last.write_bytes((folder / "done/last.pt").read_bytes())
+    set_history(stopped, stopped.copied_metrics)
     make_run("cut", [0.1], folder=folder).last.write_bytes(b"cut")
     (folder / "broken").mkdir()
     (folder / "broken/config.json").write_text("{")

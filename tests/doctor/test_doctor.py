@@ -8,10 +8,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import zipfile
 from collections import namedtuple
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -22,6 +23,7 @@ from corolla.config import Config, TrainConfig, to_dict
 from corolla.data.tfrecord import write_tfrecord
 from corolla.doctor import Finding, Report, doctor
 from corolla.doctor.data import competition_files
+from corolla.runs.folder import Run, write_metrics
 
 SECRET = "s3cret-never-to-be-shown"
 Usage = namedtuple("Usage", "total used free")
@@ -34,10 +36,7 @@ def follow(fault: Finding) -> None:
     subprocess.run(command.replace("python -c", python), shell=True, check=True)
 
 
-ROW = json.dumps(
-    {"epoch": 1, "step": 1, **dict.fromkeys(("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1"), 0.5)}
-)
-ROW += "\n"
+SCORES = dict.fromkeys(("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1"), 0.5)
 
 
 class Machine:
@@ -75,11 +74,20 @@ class Machine:
         values = to_dict(Config(train=TrainConfig(epochs=epochs)), with_runtime=False)
         (folder / "config.json").write_text(json.dumps(values))
         (folder / "environment.json").write_text(json.dumps({"data": str(self.data)}))
-        (folder / "metrics.jsonl").write_text(ROW * done)
-        for name in ("last.pt", "best.pt"):
-            with zipfile.ZipFile(folder / name, "w") as file:
-                file.writestr("data.pkl", b"x" * 1000)
+        self.set_done(folder, done)
         return folder
+
+    @staticmethod
+    def set_done(folder: Path, epochs: int, names: Sequence[str] = ("last.pt", "best.pt", "metrics.jsonl")) -> None:
+        """Have the files of a run tell of so many epochs."""
+        rows = [{"epoch": n, "step": n, **SCORES} for n in range(1, epochs + 1)]
+        config = json.loads((folder / "config.json").read_text())
+        content = {"config": config, "progress": {"rows": rows, "step": epochs}, "model": torch.ones(1000)}
+        for name in names:
+            if name == "metrics.jsonl":
+                write_metrics(Run(folder), rows)
+            else:
+                torch.save(content, folder / name)
 
 
 @pytest.fixture
@@ -240,7 +248,6 @@ def test_data_in_a_sub_folder_and_a_download_left_behind(with_data: Machine):
 def test_a_damaged_config_comes_back_from_the_checkpoint(with_data: Machine):
     folder = with_data.run()
     path, config = folder / "config.json", json.loads((folder / "config.json").read_text())
-    torch.save({"config": config}, folder / "last.pt")
     path.write_text(path.read_text()[:-20])
     fault = with_data.the_fault()
     assert str(path) in fault.text
@@ -296,8 +303,38 @@ def test_a_stopped_run_can_go_on_and_a_finished_one_is_let_alone(with_data: Mach
     assert "1 of 2 epochs" in note.text
     options = f"--data {with_data.data} --runs {with_data.runs} --run-name 'first run'"
     assert note.remedy == f"corolla train '{folder / 'config.json'}' {options}"
-    (folder / "metrics.jsonl").write_text(ROW * 2)
+    with_data.set_done(folder, 2)
     assert with_data.notes() == []
+
+
+def test_a_checkpoint_that_is_older_than_its_metrics_counts(with_data: Machine):
+    folder = with_data.run(done=2, epochs=2)
+    with_data.set_done(folder, 1, ["last.pt"])
+    (note,) = with_data.notes()
+    assert "1 of 2 epochs are done" in note.text
+    assert "metrics.jsonl tells of 2: last.pt is an older one, and counts" in note.text
+    assert (note.remedy or "").startswith("corolla train")
+
+
+def test_metrics_that_are_not_the_checkpoints_are_told(with_data: Machine):
+    folder = with_data.run(done=2, epochs=2)
+    with_data.set_done(folder, 1, ["metrics.jsonl"])
+    (note,) = with_data.notes()
+    assert "metrics.jsonl is not that of last.pt" in note.text
+
+
+@pytest.mark.parametrize("name", ["last.pt", "best.pt"])
+def test_a_flipped_bit_in_a_checkpoint(with_data: Machine, name: str):
+    path = with_data.run() / name
+    content = bytearray(path.read_bytes())
+    content[content.index(np.float32(1).tobytes() * 8) + 5] ^= 4
+    path.write_bytes(content)
+    fault = with_data.the_fault()
+    assert re.fullmatch(
+        rf"damaged run: {re.escape(str(path))} is damaged \(\w+/data/0 has another checksum\)", fault.text
+    )
+    follow(fault)
+    assert with_data.report().faults == []
 
 
 @pytest.mark.parametrize(("free", "state"), [(0.5e9, "fault"), (2e9, "note"), (5e9, "ok")])

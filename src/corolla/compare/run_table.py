@@ -69,12 +69,12 @@ def _row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {"name": run.name, "fault": ""}
     try:
         row |= _facts(run)
+        for path in (run.last, run.best):
+            if fault := checkpoint_fault(path):
+                return row | {"state": "damaged", "fault": f"{path.name} {fault}; corolla doctor says how to fix it"}
+        return row | {"state": _state(run)}
     except DAMAGES as error:
         return row | {"state": "damaged", "fault": " ".join(str(error).split())}
-    for path in (run.last, run.best):
-        if fault := checkpoint_fault(path):
-            return row | {"state": "damaged", "fault": f"{path.name} {fault}; corolla doctor says how to fix it"}
-    return row | {"state": _state(run)}
 
 
 def _score(run: Run, tta: TTA, checkpoint: CheckpointName) -> float | None:

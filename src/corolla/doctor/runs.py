@@ -8,6 +8,7 @@ from pathlib import Path
 from corolla.doctor.report import Finding
 from corolla.errors import UserError
 from corolla.runs.folder import Run, checkpoint_fault, data_of
+from corolla.runs.without_torch import check_undamaged, read_without_tensors
 
 
 def run_findings(runs: Path) -> Iterator[Finding]:
@@ -22,18 +23,17 @@ def run_findings(runs: Path) -> Iterator[Finding]:
 def _run(run: Run) -> Iterator[Finding]:
     """Examine a run for damage; one that is sound and not done can go on."""
     metrics, environment = run.folder / "metrics.jsonl", run.folder / "environment.json"
-    broken = {path: fault for path in (run.last, run.best) if (fault := checkpoint_fault(path))}
+    broken = {path: fault for path in (run.last, run.best) if (fault := _damage(path))}
     sound = [path for path in (run.last, run.best) if path.exists() and path not in broken]
     remedies: list[tuple[str, str]] = []
     try:
-        epochs = run.config.train.epochs
+        _ = run.config
     except UserError as error:
-        epochs = 0
         remedies.append((str(error), _restore_config(run, sound)))
     for path, fault in broken.items():
-        remedy = _make_readable(path) if "read" in fault else _restore_checkpoint(run, path, sound)
+        remedy = _make_readable(path) if fault.startswith("can't be read") else _restore_checkpoint(run, path, sound)
         remedies.append((f"{path} {fault}", remedy))
-    for path, read in ((metrics, lambda: run.metrics), (environment, lambda: data_of(run))):
+    for path, read in ((metrics, lambda: run.copied_metrics), (environment, lambda: data_of(run))):
         try:
             read()
         except OSError as error:
@@ -42,11 +42,36 @@ def _run(run: Run) -> Iterator[Finding]:
             remedies.append((f"{path} can't be read", f"{_move_away(path)}, then the same corolla train command again"))
     for text, remedy in remedies:
         yield Finding("runs", "fault", f"damaged run: {text}", remedy)
-    if not remedies and run.state == "stopped":
-        text = f"{run.folder}: {len(run.metrics)} of {epochs} epochs are done; it was stopped, or is under way"
-        config, data, runs = run.folder / "config.json", data_of(run), run.folder.parent
-        words = ["corolla", "train", config, "--data", data, "--runs", runs, "--run-name", run.name]
-        yield Finding("runs", "note", text, shlex.join(map(str, words)))
+    if not remedies:
+        yield from _progress(run)
+
+
+def _damage(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint, told by every byte of it; None of one that is sound or not there."""
+    if (fault := checkpoint_fault(path)) or not path.exists():
+        return fault
+    try:
+        check_undamaged(path)
+        read_without_tensors(path)
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ").partition("; whole beside it")[0]
+    return None
+
+
+def _progress(run: Run) -> Iterator[Finding]:
+    """Tell of a run that can go on, and of one whose metrics.jsonl is not its checkpoint's."""
+    rows, epochs, copied = run.metrics, run.config.train.epochs, len(run.copied_metrics)
+    config, data, runs = run.folder / "config.json", data_of(run), run.folder.parent
+    words = ["corolla", "train", config, "--data", data, "--runs", runs, "--run-name", run.name]
+    if run.state == "stopped":
+        text = f"{run.folder}: {len(rows)} of {epochs} epochs are done; it was stopped, or is under way"
+    elif run.last.exists() and run.copied_metrics != rows:
+        text = f"{run.folder}: metrics.jsonl is not that of last.pt, which counts; train writes it anew"
+    else:
+        return
+    if copied > len(rows):
+        text += f" (metrics.jsonl tells of {copied}: last.pt is an older one, and counts)"
+    yield Finding("runs", "note", text, shlex.join(map(str, words)))
 
 
 def _restore_config(run: Run, sound: list[Path]) -> str:
@@ -59,15 +84,13 @@ def _restore_config(run: Run, sound: list[Path]) -> str:
 
 
 def _restore_checkpoint(run: Run, path: Path, sound: list[Path]) -> str:
-    """Return the remedy for a damaged checkpoint: the other one is like it, and has the rows of metrics.jsonl too."""
+    """Return the remedy for a damaged checkpoint: the other one is like it."""
     if not sound:
         return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
     copy = f"cp {shlex.quote(str(sound[0]))} {shlex.quote(str(path))}"
     if path == run.best:
         return f"{copy}: the last epoch then stands for the best one"
-    return (
-        f"{copy} && {_move_away(run.folder / 'metrics.jsonl')}, then the same corolla train command goes on from there"
-    )
+    return f"{copy}, then the same corolla train command goes on from there"
 
 
 def _make_readable(path: Path) -> str:

@@ -14,6 +14,7 @@ from corolla.errors import UserError
 from corolla.files import replacing
 from corolla.models.factory import build_model
 from corolla.models.pretrained import Preprocessing
+from corolla.runs.without_torch import check_undamaged, read_without_tensors
 
 FORMAT = 1
 
@@ -100,12 +101,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint, on the CPU.
 
     Raises:
-        UserError: there is none, or it is not one of corolla's.
+        UserError: there is none, it is damaged (the message says which other one is whole), or not one of corolla's.
     """
+    check_undamaged(path)
+    read_without_tensors(path)  # it says in our words what no checkpoint is; torch's own advice is to run its code
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such checkpoint") from None
     except Exception as error:  # torch raises half a dozen types for a file that is cut or foreign
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable checkpoint ({reason})") from None

@@ -16,6 +16,7 @@ from corolla.config import Config, differing_settings, from_dict, read_settings,
 from corolla.data.transforms.tta import parse_tta
 from corolla.errors import UserError
 from corolla.files import is_held_here, is_locked, locked, write_atomically
+from corolla.runs.without_torch import read_without_tensors
 from corolla.text_files import read_json, read_json_lines
 
 State = Literal["new", "stopped", "done"]
@@ -29,7 +30,7 @@ ENVIRONMENT = {
     "started?": [str],
     "init_from?": (None, str),
     "resumed_from?": (None, str),
-    "lengthened_from?": (None, [dict]),
+    "lengthened_from?": (None, [int]),
 }
 """The shape of environment.json, as far as it is read again."""
 _SCORES = ("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1")
@@ -60,7 +61,19 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """A row per finished epoch: epoch step lr train_loss val_loss top1 top5 macro_f1."""
+        """A row per finished epoch: epoch step lr train_loss val_loss top1 top5 macro_f1.
+
+        They are those of last.pt, also where its copy, metrics.jsonl, tells of more or fewer epochs: a kill came
+        between the two, or the folder was restored in part. The copy counts where there is no last.pt that can be read
+        (`state` refuses one that is there and can't).
+        """
+        with contextlib.suppress(UserError):
+            return self._history()
+        return self.copied_metrics
+
+    @property
+    def copied_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
         remedy = "move it away, and the same corolla train command writes it anew from last.pt"
         return read_json_lines(path, METRICS, remedy=remedy) if path.exists() else []
@@ -89,9 +102,17 @@ class Run:
 
     @property
     def state(self) -> State:
+        """How far training has come, by last.pt.
+
+        Raises:
+            UserError: last.pt is damaged.
+        """
         if not self.last.exists():
             return "new"
-        return "done" if len(self.metrics) >= self.config.train.epochs else "stopped"
+        return "done" if len(self._history()) >= self.config.train.epochs else "stopped"
+
+    def _history(self) -> list[dict[str, Any]]:
+        return read_without_tensors(self.last)["progress"]["rows"]
 
     @property
     def is_training(self) -> bool:
@@ -175,6 +196,12 @@ def write_config(run: Run, config: Config) -> None:
     """Write config.json: what decides the result."""
     values = to_dict(config, with_runtime=False)
     write_atomically(run.folder / "config.json", (json.dumps(values, indent=2) + "\n").encode())
+
+
+def write_metrics(run: Run, rows: list[dict[str, Any]]) -> None:
+    """Write metrics.jsonl anew from the checkpoint's rows, so a kill can neither lose a line nor double one."""
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    write_atomically(run.folder / "metrics.jsonl", text.encode())
 
 
 def write_environment(run: Run, **facts: Any) -> None:

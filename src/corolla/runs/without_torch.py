@@ -1,4 +1,4 @@
-"""The content of a checkpoint but for its tensors, read in milliseconds and without torch, which takes seconds."""
+"""Checkpoints without torch, which takes seconds: their content but for the tensors, and whether they are damaged."""
 
 import io
 import pickle
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corolla.errors import UserError
-from corolla.files import ZIP_FAULTS
+from corolla.files import ZIP_FAULTS, zip_fault
 
 PICKLE_FAULTS = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError)
 """Errors that pickle's documentation names, and those that a file which is no pickle at all has brought up."""
@@ -32,10 +32,44 @@ def read_without_tensors(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from None
     except (*ZIP_FAULTS, *PICKLE_FAULTS) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error})") from None
-    if not (isinstance(content, dict) and isinstance(content.get("progress"), dict)):
+        raise UserError(f"{path}: not a readable checkpoint ({error}){_whole_beside(path)}") from None
+    progress = content.get("progress") if isinstance(content, dict) else None
+    if not (isinstance(progress, dict) and isinstance(progress.get("rows"), list)):
         raise UserError(f"{path}: not a checkpoint of corolla")
     return content
+
+
+def check_undamaged(path: Path) -> None:
+    """Check all of a checkpoint's checksums, which torch does not; it takes as long as reading the file.
+
+    Raises:
+        UserError: one of them differs, or the file can't be read; the message names the checkpoints beside it that are
+            whole.
+    """
+    try:
+        fault = zip_fault(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such checkpoint") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror})") from None
+    if fault:
+        raise UserError(f"{path}: is damaged ({fault}){_whole_beside(path)}")
+
+
+def _whole_beside(path: Path) -> str:
+    """Return the end of a message on a checkpoint that can't be used."""
+    others = [other for other in sorted(path.parent.glob("[!.]*.pt")) if other.name != path.name and _is_whole(other)]
+    if not others:
+        return ""
+    names = " and ".join(other.name for other in others)
+    return f"; whole beside it: {names}, a copy of which can take its place (corolla doctor has the command)"
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path) and zip_fault(path) is None
+    except OSError:
+        return False
 
 
 class _Unpickler(pickle.Unpickler):

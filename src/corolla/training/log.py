@@ -20,8 +20,7 @@ from corolla.config import flatten
 from corolla.data.loader import Batch
 from corolla.device import peak_memory_mib
 from corolla.evaluation.metrics import Metrics
-from corolla.files import write_atomically
-from corolla.runs.folder import Run
+from corolla.runs.folder import Run, write_metrics
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class RunLog:
     ) -> None:
         self.run, self._class_names = run, class_names
         self._has_shown_batch = False
-        self.write_metrics(rows)
+        write_metrics(run, rows)
         self._timing = run.folder / "timing.jsonl"
         if self._timing.exists() and not self._timing.read_bytes().endswith(b"\n"):
             with self._timing.open("a") as file:  # a crash has cut its last line, which must not spoil the next one
@@ -85,15 +84,10 @@ class RunLog:
         names = [self._class_names[int(label)] for label in batch.labels[:NUM_SHOWN]]
         self._board.add_text("train/first_batch", ", ".join(names), step)
 
-    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
-        """Write metrics.jsonl anew from the checkpoint's rows, so a kill can neither lose a line nor double one."""
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_atomically(self.run.folder / "metrics.jsonl", text.encode())
-
     def epoch(self, rows: list[dict[str, Any]], *, epochs: int, timing: dict[str, float], metrics: Metrics) -> None:
         """Write the last of `rows` to every place, and the confusion matrix of its evaluation."""
         row = rows[-1]
-        self.write_metrics(rows)
+        write_metrics(self.run, rows)
         with self._timing.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": row["epoch"], **timing}) + "\n")
         for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr"):

@@ -12,7 +12,7 @@ from corolla.config.checks import check_settings
 from corolla.data.index import Index, load_index
 from corolla.data.subset import subset_index
 from corolla.runs.copy import copy_run
-from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment
+from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment, write_metrics
 from corolla.training.start import StartingPoint, completed, starting_point
 from corolla.training.stop import stopping, time_budget
 
@@ -58,6 +58,7 @@ def train(
             assert start.source is not None
             _copy(Run(start.source), run, config, index)
         if run.state == "done":
+            write_metrics(run, run.metrics)  # it may have been lost or damaged, or be another checkpoint's
             log.info("%s: this run is finished (%d epochs); nothing to do", run.folder, config.train.epochs)
             return run
 
