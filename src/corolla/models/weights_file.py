@@ -1,0 +1,206 @@
+"""Read a file of weights that anybody may have made: the tensors in it, or the true reason why there are none.
+
+Nothing in a file is executed. Beside tensors and plain values only `argparse.Namespace`, paths and NumPy's scalars and
+arrays are taken, which training scripts keep beside their weights.
+"""
+
+import argparse
+import collections
+import pickle
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy._core.multiarray import _reconstruct  # pyright: ignore[reportAttributeAccessIssue]
+from numpy._core.multiarray import scalar as numpy_scalar  # pyright: ignore[reportAttributeAccessIssue]
+from torch import Tensor
+
+from corolla.errors import UserError
+
+# Everything that torch.load and zipfile raise for bytes that are damaged or foreign, found by changing them at random.
+FOREIGN: tuple[type[Exception], ...] = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError),
+    *(AssertionError, struct.error, MemoryError, OverflowError, NotImplementedError, zlib.error, zipfile.BadZipFile),
+    *(ImportError, ArithmeticError),
+)
+
+SAFE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    collections.defaultdict,
+    *[
+        (PurePosixPath, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "Path")
+    ],
+    *[(PurePosixPath, f"{module}.PurePosixPath") for module in ("pathlib", "pathlib._local")],
+    *[(PureWindowsPath, f"{module}.WindowsPath") for module in ("pathlib", "pathlib._local")],
+    *[(numpy_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")],
+    *[(_reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")],
+    np.ndarray,
+    np.dtype,
+    *[getattr(np.dtypes, name) for name in np.dtypes.__all__ if name.endswith("DType")],
+]
+
+Kind = Literal["safetensors", "zip", "pickle"]
+
+BEGINNINGS = (
+    (b"version https://git-lfs", "is a Git LFS pointer, not the weights: fetch them with `git lfs pull`"),
+    (b"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras or TensorFlow), not weights of PyTorch"),
+    (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
+    (b"BZh", "is compressed with bzip2: unpack it first"),
+    (b"\xfd7zXZ", "is compressed with xz: unpack it first"),
+    (b"Rar!", "is a RAR archive: unpack it first"),
+    (b"7z\xbc\xaf", "is a 7z archive: unpack it first"),
+    (b"\x93NUMPY", "is a NumPy array, not weights of PyTorch"),
+    (b"GGUF", "is a GGUF file, not weights of PyTorch"),
+)
+
+
+def read_weights_file(path: Path) -> Any:
+    """Return the content of a file of weights, with its tensors on the CPU.
+
+    Raises:
+        UserError: it is none, is damaged, or could only be read by running code from it.
+    """
+    kind = _kind(path)
+    if kind == "safetensors":
+        return _safetensors(path)
+    if kind == "zip":
+        _check_zip(path)
+    try:
+        with torch.serialization.safe_globals(SAFE):  # pyright: ignore[reportArgumentType]  # torch's type is too narrow
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FOREIGN as error:
+        raise UserError(f"{path} {_reason(str(error))}") from None
+
+
+def _kind(path: Path) -> Kind:
+    """Tell a file by its first bytes, whatever its name.
+
+    Raises:
+        UserError: it is of a kind that is none of weights.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(1024)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not start:
+        raise UserError(f"{path} is empty: fetch it again")
+    for beginning, what in BEGINNINGS:
+        if start.startswith(beginning):
+            raise UserError(f"{path} {what}")
+    if re.match(rb"\s*(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head)", start, re.IGNORECASE):
+        raise UserError(f"{path} is a web page, not weights: fetch the file that the page links to")
+    if start[257:262] == b"ustar":
+        raise UserError(f"{path} is a tar archive: unpack it first")
+    if start[:2] == b"PK":
+        return "zip"
+    length = int.from_bytes(start[:8], "little")
+    if start[8:9] == b"{" or path.suffix == ".safetensors":
+        if not 2 <= length <= size - 8:
+            raise UserError(f"{path} is cut, or its header is broken: fetch it again")
+        return "safetensors"
+    if path.suffix.lower() in (".onnx", ".tflite", ".pb", ".mlmodel", ".keras", ".msgpack"):
+        raise UserError(f"{path} is no file of PyTorch weights ({path.suffix}): convert it to .pt or .safetensors")
+    if start[:1] != b"\x80":  # the first byte of every pickle since protocol 2
+        what = "text" if start[:200].isascii() and b"\0" not in start else "damaged, or no file of weights"
+        raise UserError(f"{path} is {what}: no checkpoint of PyTorch (.pt, .pth, .ckpt) and no .safetensors")
+    return "pickle"
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except FOREIGN as error:
+        raise UserError(f"{path} is cut, or its header is broken ({_first_line(str(error))}): fetch it again") from None
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path} is cut, or its header is broken ({_first_line(str(error))}): fetch it again") from None
+
+
+def _check_zip(path: Path) -> None:
+    """Check every member's CRC, which torch.load does not.
+
+    Raises:
+        UserError: the zip is damaged, or no checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = file.namelist()
+            damaged = file.testzip()
+    except FOREIGN as error:
+        raise UserError(f"{path} is cut or damaged ({_first_line(str(error))}): fetch it again") from None
+    if damaged is not None:
+        raise UserError(f"{path} is damaged: the checksum of {damaged!r} in it is another; fetch it again")
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise UserError(f"{path} is a TorchScript program, which holds code: save the model's state_dict() instead")
+    if not any(name.endswith("data.pkl") for name in names):
+        inside = ", ".join(names[:3])
+        raise UserError(f"{path} is a zip archive of other files ({inside}): unpack it, or name the weights in it")
+
+
+def _reason(message: str) -> str:
+    """Return why torch could not read a file, without its advice to read it unsafely."""
+    if found := re.search(r"GLOBAL ([\w.]+)|unsupported GLOBAL ([\w.]+)", message):
+        name = found[1] or found[2]
+        return (
+            f"can't be read without running code from it: it holds {name}, not tensors alone; save "
+            "model.state_dict() by itself where it was made"
+        )
+    if "reduce for unrecognized" in message or "create new object" in message:
+        return "can't be read without running code from it: save model.state_dict() by itself where it was made"
+    return "is damaged, or no checkpoint of PyTorch: fetch it again"
+
+
+def _first_line(message: str) -> str:
+    return message.strip().splitlines()[0][:120] if message.strip() else "no reason given"
+
+
+# Where checkpoints keep their weights: corolla's (EMA first, None when it is off), timm's, and others'.
+STATE_DICT_KEYS = (
+    *("ema", "state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "params_ema"),
+    *(
+        "state_dict",
+        "model_state_dict",
+        "model_state",
+        "model",
+        "net",
+        "network",
+        "net_state_dict",
+        "weights",
+        "params",
+    ),
+    *("module", "generator", "student", "teacher", "backbone", "shadow", "shadow_params"),
+)
+
+
+def find_state_dicts(content: Any, depth: int = 3) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the mappings in a checkpoint that hold tensors by name, with their place, the likeliest first."""
+    if not isinstance(content, Mapping):
+        return
+    if depth:
+        known = [key for key in STATE_DICT_KEYS if key in content]
+        others = [key for key in content if isinstance(key, str) and key not in STATE_DICT_KEYS]
+        for key in (*known, *others):
+            for place, found in find_state_dicts(content[key], depth - 1):
+                yield f"{key}.{place}".rstrip("."), found
+    if any(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
+        yield "", {key: value for key, value in content.items() if isinstance(key, str)}
+
+
+def first_keys(content: Any, count: int = 4) -> str:
+    """Return the first keys in a checkpoint, for messages."""
+    if not isinstance(content, Mapping):
+        return f"it holds {type(content).__name__}"
+    keys = [str(key)[:60] for key in list(content)[:count]]
+    more = ", ..." if len(content) > count else ""
+    return f"its first keys are {', '.join(keys)}{more}" if keys else "it is an empty dict"
