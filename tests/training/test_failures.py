@@ -1,6 +1,7 @@
 """Why training cannot go on, in one line: a card's faults, and gradients that fp16 cannot hold."""
 
 import dataclasses
+import inspect
 import json
 import math
 from pathlib import Path
@@ -244,7 +245,8 @@ def test_a_compiler_that_fails_is_told_and_a_full_card_is_not_its_fault(
     from torch._dynamo.exc import BackendCompilerFailed
 
     def by_compiler(error: Exception) -> Exception:
-        return BackendCompilerFailed("inductor", error, None)  # pyright: ignore[reportArgumentType]
+        has_frame = "first_useful_frame" in inspect.signature(BackendCompilerFailed).parameters  # from torch 2.7 on
+        return BackendCompilerFailed("inductor", error, *([None] if has_frame else []))
 
     # torch._inductor of torch 2.6 where there is none
     no_compiler = (
