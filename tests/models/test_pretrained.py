@@ -148,7 +148,8 @@ def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
     assert refusal(config) == f"{path} holds no state dict: its first keys are lr"
     broken = tmp_path / "weights.safetensors"
     broken.write_bytes(b"petals")
-    assert refusal(ModelConfig(name="resnet18", weights=str(broken))).startswith(f"{broken} is cut, or its header is broken")
+    said = refusal(ModelConfig(name="resnet18", weights=str(broken)))
+    assert said.startswith(f"{broken} is cut, or its header is broken")
 
 
 # The package

@@ -158,7 +158,9 @@ def _from_file(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Prepro
             state = to_model(state, model)
         except FOREIGN as error:  # it looks for names and shapes of its own family
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "other shapes"
-            raise UserError(f"{path} weights do not fit {config.name}: {reason} ({first_keys(state)})") from error
+            raise UserError(
+                f"{path} weights do not fit {config.name}: {reason} ({found.hint or first_keys(state)})"
+            ) from error
         check_tensors(path, state, own)
     return state, preprocessing or _timm_preprocessing(model), found.hint, found.said
 

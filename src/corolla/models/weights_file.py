@@ -5,7 +5,6 @@ arrays are taken, which training scripts keep beside their weights.
 """
 
 import argparse
-import collections
 import pickle
 import re
 import struct
@@ -32,9 +31,16 @@ FOREIGN: tuple[type[Exception], ...] = (
     *(ImportError, ArithmeticError),
 )
 
+
+def _plain_dict(*_default: object) -> dict[Any, Any]:
+    """Return the dict that stands for a defaultdict, as torch fills no other kinds."""
+    return {}
+
+
 SAFE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     argparse.Namespace,
-    collections.defaultdict,
+    (_plain_dict, "collections.defaultdict"),
+    *[(kind, f"builtins.{kind.__name__}") for kind in (list, dict, int, float, str, tuple, slice, range)],
     *[
         (PurePosixPath, f"{module}.{name}")
         for module in ("pathlib", "pathlib._local")
@@ -156,7 +162,7 @@ def _reason(message: str) -> str:
             f"can't be read without running code from it: it holds {name}, not tensors alone; save "
             "model.state_dict() by itself where it was made"
         )
-    if "reduce for unrecognized" in message or "create new object" in message:
+    if re.search("reduce for unrecognized|create new object|Can only (SETITEM|build|append)", message, re.IGNORECASE):
         return "can't be read without running code from it: save model.state_dict() by itself where it was made"
     return "is damaged, or no checkpoint of PyTorch: fetch it again"
 
