@@ -171,7 +171,9 @@ def test_every_flip_of_a_byte_is_a_fault(data: Path) -> None:
 
 def test_which_size(data: Path, tmp_path: Path) -> None:
     looked_for = "looked for tfrecords-jpeg-SxS/{train,val,test}/*.tfrec"
-    with pytest.raises(UserError, match=f"^{re.escape(f'no TFRecords in {tmp_path}: {looked_for}')}$"):
+    with pytest.raises(
+        UserError, match=f"^{re.escape(f'no TFRecords in {tmp_path}: {looked_for}; there are some in {data}')}$"
+    ):
         load_index(tmp_path, None)
     with pytest.raises(UserError, match=r"tfrecords-jpeg-224x224/.*; the sizes there are 8 \(--size\)"):
         load_index(data, 224)

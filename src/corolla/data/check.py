@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.dataset import FileMaps
 from corolla.data.decode import decode_jpeg
 from corolla.data.index import Index, Split, scan
-from corolla.data.tfrecord import RecordFault
+from corolla.data.tfrecord import RecordFault, together
 from corolla.parallel import map_in_threads
+from corolla.text_files import read_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult
         counts={name: len(split) for name, split in index.splits.items()},
         num_bytes=sum(path.stat().st_size for path in files),
         seconds=time.perf_counter() - start,
-        faults=tuple(sorted(faults + id_faults, key=lambda fault: (order[fault.path], fault.record))),
+        faults=tuple(sorted(faults + id_faults, key=lambda fault: (order.get(fault.path, -1), fault.record))),
         notes=tuple(notes),
     )
 
@@ -71,14 +73,16 @@ def _image_faults(index: Index, *, progress: bool) -> list[RecordFault]:
         if what:
             path = index.folder / split.files[int(split.file[row])]
             faults.append(RecordFault(path, int(split.start[row]), int(split.record[row]), what))
-    return faults
+    return [fault for _, of_file in groupby(faults, key=lambda fault: fault.path) for fault in together(list(of_file))]
 
 
 def _image_fault(size: int, jpeg: memoryview) -> str | None:
     try:
         height, width, _ = decode_jpeg(jpeg).shape
     except ValueError as error:
-        return f"JPEG does not decode: {error}"
+        sides = size * size
+        raw = ", but as many as the raw pixels have" if len(jpeg) in (sides, sides * 3, sides * 12) else ""
+        return f"JPEG does not decode: {error}{raw}"
     return None if height == width == size else f"JPEG is {width}x{height} pixels instead of {size}x{size}"
 
 
@@ -110,7 +114,7 @@ def _id_faults(index: Index, *, complete: bool) -> tuple[list[RecordFault], list
 def _submission_ids(path: Path) -> Iterator[tuple[int, str]]:
     """Yield each row's byte offset and id, without the header."""
     offset = 0
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True)):
+    for number, line in enumerate(read_bytes(path).splitlines(keepends=True)):
         if number and line.strip():
             yield offset, line.split(b",")[0].strip(b' "\r\n').decode(errors="replace")
         offset += len(line)

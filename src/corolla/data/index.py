@@ -22,9 +22,10 @@ from tqdm import tqdm
 from corolla.data.class_names import read_class_names
 from corolla.data.competition import SPLITS
 from corolla.data.mounts import mounted_data
-from corolla.data.tfrecord import Example, Record, RecordFault, map_file, parse_example, read_records
+from corolla.data.record_files import count_in_name, passed_over, record_files, size_folders, where_else
+from corolla.data.tfrecord import Example, Record, RecordFault, map_file, parse_example, read_records, together
 from corolla.errors import UserError
-from corolla.files import replacing
+from corolla.files import replacing, zip_fault
 from corolla.parallel import hidden
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,8 @@ def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> I
         RecordFault: the first fault in them.
     """
     found = _find(data, size)
+    for path, reason in found.passed_over:
+        raise UserError(f"{path}: {reason}")
     kept = _cache_path(found, cache_dir)
     index = _read_cache(kept, found)
     if index is None:
@@ -128,7 +131,9 @@ def scan(data: Path, size: int | None, *, progress: bool = False) -> tuple[Index
     Raises:
         UserError: there are no such files, or several sizes.
     """
-    return _scan(_find(data, size), progress=progress)
+    found = _find(data, size)
+    index, faults = _scan(found, progress=progress)
+    return index, [*(RecordFault(path, 0, 0, reason) for path, reason in found.passed_over), *faults]
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,11 @@ class _Found:
     size: int
     class_names: tuple[str, ...]
     files: dict[str, dict[str, os.stat_result]]  # split → relative path
+
+    @property
+    def passed_over(self) -> list[tuple[Path, str]]:
+        """The paths beside the files that nothing would read, each with what mends it."""
+        return list(passed_over(self.folder / f"tfrecords-jpeg-{self.size}x{self.size}"))
 
     @property
     def manifest(self) -> str:
@@ -169,7 +179,7 @@ def _find(data: Path, size: int | None) -> _Found:
     if not sizes or (size is not None and size not in sizes):
         wanted = f"tfrecords-jpeg-{size or 'S'}x{size or 'S'}/{{train,val,test}}/*.tfrec"
         hint = f"; the sizes there are {present} (--size)" if sizes else ""
-        raise UserError(f"no TFRecords in {data}: looked for {wanted}{hint}")
+        raise UserError(f"no TFRecords in {data}: looked for {wanted}{hint or where_else(data)}")
     if size is None and len(sizes) > 1:
         raise UserError(f"{data} holds the sizes {present}: choose one with --size")
     size = size or next(iter(sizes))
@@ -184,23 +194,15 @@ def _mounted(data: Path) -> Path:
 def _sizes_in(data: Path) -> dict[int, dict[str, dict[str, os.stat_result]]]:
     """Return the files of each size and split that a data folder holds."""
     sizes: dict[int, dict[str, dict[str, os.stat_result]]] = {}
-    for folder in data.glob("tfrecords-jpeg-*"):
-        if match := re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", folder.name):
-            files = {split: _stats(data, folder / split) for split in SPLITS}
-            if any(files.values()):
-                sizes[int(match[1])] = {split: names for split, names in files.items() if names}
+    for size, folder in size_folders(data).items():
+        files = {split: _stats(data, folder / split) for split in SPLITS}
+        if any(files.values()):
+            sizes[size] = {split: names for split, names in files.items() if names}
     return sizes
 
 
 def _stats(data: Path, folder: Path) -> dict[str, os.stat_result]:
-    # macOS leaves ._name beside files on foreign disks
-    return {path.relative_to(data).as_posix(): path.stat() for path in sorted(folder.glob("[!.]*.tfrec"))}
-
-
-def count_in_name(path: Path) -> int | None:
-    """Return how many records a file should hold: the last number in its name; None where there is none."""
-    numbers = re.findall(r"\d+", path.stem)
-    return int(numbers[-1]) if numbers else None
+    return {path.relative_to(data).as_posix(): path.stat() for path in record_files(folder)}
 
 
 def _scan(found: _Found, *, progress: bool) -> tuple[Index, list[RecordFault]]:
@@ -224,6 +226,7 @@ class _Scanner:
         rows: list[tuple[int | str, ...]] = []  # in the order of COLUMNS
         files = self.found.files[name]
         for number, (file, file_id) in enumerate(zip(files, _file_ids(files), strict=True)):
+            before = len(self.faults)
             for record, example in self.readable(file):
                 label = -1 if example.label is None else example.label
                 identity = f"{name}/{file_id}/{record.number}" if example.id is None else example.id
@@ -233,6 +236,7 @@ class _Scanner:
                     self.fault(file, record.offset, record.number, reason)
                 image = example.image_offset, example.image_length
                 rows.append((number, *image, label, identity, record.crc, record.number, record.offset))
+            self.faults[before:] = together(self.faults[before:])
             bar.update(files[file].st_size)
         columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
         arrays = {key: np.array(column, COLUMNS[key]) for key, column in zip(COLUMNS, columns, strict=True)}
@@ -271,7 +275,7 @@ class _Scanner:
         num_classes = len(self.found.class_names)
         if label is None and split != "test":
             yield "no class"
-        elif label is not None and not 0 <= label < num_classes:
+        elif label is not None and not 0 <= label < num_classes and not (split == "test" and label == -1):
             yield f"class {label} is outside 0..{num_classes - 1}"
         first = self.seen.setdefault(identity, (file, record))
         if first != (file, record):
@@ -302,6 +306,8 @@ def _cache_path(found: _Found, cache_dir: Path | None) -> Path:
 
 def _read_cache(path: Path, found: _Found) -> Index | None:
     try:
+        if zip_fault(path):
+            return None
         with np.load(path, allow_pickle=False) as kept:
             if (str(kept["manifest"]), str(kept["stamps"])) != (found.manifest, found.stamps):
                 return None

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from corolla.data.competition import SLUG, TWINS
+from corolla.data.record_files import record_files
 from corolla.session import in_kaggle
 
 INPUT = Path("/kaggle/input")
@@ -50,4 +51,5 @@ def _places(competition: str) -> list[Path]:
 
 
 def _holds_records(folder: Path) -> bool:
-    return next(folder.glob("tfrecords-jpeg-*/*/*.tfrec"), None) is not None  # a mount may come up with empty folders
+    # a mount may come up with empty folders
+    return any(record_files(split) for split in folder.glob("tfrecords-jpeg-*/*"))

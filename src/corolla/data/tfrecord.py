@@ -9,6 +9,8 @@ little-endian (tensorflow/core/lib/io/record_writer.h). The data is a protobuf m
 
 import mmap
 import os
+import re
+import stat
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from typing import TypeVar
 import google_crc32c
 import numpy as np
 
+from corolla.data.foreign_records import described, what_instead
 from corolla.errors import UserError
 from corolla.files import replacing
 
@@ -39,6 +42,27 @@ class RecordFault(UserError):
     def __init__(self, path: Path, offset: int, record: int, reason: str) -> None:
         self.path, self.offset, self.record, self.reason = path, offset, record, " ".join(reason.split())
         super().__init__(f"{path}:{offset} record {record}: {self.reason}")
+
+
+MANY = 4
+"""So many records of a file with the same fault are told in one line."""
+
+
+def together(faults: list["RecordFault"]) -> list["RecordFault"]:
+    """Return the faults of a file with one line for a fault that many of its records have, at the first of them."""
+    alike: dict[str, list[RecordFault]] = {}
+    for fault in faults:
+        alike.setdefault(re.sub(r"'[^']*'|\d+", "#", fault.reason), []).append(fault)
+    first = {id(group[0]): group for group in alike.values() if len(group) >= MANY}
+    told = {id(fault) for group in first.values() for fault in group[1:]}
+    kept = []
+    for fault in faults:
+        if group := first.get(id(fault)):
+            where = f"{fault.reason} (and so {len(group) - 1} more records of the file, to {group[-1].record})"
+            kept.append(RecordFault(fault.path, fault.offset, fault.record, where))
+        elif id(fault) not in told:
+            kept.append(fault)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +89,9 @@ class Example:
 
 def map_file(path: Path) -> Buffer:
     """Map a file read-only: its pages belong to the page cache and are shared by all processes that map it."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for; a folder tells itself
+        raise RecordFault(path, 0, 0, "is no regular file")
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             return b""  # mmap refuses an empty file
@@ -84,10 +111,12 @@ def read_records(path: Path, buffer: Buffer) -> Iterator[Record]:
     while offset < len(buffer):
         left = len(buffer) - offset
         if left < 12:
-            raise RecordFault(path, offset, number, f"truncated: {left} bytes of the record's 12-byte header")
+            reason = f"truncated: {left} bytes of the record's 12-byte header"
+            raise RecordFault(path, offset, number, (not number and what_instead(buffer)) or reason)
         length, length_crc = struct.unpack_from("<QI", buffer, offset)
         if masked_crc32c(buffer[offset : offset + 8]) != length_crc:
-            raise RecordFault(path, offset, number, "length CRC differs; the rest of the file can't be read")
+            reason = "length CRC differs; the rest of the file can't be read"
+            raise RecordFault(path, offset, number, (not number and what_instead(buffer)) or reason)
         if left < 16 + length:
             raise RecordFault(path, offset, number, f"truncated: {left} bytes of the record's {16 + length}")
         start, end = offset + 12, offset + 12 + length
@@ -142,8 +171,11 @@ def parse_example(buffer: Buffer, start: int, end: int) -> Example:
             name, value = _map_entry(buffer, entry)
             features[name] = value
     image = _only("image", _messages(buffer, _lists(buffer, features.get(b"image", []), BYTES_LIST), 1))
+    kinds = {name: _kind(buffer, feature) for name, feature in features.items()}
     if image is None or image[0] == image[1]:
-        raise ValueError("no image")
+        raise ValueError("no image" + (described(kinds) if kinds.get(b"image") != BYTES_LIST else ""))
+    if kinds.get(b"class") not in (None, INT64_LIST) or kinds.get(b"id") not in (None, BYTES_LIST):
+        raise ValueError(f"class or id of another type{described(kinds)}")
     name = _only("id", _messages(buffer, _lists(buffer, features.get(b"id", []), BYTES_LIST), 1))
     label = _only("class", _int64s(buffer, _lists(buffer, features.get(b"class", []), INT64_LIST)))
     return Example(image[0], image[1] - image[0], label, None if name is None else _text(buffer[name[0] : name[1]]))
@@ -168,6 +200,16 @@ def _lists(buffer: Buffer, feature: list[Span], kind: int) -> list[Span]:
             if wire == DELIMITED and number in (1, 2, 3):
                 parts = [*parts, (start, end)] if number == kind else []
     return parts
+
+
+def _kind(buffer: Buffer, feature: list[Span]) -> int | None:
+    """Return which list a Feature has, None where it has none."""
+    kind = None
+    for span in feature:
+        for number, wire, _, _ in _fields(buffer, *span):
+            if wire == DELIMITED and number in (1, 2, 3):
+                kind = number
+    return kind
 
 
 def _messages(buffer: Buffer, spans: list[Span], number: int) -> list[Span]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corolla.data.competition import CLASSES, NUM_TEST, SAMPLE_SUBMISSION, SPLITS
-from corolla.data.index import count_in_name
 from corolla.data.mounts import mounted_data
+from corolla.data.record_files import count_in_name, passed_over, record_files, size_folders
 from corolla.data.tfrecord import masked_crc32c
 from corolla.doctor.report import Finding
 from corolla.errors import UserError
@@ -26,13 +26,7 @@ def data_folders(data: Path, competition: str) -> list[Path]:
     mounted = mounted_data(competition)
     if mounted and mounted not in folders:
         folders.append(mounted)
-    return [folder for folder in folders if _size_folders(folder)]
-
-
-def _size_folders(folder: Path) -> dict[int, Path]:
-    """Return the TFRecord folder of each size."""
-    found = {path: re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", path.name) for path in folder.glob("tfrecords-jpeg-*")}
-    return {int(match[1]): path for path, match in sorted(found.items()) if match and path.is_dir()}
+    return [folder for folder in folders if size_folders(folder)]
 
 
 def data_findings(data: Path, folders: list[Path], mounted: Path | None) -> Iterator[Finding]:
@@ -42,7 +36,7 @@ def data_findings(data: Path, folders: list[Path], mounted: Path | None) -> Iter
         yield Finding("data", "note", f"no TFRecords in {data} and its sub-folders", remedy)
     deadline = time.monotonic() + QUICK_S
     for folder in folders:
-        for size, records in _size_folders(folder).items():
+        for size, records in size_folders(folder).items():
             yield from _records(folder, size, records, mounted=folder == mounted, deadline=deadline)
         yield from _sample_submission(folder, mounted=folder == mounted)
     for folder in dict.fromkeys([data, *folders]):
@@ -63,7 +57,7 @@ def _restore(folder: Path, size: int, *, mounted: bool) -> str:
 
 def _records(folder: Path, size: int, records: Path, *, mounted: bool, deadline: float) -> Iterator[Finding]:
     """Examine one size: counts and bytes, files that are missing, files that are cut."""
-    files = {split: sorted((records / split).glob("[!.]*.tfrec")) for split in SPLITS}
+    files = {split: record_files(records / split) for split in SPLITS}
     counts = {split: sum(count_in_name(path) or 0 for path in paths) for split, paths in files.items()}
     num_bytes = sum(path.stat().st_size for paths in files.values() for path in paths)
     text = ", ".join(f"{split} {count}" for split, count in counts.items())
@@ -77,6 +71,9 @@ def _records(folder: Path, size: int, records: Path, *, mounted: bool, deadline:
     if faults:
         more = f", and {len(faults) - 1} more such files" if len(faults) > 1 else ""
         yield Finding("data", "fault", f"{faults[0]}{more}", f"corolla check {_quote(folder)} --size {size}")
+    for path, reason in passed_over(records):
+        what, _, remedy = reason.partition(": ")
+        yield Finding("data", "fault", f"{path} {what}", remedy)
     if time.monotonic() > deadline:
         text = f"{records}: this disk is slow, so not all files were looked at to their end"
         yield Finding("data", "note", text, f"corolla check {_quote(folder)} --size {size}")
@@ -123,7 +120,7 @@ def _quick_fault(path: Path, deadline: float) -> str | None:
 
 def _sample_submission(folder: Path, *, mounted: bool) -> Iterator[Finding]:
     """Examine sample_submission.csv, without which predictions become no submission."""
-    path, sizes = folder / SAMPLE_SUBMISSION, _size_folders(folder)
+    path, sizes = folder / SAMPLE_SUBMISSION, size_folders(folder)
     names = {f"{f.parent.name}/{f.name}" for records in sizes.values() for f in records.glob("*/*.tfrec")}
     known = names & set().union(*map(competition_files, sizes))
     if (path.exists() and path.stat().st_size) or not any(name.startswith("test/") for name in names):

@@ -1,0 +1,91 @@
+"""The TFRecord files of a data folder by their names, and folders beside them that nothing would read."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from corolla.data.competition import SPLITS
+from corolla.text_files import shell_words
+
+SUFFIXES = (".tfrec", ".tfrecord", ".tfrecords")
+PACKED = (".zip", ".gz", ".zst", ".xz", ".bz2", ".7z")
+OTHER_NAMES = {
+    "train": ("train", "training", "trainset", "tr"),
+    "val": ("val", "valid", "validation", "validate", "dev", "eval", "holdout"),
+    "test": ("test", "testing", "testset", "tst"),
+}
+"""Names of splits elsewhere; also ours in capitals are not read."""
+
+
+def record_files(folder: Path) -> list[Path]:
+    """Return the TFRecord files in the folder of a split, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    # macOS leaves ._name beside files on foreign disks
+    return sorted(path for path in folder.iterdir() if _is_record_file(path) and not path.name.startswith("."))
+
+
+def _is_record_file(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def count_in_name(path: Path) -> int | None:
+    """Return how many records a file should hold by a name such as 00-224x224-798; None where it is of another form."""
+    match = re.fullmatch(r"\d+-(\d+)x\1-(\d+)", path.stem)
+    return int(match[2]) if match else None
+
+
+def size_folders(data: Path) -> dict[int, Path]:
+    """Return the folder of each size in a data folder."""
+    found = {path: re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", path.name) for path in data.glob("tfrecords-jpeg-*")}
+    return {int(match[1]): path for path, match in sorted(found.items()) if match and path.is_dir()}
+
+
+def passed_over(records: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what in the folder of a size would not be read although it holds records: its path, and what mends it."""
+    if not records.is_dir():
+        return
+    for path in sorted(records.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.name in SPLITS and path.is_dir():
+            packed = [each for each in sorted(path.iterdir()) if _is_packed(each)]
+            if packed and not record_files(path):
+                yield packed[0], f"is packed, so the split {path.name} would be passed over: unpack it there"
+        elif path.is_dir() and record_files(path):
+            split = next((split for split, names in OTHER_NAMES.items() if path.name.lower() in names), None)
+            yield path, _mended(path, split)
+        elif _is_record_file(path):
+            yield path, f"is in no split, so it would be passed over: {shell_words('mv', path, records / 'train')}"
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() in PACKED and Path(path.stem).suffix.lower() in SUFFIXES
+
+
+def _mended(path: Path, split: str | None) -> str:
+    """Return that a folder is no split, and the command by which it becomes one."""
+    what = "would be passed over, as the splits are called train, val and test"
+    if split is None:
+        return f"{what}: rename it as the one that it is, or move it away"
+    target = path.with_name(split)
+    if target.exists():
+        return f"{what}, and there is {target} too: move its records there, or the folder away"
+    return f"{what}: {shell_words('mv', path, target)}"
+
+
+def where_else(data: Path) -> str:
+    """Return a hint where records lie near a folder that has none at the place where they are looked for."""
+    for records in size_folders(data).values():
+        for path, reason in passed_over(records):
+            return f"; {path} {reason}"
+    for above in (data, *data.absolute().parents[:2]):
+        if re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", above.name):
+            return f"; name the folder above: {above.parent}"
+    below = sorted({path.parent for path in data.glob("*/tfrecords-jpeg-*") if any(map(record_files, path.glob("*")))})
+    if below:
+        return f"; there are some in {', '.join(map(str, below[:3]))}"
+    loose = [path for path in sorted([*data.glob("*"), *data.glob("*/*")]) if _is_record_file(path)]
+    if loose:
+        return f"; {loose[0]} is not in such a folder: move it there, S being the side of its photos in pixels"
+    return ""
