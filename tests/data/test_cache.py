@@ -107,6 +107,44 @@ def test_workers_see_it_too(choice: Cache, unlike_data: Path, tmp_path: Path) ->
     assert same(batches(cached, workers=2), batches(two_sets(unlike_data)))
 
 
+@pytest.mark.parametrize("bits", [1, 8 * 4096])
+def test_damaged_pixels_are_not_used(
+    bits: int, unlike_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_cache(two_sets(unlike_data), "decoded", tmp_path)
+    expected = batches(two_sets(unlike_data))
+    for path in tmp_path.glob("decoded/*.pixels"):
+        content = bytearray(path.read_bytes())
+        start = len(content) // 2
+        end = start + max(1, bits // 8)
+        content[start:end] = bytes(byte ^ (1 if bits == 1 else 255) for byte in content[start:end])
+        path.write_bytes(content)
+    damaged = two_sets(unlike_data)
+    assert "built" not in use_cache(damaged, "decoded", tmp_path)
+    assert same(batches(damaged), expected)
+    assert all(right(photos) for photos in damaged)
+    assert [message.partition(": ")[2].partition(";")[0] for message in caplog.messages] == ["is damaged"] * 2
+
+
+@pytest.mark.parametrize("name", ["crc", "height", "good"])
+def test_a_table_without_checksums_or_with_damage_is_made_again(name: str, tiny_data: Path, tmp_path: Path) -> None:
+    """Earlier versions kept none."""
+    use_cache(two_sets(tiny_data), "decoded", tmp_path)
+    for path in tmp_path.glob("decoded/*.npz"):
+        if name == "crc":
+            with np.load(path) as table:
+                columns = {key: table[key] for key in table if key != "crc"}
+            np.savez(path, **columns)
+        else:
+            content = bytearray(path.read_bytes())
+            content[content.index(f"{name}.npy".encode()) + 200] ^= 1
+            path.write_bytes(content)
+    sets = two_sets(tiny_data)
+    assert "built" in use_cache(sets, "decoded", tmp_path)
+    assert all(right(photos) for photos in sets)
+    assert "built" not in use_cache(two_sets(tiny_data), "decoded", tmp_path)
+
+
 def test_encoded_needs_no_file_any_more(tmp_path: Path) -> None:
     photos = two_sets(write_data(tmp_path / "data"))
     expected = batches(photos)

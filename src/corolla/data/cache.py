@@ -4,8 +4,10 @@ Pixels never depend on it: what is kept is what would have been decoded.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +24,10 @@ from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import Image, decode_photo, jpeg_shape
 from corolla.data.index import resolve_cache_dir
 from corolla.errors import UserError
-from corolla.files import locked, replacing
+from corolla.files import locked, replacing, zip_fault
 from corolla.parallel import map_in_threads
+
+log = logging.getLogger(__name__)
 
 Cache = Literal["auto", "off", "encoded", "decoded"]
 FORMAT = 1  # counted up when the content of a file of pixels changes, so that older files are made again
@@ -81,17 +86,30 @@ class MappedPixels:
     """The pixels of a split in a mapped file; all processes that map it share its pages."""
 
     def __init__(
-        self, path: Path, height: NDArray[np.int64], width: NDArray[np.int64], good: NDArray[np.bool_]
+        self,
+        path: Path,
+        height: NDArray[np.int64],
+        width: NDArray[np.int64],
+        good: NDArray[np.bool_],
+        crc: NDArray[np.uint32],
     ) -> None:
-        """Describe the file: each photo's `height` and `width`, in its order; one that is not `good` did not decode."""
-        self.path, self.height, self.width, self.good = path, height, width, good
+        """Describe the file: each photo's `height`, `width` and CRC32C, in its order; one not `good` did not decode."""
+        self.path, self.height, self.width, self.good, self.crc = path, height, width, good, crc
         self.offset = np.concatenate([[0], np.cumsum(height * width * 3)])
         self._pixels: NDArray[np.uint8] | None = None
+        self._is_checked = np.zeros(len(good), np.bool_)
 
     def __getitem__(self, i: int) -> Image | None:
+        """Return the pixels of photo i; None where its JPEG is to be decoded: it could not be, or they are damaged."""
         if not self.good[i]:
             return None
-        return self.pixels[self.offset[i] : self.offset[i + 1]].reshape(self.height[i], -1, 3)
+        pixels = self.pixels[self.offset[i] : self.offset[i + 1]]
+        if not self._is_checked[i]:  # once in each process: 0.01 ms at 224 px, where decoding takes 1 ms
+            if checksum(pixels) != self.crc[i]:
+                warn_of_damage(self.path)
+                return None
+            self._is_checked[i] = True
+        return pixels.reshape(self.height[i], -1, 3)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -122,11 +140,13 @@ class _Place:
     def open(self, num_photos: int) -> MappedPixels | None:
         """Return the pixels that are kept here, if they are whole; else None."""
         try:
+            if zip_fault(self.table):
+                return None
             with np.load(self.table, allow_pickle=False) as table:
-                kept = MappedPixels(self.pixels, table["height"], table["width"], table["good"])
+                kept = MappedPixels(self.pixels, *(table[name] for name in ("height", "width", "good", "crc")))
             # The length maps the file here and now: workers inherit it, whatever happens to the file's name meanwhile.
             whole = len(kept.height) == num_photos and len(kept.pixels) == kept.offset[-1]
-        except Exception:  # missing, cut, overwritten: in any case it is made again
+        except Exception:  # missing, cut, overwritten, without checksums: in any case it is made again
             return None
         return kept if whole else None
 
@@ -199,12 +219,13 @@ def _build(
             for left_by_a_kill in place.pixels.parent.glob(f".{place.table.stem}.*.tmp"):
                 left_by_a_kill.unlink()
             with replacing(place.pixels) as temporary:
-                layout = MappedPixels(temporary, height, width, height > 0)
-                good = _decode_all(photos, layout, stopped)
-                if good is None:
+                layout = MappedPixels(temporary, height, width, height > 0, np.zeros(len(photos), np.uint32))
+                decoded = _decode_all(photos, layout, stopped)
+                if decoded is None:
                     raise InterruptedError
+            good, crc = decoded
             with replacing(place.table) as temporary, temporary.open("wb") as file:
-                np.savez(file, height=height, width=width, good=good)
+                np.savez(file, height=height, width=width, good=good, crc=crc)
     except InterruptedError:
         return None
     except OSError as error:  # a quota, a disk that others fill, a folder that is another user's
@@ -212,16 +233,18 @@ def _build(
     return place.open(len(photos))
 
 
-def _decode_all(photos: TFRecordDataset, layout: MappedPixels, stopped: Callable[[], bool]) -> NDArray[np.bool_] | None:
-    """Fill the file of `layout` and return which photos decoded; None if `stopped` came first."""
+def _decode_all(
+    photos: TFRecordDataset, layout: MappedPixels, stopped: Callable[[], bool]
+) -> tuple[NDArray[np.bool_], NDArray[np.uint32]] | None:
+    """Fill the file of `layout` and return which photos decoded, and their CRC32Cs; None if `stopped` came first."""
     num_bytes = int(layout.offset[-1])
     with layout.path.open("wb+") as file:
         if hasattr(os, "posix_fallocate"):  # space first: to write to a mapped file on a full disk kills the process
             os.posix_fallocate(file.fileno(), 0, max(1, num_bytes))
         file.truncate(num_bytes)
-    good = np.zeros(len(photos), np.bool_)
+    good, crc = np.zeros(len(photos), np.bool_), np.zeros(len(photos), np.uint32)
     if not num_bytes:
-        return good
+        return good, crc
     pixels = np.memmap(layout.path, np.uint8, "r+")
 
     def decode(i: int) -> None:
@@ -230,13 +253,26 @@ def _decode_all(photos: TFRecordDataset, layout: MappedPixels, stopped: Callable
             jpeg = photos.jpeg(i)
             with contextlib.suppress(ValueError):
                 decode_photo(jpeg, out)
-                good[i] = True
+                good[i], crc[i] = True, checksum(out.reshape(-1))
 
     title = f"decode {photos.split.name}"
     for _ in map_in_threads(decode, range(len(photos)), title=title):
         pass
     pixels.flush()
-    return None if stopped() else good
+    return None if stopped() else (good, crc)
+
+
+@functools.cache
+def warn_of_damage(path: Path) -> None:
+    """Say once what is done about a file of pixels that is damaged."""
+    log.warning("%s: is damaged; its photos are decoded anew where it is. Remove it, and it is made again", path)
+
+
+def checksum(pixels: NDArray[np.uint8]) -> int:
+    """Return the CRC32C of pixels in a row."""
+    view = pixels.view()
+    view.flags.writeable = False  # google_crc32c takes no other
+    return google_crc32c.value(view)  # pyright: ignore[reportArgumentType]: any read-only buffer will do
 
 
 def free_memory_bytes() -> int:
