@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import break_first_jpeg, write_data
+from support import break_first_jpeg, draw, write_data
 
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import decode_jpeg
 from corolla.data.index import load_index
 from corolla.data.statistics import data_statistics, stats
+from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 
 
@@ -77,6 +78,31 @@ def test_a_damaged_cache_is_made_again(tiny_data: Path, tmp_path: Path) -> None:
         kept.write_bytes(content)
         assert stats(tiny_data, cache_dir=tmp_path) == first
         assert kept.read_bytes() == whole
+
+
+def test_a_flipped_bit_in_the_cache_gives_no_other_statistics(tiny_data: Path, tmp_path: Path) -> None:
+    first = stats(tiny_data, cache_dir=tmp_path)
+    (kept,) = tmp_path.glob("statistics-*.json")
+    whole = kept.read_bytes()
+    for position in range(0, len(whole), 7):
+        content = bytearray(whole)
+        content[position] ^= 1  # of a digit it makes another one
+        kept.write_bytes(content)
+        assert stats(tiny_data, cache_dir=tmp_path) == first
+        assert kept.read_bytes() == whole
+
+
+def test_labels_of_the_same_length_are_counted_anew(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", train=12)
+    assert stats(data, cache_dir=tmp_path).class_counts["train"] == [3, 3, 2, 2, 2]
+    path = data / "tfrecords-jpeg-32x32/train/00-32x32-6.tfrec"
+    size = path.stat().st_size
+    records = [
+        encode_example(image=draw(i % 5, i, 32), label=(2, 2, *range(2, 5), 0)[i], id=f"{i:09x}") for i in range(6)
+    ]
+    write_tfrecord(path, records)
+    assert path.stat().st_size == size
+    assert stats(data, cache_dir=tmp_path).class_counts["train"] == [2, 2, 4, 2, 2]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tiny_data: Path, tmp_path: Path) -> None:

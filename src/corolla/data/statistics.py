@@ -1,6 +1,7 @@
 """`corolla stats`: exact colour statistics of the pixels, images per class, image sizes."""
 
 import contextlib
+import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ Triple = tuple[float, float, float]
 CACHED = {
     "color": {"mean": [float], "std": [float], "eigenvalues": [float], "eigenvectors": [[float]]},
     "image_sizes": {str: int},
+    "sha256": str,
 }
 """The shape of the file that keeps them."""
 
@@ -86,11 +88,14 @@ def data_statistics(
     cached = resolve_cache_dir(cache_dir) / f"statistics-{index.size}-{fingerprint}{grey}.json"
     try:
         values = read_json(cached, CACHED)
+        if values["sha256"] != _digest(values):
+            raise ValueError("a bit has flipped")
         color, sizes = ColorStatistics.from_dict(values["color"]), dict(values["image_sizes"])
-    except (OSError, UserError, ValueError):  # missing, or damaged: ValueError is of rows of another length
+    except (OSError, UserError, ValueError):  # missing, or damaged: ValueError is also of rows of another length
         color, sizes = _pixel_statistics(photos)
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            write_atomically(cached, json.dumps({"color": asdict(color), "image_sizes": sizes}).encode())
+            values = {"color": asdict(color), "image_sizes": sizes}
+            write_atomically(cached, json.dumps(values | {"sha256": _digest(values)}).encode())
     num_classes = len(index.class_names)
     counts = {
         name: np.bincount(split.label, minlength=num_classes).tolist()
@@ -98,6 +103,12 @@ def data_statistics(
         if (split.label >= 0).all()
     }
     return DataStatistics(index.size, splits, color, sizes, index.class_names, counts)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    """Return the SHA-256 (hex) of the statistics that are kept."""
+    kept = {name: values[name] for name in ("color", "image_sizes")}
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
 
 
 def _pixel_statistics(sets: list[TFRecordDataset]) -> tuple[ColorStatistics, dict[str, int]]:
