@@ -1,4 +1,4 @@
-"""TFRecords of others: read where they can be, else one line for the file, or for the folder that nothing would read."""
+"""TFRecords of others: read where they can be, else one line for the file, or for the folder nothing would read."""
 
 import gzip
 import os

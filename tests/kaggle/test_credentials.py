@@ -277,3 +277,31 @@ def test_the_client_finds_a_token_where_this_does(
     found = find_credentials(environ)
     assert bool(token) == bool(found)
     assert not token or str(source) in found[0].place
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'\xef\xbb\xbf{"username": "ann", "key": "k"}', "it begins with a byte order mark, as Notepad writes it"),
+        ('{"username": "ann", "key": "k"}'.encode("utf-16"), "it begins with a byte order mark"),
+        (b'{"username": "ann", "ke', "is not valid JSON (line 1, column 21)"),
+        (b"[]", "holds no JSON object"),
+    ],
+)
+def test_where_there_are_none_the_damaged_file_is_named_first(content: bytes, reason: str, home: Path) -> None:
+    path = home / ".kaggle" / "kaggle.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    line = how_to_get_credentials(env(home))
+    assert line.startswith(f"{path}: ")
+    assert reason in line
+    assert "; no Kaggle credentials: make some" in line
+
+
+def test_a_pipe_in_place_of_credentials_is_not_waited_for(home: Path) -> None:
+    path = home / ".kaggle" / "kaggle.json"
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    os.mkfifo(path.with_name("access_token"))
+    assert find_credentials(env(home)) == []
+    assert any("is not a regular file" in fault.what for fault in credential_faults(env(home)))

@@ -1,8 +1,10 @@
 """The submission CSV: what is refused, what stands beside it, and its score."""
 
+import gzip
 import hashlib
 import json
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +220,55 @@ def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Pat
             "fingerprint": run.environment["fingerprint"],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda name: f"b'{name}'",
+        lambda name: f'b"{name}"',
+        lambda name: f"{name}.jpg",
+        lambda name: f"{name}.JPEG",
+        lambda name: f"test/{name}.png",
+        lambda name: f" {name}",
+        lambda name: f"'{name}'",
+        lambda name: name.upper(),
+        lambda name: name.lstrip("0"),
+    ],
+)
+def test_ids_that_are_written_otherwise_are_named_as_that(write: Callable[[str], str], tmp_path: Path) -> None:
+    other = [write(name) for name in IDS]
+    number = sum(name != each for name, each in zip(IDS, other, strict=True))
+    for first, second in ((IDS, other), (other, IDS)):
+        with pytest.raises(UserError) as caught:
+            check_submission(table(second, [0] * 3), table(first, [0] * 3), 3, source="x.csv")
+        assert str(caught.value).startswith(f"x.csv: {number} ids are written in another way than asked for: ")
+        assert str(caught.value).endswith(" instead of " + min(set(first) - set(second)))
+
+
+def test_a_score_of_packed_files_is_that_of_plain_ones(tmp_path: Path) -> None:
+    mine, truth = write_csv(tmp_path / "mine.csv", IDS, [0, 1, 1]), write_csv(tmp_path / "labels.csv", IDS, [0, 1, 2])
+    wanted = score(mine, truth)
+    (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(mine.read_bytes()))
+    with zipfile.ZipFile(tmp_path / "mine.csv.zip", "w") as archive:
+        archive.write(mine, "mine.csv")
+    assert score(tmp_path / "mine.csv.gz", truth) == score(tmp_path / "mine.csv.zip", truth) == wanted
+    (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(mine.read_bytes())[:-9])
+    with pytest.raises(UserError, match=r"mine\.csv\.gz: can't be unpacked"):
+        score(tmp_path / "mine.csv.gz", truth)
+
+
+def test_arguments_of_score_that_are_exchanged_are_seen(tmp_path: Path) -> None:
+    mine, truth = write_csv(tmp_path / "mine.csv", IDS, [0, 1, 1]), write_csv(tmp_path / "labels.csv", IDS, [0, 1, 2])
+    with pytest.raises(UserError, match=r"labels\.csv: is the truth by its name, .*: corolla score CSV\.\.\. LABELS"):
+        score(truth, mine)
+    hidden, example = tmp_path / "answers-of-mine.csv", tmp_path / "sample_submission.csv"
+    for path in (hidden, example):
+        path.write_bytes(truth.read_bytes())
+    with pytest.raises(UserError, match=r"sample_submission\.csv: its labels are an example's"):
+        score(mine, example)
+    write_submission(tmp_path / "written.csv", joined(IDS, [0, 1, 2]), truth, {})
+    with pytest.raises(UserError, match=r"written\.csv: is a submission that written\.json describes, not the truth"):
+        score(hidden, tmp_path / "written.csv")
+    assert score(tmp_path / "written.csv", hidden).macro_f1 == 1.0
+    assert score(truth, truth).macro_f1 == 1.0

@@ -1,6 +1,7 @@
 """`corolla submit`, `submissions`, `leaderboard` through the real client: one submission, whatever is lost."""
 
 import csv
+import gzip
 import hashlib
 import json
 import subprocess
@@ -482,3 +483,47 @@ def test_credentials_that_do_not_work(
     assert len(done.stderr.strip().splitlines()) == 1
     assert standin.key not in done.stderr
     assert "stale-token" not in done.stderr
+
+
+def test_a_packed_csv_is_the_same_submission(
+    server: StandIn, send: Callable[..., Any], mine: Path, tmp_path: Path
+) -> None:
+    """It is sent as it is, has the plain one's JSON and hash, and is not sent after it."""
+    packed = mine.with_suffix(".csv.gz")
+    packed.write_bytes(gzip.compress(mine.read_bytes()))
+    first = send(path=packed)
+    assert list(server.submitted.values()) == [packed.read_bytes()]
+    assert (first.entry.runs, first.entry.sha256) == ("a b c", _sha256(mine))
+    assert not send().sent
+    assert len(server.submissions) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "is no valid JSON"),
+        (b"[" * 50_000, "is nested too deep"),
+        (b"", "is empty"),
+        (b'{"csv_sha256": "HASH", "runs": [1]}', r"runs\[0\]: an object is expected, not 1"),
+        (b'{"csv_sha256": "HASH", "data": 5}', "data: text is expected, not 5"),
+        (b'{"csv_sha256": "HASH", "val_macro_f1": "high"}', "val_macro_f1: "),
+    ],
+)
+def test_a_damaged_json_beside_the_csv_is_one_line(
+    content: bytes, message: str, server: StandIn, send: Callable[..., Any], mine: Path
+) -> None:
+    mine.with_suffix(".json").write_bytes(content.replace(b"HASH", _sha256(mine).encode()))
+    with pytest.raises(UserError, match=rf"\.json: .*{message}.*; it should say what made") as caught:
+        send()
+    assert "\n" not in str(caught.value)
+    assert server.submissions == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"competition": 5, "files": {}}', '{"competition": "a"}', "[" * 9999])
+def test_a_damaged_competition_json_is_one_line(
+    content: str, server: StandIn, send: Callable[..., Any], data: Path
+) -> None:
+    (data / "competition.json").write_text(content)
+    with pytest.raises(UserError, match=r"competition\.json: .*; delete it and run corolla download again"):
+        send(data=data)
+    assert server.submissions == []

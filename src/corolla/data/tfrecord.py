@@ -171,13 +171,16 @@ def parse_example(buffer: Buffer, start: int, end: int) -> Example:
             name, value = _map_entry(buffer, entry)
             features[name] = value
     image = _only("image", _messages(buffer, _lists(buffer, features.get(b"image", []), BYTES_LIST), 1))
-    kinds = {name: _kind(buffer, feature) for name, feature in features.items()}
-    if image is None or image[0] == image[1]:
-        raise ValueError("no image" + (described(kinds) if kinds.get(b"image") != BYTES_LIST else ""))
-    if kinds.get(b"class") not in (None, INT64_LIST) or kinds.get(b"id") not in (None, BYTES_LIST):
-        raise ValueError(f"class or id of another type{described(kinds)}")
     name = _only("id", _messages(buffer, _lists(buffer, features.get(b"id", []), BYTES_LIST), 1))
     label = _only("class", _int64s(buffer, _lists(buffer, features.get(b"class", []), INT64_LIST)))
+    lacks_image = image is None or image[0] == image[1]
+    if lacks_image or (name is None and b"id" in features) or (label is None and b"class" in features):
+        kinds = {name: _kind(buffer, feature) for name, feature in features.items()}
+        if lacks_image:
+            raise ValueError("no image" + (described(kinds) if kinds.get(b"image") != BYTES_LIST else ""))
+        if kinds.get(b"class") not in (None, INT64_LIST) or kinds.get(b"id") not in (None, BYTES_LIST):
+            raise ValueError(f"class or id of another type{described(kinds)}")
+    assert image is not None
     return Example(image[0], image[1] - image[0], label, None if name is None else _text(buffer[name[0] : name[1]]))
 
 
