@@ -1,11 +1,13 @@
 """The state of a new run from a checkpoint: what it takes over, whatever its memory order."""
 
 import dataclasses
+import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support import changed
+from support import changed, write_data
 
 from corolla.config import Config
 from corolla.data.index import load_index
@@ -44,3 +46,27 @@ def test_moments_are_taken_over_where_channels_last_is_toggled(name: str, was: b
     photos, _ = build_datasets(state.meta, index)
     state.update(make_batch(photos, [(0, i) for i in range(8)]), 0.01)
     state.sync_and_check()
+
+
+@pytest.mark.parametrize("how", ["init_from", "weights"])
+@pytest.mark.parametrize("names", ["the same", "others", "another number"])
+def test_weights_of_a_run_on_other_classes_are_told(
+    how: str, names: str, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = changed(tiny_config, "train", epochs=1)
+    before = train(dataclasses.replace(config, run_name="before"))
+    data = write_data(tmp_path / "other")
+    if names == "others":
+        (data / "classes.txt").write_text("kind 0\nkind 1\nkind 3\nkind 2\nkind 4\n")
+    elif names == "another number":
+        (data / "classes.txt").write_text("".join(f"kind {n}\n" for n in range(6)))
+    config = dataclasses.replace(config, data=data, run_name="after")
+    if how == "init_from":
+        config = dataclasses.replace(config, init_from=before.folder)
+    else:
+        config = changed(config, "model", weights=str(before.folder))
+    with caplog.at_level(logging.INFO):
+        train(config)
+    said = [message for message in caplog.messages if "was trained for other classes than" in message]
+    assert len(said) == (names == "others")
+    assert all("class 2 was kind 2, now it is kind 3" in message for message in said)

@@ -34,6 +34,7 @@ from corolla.runs.checkpoint import (
     read_progress,
     train_fingerprint,
 )
+from corolla.runs.without_torch import read_without_tensors
 from corolla.training.distillation import Teacher
 from corolla.training.freezing import Freezing
 from corolla.training.losses import TrainLoss
@@ -97,7 +98,25 @@ def new_state(
         preprocessing=_with_crop_fraction(preprocessing, config),
         fingerprint=train_fingerprint(index),
     )
-    return _assemble(meta, Progress(), model, device, index, ignored=ignored, explicit=explicit)
+    state = _assemble(meta, Progress(), model, device, index, ignored=ignored, explicit=explicit)
+    path = Path(config.model.weights).expanduser()
+    state.notes += _notes_on_classes(path / "best.pt" if path.is_dir() else path, index)
+    return state
+
+
+def _notes_on_classes(path: Path, index: Index) -> list[str]:
+    """Return a note where the weights at `path` are a run's on as many classes as these, but others."""
+    try:
+        before = tuple(read_without_tensors(path)["class_names"])
+    except (UserError, KeyError):  # no file, or not one of corolla's
+        return []
+    if before == index.class_names or len(before) != len(index.class_names):
+        return []
+    number = next(i for i, (old, new) in enumerate(zip(before, index.class_names, strict=True)) if old != new)
+    return [
+        f"note: {path} was trained for other classes than {index.folder} has: class {number} was {before[number]}, now "
+        f"it is {index.class_names[number]}; its classifier is where this one begins, and has to be learned anew"
+    ]
 
 
 def resumed_state(path: Path, config: Config, index: Index, device: torch.device) -> TrainState:
@@ -153,6 +172,7 @@ def initialised_state(
             f"note: {path} holds a moving average, too; this run starts from the weights themselves, to which the "
             "optimizer's state belongs (--model.weights takes the average)"
         )
+    state.notes += _notes_on_classes(path, index)
     if before.config.optim.name == config.optim.name:
         _load_optimizer(state, content, before.config)
     return state
