@@ -252,3 +252,16 @@ def test_a_files_hash(tmp_path: Path) -> None:
     content = os.urandom(300_000)
     (tmp_path / "file").write_bytes(content)
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_two_writers_of_one_file_have_temporary_names_of_their_own(tmp_path: Path) -> None:
+    """As two containers whose processes have the same id, or two threads."""
+    path = tmp_path / "file"
+    with replacing(path) as first, replacing(path) as second:
+        assert first != second
+        assert {first.name[:6], second.name[:6]} == {".file."}
+        assert first.match(".*.tmp")  # what the next start into a run's folder clears away
+        first.write_bytes(b"one")
+        second.write_bytes(b"two")
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+import secrets
 import struct
 import threading
 import time
@@ -25,7 +26,8 @@ ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` to write to; it is flushed and renamed to `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Processes of two containers may have the same id, and threads of one process have.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:

@@ -183,9 +183,9 @@ def moments(run: Run, pid: int) -> list[Callable[[], bool]]:
     last_of_epoch = (step + 1) // STEPS * STEPS + STEPS - 1
     return [
         lambda: step_of(run) > step,
-        lambda: (run.folder / f".last.pt.{pid}.tmp").exists(),
+        lambda: any(run.folder.glob(f".last.pt.{pid}.*.tmp")),
         lambda: step_of(run) >= last_of_epoch,
-        lambda: any(run.folder.glob(f".epoch-*.pt.{pid}.tmp")),
+        lambda: any(run.folder.glob(f".epoch-*.pt.{pid}.*.tmp")),
     ]
 
 

@@ -20,6 +20,7 @@ from corolla.config.fields import (
     ModelConfig,
     OptimConfig,
     PipelineConfig,
+    RunName,
     Section,
     Sha256,
     TrainConfig,
@@ -42,7 +43,7 @@ class Config(Section):
     """Side of the images the network sees, in pixels; default: the size of the records."""
     runs: Path = runtime_only(Path("runs"))
     """Folder that holds one folder per run."""
-    run_name: str | None = runtime_only(None)
+    run_name: RunName | None = runtime_only(None)
     """Name of the run's folder; default: EXPERIMENT-seedN. Naming a run that exists continues it."""
     device: str = runtime_only("auto")
     """auto, cpu, cuda, cuda:1, mps."""

@@ -62,6 +62,15 @@ def _sha256(digits: str) -> str:
     return found
 
 
+def _run_name(name: str) -> str:
+    if name in (".", "..") or any(mark in name for mark in "/\\\0") or (name and not name.strip()):
+        raise ValueError("a run's name is the name of one folder, without a slash; --runs says where it lies")
+    return name
+
+
+RunName = Annotated[str, AfterValidator(_run_name)]
+"""The name of a folder in the folder of runs; a path would be trained into, wherever it leads."""
+
 Sha256 = Annotated[str, AfterValidator(_sha256)]
 """Empty, or a SHA-256 in hex, also as it was pasted."""
 
