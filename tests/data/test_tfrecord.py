@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,26 @@ def test_files_written_by_tensorflow_and_written_again(tmp_path: Path) -> None:
         write_tfrecord(tmp_path / "a.tfrec", again)
         assert contents(tmp_path / "a.tfrec") == flowers
         assert (tmp_path / "a.tfrec").stat().st_size == path.stat().st_size  # TensorFlow's, but for the features' order
+
+
+@pytest.mark.parametrize("feature", ["image", "class", "id"])
+@pytest.mark.parametrize("where", ["lists", "values", "entries"])
+def test_many_pieces_take_linear_time(feature: str, where: str) -> None:
+    """Protobuf merges the pieces of a message, of which there may be as many as there are bytes."""
+    kind, content = {"image": (1, b"\xff\xd8"), "class": (3, b"\x02"), "id": (1, b"name")}[feature]
+    last = delimited(kind, delimited(1, content))
+    name, num_pieces = delimited(1, feature.encode()), 100_000
+    if where == "lists":
+        feature_entries = delimited(1, name + delimited(2, delimited(kind, b"") * num_pieces + last))
+    elif where == "values":
+        feature_entries = delimited(1, name + delimited(2, delimited(kind, b"")) * num_pieces + delimited(2, last))
+    else:
+        feature_entries = delimited(1, name + delimited(2, delimited(kind, b""))) * num_pieces
+        feature_entries += delimited(1, name + delimited(2, last))
+    image = delimited(1, delimited(1, b"image") + delimited(2, delimited(1, delimited(1, b"\xff\xd8"))))
+    data = delimited(1, feature_entries if feature == "image" else image + feature_entries)
+    start = time.process_time()
+    found = parse_example(data, 0, len(data))
+    assert time.process_time() - start < 5, "a minute where it is quadratic"
+    assert data[found.image_offset : found.image_offset + found.image_length] == b"\xff\xd8"
+    assert (found.label, found.id) == (2 if feature == "class" else None, "name" if feature == "id" else None)

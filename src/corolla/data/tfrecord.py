@@ -200,8 +200,10 @@ def _lists(buffer: Buffer, feature: list[Span], kind: int) -> list[Span]:
     parts: list[Span] = []
     for span in feature:
         for number, wire, start, end in _fields(buffer, *span):
-            if wire == DELIMITED and number in (1, 2, 3):
-                parts = [*parts, (start, end)] if number == kind else []
+            if wire == DELIMITED and number == kind:
+                parts.append((start, end))
+            elif wire == DELIMITED and number in (1, 2, 3):
+                parts = []
     return parts
 
 
