@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import write_data
 
+from corolla.cli import run_command
 from corolla.errors import UserError
 from corolla.text_files import (
     mismatch,
@@ -149,3 +152,17 @@ def test_a_packed_csv_that_is_cut_is_one_line(position: int, tmp_path: Path) -> 
 def test_what_is_printed_can_be_pasted() -> None:
     assert shell_words("train", "--data", Path("./-dash"), Path("a b"), "--x") == "train --data ./-dash 'a b' --x"
     assert printable(Path(os.fsdecode(b"l\xe4\n\x1b"))) == r"l\xe4\n\x1b"
+
+
+def test_the_next_command_of_a_folder_with_a_dash_and_a_blank_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path / "-my data")
+    assert run_command(["check", "./-my data"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("next: corolla ")]
+    stage, *words = shlex.split(line.removeprefix("next: corolla "))
+    assert words[words.index("--data") + 1] == "./-my data"
+    with pytest.raises(UserError, match=r"has no effect|no such|--model") as caught:  # it was read as a folder
+        run_command([stage, *words, "--model.dropout", "0.1", "--optim.patience", "3", "--optim.schedule", "cosine"])
+    assert "-my data" not in str(caught.value)

@@ -1,6 +1,5 @@
 """corolla compare: runs against each other."""
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from corolla.config import Config, PipelineConfig
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE, UserError
 from corolla.runs.folder import CheckpointName, data_of
+from corolla.text_files import shell_words
 
 if TYPE_CHECKING:
     from corolla.compare.compare import Comparison
@@ -167,4 +167,4 @@ def _commands(comparison: "Comparison", data: Path | None) -> list[str]:
     options: list[object] = ["--tta", comparison.tta] if comparison.tta != "none" else []
     options += ["--checkpoint", comparison.checkpoint] if comparison.checkpoint != "last" else []
     lines.append(["compare", *(Path("again") / member.name for member in comparison.members), *options])
-    return [f"corolla {shlex.join(map(str, line))}" for line in lines]
+    return [f"corolla {shell_words(*line)}" for line in lines]

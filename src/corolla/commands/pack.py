@@ -1,12 +1,12 @@
 """corolla pack: wheels of this checkout for a notebook on Kaggle or Colab."""
 
-import shlex
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from corolla.commands.common import Folder
 from corolla.errors import DONE
+from corolla.text_files import shell_words
 
 if TYPE_CHECKING:
     from corolla.kaggle.pack_wheels import Packed
@@ -31,7 +31,7 @@ def pack(folder: Folder, /, for_: Annotated[Literal["kaggle", "colab"], tyro.con
 def _print_kaggle(packed: "Packed") -> None:
     from corolla.kaggle.pack_wheels import CELLS, UPLOAD
 
-    folder = shlex.quote(str(packed.folder))
+    folder = shell_words(packed.folder)
     print("upload it as a private dataset: its files at https://www.kaggle.com/datasets?new=true, or")
     print(f"    kaggle datasets init -p {folder}     # then put title and id into {folder}/{UPLOAD}")
     print(f"    kaggle datasets create -p {folder}   # later: kaggle datasets version -p {folder} -m again")

@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from corolla.config.experiments import EXPERIMENTS
 from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.runs.folder import Run, open_run
-from corolla.text_files import decode_text, read_bytes
+from corolla.text_files import decode_text, read_bytes, shell_words
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -23,7 +22,7 @@ def command_of(run: Run) -> str:
     experiment = run.environment.get("experiment", "")
     start = options_to_start(run)
     if experiment not in EXPERIMENTS:
-        return shlex.join(["corolla", "train", str(run.folder / "config.json"), *start])
+        return shell_words("corolla", "train", run.folder / "config.json", *start)
     settings, usual = flatten(run.config), flatten(EXPERIMENTS[experiment]())
     left_out = {"train.seed"} | ({"init_sha256"} if start else set())
     if settings["input_size"] == settings["size"] and not settings["init_sha256"]:
@@ -32,7 +31,7 @@ def command_of(run: Run) -> str:
     for key, value in settings.items():
         if value != usual[key] and key not in left_out:
             words += as_options(key, value)
-    return shlex.join([*words, *start])
+    return shell_words(*words, *start)
 
 
 def options_to_start(run: Run) -> list[str]:

@@ -1,7 +1,6 @@
 """Examine the data folders: files that are missing, cut or left over."""
 
 import re
-import shlex
 import struct
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from corolla.data.tfrecord import masked_crc32c
 from corolla.doctor.report import Finding
 from corolla.errors import UserError
 from corolla.kaggle.manifest import COMPETITION_JSON, read_manifest
+from corolla.text_files import shell_words
 
 QUICK_S = 10.0  # for walking through the records; of files that are left then, on a slow mount, only the start is read
 NUM_FILES = 16  # in a split of one size of the competition
@@ -45,7 +45,7 @@ def data_findings(data: Path, folders: list[Path], mounted: Path | None) -> Iter
 
 def _quote(path: Path) -> str:
     """Return a path as a shell takes it."""
-    return shlex.quote(str(path))
+    return shell_words(path)
 
 
 def _restore(folder: Path, size: int, *, mounted: bool) -> str:
