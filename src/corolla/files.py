@@ -68,10 +68,13 @@ def zip_fault(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as file:
             name, found = file.testzip(), len(file.namelist())
+            marked = [part.filename for part in file.infolist() if part.external_attr & 0x10 and not part.is_dir()]
     except ZIP_FAULTS as error:
         return str(error) or type(error).__name__
     if name is not None:
         return f"{name} has another checksum"
+    if marked:  # torch then takes whatever its memory held before
+        return f"{marked[0]} is marked as a folder"
     # An entry whose length is damaged swallows those behind it, and zipfile does not miss them.
     with path.open("rb") as file:
         file.seek(-22, os.SEEK_END)

@@ -159,6 +159,7 @@ def test_parts_of_one_heap_with_a_csv_beside_are_no_classes(tmp_path: Path) -> N
     assert f"--lists {photos / 'metadata.csv'}" in said
     assert run(photos, lists=photos / "metadata.csv").class_names == ("rose", "tulip")
     lines = "".join(f"{part}_{number},{part}\n" for part in (0, 1) for number in range(4))
+    (photos / "metadata.csv").write_text(("image_id,fold\n" + lines).replace("rose", "1").replace("tulip", "2"))
     agreeing = labelled(tmp_path / "b" / "photos", "labels.csv", "image_id,label\n" + lines, "rose", "tulip")
     assert run(agreeing).class_names == ("rose", "tulip")
 

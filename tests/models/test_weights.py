@@ -294,3 +294,12 @@ def test_damaged_bytes_give_right_values_or_one_line(
     assert said == "" or str(path) in said
     if content is not None and kind == "zip":  # the only one of the three that has checksums
         assert torch.equal(content["state_dict"]["a.weight"], torch.arange(12.0).reshape(3, 4))
+
+
+def test_a_part_marked_as_a_folder_is_damaged(tmp_path: Path) -> None:
+    """A flipped bit beside the name, which no checksum covers: torch then takes what its memory held before."""
+    data = bytearray(KINDS["zip"])
+    entry = data.rindex(b"PK\1\2", 0, data.index(b"/data/0", data.index(b"PK\1\2")))
+    data[entry + 38] |= 0x10
+    (tmp_path / "w.pt").write_bytes(data)
+    assert "is marked as a folder" in refusal(tmp_path / "w.pt")

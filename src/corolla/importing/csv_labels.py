@@ -194,7 +194,8 @@ def refuse_contradiction(folder: Path, photos: list[Photo], command: str) -> Non
         inside = defaultdict[str | None, set[str | None]](set)
         for photo, row in table.rows.items():
             inside[photo.name].add(row.name)
-        if table.column and all(len(found) > 1 for found in inside.values()) and len(table.rows) > len(photos) / 2:
+        told = re.sub("[^a-z]", "", table.column.lower()) in LABEL_COLUMNS  # not a number of a fold, or a date
+        if told and all(len(found) > 1 for found in inside.values()) and len(table.rows) > len(photos) / 2:
             raise UserError(
                 f"{folder}: by {table.path.name} ({table.column}) each folder holds several classes: if these are "
                 f"right, {command} --lists {table.path}; if the folders are, move {table.path.name} elsewhere"

@@ -23,6 +23,7 @@ from numpy._core.multiarray import scalar as numpy_scalar  # pyright: ignore[rep
 from torch import Tensor
 
 from corolla.errors import UserError
+from corolla.files import zip_fault
 
 # Everything that torch.load and zipfile raise for bytes that are damaged or foreign, found by changing them at random.
 FOREIGN: tuple[type[Exception], ...] = (
@@ -139,14 +140,12 @@ def _check_zip(path: Path) -> None:
     Raises:
         UserError: the zip is damaged, or no checkpoint.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            names = file.namelist()
-            damaged = file.testzip()
-    except FOREIGN as error:
-        raise UserError(f"{path} is cut or damaged ({_first_line(str(error))}): fetch it again") from None
-    if damaged is not None:
-        raise UserError(f"{path} is damaged: the checksum of {damaged!r} in it is another; fetch it again")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is cut: its end is missing; fetch it again")
+    if fault := zip_fault(path):
+        raise UserError(f"{path} is damaged ({_first_line(fault)}): fetch it again")
+    with zipfile.ZipFile(path) as file:
+        names = file.namelist()
     if any(name.endswith("/constants.pkl") for name in names):
         raise UserError(f"{path} is a TorchScript program, which holds code: save the model's state_dict() instead")
     if not any(name.endswith("data.pkl") for name in names):
