@@ -23,7 +23,8 @@ from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 
 SIDE = 96
-PHOTO = np.asarray(cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8), (0, 0), 2), np.uint8)
+NOISE = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+PHOTO = np.asarray(cv2.GaussianBlur(NOISE, (0, 0), 2), np.uint8)
 
 
 def pillow(mode: str = "RGB", **options: object) -> bytes:

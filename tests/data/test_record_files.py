@@ -249,3 +249,16 @@ def test_any_bytes_are_records_or_one_fault(content: bytes) -> None:
         list(read_records(Path("x.tfrec"), content))
     except UserError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_read_from_inside(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = tmp_path / os.fsdecode(b"l\xe4tin")
+    inside.mkdir()
+    data.rename(inside / "data")
+    monkeypatch.chdir(inside)
+    for stage in ("check", "stats"):
+        assert run_command([stage, "data"]) == 0
+    with pytest.raises(UserError, match=r"l\\xe4tin: this name is not UTF-8; rename it"):
+        run_command(["check", str(inside)])

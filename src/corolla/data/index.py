@@ -300,7 +300,7 @@ def resolve_cache_dir(cache_dir: Path | None) -> Path:
 def _cache_path(found: _Found, cache_dir: Path | None) -> Path:
     folder = found.folder.resolve()
     # The user's cache tells folders of one name apart; an index that was asked for still holds where its data moved.
-    suffix = "" if cache_dir else "-" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    suffix = "" if cache_dir else "-" + hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     return resolve_cache_dir(cache_dir) / f"{folder.name}-{found.size}{suffix}.npz"
 
 
