@@ -266,6 +266,14 @@ def test_other_labels_or_ids_of_the_same_length_are_seen(
     assert {name for name in before.splits if after.fingerprint[name] == before.fingerprint[name]} == {"val"}
 
 
+def test_files_as_young_as_the_index_are_read_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a tick of the clock a second write leaves size and times; git calls it "racily clean"."""
+    load_index(data, None)
+    reading_is_a_fault(monkeypatch)
+    with pytest.raises(AssertionError, match="is read"):
+        load_index(data, None)
+
+
 @pytest.mark.usefixtures("an_hour_later")
 def test_files_that_change_their_names_are_seen(data: Path) -> None:
     load_index(data, None)
