@@ -1,7 +1,8 @@
 """Runs and checkpoints of corolla 0.1.0 go on, predict and compare as before.
 
 `stopped-0.1.0` was trained by commit bced1aa, in fp32 on a CPU, on `drawn`, which `corolla synth data --size 32
---share 0.001 --seed 0` drew with OpenCV 5 (others draw lines a little differently), and stopped in the middle of its second epoch (step 6 of 16):
+--share 0.001 --seed 0` drew with OpenCV 5 (others draw lines a little differently), and stopped in the middle of its
+second epoch (step 6 of 16):
 
     corolla train resnet18 --data data --size 32 --run-name stopped --model.width 0.05 --model.stem small-pool \
         --model.activation silu --augment.crop random-resized --augment.area 0.35 1.0 --optim.lr 0.02 \
