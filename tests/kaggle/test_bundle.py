@@ -142,7 +142,7 @@ def test_manifests_of_others_are_refused(attached: Path, tmp_path: Path) -> None
         with pytest.raises(UserError, match=message):
             restore_runs(attached, tmp_path / "runs")
     (attached / MANIFEST).write_text("{")
-    with pytest.raises(UserError, match="is no valid JSON .*; pack the runs again"):
+    with pytest.raises(UserError, match=r"is no valid JSON .*; pack the runs again"):
         read_bundle(attached)
 
 
