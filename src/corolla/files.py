@@ -55,6 +55,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_zip(path: Path) -> bool:
+    """Return whether a file is a zip by its end, also one whose end is damaged so that zipfile refuses to look on."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return True
+
+
 def zip_fault(path: Path) -> str | None:
     """Return what is damaged in a zip, such as a .pt or an .npz, by its checksums; None where all agree.
 
@@ -63,7 +71,7 @@ def zip_fault(path: Path) -> str | None:
     Raises:
         OSError: the file can't be read.
     """
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return None
     try:
         with zipfile.ZipFile(path) as file:

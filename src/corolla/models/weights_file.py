@@ -23,7 +23,7 @@ from numpy._core.multiarray import scalar as numpy_scalar  # pyright: ignore[rep
 from torch import Tensor
 
 from corolla.errors import UserError
-from corolla.files import zip_fault
+from corolla.files import is_zip, zip_fault
 
 # Everything that torch.load and zipfile raise for bytes that are damaged or foreign, found by changing them at random.
 FOREIGN: tuple[type[Exception], ...] = (
@@ -140,7 +140,7 @@ def _check_zip(path: Path) -> None:
     Raises:
         UserError: the zip is damaged, or no checkpoint.
     """
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         raise UserError(f"{path} is cut: its end is missing; fetch it again")
     if fault := zip_fault(path):
         raise UserError(f"{path} is damaged ({_first_line(fault)}): fetch it again")

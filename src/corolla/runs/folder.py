@@ -134,6 +134,8 @@ def checkpoint_fault(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return None if zipfile.is_zipfile(file) else "is empty or cut"
+    except zipfile.BadZipFile as error:
+        return f"is damaged ({error})"
     except FileNotFoundError:
         return None
     except OSError as error:  # it may be whole all the same

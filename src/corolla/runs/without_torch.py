@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from corolla.errors import UserError
-from corolla.files import ZIP_FAULTS, zip_fault
+from corolla.files import ZIP_FAULTS, is_zip, zip_fault
 
 PICKLE_FAULTS = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError)
 """Errors that pickle's documentation names, and those that a file which is no pickle at all has brought up."""
@@ -67,7 +67,7 @@ def _whole_beside(path: Path) -> str:
 
 def _is_whole(path: Path) -> bool:
     try:
-        return zipfile.is_zipfile(path) and zip_fault(path) is None
+        return is_zip(path) and zip_fault(path) is None
     except OSError:
         return False
 
