@@ -79,6 +79,10 @@ def zip_fault(path: Path) -> str | None:
             marked = [part.filename for part in file.infolist() if part.external_attr & 0x10 and not part.is_dir()]
     except ZIP_FAULTS as error:
         return str(error) or type(error).__name__
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return "its end points outside of it"
     if name is not None:
         return f"{name} has another checksum"
     if marked:  # torch then takes whatever its memory held before
