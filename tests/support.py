@@ -4,10 +4,10 @@ import dataclasses
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from corolla.compare.compare import Comparison, compare
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.data.loader import Batch
 from corolla.data.tfrecord import encode_example, write_tfrecord
+from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions
 from corolla.files import sha256
 from corolla.runs.folder import Run, write_metrics
@@ -108,6 +109,31 @@ def break_first_jpeg(folder: Path) -> tuple[Path, str]:
     images[0] = images[0][:150]
     write_tfrecord(path, [encode_example(image=im, label=i % 5, id=f"{i:09x}") for i, im in enumerate(images)])
     return data, f"{path}:0 record 0: JPEG does not decode: "
+
+
+T = TypeVar("T")
+
+
+def outcome(work: Callable[[], T], refusal: type[Exception] = UserError) -> T | str:
+    """Return what `work` gives, or the words with which it refuses."""
+    try:
+        return work()
+    except refusal as error:
+        return str(error)
+
+
+def smallest_config(data: Path, runs: Path) -> Config:
+    """Two epochs of five steps of the smallest network that timm has: a second, and 4 MB."""
+    return Config(
+        data=data,
+        runs=runs,
+        device="cpu",
+        model=ModelConfig(name="timm:test_efficientnet"),
+        augment=AugmentConfig(crop="random-resized", area=(0.8, 1.0), flip=False),  # its place tells a disc's class
+        optim=OptimConfig(lr=0.005, schedule="constant"),
+        train=TrainConfig(epochs=2, batch_size=8),
+        pipeline=PipelineConfig(workers=0),
+    )
 
 
 def changed(config: Config, section: str, **values: Any) -> Config:

@@ -11,8 +11,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corolla.data.protobuf import Buffer
 from corolla.data.tfrecord import (
-    Buffer,
     Example,
     RecordFault,
     encode_example,

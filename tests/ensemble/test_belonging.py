@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import draw, write_data
+from support import changed, draw, smallest_config, write_data
 
 from corolla.cli import run_command
 from corolla.compare.compare import compare
 from corolla.compare.run_table import list_runs
-from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.data.competition import SplitName
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.ensemble.ensemble import ensemble
@@ -31,16 +30,7 @@ SPLITS: tuple[SplitName, ...] = ("val", "test")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data and a run that has predicted val and test."""
     folder = tmp_path_factory.mktemp("made")
-    config = Config(
-        data=write_data(folder / "data"),
-        runs=folder / "runs",
-        device="cpu",
-        model=ModelConfig(name="timm:test_efficientnet"),
-        augment=AugmentConfig(flip=False),
-        optim=OptimConfig(lr=0.02, schedule="constant"),
-        train=TrainConfig(epochs=1, batch_size=8),
-        pipeline=PipelineConfig(workers=0),
-    )
+    config = changed(smallest_config(write_data(folder / "data"), folder / "runs"), "train", epochs=1)
     for name in ("first", "second"):
         train(dataclasses.replace(config, run_name=name))
         for split in SPLITS:

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import same_content
+from support import changed, same_content, smallest_config
 
 from corolla.compare.compare import compare
 from corolla.compare.run_table import list_runs
-from corolla.config import Config
 from corolla.errors import UserError
 from corolla.evaluation.predict import predict
 from corolla.evaluation.predictions import Predictions
@@ -32,19 +31,8 @@ FLIPS = 40
 @pytest.fixture(scope="module")
 def stages(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """A finished run of 3 epochs, and its last.pt as it was after the first one."""
-    from corolla.config import AugmentConfig, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
-
     folder = tmp_path_factory.mktemp("stages")
-    config = Config(
-        data=tiny_data,
-        runs=folder,
-        device="cpu",
-        model=ModelConfig(name="timm:test_efficientnet"),
-        augment=AugmentConfig(flip=False),
-        optim=OptimConfig(lr=0.02, schedule="constant"),
-        train=TrainConfig(epochs=3, batch_size=8),
-        pipeline=PipelineConfig(workers=0),
-    )
+    config = changed(smallest_config(tiny_data, folder), "train", epochs=3)
     kept = folder / "after-1.pt"
 
     def keep(state: object, batch: object, lr: object, loss: object) -> None:

@@ -59,6 +59,7 @@ class Overflow:
         self.weights.append(torch.cat([p.detach().flatten() for p in state.model.parameters()]))
 
 
+@pytest.mark.slow
 def test_gradients_that_are_never_finite_end_the_run(
     fp16: None, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

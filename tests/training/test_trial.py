@@ -161,9 +161,9 @@ def card(state: TrainState, monkeypatch: pytest.MonkeyPatch, most: int, fault: C
     ("asked", "most", "fits", "fault"),
     [
         (1, 4, 2, OUT_OF_MEMORY),
-        (1, 2, 4, CUBLAS_ALLOC),
+        pytest.param(1, 2, 4, CUBLAS_ALLOC, marks=pytest.mark.slow),
         (1, 1, 8, CUDNN_INTERNAL),
-        (2, 3, 4, OUT_OF_MEMORY),
+        pytest.param(2, 3, 4, OUT_OF_MEMORY, marks=pytest.mark.slow),
         (3, 2, 6, OUT_OF_MEMORY),
     ],
     ids=lambda value: str(value)[:40],
@@ -258,6 +258,7 @@ def test_parts_too_small_for_batch_norm_are_not_proposed(tiny_config: Config, mo
         fit_memory(make_state(changed(tiny_config, "train", accumulate=8)), 40)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_does_not_fit_is_found_out(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OUT_OF_MEMORY.raised()

@@ -42,27 +42,19 @@ def show(
         cache_dir: folder for the index; default: the user's cache.
         views: show val photos as prediction sees them, by the views of corolla predict.
     """
-    from corolla.show.show import show as show_data
-    from corolla.show.show import show_augmented
-
-    if augment is None:
-        refuse_without("--augment", epochs=epochs)
     if augment is None and views.is_default:
+        from corolla.show.show import show as show_data
+
+        refuse_without("--augment", epochs=epochs)
         refuse_without("--augment or --tta", input_size=input_size)
+        per_class = 1 if per_class is None else per_class
         path = show_data(
-            folder,
-            size=size,
-            split=split or "train",
-            per_class=1 if per_class is None else per_class,
-            seed=seed,
-            out=out,
-            cache_dir=cache_dir,
+            folder, size=size, split=split or "train", per_class=per_class, seed=seed, out=out, cache_dir=cache_dir
         )
     else:
-        what, shown = ("--augment", "train") if views.is_default else ("test-time views", "val")
-        refuse_with(what, per_class=per_class, split=None if split == shown else split)
-        if not views.is_default:
-            refuse_with(what, epochs=epochs)
+        from corolla.show.show import show_augmented
+
+        _refuse_unused(augment, views, split=split, per_class=per_class, epochs=epochs)
         base = find_experiment(augment) if augment is not None else Config()
         config = dataclasses.replace(
             base,
@@ -72,9 +64,20 @@ def show(
             cache_dir=cache_dir,
             train=dataclasses.replace(base.train, seed=seed),
         )
-        path = show_augmented(
-            config, epochs=6 if epochs is None else epochs, tta=None if views.is_default else views.name, out=out
-        )
+        tta = None if views.is_default else views.name
+        path = show_augmented(config, epochs=6 if epochs is None else epochs, tta=tta, out=out)
     print(f"wrote {path}")
     print(next_command("train", augment or "resnet34", "--data", folder, *(["--size", size] if size else [])))
     return DONE
+
+
+def _refuse_unused(
+    augment: str | None, views: ViewOptions, *, split: SplitName | None, per_class: int | None, epochs: int | None
+) -> None:
+    """Raise UserError for an option that a sheet of augmented photos or of test-time views does not look at."""
+    if augment is None:
+        refuse_without("--augment", epochs=epochs)
+    what, shown = ("--augment", "train") if views.is_default else ("test-time views", "val")
+    refuse_with(what, per_class=per_class, split=None if split == shown else split)
+    if not views.is_default:
+        refuse_with(what, epochs=epochs)

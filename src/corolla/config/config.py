@@ -14,19 +14,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from corolla.config.fields import (
-    AugmentConfig,
-    Count,
-    ModelConfig,
-    OptimConfig,
-    PipelineConfig,
-    RunName,
-    Section,
-    Sha256,
-    TrainConfig,
-)
+from corolla.config.fields import AugmentConfig, ModelConfig, OptimConfig, PipelineConfig, Section, TrainConfig
 from corolla.config.needs import runtime_only
 from corolla.config.reading import unfit
+from corolla.config.values import Count, RunName, Sha256
 from corolla.errors import UserError
 from corolla.text_files import printable, shown
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import Image, decode_photo, jpeg_shape
-from corolla.data.index import resolve_cache_dir
+from corolla.data.index_cache import resolve_cache_dir
 from corolla.errors import UserError
-from corolla.files import locked, replacing, zip_fault
+from corolla.files import ZIP_FAULTS, locked, replacing, zip_fault
 from corolla.parallel import map_in_threads
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class _Place:
                 kept = MappedPixels(self.pixels, *(table[name] for name in ("height", "width", "good", "crc")))
             # The length maps the file here and now: workers inherit it, whatever happens to the file's name meanwhile.
             whole = len(kept.height) == num_photos and len(kept.pixels) == kept.offset[-1]
-        except Exception:  # missing, cut, overwritten, without checksums: in any case it is made again
+        except (OSError, KeyError, *ZIP_FAULTS):  # missing, cut, or of an earlier version, without checksums
             return None
         return kept if whole else None
 

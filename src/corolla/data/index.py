@@ -3,10 +3,8 @@
 The folder holds `tfrecords-jpeg-SxS/{train,val,test}/*.tfrec` and optionally `classes.txt`.
 """
 
-import functools
 import hashlib
 import json
-import logging
 import os
 import re
 import time
@@ -21,19 +19,16 @@ from tqdm import tqdm
 
 from corolla.data.class_names import read_class_names
 from corolla.data.competition import SPLITS
+from corolla.data.index_cache import IndexCache
 from corolla.data.mounts import mounted_data
 from corolla.data.record_files import count_in_name, passed_over, record_files, size_folders, where_else
 from corolla.data.tfrecord import Example, Record, RecordFault, map_file, parse_example, read_records, together
 from corolla.errors import UserError
-from corolla.files import replacing, zip_fault
 from corolla.parallel import hidden
-
-log = logging.getLogger(__name__)
 
 FORMAT = 1  # of the cache; counted up when its content changes, so that older ones are made again
 COLUMNS: dict[str, Any] = dict.fromkeys(("file", "offset", "length", "label", "id", "crc", "record", "start"), np.int64)
 COLUMNS |= {"id": np.str_, "crc": np.uint32}
-RACY_NS = 2 * 10**9  # FAT, the coarsest of file systems, keeps times to 2 s
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +84,20 @@ def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> I
     found = _find(data, size)
     for path, reason in found.passed_over:
         raise UserError(f"{path}: {reason}")
-    kept = _cache_path(found, cache_dir)
-    index = _read_cache(kept, found)
-    if index is None:
-        read_at = time.time_ns()
-        index, faults = _scan(found, progress=True)
-        if faults:
-            raise faults[0]
-        _write_cache(kept, index, found, read_at)
+    cache = IndexCache(found.folder, found.size, cache_dir, manifest=found.manifest, stats=found.stats)
+    columns = cache.read([f"{split}.{column}" for split in found.files for column in COLUMNS])
+    if columns is not None:
+        splits = {
+            split: Split(split, tuple(files), **{column: columns[f"{split}.{column}"] for column in COLUMNS})
+            for split, files in found.files.items()
+        }
+        return Index(found.folder, found.size, found.class_names, splits)
+    read_at = time.time_ns()
+    index, faults = _scan(found, progress=True)
+    if faults:
+        raise faults[0]
+    read = {f"{name}.{column}": getattr(split, column) for name, split in index.splits.items() for column in COLUMNS}
+    cache.write(read, read_at=read_at)
     return index
 
 
@@ -158,17 +159,8 @@ class _Found:
         return json.dumps(facts | {"format": FORMAT})
 
     @property
-    def stamps(self) -> str:
-        """Times and inodes of the files: nobody can write to a file and leave them all as they were."""
-        return json.dumps([[stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for stat in self._stats])
-
-    @property
-    def youngest_ns(self) -> int:
-        """The time of the last change of any of the files."""
-        return max(max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in self._stats)
-
-    @property
-    def _stats(self) -> list[os.stat_result]:
+    def stats(self) -> list[os.stat_result]:
+        """The facts of the file system on each file."""
         return [stat for files in self.files.values() for stat in files.values()]
 
 
@@ -290,48 +282,3 @@ def _file_ids(files: Iterable[str]) -> list[str]:
     leading = [match[0] for file in files if (match := re.match(r"\d+", Path(file).name))]
     names = list(files)
     return leading if len(set(leading)) == len(names) else [str(position) for position in range(len(names))]
-
-
-def resolve_cache_dir(cache_dir: Path | None) -> Path:
-    """Return the folder for whatever is computed from the data: the one asked for, else the user's own cache."""
-    return cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "corolla" / "index"
-
-
-def _cache_path(found: _Found, cache_dir: Path | None) -> Path:
-    folder = found.folder.resolve()
-    # The user's cache tells folders of one name apart; an index that was asked for still holds where its data moved.
-    suffix = "" if cache_dir else "-" + hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    return resolve_cache_dir(cache_dir) / f"{folder.name}-{found.size}{suffix}.npz"
-
-
-def _read_cache(path: Path, found: _Found) -> Index | None:
-    try:
-        if zip_fault(path):
-            return None
-        with np.load(path, allow_pickle=False) as kept:
-            if (str(kept["manifest"]), str(kept["stamps"])) != (found.manifest, found.stamps):
-                return None
-            if found.youngest_ns + RACY_NS >= int(kept["read_at"]):
-                return None  # a second write within the clock's tick may have left the stamps (git: "racily clean")
-            splits = {
-                split: Split(split, tuple(files), **{column: kept[f"{split}.{column}"] for column in COLUMNS})
-                for split, files in found.files.items()
-            }
-    except Exception:  # missing, cut, overwritten, no zip, without stamps: in any case the index is made again
-        return None
-    return Index(found.folder, found.size, found.class_names, splits)
-
-
-def _write_cache(path: Path, index: Index, found: _Found, read_at: int) -> None:
-    facts = {"manifest": np.array(found.manifest), "stamps": np.array(found.stamps), "read_at": np.array(read_at)}
-    columns = {f"{name}.{key}": getattr(split, key) for name, split in index.splits.items() for key in COLUMNS}
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **facts, **columns)
-    except OSError as error:
-        _warn_once(f"the index is not kept, {path.parent} can't be written: {error.strerror}")
-
-
-@functools.cache
-def _warn_once(text: str) -> None:
-    log.warning(text)

@@ -12,7 +12,8 @@ import numpy as np
 
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import Image
-from corolla.data.index import Index, load_index, resolve_cache_dir
+from corolla.data.index import Index, load_index
+from corolla.data.index_cache import resolve_cache_dir
 from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.parallel import map_in_threads

@@ -21,15 +21,23 @@ import google_crc32c
 import numpy as np
 
 from corolla.data.foreign_records import described, what_instead
+from corolla.data.protobuf import (
+    DELIMITED,
+    VARINT,
+    Buffer,
+    Span,
+    encode_field,
+    encode_varint,
+    fields,
+    messages,
+    varint,
+)
 from corolla.errors import UserError
 from corolla.files import replacing
 
-Buffer = bytes | mmap.mmap
-Span = tuple[int, int]  # [start, end) in the buffer
 T = TypeVar("T")
 
 BYTES_LIST, INT64_LIST = 1, 3
-VARINT, FIXED64, DELIMITED, GROUP_START, GROUP_END, FIXED32 = range(6)  # protobuf wire types
 
 
 class RecordFault(UserError):
@@ -140,14 +148,16 @@ def encode_example(*, image: bytes, label: int | None, id: str | None) -> bytes:
 
     `image` is a JPEG, `label` an int64; a label or id that is None is left out.
     """
-    features = {"image": _field(BYTES_LIST, _field(1, image))}
+    features = {"image": encode_field(BYTES_LIST, encode_field(1, image))}
     if label is not None:
         assert -(1 << 63) <= label < 1 << 63
-        features["class"] = _field(INT64_LIST, _field(1, _encode_varint(label % (1 << 64))))
+        features["class"] = encode_field(INT64_LIST, encode_field(1, encode_varint(label % (1 << 64))))
     if id is not None:
-        features["id"] = _field(BYTES_LIST, _field(1, id.encode()))
-    entries = (_field(1, _field(1, name.encode()) + _field(2, features[name])) for name in sorted(features))
-    return _field(1, b"".join(entries))
+        features["id"] = encode_field(BYTES_LIST, encode_field(1, id.encode()))
+    entries = (
+        encode_field(1, encode_field(1, name.encode()) + encode_field(2, features[name])) for name in sorted(features)
+    )
+    return encode_field(1, b"".join(entries))
 
 
 def masked_crc32c(data: bytes | np.ndarray) -> int:
@@ -166,12 +176,12 @@ def parse_example(buffer: Buffer, start: int, end: int) -> Example:
         ValueError: the message is malformed, holds no image, or holds several values where the competition has one.
     """
     features: dict[bytes, list[Span]] = {}
-    for message in _messages(buffer, [(start, end)], 1):
-        for entry in _messages(buffer, [message], 1):
+    for message in messages(buffer, [(start, end)], 1):
+        for entry in messages(buffer, [message], 1):
             name, value = _map_entry(buffer, entry)
             features[name] = value
-    image = _only("image", _messages(buffer, _lists(buffer, features.get(b"image", []), BYTES_LIST), 1))
-    name = _only("id", _messages(buffer, _lists(buffer, features.get(b"id", []), BYTES_LIST), 1))
+    image = _only("image", messages(buffer, _lists(buffer, features.get(b"image", []), BYTES_LIST), 1))
+    name = _only("id", messages(buffer, _lists(buffer, features.get(b"id", []), BYTES_LIST), 1))
     label = _only("class", _int64s(buffer, _lists(buffer, features.get(b"class", []), INT64_LIST)))
     lacks_image = image is None or image[0] == image[1]
     if lacks_image or (name is None and b"id" in features) or (label is None and b"class" in features):
@@ -187,7 +197,7 @@ def parse_example(buffer: Buffer, start: int, end: int) -> Example:
 def _map_entry(buffer: Buffer, entry: Span) -> tuple[bytes, list[Span]]:
     """Return a map entry's key and the parts of its value, which protobuf merges."""
     key, value = b"", []
-    for number, wire, start, end in _fields(buffer, *entry):
+    for number, wire, start, end in fields(buffer, *entry):
         if wire == DELIMITED and number == 1:
             key = buffer[start:end]
         elif wire == DELIMITED and number == 2:
@@ -199,7 +209,7 @@ def _lists(buffer: Buffer, feature: list[Span], kind: int) -> list[Span]:
     """Return the parts of a Feature's list if it is of that kind; in a oneof the member that came last counts."""
     parts: list[Span] = []
     for span in feature:
-        for number, wire, start, end in _fields(buffer, *span):
+        for number, wire, start, end in fields(buffer, *span):
             if wire == DELIMITED and number == kind:
                 parts.append((start, end))
             elif wire == DELIMITED and number in (1, 2, 3):
@@ -211,30 +221,20 @@ def _kind(buffer: Buffer, feature: list[Span]) -> int | None:
     """Return which list a Feature has, None where it has none."""
     kind = None
     for span in feature:
-        for number, wire, _, _ in _fields(buffer, *span):
+        for number, wire, _, _ in fields(buffer, *span):
             if wire == DELIMITED and number in (1, 2, 3):
                 kind = number
     return kind
-
-
-def _messages(buffer: Buffer, spans: list[Span], number: int) -> list[Span]:
-    """Return the length-delimited fields with that number."""
-    return [
-        (start, end)
-        for span in spans
-        for field, wire, start, end in _fields(buffer, *span)
-        if field == number and wire == DELIMITED
-    ]
 
 
 def _int64s(buffer: Buffer, spans: list[Span]) -> list[int]:
     """Return the values of an Int64List, packed or not."""
     values: list[int] = []
     for span in spans:
-        for number, wire, start, end in _fields(buffer, *span):
+        for number, wire, start, end in fields(buffer, *span):
             if number == 1 and wire in (VARINT, DELIMITED):
                 while start < end:
-                    value, start = _varint(buffer, start, end)
+                    value, start = varint(buffer, start, end)
                     values.append(value - (value >> 63 << 64))
     return values
 
@@ -253,59 +253,3 @@ def _text(data: bytes) -> str:
     if not text or not text.isprintable():  # it becomes a cell of a CSV file, and numpy drops trailing NULs
         raise ValueError(f"id {text!r} is not printable text")
     return text
-
-
-def _fields(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield number, wire type and payload span of a message's fields, without those inside groups (long obsolete)."""
-    groups: list[int] = []
-    while start < end:
-        tag, start = _varint(buffer, start, end)
-        number, wire = tag >> 3, tag & 7
-        if not 0 < number < 1 << 29:
-            raise ValueError(f"malformed protobuf: field number {number}")
-        payload = start
-        if wire == VARINT:
-            start = _varint(buffer, start, end)[1]
-        elif wire == DELIMITED:
-            length, payload = _varint(buffer, start, end)
-            start = payload + length
-        elif wire in (FIXED64, FIXED32):
-            start += 8 if wire == FIXED64 else 4
-        elif wire == GROUP_START:
-            groups.append(number)
-        elif wire != GROUP_END or not groups or groups.pop() != number:
-            raise ValueError(f"malformed protobuf: wire type {wire} in field {number}")
-        if start > end:
-            raise ValueError(f"malformed protobuf: field {number} runs past its message's end")
-        if not groups and wire != GROUP_END:
-            yield number, wire, payload, start
-    if groups:
-        raise ValueError(f"malformed protobuf: group {groups[-1]} has no end")
-
-
-def _varint(buffer: Buffer, start: int, end: int) -> tuple[int, int]:
-    """Return the unsigned 64-bit varint at `start`, and where it ends."""
-    if start < end and (byte := buffer[start]) < 0x80:
-        return byte, start + 1  # the usual case, a single byte
-    value = 0
-    for shift in range(0, min(10, end - start) * 7, 7):
-        byte = buffer[start]
-        start += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, start
-    raise ValueError("malformed protobuf: a varint without an end")
-
-
-def _encode_varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """Encode a length-delimited field."""
-    return _encode_varint(number << 3 | DELIMITED) + _encode_varint(len(payload)) + payload

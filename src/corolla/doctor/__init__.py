@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from corolla.data.competition import SLUG
-from corolla.data.index import resolve_cache_dir
+from corolla.data.index_cache import resolve_cache_dir
 from corolla.data.mounts import mounted_data
 from corolla.doctor.data import data_findings, data_folders
 from corolla.doctor.kaggle import account_findings, client_findings, credential_findings, session_findings

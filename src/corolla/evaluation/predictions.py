@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from corolla.data.index import Index, split_of
 from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
-from corolla.files import replacing, sha256, zip_fault
+from corolla.files import ZIP_FAULTS, replacing, sha256, zip_fault
 from corolla.runs.folder import CheckpointName, Run, data_of
 from corolla.runs.without_torch import read_without_tensors
 
@@ -69,7 +69,7 @@ class Predictions:
                     seconds=float(file["seconds"]),
                     class_names=tuple(map(str, file.get("class_names", ()))),
                 )
-        except Exception as error:  # numpy and zipfile raise half a dozen types for a file that is cut or foreign
+        except (OSError, KeyError, TypeError, *ZIP_FAULTS) as error:  # TypeError: an array where a number is expected
             raise UserError(f"{path}: not a readable file of predictions ({error})") from None
 
 

@@ -85,7 +85,7 @@ def _found(folder: Path, line: str) -> tuple[str, str | None] | None:
     for text, name in candidates:
         for path in (text, as_posix(text)):
             path = path.strip(' "')
-            if os.path.isfile(folder / path):  # noqa: PTH113  # no as well of names that the system can't have
+            if os.path.isfile(folder / path):  # noqa: PTH113 - Path.is_file() raises where a name is too long
                 return path, None if name is None else name.strip().strip('"')
     return None
 

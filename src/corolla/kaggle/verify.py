@@ -5,8 +5,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from corolla.data.competition import SAMPLE_SUBMISSION
+from corolla.data.protobuf import Buffer
 from corolla.data.record_files import count_in_name
-from corolla.data.tfrecord import Buffer, Record, RecordFault, map_file, parse_example, read_records
+from corolla.data.tfrecord import Record, RecordFault, map_file, parse_example, read_records
 from corolla.errors import UserError
 from corolla.kaggle.submission import read_labels
 from corolla.parallel import hidden

@@ -11,10 +11,10 @@ from torch import nn
 from corolla.config import Config, from_dict, to_dict
 from corolla.data.index import Index
 from corolla.errors import UserError
-from corolla.files import replacing
+from corolla.files import ZIP_FAULTS, replacing
 from corolla.models.factory import build_model
 from corolla.models.pretrained import Preprocessing
-from corolla.runs.without_torch import check_undamaged, read_without_tensors
+from corolla.runs.without_torch import PICKLE_FAULTS, check_undamaged, read_without_tensors
 
 FORMAT = 1
 
@@ -107,7 +107,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     read_without_tensors(path)  # it says in our words what no checkpoint is; torch's own advice is to run its code
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for a file that is cut or foreign
+    except (OSError, *ZIP_FAULTS, *PICKLE_FAULTS) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable checkpoint ({reason})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -23,6 +23,11 @@ class StartingPoint:
     source: Path | None = None
     """copy: the folder of the run; init: the checkpoint."""
 
+    @property
+    def has_begun(self) -> bool:
+        """True where a run goes on, here or in a copy."""
+        return self.kind in ("resume", "copy")
+
 
 def starting_point(run: Run, config: Config) -> StartingPoint:
     """Choose: resume, else copy a run (--resume), else initialise from a checkpoint (--init-from), else from weights,
@@ -134,7 +139,7 @@ def completed(config: Config, run: Run, start: StartingPoint, index: Index) -> C
         digest = digest or Run(start.source).config.init_sha256
     elif start.kind == "resume" and not digest:
         digest = _digest_on_resume(run, config)
-    if start.kind in ("resume", "copy"):
+    if start.has_begun:
         begun = Run(start.source) if start.source is not None else run
         config = _with_parts_of(begun.config, config) if (begun.folder / "config.json").exists() else config
     return dataclasses.replace(config, size=index.size, input_size=input_size or index.size, init_sha256=digest)

@@ -5,7 +5,7 @@ torch is imported once it is clear that there is something to train.
 
 import logging
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from corolla.config import Config, validate
 from corolla.config.checks import check_settings
@@ -52,8 +52,7 @@ def train(
         start = starting_point(run, config)
         config = completed(config, run, start, index)
         check_same_config(run, config)
-        has_begun = start.kind in ("resume", "copy")
-        notes = check_settings(config, explicit=explicit, resuming=has_begun)
+        notes = check_settings(config, explicit=explicit, resuming=start.has_begun)
         if start.kind == "copy":
             assert start.source is not None
             _copy(Run(start.source), run, config, index)
@@ -75,10 +74,7 @@ def train(
             precision=state.precision,
             data=str(index.folder.resolve()),
             fingerprint=index.fingerprint,
-            # A start that was refused or killed before its first checkpoint says nothing of this one.
-            resumed_from=run.environment.get("resumed_from") if has_begun else None,
-            lengthened_from=run.environment.get("lengthened_from") if has_begun else None,
-            init_from=run.environment.get("init_from") if has_begun else start.source and str(start.source.absolute()),
+            **_origin(run, start),
         )
         for line in filter(None, (idle_gpus(state.device), budget.note, *notes, *state.notes)):
             log.info(line)
@@ -87,6 +83,18 @@ def train(
             step = state.progress.step
             log.info("stopped: %s; %s holds step %d, the same command goes on", stop.reason, run.last, step)
     return run
+
+
+def _origin(run: Run, start: StartingPoint) -> dict[str, Any]:
+    """Return what environment.json says of where a run comes from.
+
+    A start that was refused or killed before its first checkpoint says nothing of this one.
+    """
+    names = ("resumed_from", "lengthened_from", "init_from")
+    origin = {name: run.environment.get(name) if start.has_begun else None for name in names}
+    if not start.has_begun and start.source is not None:
+        origin["init_from"] = str(start.source.absolute())
+    return origin
 
 
 def _copy(source: Run, run: Run, config: Config, index: Index) -> None:
@@ -117,9 +125,9 @@ def _build_state(
     if device.type == "cuda":
         from corolla.training.trial import fit_memory
 
-        is_found, has_begun = config.train.accumulate == "auto", start.kind in ("resume", "copy")
+        is_found = config.train.accumulate == "auto"
         with faults_told(device, "in the trial of a step", memory=remedy):
-            fit_memory(state, len(index.splits["train"]), find=is_found, resuming=has_begun)
+            fit_memory(state, len(index.splits["train"]), find=is_found, resuming=start.has_begun)
     return state
 
 
@@ -129,7 +137,7 @@ def _state_on(
     from corolla.device import describe
     from corolla.training.build import initialised_state, new_state, resumed_state, train_color
 
-    if start.kind in ("resume", "copy"):
+    if start.has_begun:
         state = resumed_state(run.last, config, index, device)
         log.info("resuming %s at step %d, epoch %d", run.folder, state.progress.step, state.epoch + 1)
     elif start.kind == "init":
