@@ -7,9 +7,7 @@ arrays are taken, which training scripts keep beside their weights.
 import argparse
 import pickle
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
@@ -23,13 +21,22 @@ from numpy._core.multiarray import scalar as numpy_scalar  # pyright: ignore[rep
 from torch import Tensor
 
 from corolla.errors import UserError
-from corolla.files import is_zip, zip_fault
+from corolla.files import ZIP_FAULTS, is_zip, zip_fault
 
 # Everything that torch.load and zipfile raise for bytes that are damaged or foreign, found by changing them at random.
 FOREIGN: tuple[type[Exception], ...] = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError),
-    *(AssertionError, struct.error, MemoryError, OverflowError, NotImplementedError, zlib.error, zipfile.BadZipFile),
-    *(ImportError, ArithmeticError),
+    *ZIP_FAULTS,
+    *(
+        pickle.UnpicklingError,
+        OSError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        MemoryError,
+        ImportError,
+    ),
+    ArithmeticError,
 )
 
 
@@ -128,9 +135,7 @@ def _kind(path: Path) -> Kind:
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
-    except FOREIGN as error:
-        raise UserError(f"{path} is cut, or its header is broken ({_first_line(str(error))}): fetch it again") from None
-    except safetensors.SafetensorError as error:
+    except (*FOREIGN, safetensors.SafetensorError) as error:
         raise UserError(f"{path} is cut, or its header is broken ({_first_line(str(error))}): fetch it again") from None
 
 
