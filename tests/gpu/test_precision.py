@@ -21,8 +21,8 @@ from corolla.training.train import train
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
-@pytest.mark.parametrize("benchmark", [False, True])
-def test_fp32_convolutions_are_fp32(benchmark: bool) -> None:
+@pytest.mark.parametrize("tuned", [False, True])
+def test_fp32_convolutions_are_fp32(tuned: bool) -> None:
     """TF32 has 10 bits of a factor, an error of some 3e-4; fp32 has 23."""
     generator = torch.Generator().manual_seed(0)
     images, filters = (torch.randn(shape, generator=generator) for shape in ((8, 256, 32, 32), (256, 256, 3, 3)))
@@ -32,7 +32,7 @@ def test_fp32_convolutions_are_fp32(benchmark: bool) -> None:
         found = torch.nn.functional.conv2d(images.cuda(), filters.cuda(), padding=1).cpu().double()
         return ((found - exact).norm() / exact.norm()).item()
 
-    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.benchmark = tuned
     try:
         rounded = error()
         with exact_fp32("fp32"):
