@@ -15,6 +15,8 @@ from corolla.cli import run_command
 from corolla.errors import Failure, UserError
 
 ONE_EPOCH = ["--train.epochs", "1"]
+SHARE = 0.3
+"""What is looked for at 64 px shows in the first steps; the rest would only take the card's time."""
 
 
 class Cases:
@@ -54,7 +56,7 @@ class Cases:
         """Return the words that train a run of this name."""
         data = self.data224 if large else self.data64
         words = ["train", experiment, "--data", data, "--runs", self.runs, "--run-name", name, "--device", self.device]
-        return [*words, *map(str, options)]
+        return [*words, *([] if large else ["--train.share", str(SHARE)]), *map(str, options)]
 
     def predict(self, name: str, *options: object, large: bool = False) -> list[str]:
         """Return the words that predict with a run."""

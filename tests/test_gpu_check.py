@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STEPS = ["gpu tests", "bench data", "bench train large", "bench train small", "bench predict", "scratch_best"]
-STEPS += ["kill and resume", "faults"]
+STEPS += ["submission", "kill and resume", "faults"]
 
 
 @pytest.mark.slow
