@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +10,14 @@ from numpy.typing import NDArray
 from corolla.data.index import Index, split_of
 from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
-from corolla.files import ZIP_FAULTS, replacing, sha256, zip_fault
+from corolla.evaluation.npz import read_npz
+from corolla.evaluation.probabilities import shape_fault, value_fault
+from corolla.files import replacing, sha256
 from corolla.runs.folder import CheckpointName, Run, data_of
 from corolla.runs.without_torch import read_without_tensors
+
+REQUIRED = ("ids", "probabilities", "checkpoint", "epochs", "seconds")
+OPTIONAL = ("labels", "fingerprint", "class_names")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,24 +59,40 @@ class Predictions:
         """Read a file of predictions.
 
         Raises:
-            UserError: the file is damaged or not one of predictions.
+            UserError: the file is damaged or not one of predictions, or what it holds are no probabilities.
         """
-        try:
-            if fault := zip_fault(path):
-                raise ValueError(fault)
-            with np.load(path, allow_pickle=False) as file:
-                return Predictions(
-                    ids=file["ids"],
-                    probabilities=file["probabilities"],
-                    labels=file.get("labels"),
-                    checkpoint=str(file["checkpoint"]),
-                    fingerprint=str(file.get("fingerprint", "")),
-                    epochs=int(file["epochs"]),
-                    seconds=float(file["seconds"]),
-                    class_names=tuple(map(str, file.get("class_names", ()))),
-                )
-        except (OSError, KeyError, TypeError, *ZIP_FAULTS) as error:  # TypeError: an array where a number is expected
-            raise UserError(f"{path}: not a readable file of predictions ({error})") from None
+        found = read_npz(path, REQUIRED, OPTIONAL)
+        if fault := _fault(found):
+            raise UserError(f"{path}: not a readable file of predictions ({fault})")
+        return Predictions(
+            ids=found["ids"],
+            probabilities=found["probabilities"],
+            labels=found.get("labels"),
+            checkpoint=str(found["checkpoint"]),
+            fingerprint=str(found.get("fingerprint", "")),
+            epochs=int(found["epochs"]),
+            seconds=float(found["seconds"]),
+            class_names=tuple(map(str, found.get("class_names", ()))),
+        )
+
+
+def _fault(found: dict[str, NDArray[Any]]) -> str | None:
+    """Return which array is not of the type and shape that `save` writes, or holds no probabilities; None if none."""
+    ids, values = found["ids"], found["probabilities"]
+    if fault := shape_fault(ids, values) or value_fault(ids, values):
+        return fault
+    for name, kinds, shape in (
+        ("labels", "iu", ids.shape),
+        ("checkpoint", "U", ()),
+        ("fingerprint", "U", ()),
+        ("epochs", "iu", ()),
+        ("seconds", "iuf", ()),
+        ("class_names", "U", values.shape[1:]),
+    ):
+        array = found.get(name)
+        if array is not None and (array.dtype.kind not in kinds or array.shape != shape):
+            return f"{name} is of type {array.dtype} and shape {array.shape}"
+    return None
 
 
 class StalePredictions(UserError):
