@@ -90,7 +90,7 @@ def _hint(content: Any) -> str:
     return ""
 
 
-def check_tensors(path: Path, state: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+def check_tensors(path: Path | str, state: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
     """Check that every tensor that the network will take holds numbers that it can take.
 
     Raises:

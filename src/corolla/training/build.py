@@ -13,7 +13,6 @@ from torch import nn
 from corolla.arithmetic import check_precision, has_bf16
 from corolla.config import Config
 from corolla.config.checks import check_ignored
-from corolla.config.progressive_resizing import run_sizes
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
 from corolla.data.statistics import ColorStatistics, data_statistics
@@ -22,9 +21,10 @@ from corolla.data.transforms.tta import Views
 from corolla.data.transforms.views import ViewsTransform
 from corolla.device import choose_precision, describe
 from corolla.errors import UserError
-from corolla.models.factory import build_model, forward_error
+from corolla.models.factory import build_model
 from corolla.models.normalise import Normalise
 from corolla.models.pretrained import DEFAULT_CROP_FRACTION, Preprocessing, fill_model, load_weights
+from corolla.models.weights_fit import check_tensors
 from corolla.runs.checkpoint import (
     ModelMeta,
     Progress,
@@ -35,6 +35,7 @@ from corolla.runs.checkpoint import (
     train_fingerprint,
 )
 from corolla.runs.without_torch import read_without_tensors
+from corolla.training.checks import check_checkpoint, check_normalisation, check_sizes, check_teacher
 from corolla.training.distillation import Teacher
 from corolla.training.freezing import Freezing
 from corolla.training.losses import TrainLoss
@@ -87,9 +88,17 @@ def new_state(
     ignored: list[str] = []
     model = build_model(config.model, num_classes, config.input_size, ignored=ignored)
     preprocessing = load_weights(model, config.model, num_classes, config.input_size)
-    if preprocessing is None:
+    if preprocessing is not None:
+        check_tensors(f"{config.model.weights} weights", model.state_dict(), model.state_dict())
+        check_normalisation(preprocessing, f"{config.model.weights} weights")
+    else:
         preprocessing = Preprocessing(
             mean=statistics.mean, std=statistics.std, interpolation="bilinear", crop_fraction=DEFAULT_CROP_FRACTION
+        )
+        check_normalisation(
+            preprocessing,
+            f"{index.folder}: the training photos' pixels",
+            "look at the photos (corolla show), or start from --model.weights, which bring a mean and std of their own",
         )
     meta = ModelMeta(
         config=config,
@@ -127,6 +136,8 @@ def resumed_state(path: Path, config: Config, index: Index, device: torch.device
     ignored: list[str] = []
     model = build_model(config.model, len(meta.class_names), meta.input_size, ignored=ignored)
     model.load_state_dict(content["model"])
+    check_checkpoint(path, content, model)
+    check_normalisation(meta.preprocessing, path)
     state = _assemble(meta, read_progress(content), model, device, index, ignored=ignored, resuming=True)
     if state.ema is not None:
         state.ema.module.load_state_dict(content["ema"])
@@ -159,6 +170,8 @@ def initialised_state(
     ignored: list[str] = []
     model = build_model(config.model, len(index.class_names), config.input_size, ignored=ignored)
     fill_model(model, content["model"], f"{path}: its network is not {config.model.name} as configured")
+    check_checkpoint(path, content, model)
+    check_normalisation(before.preprocessing, path)
     meta = ModelMeta(
         config=config,
         input_size=config.input_size,
@@ -215,9 +228,9 @@ def _assemble(
     precision = choose_precision(config.train.precision, device)
     teacher = Teacher(config.train, index.class_names, device, precision) if config.train.teacher else None
     if teacher is not None:
-        teacher.check_unchanged(meta.teacher)
+        check_teacher(teacher, meta.teacher)
         meta = dataclasses.replace(meta, teacher=teacher.sha256)
-    _check_sizes(meta, model, teacher, device)
+    check_sizes(meta, model, teacher, device)
     # The warm-up keeps the random first weights out of the average of a short run.
     ema = ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None
     if config.train.compile:
@@ -240,27 +253,3 @@ def _assemble(
         freezing=Freezing.build(model, config, freeze_norms=config.model.freeze_norms and has_weights),
         notes=notes,
     )
-
-
-def _check_sizes(meta: ModelMeta, model: nn.Module, teacher: Teacher | None, device: torch.device) -> None:
-    """Try images of every size that the run will show on its networks.
-
-    Raises:
-        UserError: the network or --train.teacher does not take one of them.
-    """
-    config, size = meta.config, meta.input_size
-    sizes = run_sizes(config.augment, size, config.train.epochs)
-    name, smaller = config.model.name, f"--augment.start-size {config.augment.start_size}"
-    _check_size(model, size, device, f"--input-size {size}: {name}", "choose another size or network")
-    for each in sizes[:-1]:
-        _check_size(model, each, device, f"{smaller}: {name}", "leave it out")
-    if teacher is not None:
-        for each in sizes:
-            _check_size(
-                teacher.model, each, device, f"--train.teacher {config.train.teacher}: the teacher", "leave it out"
-            )
-
-
-def _check_size(model: nn.Module, size: int, device: torch.device, what: str, remedy: str) -> None:
-    if reason := forward_error(model, size, device):
-        raise UserError(f"{what} takes no images of {size} px ({reason}); {remedy}")

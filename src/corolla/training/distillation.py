@@ -38,6 +38,7 @@ class Teacher:
         self.precision: Precision = precision
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
+        self.preprocessing = meta.preprocessing
         self.normalise = Normalise(meta.preprocessing, channels_last=config.channels_last).to(device)
 
     def check_unchanged(self, digest: str | None) -> None:

@@ -38,7 +38,7 @@ def update(state: TrainState, batch: Batch, lr: float) -> torch.Tensor:
 
 
 def explain_numbers(error: NonFiniteError, state: TrainState, run: Run, *, lr: float, ids: Sequence[str]) -> str:
-    """Say which step was not finite, at what learning rate, what was kept, and the ids of its images."""
+    """Say which step was not finite, at what learning rate, what was kept, the likely cause, and some of its images."""
     kept = _kept(run)
     if isinstance(error, NoFiniteGradientError):  # no one batch is at fault
         other = "bf16" if choose_precision("auto", state.device) == "bf16" else "fp32"
@@ -46,10 +46,33 @@ def explain_numbers(error: NonFiniteError, state: TrainState, run: Run, *, lr: f
             f"step {error.step}: the {error}, at lr {lr:g}; in fp16 no step changes a weight any more, and {kept}; try "
             f"--train.precision {other} or a lower --optim.lr under another --run-name"
         )
+    said = f"step {error.step}: {error} at lr {lr:g}; nothing was updated and {kept}"
+    return f"{said}; {_cause(error, state)}, under another --run-name. {_some(ids)}"
+
+
+def _cause(error: NonFiniteError, state: TrainState) -> str:
+    """Return what is likely at fault, and the remedy.
+
+    What a run starts from is checked before its first step (training/checks.py), so that the learning rate is left,
+    but at the first step: no weight has changed yet.
+    """
+    if error.step == 1 and error.of_loss:
+        normalisation = state.meta.preprocessing
+        mean, std = (", ".join(f"{x:.3g}" for x in three) for three in (normalisation.mean, normalisation.std))
+        other = "" if state.precision == "fp32" else "--train.precision fp32 or "
+        return (
+            "no weight had changed yet, so that it is not the learning rate: look at what pixels are divided by "
+            f"(mean {mean}, std {std}), and try {other}other weights to begin with"
+        )
     return (
-        f"step {error.step}: {error} at lr {lr:g}; nothing was updated and {kept}; try a lower --optim.lr, "
-        f"--optim.warmup-epochs or --optim.clip-norm under another --run-name. Images of the step: {', '.join(ids)}"
+        "most likely the learning rate is too high: try a lower --optim.lr, --optim.warmup-epochs or --optim.clip-norm"
     )
+
+
+def _some(ids: Sequence[str]) -> str:
+    """Return the number of images in a step, and the first three of their ids."""
+    shown = list(dict.fromkeys(ids))
+    return f"Images of the step: {len(ids)}, {', '.join(shown[:3])}" + (" and others" if len(shown) > 3 else "")
 
 
 def explain_fault(error: RuntimeError, state: TrainState, run: Run) -> str | None:

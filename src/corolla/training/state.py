@@ -25,9 +25,9 @@ from corolla.training.optim import clip_gradients, complete_momentum, set_lr
 class NonFiniteError(Exception):
     """The loss or the gradient of a step is not finite, or the weights after it; nothing was saved since."""
 
-    def __init__(self, step: int, what: str) -> None:
+    def __init__(self, step: int, what: str, *, of_loss: bool = False) -> None:
         super().__init__(what)
-        self.step = step
+        self.step, self.of_loss = step, of_loss
 
 
 class NoFiniteGradientError(NonFiniteError):
@@ -72,7 +72,7 @@ class LossMeter:
         """
         total, step, what, value = torch.cat([self._sum.view(1), self._fault]).tolist()
         if step >= 0:
-            raise NonFiniteError(int(step), f"the {CHECKED[int(what)]} {value}")
+            raise NonFiniteError(int(step), f"the {CHECKED[int(what)]} {value}", of_loss=int(what) == 0)
         return total
 
     def reset(self) -> None:
