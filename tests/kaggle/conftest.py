@@ -118,6 +118,7 @@ def in_process(standin: StandIn, kaggle_home: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setitem(kagglesdk.kaggle_env._env_to_endpoint, key, standin.url)
     monkeypatch.setenv("HOME", str(kaggle_home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(kaggle_home / ".config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kaggle_home / ".cache"))
     monkeypatch.setenv("KAGGLE_USERNAME", standin.user)
     monkeypatch.setenv("KAGGLE_KEY", standin.key)
     monkeypatch.setattr(tempfile, "tempdir", str(kaggle_home / "tmp"))  # the client keeps the state of uploads there

@@ -1,7 +1,9 @@
 """`corolla submit --notebook` through the real client: dataset, notebook, submission, each once, whatever fails."""
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def send(trained: list[Path], tmp_path: Path) -> Callable[..., Any]:
     return call
 
 
-def test_the_whole_way(server: StandIn, send: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_whole_way(server: StandIn, send: Callable[..., Any], tmp_path: Path, kaggle_home: Path) -> None:
     server.public_score = "0.91"
     done = send(2, tta="flip", method="mean")
     (dataset,) = server.datasets.values()
@@ -68,7 +70,32 @@ def test_the_whole_way(server: StandIn, send: Callable[..., Any], tmp_path: Path
     assert (asked.body["kernelVersion"], asked.body["fileName"]) == (1, "submission.csv")
     assert done.entry.status == "complete"
     assert Ledger(tmp_path / "ledger.csv").read() == [done.entry]
+    assert len([*kaggle_home.glob(".cache/corolla/submit/*.lock")]) == 1
     assert (done.entry.public_score, done.entry.runs) == ("0.91", "first-seed0 second-seed0")
+
+
+@pytest.mark.slow
+def test_two_ledgers_at_once_make_one_submission(
+    server: StandIn, trained: list[Path], tmp_path: Path, kaggle_home: Path
+) -> None:
+    states, has_waited = server.routes["GetKernelSessionStatus"], threading.Event()
+
+    def slow(ask: Any) -> Any:
+        has_waited.wait(2)  # the second one comes to the lock meanwhile
+        return states(ask)
+
+    server.routes["GetKernelSessionStatus"] = slow
+    calls = [
+        lambda name=name: submit_notebook(
+            trained[:1], "by notebook", competition=SLUG, ledger=tmp_path / name / "ledger.csv"
+        )
+        for name in ("a", "b")
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        done = [future.result() for future in [pool.submit(call) for call in calls]]
+    assert sorted(each.sent for each in done) == [False, True]
+    assert (len(server.submissions), len(server.kernels)) == (1, 1)
+    assert len([*kaggle_home.glob(".cache/corolla/submit/*.lock")]) == 1
 
 
 def test_again_the_same_is_not_sent_and_another_run_is_a_new_version(server: StandIn, send: Callable[..., Any]) -> None:

@@ -34,6 +34,9 @@ def submit(
 ) -> int:
     """Send a CSV, or with --notebook runs as a notebook, to Kaggle exactly once; wait for the score and record it.
 
+    Two at once send the same content once, from whatever folders, where they share the user's cache (XDG_CACHE_HOME);
+    from two machines at the same moment it can go out twice.
+
     Args:
         csv: the submission, as corolla ensemble writes it.
         message: what Kaggle shows beside it; default: the CSV's name, or the runs'.

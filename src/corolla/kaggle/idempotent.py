@@ -9,11 +9,13 @@ from corolla.errors import Failure, UserError
 from corolla.kaggle.client import Kaggle, OutcomeUnknown
 from corolla.kaggle.ledger import Entry, Ledger, now, text
 from corolla.kaggle.retry import poll
+from corolla.kaggle.sending import SendingNote, sending_alone
 from corolla.kaggle.submissions import find_tagged, updated
 
 log = logging.getLogger(__name__)
 
 SEARCH_S = 30.0  # how long a submission whose answer was lost is searched
+LISTING_S = 60.0  # how long Kaggle's list may lag behind a submission that it has confirmed
 NUM_TRIES = 3
 MESSAGE_LENGTH = 400  # the tag follows it and must not be cut off
 
@@ -32,25 +34,55 @@ def choose_row(book: Ledger, entry: Entry, *, again: bool) -> Entry:
     return dataclasses.replace(entry, tag=f"{entry.tag}-{len(same) + 1}") if same else entry
 
 
-def find_submission(kaggle: Kaggle, book: Ledger, entry: Entry, *, again: bool) -> tuple[Entry, Entry | None]:
+def submit_once(
+    kaggle: Kaggle, book: Ledger, entry: Entry, *, again: bool, send: Callable[[Entry, SendingNote], Entry]
+) -> tuple[Entry, bool]:
+    """Return the row of a submission that Kaggle has, and whether it was sent now.
+
+    From the question until Kaggle lists it no other process with this account asks or sends the same.
+
+    Args:
+        entry: as `choose_row` returns it.
+        send: makes the submission by `record_and_send`.
+
+    Raises:
+        UserError: it was sent, and Kaggle does not list it.
+    """
+    with sending_alone(kaggle.username, entry.competition, entry.sha256) as note:
+        entry, found = _find(kaggle, book, note, entry, again=again)
+        return (send(entry, note), True) if found is None else (found, False)
+
+
+def _find(kaggle: Kaggle, book: Ledger, note: SendingNote, entry: Entry, *, again: bool) -> tuple[Entry, Entry | None]:
     """Return the row to work on, and how Kaggle has it, if it has it.
 
     Raises:
-        UserError: the ledger has it as sent, and Kaggle does not list it.
+        UserError: it was sent by the ledger or the note, and Kaggle does not list it.
     """
     known = any((e.competition, e.tag) == (entry.competition, entry.tag) for e in book.read())
-    # One that was being sent when its process died may still be on its way.
-    wait_s = SEARCH_S if known and entry.status == "sending" else 0
-    tagged = poll(lambda: find_tagged(kaggle, entry.competition, entry.tag), wait_s=wait_s)
-    number = 1
-    while again and not known and tagged is not None:  # sent from another ledger: this one needs a tag of its own
+    noted_tag, noted_ref = note.read()
+
+    def look(entry: Entry) -> Any | None:
+        # One that was being sent when its process died may still be on its way.
+        is_on_its_way = entry.tag == noted_tag or (known and entry.status == "sending")
+        wait_s = SEARCH_S if is_on_its_way else 0
+        return poll(lambda: find_tagged(kaggle, entry.competition, entry.tag), wait_s=wait_s)
+
+    def is_noted(entry: Entry) -> bool:
+        return bool(noted_ref) and entry.tag == noted_tag
+
+    tagged, number = look(entry), 1
+    while again and not known and (tagged is not None or is_noted(entry)):  # sent from another ledger: a tag of its own
         number += 1
-        book.write(updated(entry, tagged))
+        if tagged is not None:
+            book.write(updated(entry, tagged))
         entry = dataclasses.replace(entry, tag=f"corolla-{entry.sha256[:12]}-{number}")
-        tagged = find_tagged(kaggle, entry.competition, entry.tag)
+        tagged = look(entry)
     if tagged is not None:
         found = updated(entry, tagged)
         book.write(found)
+        if entry.tag == noted_tag:
+            note.clear()
         advice = "" if again else " (--again would)"
         log.info("%s has this content already: submission %s; nothing is sent%s", entry.competition, found.ref, advice)
         return entry, found
@@ -59,17 +91,23 @@ def find_submission(kaggle: Kaggle, book: Ledger, entry: Entry, *, again: bool) 
             f"{book.path}: has {entry.csv} as sent ({entry.ref} of {entry.time}), but Kaggle does not list it: is this "
             "another account? --again sends it"
         )
+    if is_noted(entry):
+        raise UserError(
+            f"{entry.competition}: this content was sent as submission {noted_ref}, not from {book.path}, and Kaggle "
+            "does not list it yet; nothing was sent; try again later, or --again sends it once more"
+        )
     return entry, None
 
 
 def record_and_send(
     kaggle: Kaggle,
     book: Ledger,
+    note: SendingNote,
     entry: Entry,
     prepare: Callable[[], tuple[Any, str]],
     create: Callable[[Kaggle, Entry, Any], Any],
 ) -> Entry:
-    """Make the submission exactly once, the ledger a step ahead of it, and return its row.
+    """Make the submission exactly once, ledger and note a step ahead of it, and return its row when Kaggle lists it.
 
     Args:
         prepare: uploads; may be repeated. Returns what `create` needs, and what the ledger calls it.
@@ -82,14 +120,31 @@ def record_and_send(
     prepared, name = prepare()
     entry = dataclasses.replace(entry, status="sending", time=now(), csv=name)
     book.write(entry)  # before it is sent: if this process dies now, the next one knows where to look
+    note.write(entry.tag)
     try:
         ref = _create_once(kaggle, entry, lambda: create(kaggle, entry, prepared))
     except _NothingSubmitted as error:
         book.write(dataclasses.replace(entry, status="not sent", note=text(error.reason)))
+        note.clear()
         raise error.reason from None
     entry = dataclasses.replace(entry, status="pending", ref=str(ref))
     book.write(entry)
+    note.write(entry.tag, entry.ref)
+    _await_listing(kaggle, note, entry)
     return entry
+
+
+def _await_listing(kaggle: Kaggle, note: SendingNote, entry: Entry) -> None:
+    """Wait until Kaggle lists a submission, by which other processes find it; where that lasts, the note stays."""
+    try:
+        listed = poll(lambda: find_tagged(kaggle, entry.competition, entry.tag), wait_s=LISTING_S)
+    except (UserError, Failure) as error:
+        log.warning("submission %s is sent, but whether Kaggle lists it is not known: %s", entry.ref, error)
+        return
+    if listed is None:
+        log.warning("submission %s is sent, but Kaggle does not list it within %.0f s", entry.ref, LISTING_S)
+    else:
+        note.clear()
 
 
 class _NothingSubmitted(Exception):

@@ -10,9 +10,10 @@ from corolla.data.class_names import read_class_names
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.errors import Failure, UserError
 from corolla.kaggle.client import Kaggle, connect
-from corolla.kaggle.idempotent import choose_row, find_submission, record_and_send, tagged_description
+from corolla.kaggle.idempotent import choose_row, record_and_send, submit_once, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.manifest import competition_of
+from corolla.kaggle.sending import SendingNote
 from corolla.kaggle.submission import check_submission, made_by, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
 from corolla.text_files import mismatch, read_json, read_unpacked
@@ -46,7 +47,8 @@ def submit(
     """Check a CSV, send it once, wait for its score and record it.
 
     The description on Kaggle carries a tag made of the CSV's hash. Whatever gets lost on the way, a submission with
-    that tag is looked for before anything is sent, so the same call can be made again after any fault.
+    that tag is looked for before anything is sent, so the same call can be made again after any fault. Two calls at
+    once make one submission, also with two ledgers, where they share the user's cache: not on two machines.
 
     Args:
         competition: default: the one that the data came from.
@@ -63,23 +65,10 @@ def submit(
         entry, made = _checked(csv, message, competition, data)
         entry = choose_row(book, entry, again=again)
         kaggle = connect()
-        entry, found = find_submission(kaggle, book, entry, again=again)
-        if found is None:
-            about = get_competition(kaggle, entry.competition)
-            if about.is_kernels_submissions_only:
-                raise _notebooks_only(entry.competition, made)
-            left = check_limit(kaggle, entry.competition, has_entered=about.user_has_entered)
-            log.info("%s: sending %s; %d submissions are left today", entry.competition, csv, left)
-            sent = record_and_send(
-                kaggle,
-                book,
-                entry,
-                prepare=lambda: (_upload(kaggle, csv, entry, made), entry.csv),
-                create=_create,
-            )
-        else:
-            sent = found
-    return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
+        entry, sent = submit_once(
+            kaggle, book, entry, again=again, send=lambda entry, note: _send(kaggle, book, note, entry, csv, made)
+        )
+    return Submitted(await_score(kaggle, entry, book, wait_s=wait_s), sent=sent)
 
 
 def _checked(csv: Path, message: str, competition: str | None, data: Path | None) -> tuple[Entry, dict[str, Any]]:
@@ -129,6 +118,23 @@ def _provenance(csv: Path, sha256: str) -> dict[str, Any]:
     if wrong := mismatch(made, PROVENANCE):
         raise UserError(f"{path}: {wrong}; {remedy}")
     return made
+
+
+def _send(kaggle: Kaggle, book: Ledger, note: SendingNote, entry: Entry, csv: Path, made: dict[str, Any]) -> Entry:
+    """Upload the CSV, submit it and return the ledger's row."""
+    about = get_competition(kaggle, entry.competition)
+    if about.is_kernels_submissions_only:
+        raise _notebooks_only(entry.competition, made)
+    left = check_limit(kaggle, entry.competition, has_entered=about.user_has_entered)
+    log.info("%s: sending %s; %d submissions are left today", entry.competition, csv, left)
+    return record_and_send(
+        kaggle,
+        book,
+        note,
+        entry,
+        prepare=lambda: (_upload(kaggle, csv, entry, made), entry.csv),
+        create=_create,
+    )
 
 
 def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any]) -> str:

@@ -17,12 +17,13 @@ from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, pack
 from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.errors import SITE
-from corolla.kaggle.idempotent import choose_row, find_submission, record_and_send, tagged_description
+from corolla.kaggle.idempotent import choose_row, record_and_send, submit_once, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.manifest import competition_of
 from corolla.kaggle.notebook import write_notebook
 from corolla.kaggle.remote_notebook import log_tail, push, run_state
 from corolla.kaggle.retry import poll
+from corolla.kaggle.sending import SendingNote
 from corolla.kaggle.submissions import await_score, check_limit, get_competition
 from corolla.kaggle.submit import Submitted
 from corolla.kaggle.upload_dataset import upload_dataset
@@ -106,9 +107,14 @@ def submit_notebook(
         )
         entry = choose_row(book, _row(bundle, runs, message), again=again)
         kaggle = connect()
-        entry, found = find_submission(kaggle, book, entry, again=again)
-        sent = _send(kaggle, book, entry, bundle, folder, wait_s) if found is None else found
-    return Submitted(await_score(kaggle, sent, book, wait_s=wait_s), sent=found is None)
+        entry, sent = submit_once(
+            kaggle,
+            book,
+            entry,
+            again=again,
+            send=lambda entry, note: _send(kaggle, book, note, entry, bundle, folder, wait_s),
+        )
+    return Submitted(await_score(kaggle, entry, book, wait_s=wait_s), sent=sent)
 
 
 def _row(bundle: Bundle, runs: Sequence[Path], message: str) -> Entry:
@@ -130,7 +136,9 @@ def _row(bundle: Bundle, runs: Sequence[Path], message: str) -> Entry:
     )
 
 
-def _send(kaggle: Kaggle, book: Ledger, entry: Entry, bundle: Bundle, folder: Path, wait_s: float) -> Entry:
+def _send(
+    kaggle: Kaggle, book: Ledger, note: SendingNote, entry: Entry, bundle: Bundle, folder: Path, wait_s: float
+) -> Entry:
     """Have the notebook run with this bundle, submit what it wrote, and return the ledger's row."""
     about = get_competition(kaggle, entry.competition)
     check_limit(kaggle, entry.competition, has_entered=about.user_has_entered)
@@ -138,6 +146,7 @@ def _send(kaggle: Kaggle, book: Ledger, entry: Entry, bundle: Bundle, folder: Pa
     return record_and_send(
         kaggle,
         book,
+        note,
         entry,
         prepare=lambda: _finished_version(kaggle, bundle, folder, names, wait_s),
         create=_create(names),
