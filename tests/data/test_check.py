@@ -74,9 +74,10 @@ def test_images_that_do_not_decode(data: Path) -> None:
     (path.parent / "00-8x8-2.tfrec").unlink()
     undecodable, no_jpeg, wrong_size = lines(data)
     assert undecodable == f"{path}:{offsets[1]} record 1: JPEG does not decode: Premature end of JPEG file"
-    assert (
-        no_jpeg
-        == f"{path}:{offsets[2]} record 2: JPEG does not decode: the bytes are not a whole JPEG: they are a GIF image"
+    assert no_jpeg == (
+        f"{path}:{offsets[2]} record 2: JPEG does not decode: the bytes are not a whole JPEG: they are a GIF image; "
+        "its features are class (int64), id (bytes), image (bytes); convert it: "
+        f"corolla import {path.parents[1]} OUT --features image=image,class=class"
     )
     assert wrong_size == f"{path}:{offsets[3]} record 3: JPEG is 16x4 pixels instead of 8x8"
 

@@ -19,6 +19,7 @@ from support import draw, outcome, write_data
 
 from corolla.cli import run_command
 from corolla.data.check import check
+from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 from corolla.data.record_files import count_in_name
 from corolla.data.tfrecord import encode_example, read_records, write_tfrecord
@@ -120,7 +121,10 @@ def test_another_file_in_its_place_is_one_line(
     monkeypatch.setenv("PYTEST_ZIP", str(tmp_path / "x.zip"))
     path = first(data)
     path.write_bytes(change(path.read_bytes()))
-    assert told_by_all(data).startswith(f"{path}:0 record 0: {message}")
+    fault = told_by_all(data)
+    assert fault.startswith(f"{path}:0 record 0: {message}")
+    unpacked = "gzip" in message or "zlib" in message
+    assert fault.endswith(f"; convert it: corolla import {split(data, '.')} OUT") is unpacked
 
 
 def test_a_pipe_is_one_line(data: Path) -> None:
@@ -152,31 +156,65 @@ INT, FLOAT = b"\x1a\x02\x08\x01", b"\x12\x06\x0a\x04\0\0\0\0"
 JPEG = _bytes_list(draw(0, 0, SIDE))
 
 
+BY_HAND = "write them as image (bytes: a JPEG), class (int64) and id (bytes)"
+
+
 @pytest.mark.parametrize(
-    ("features", "message"),
+    ("features", "message", "remedy"),
     [
         (
             {"image__encoded": JPEG, "image__class__label": INT},
-            "no image: its features are image/class/label (int64), image/encoded (bytes); write them as image",
+            "no image: its features are image/class/label (int64), image/encoded (bytes)",
+            "image=image/encoded,class=image/class/label",
         ),
-        ({"image": INT, "class": INT}, "no image: its features are class (int64), image (int64); write them"),
-        ({"image": FLOAT, "class": INT}, "no image: its features are class (int64), image (float); write them"),
-        ({"image": JPEG, "class": FLOAT}, "class or id of another type: its features are class (float), image (bytes)"),
-        ({"image": JPEG, "class": _bytes_list(b"rose")}, "class or id of another type: its features are class (bytes)"),
-        ({"image": JPEG, "class": INT, "id": INT}, "class or id of another type: its features are class (int64), id ("),
-        ({"image": JPEG, "class": b"\x1a\x05\x0a\x03\0\x01\0"}, "feature 'class' holds 3 values instead of one"),
-        ({"image": JPEG}, "no class"),
-        ({"image": JPEG, "class": b"\x1a\x02\x08\x63"}, "class 99 is outside 0..4"),
+        (
+            {"img": JPEG, "what it is": INT},
+            "no image: its features are img (bytes), what it is (int64)",
+            "image=img,class=FEATURE",
+        ),
+        ({"image": INT, "class": INT}, "no image: its features are class (int64), image (int64)", BY_HAND),
+        ({"image": FLOAT, "class": INT}, "no image: its features are class (int64), image (float)", BY_HAND),
+        (
+            {"image": JPEG, "class": FLOAT},
+            "class or id of another type: its features are class (float), image (bytes)",
+            "image=image,class=class",
+        ),
+        (
+            {"image": JPEG, "class": _bytes_list(b"rose")},
+            "class or id of another type: its features are class (bytes)",
+            "image=image,class=class",
+        ),
+        (
+            {"image": JPEG, "class": INT, "id": INT},
+            "class or id of another type: its features are class (int64), id (int64), image (bytes)",
+            "image=image,class=class",
+        ),
+        (
+            {"image": JPEG, "class": b"\x1a\x05\x0a\x03\0\x01\0"},
+            "feature 'class' holds 3 values instead of one: its features are class (int64), image (bytes)",
+            "image=image,class=class",
+        ),
+        ({"image": JPEG}, "no class", ""),
+        ({"image": JPEG, "class": b"\x1a\x02\x08\x63"}, "class 99 is outside 0..4", ""),
     ],
 )
-def test_other_features_are_one_line_for_the_file(features: dict[str, bytes], message: str, data: Path) -> None:
+def test_other_features_are_one_line_for_the_file_with_the_command_that_converts_it(
+    features: dict[str, bytes], message: str, remedy: str, data: Path
+) -> None:
     path = first(data)
     path.unlink()
     path = split(data, "train") / "flowers.tfrec"
     write_tfrecord(path, [encoded(**features)] * 12)
     fault = told_by_all(data)
     assert fault.startswith(f"{path}:0 record 0: {message}")
-    assert fault.endswith("(and so 11 more records of the file, to 11)")
+    said, _, how = fault.partition(" (and so 11 more records of the file, to 11)")
+    assert said.startswith(f"{path}:0 record 0: {message}")
+    if remedy.startswith("image="):
+        assert shlex.split(how.partition("convert it: ")[2]) == [
+            *("corolla", "import", str(split(data, ".")), "OUT", "--features", remedy)
+        ]
+    else:
+        assert how == (f"; {remedy}" if remedy else "")
 
 
 @pytest.mark.parametrize("kind", [".png", ".webp", "raw"])
@@ -190,7 +228,12 @@ def test_other_images_are_one_line_for_the_file(kind: str, data: Path) -> None:
     (fault,) = faults(data)
     seen = {".png": "they are a PNG image", ".webp": "they are a WebP image", "raw": "as many as the raw pixels have"}
     assert seen[kind] in fault
-    assert fault.endswith("(and so 11 more records of the file, to 11)")
+    assert "; its features are class (int64), id (bytes), image (bytes) (and so 11 more records of the file" in fault
+    command = f"corolla import {split(data, '.')} OUT --features image=image,class=class"
+    assert fault.endswith(f", to 11); convert it: {command}")
+    with pytest.raises(UserError) as caught:
+        TFRecordDataset(load_index(data, None), "train").image(len(load_index(data, None).splits["train"]) - 1)
+    assert str(caught.value).endswith(f"; convert it: {command}")
 
 
 def test_a_test_photo_of_class_minus_one_has_none(data: Path) -> None:

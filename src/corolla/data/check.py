@@ -1,5 +1,6 @@
 """`corolla check`: read every byte of a data folder, decode every JPEG, name every fault."""
 
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ import numpy as np
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.dataset import FileMaps
 from corolla.data.decode import decode_jpeg
+from corolla.data.feature_names import Features, features_of
+from corolla.data.features import read_features
+from corolla.data.foreign_records import image_remedy
 from corolla.data.index import Index, Split, scan
 from corolla.data.tfrecord import RecordFault, together
 from corolla.parallel import map_in_threads
@@ -59,21 +63,31 @@ def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult
 
 def _image_faults(index: Index, *, progress: bool) -> list[RecordFault]:
     """Decode every JPEG, on all cores (simplejpeg works without the GIL), and return the faults."""
-    faults: list[RecordFault] = []
     places = [(split, row) for split in index.splits.values() for row in range(len(split))]
     maps = {split.name: FileMaps(index.folder, split.files) for split in index.splits.values()}
 
-    def reason(place: tuple[Split, int]) -> str | None:
+    def fault(place: tuple[Split, int]) -> RecordFault | None:
         split, row = place
         start = int(split.offset[row])
-        return _image_fault(index.size, maps[split.name][int(split.file[row])][start : start + int(split.length[row])])
+        jpeg = maps[split.name][int(split.file[row])][start : start + int(split.length[row])]
+        path = index.folder / split.files[int(split.file[row])]
+        if not (reason := _image_fault(index.size, jpeg)):
+            return None
+        remedy = image_remedy(path, jpeg, index.size)
+        if remedy:
+            reason += f"; {_features(maps[split.name][int(split.file[row])], int(split.start[row]))}"
+        return RecordFault(path, int(split.start[row]), int(split.record[row]), reason, remedy)
 
-    found = map_in_threads(reason, places, title="decode", unit=" images", progress=progress)
-    for (split, row), what in zip(places, found, strict=True):
-        if what:
-            path = index.folder / split.files[int(split.file[row])]
-            faults.append(RecordFault(path, int(split.start[row]), int(split.record[row]), what))
+    found = map_in_threads(fault, places, title="decode", unit=" images", progress=progress)
+    faults = [each for each in found if each]
     return [fault for _, of_file in groupby(faults, key=lambda fault: fault.path) for fault in together(list(of_file))]
+
+
+def _features(file: memoryview, offset: int) -> Features:
+    """Return the features of the record that begins at `offset`."""
+    (length,) = struct.unpack_from("<Q", file, offset)
+    record = bytes(file[offset + 12 : offset + 12 + length])
+    return features_of(record, read_features(record, 0, length))
 
 
 def _image_fault(size: int, jpeg: memoryview) -> str | None:

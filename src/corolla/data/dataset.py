@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.data.decode import Image, decode_photo, jpeg_shape
+from corolla.data.foreign_records import image_remedy
 from corolla.data.index import Index, split_of
 from corolla.errors import UserError
 from corolla.random import sample_generator
@@ -163,9 +164,8 @@ class TFRecordDataset:
         path = self.folder / self.split.files[int(self.split.file[i])]
         fault = f"{path}:{self.split.start[i]} record {self.split.record[i]}: JPEG does not decode: {error}"
         if self.bad_images == "stop":
-            raise UserError(
-                f"{fault}; replace the file, or go on with --pipeline.bad-images grey (predict: --bad-images grey)"
-            ) from None
+            otherwise = "replace the file, or go on with --pipeline.bad-images grey (predict: --bad-images grey)"
+            raise UserError(f"{fault}; {image_remedy(path, self.jpeg(i), self.size) or otherwise}") from None
         log.warning("%s; a grey image stands in for it", fault)
         return np.full((self.size, self.size, 3), 128, np.uint8)
 

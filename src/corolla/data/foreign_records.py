@@ -1,17 +1,16 @@
 """Data files of others in place of the TFRecords that corolla reads: told what they are, and what to do about it."""
 
 import mmap
+import re
 import zlib
-from collections.abc import Mapping
+from pathlib import Path
 
+from corolla.data.feature_names import Features, class_candidates, image_candidates, shown
 from corolla.data.jpeg_header import kind_of
-
-KINDS = {None: "empty", 1: "bytes", 2: "float", 3: "int64"}
-"""The lists of a Feature (tensorflow/core/example/feature.proto)."""
-MAX_NAMED = 12
+from corolla.text_files import shell_words
 
 REMEDIES = {
-    "gzip": "unpack it with gzip -dc FILE > NEW.tfrec, or write it without compression",
+    "gzip": "unpack it with gzip -dc FILE > NEW.tfrec",
     "a ZIP archive": "unpack it",
     "a web page or XML": "download the file anew, signed in",
     "a Git LFS pointer": "git lfs pull fetches the file itself",
@@ -27,28 +26,57 @@ def what_instead(buffer: bytes | mmap.mmap) -> str | None:
     start = bytes(buffer[:512])
     kind = (kind_of(start) or "").partition(",")[0]
     kind = kind or next((name for magic, name in OTHERS.items() if start.startswith(magic)), "")
-    if not kind and _is_zlib(start):
+    if not kind and packing(start):
         return "the file is compressed with zlib, and only plain TFRecords are read: write it without compression"
     if not kind and start[257:262] == b"ustar":
         kind = "a tar archive"
     return f"the file is {kind}, not TFRecords: {REMEDIES.get(kind, 'replace it')}" if kind else None
 
 
-def _is_zlib(start: bytes) -> bool:
-    """Return whether bytes begin a zlib stream (RFC 1950, 2.2), proved by unpacking the first of them."""
-    if len(start) < 2 or start[0] & 15 != 8 or int.from_bytes(start[:2], "big") % 31:
-        return False
+def packing(start: bytes) -> str | None:
+    """Return how a file is compressed as TFRecords may be, gzip or zlib, by its first bytes; None: in neither way.
+
+    Asked for a file whose first record has no sound header, as `what_instead` is.
+    """
+    if start.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if len(start) < 2 or start[0] & 15 != 8 or int.from_bytes(start[:2], "big") % 31:  # RFC 1950, 2.2
+        return None
     try:
-        return bool(zlib.decompressobj().decompress(start, 12)) or len(start) < 64
+        return "zlib" if zlib.decompressobj().decompress(start, 12) or len(start) < 64 else None
     except zlib.error:
-        return False
+        return None
 
 
-def described(kinds: Mapping[bytes, int | None]) -> str:
-    """Return the end of a message: the features that a record has, and those that are read."""
-    if not kinds:
-        return ""
-    names = [f"{name.decode(errors='backslashreplace')[:40]} ({KINDS[kind]})" for name, kind in sorted(kinds.items())]
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    there = ", ".join(names[:MAX_NAMED])
-    return f": its features are {there}{more}; write them as image (bytes: a JPEG), class (int64) and id (bytes)"
+class OtherFeatures(ValueError):
+    """A record whose features are not those that are read: says which it has, and how it is converted."""
+
+    def __init__(self, reason: str, features: Features) -> None:
+        self.features = features
+        super().__init__(f"{reason}: {features}")
+
+    def remedy(self, path: Path) -> str:
+        """Return the command that converts the file of the record, and those of the other splits beside it."""
+        images, classes = image_candidates(self.features), class_candidates(self.features)
+        if not images:
+            return "write them as image (bytes: a JPEG), class (int64) and id (bytes)"
+        image, label = shown(images[0]), shown(classes[0]) if classes else "FEATURE"
+        return conversion(path, f"image={image},class={label}")
+
+
+def conversion(path: Path, features: str = "") -> str:
+    """Return the end of a message: the command that converts a TFRecord file, or the data folder that it lies in."""
+    options = ["--features", features] if features else []
+    folder = path.parent.parent
+    whole = folder if re.fullmatch(r"tfrecords-jpeg-(\d+)x\1", folder.name) else path
+    return f"convert it: corolla {shell_words('import', whole, 'OUT', *options)}"
+
+
+def image_remedy(path: Path, image: bytes | memoryview, size: int) -> str:
+    """Return how a record is converted whose image is no JPEG; empty where it may be a damaged one.
+
+    `size` x `size` are the pixels that a raw photo would have.
+    """
+    kind = kind_of(image) or ""
+    raw = bytes(image[:2]) != b"\xff\xd8" and len(image) in (size * size, size * size * 3)
+    return conversion(path, "image=image,class=class") if kind.endswith(" image") or raw else ""

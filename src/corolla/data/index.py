@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from corolla.data.class_names import read_class_names
 from corolla.data.competition import SPLITS
+from corolla.data.foreign_records import OtherFeatures
 from corolla.data.index_cache import IndexCache
 from corolla.data.mounts import mounted_data
 from corolla.data.record_files import count_in_name, passed_over, record_files, size_folders, where_else
@@ -246,6 +247,8 @@ class _Scanner:
                     if not record.intact:
                         raise ValueError("data CRC differs")
                     example = parse_example(buffer, record.start, record.end)
+                except OtherFeatures as error:
+                    self.fault(file, record.offset, record.number, str(error), error.remedy(path))
                 except ValueError as error:
                     self.fault(file, record.offset, record.number, str(error))
                 else:
@@ -273,8 +276,8 @@ class _Scanner:
         if first != (file, record):
             yield f"id {identity!r} is that of {first[0]} record {first[1]} too"
 
-    def fault(self, file: str, offset: int, record: int, reason: str) -> None:
-        self.faults.append(RecordFault(self.found.folder / file, offset, record, reason))
+    def fault(self, file: str, offset: int, record: int, reason: str, remedy: str = "") -> None:
+        self.faults.append(RecordFault(self.found.folder / file, offset, record, reason, remedy))
 
 
 def _file_ids(files: Iterable[str]) -> list[str]:

@@ -20,36 +20,28 @@ from typing import TypeVar
 import google_crc32c
 import numpy as np
 
-from corolla.data.foreign_records import described, what_instead
-from corolla.data.protobuf import (
-    DELIMITED,
-    VARINT,
-    Buffer,
-    Span,
-    encode_field,
-    encode_varint,
-    fields,
-    messages,
-    varint,
-)
+from corolla.data.feature_names import features_of
+from corolla.data.features import BYTES_LIST, INT64_LIST, byte_spans, int64s, read_features
+from corolla.data.foreign_records import OtherFeatures, conversion, packing, what_instead
+from corolla.data.protobuf import Buffer, encode_field, encode_varint
 from corolla.errors import UserError
 from corolla.files import replacing
 
 T = TypeVar("T")
 
-BYTES_LIST, INT64_LIST = 1, 3
-
 
 class RecordFault(UserError):
-    """A fault in a data file; str() is `PATH:OFFSET record N: reason` on one line.
+    """A fault in a data file; str() is `PATH:OFFSET record N: reason; remedy` on one line.
 
     `offset` is the byte at which the record starts, `record` its 0-based number in that file. A fault of the file as a
-    whole has the place where it was noticed: a cut file the record that is cut, a wrong count the file's end.
+    whole has the place where it was noticed: a cut file the record that is cut, a wrong count the file's end. The
+    remedy, where there is one, ends with a command for a shell.
     """
 
-    def __init__(self, path: Path, offset: int, record: int, reason: str) -> None:
+    def __init__(self, path: Path, offset: int, record: int, reason: str, remedy: str = "") -> None:
         self.path, self.offset, self.record, self.reason = path, offset, record, " ".join(reason.split())
-        super().__init__(f"{path}:{offset} record {record}: {self.reason}")
+        self.remedy = remedy
+        super().__init__(f"{path}:{offset} record {record}: {self.reason}" + (f"; {remedy}" if remedy else ""))
 
 
 MANY = 4
@@ -67,7 +59,7 @@ def together(faults: list["RecordFault"]) -> list["RecordFault"]:
     for fault in faults:
         if group := first.get(id(fault)):
             where = f"{fault.reason} (and so {len(group) - 1} more records of the file, to {group[-1].record})"
-            kept.append(RecordFault(fault.path, fault.offset, fault.record, where))
+            kept.append(RecordFault(fault.path, fault.offset, fault.record, where, fault.remedy))
         elif id(fault) not in told:
             kept.append(fault)
     return kept
@@ -120,17 +112,25 @@ def read_records(path: Path, buffer: Buffer) -> Iterator[Record]:
         left = len(buffer) - offset
         if left < 12:
             reason = f"truncated: {left} bytes of the record's 12-byte header"
-            raise RecordFault(path, offset, number, (not number and what_instead(buffer)) or reason)
+            raise _no_header(path, buffer, offset, number, reason)
         length, length_crc = struct.unpack_from("<QI", buffer, offset)
         if masked_crc32c(buffer[offset : offset + 8]) != length_crc:
             reason = "length CRC differs; the rest of the file can't be read"
-            raise RecordFault(path, offset, number, (not number and what_instead(buffer)) or reason)
+            raise _no_header(path, buffer, offset, number, reason)
         if left < 16 + length:
             raise RecordFault(path, offset, number, f"truncated: {left} bytes of the record's {16 + length}")
         start, end = offset + 12, offset + 12 + length
         (crc,) = struct.unpack_from("<I", buffer, end)
         yield Record(number, offset, start, end, crc, intact=masked_crc32c(view[start:end]) == crc)
         number, offset = number + 1, end + 4
+
+
+def _no_header(path: Path, buffer: Buffer, offset: int, number: int, reason: str) -> RecordFault:
+    """Return the fault of a record without a sound header; the first of a file may tell of another kind of file."""
+    if number:
+        return RecordFault(path, offset, number, reason)
+    remedy = conversion(path) if packing(buffer[:512]) else ""
+    return RecordFault(path, offset, number, what_instead(buffer) or reason, remedy)
 
 
 def write_tfrecord(path: Path, examples: Iterable[bytes]) -> None:
@@ -175,68 +175,23 @@ def parse_example(buffer: Buffer, start: int, end: int) -> Example:
     Raises:
         ValueError: the message is malformed, holds no image, or holds several values where the competition has one.
     """
-    features: dict[bytes, list[Span]] = {}
-    for message in messages(buffer, [(start, end)], 1):
-        for entry in messages(buffer, [message], 1):
-            name, value = _map_entry(buffer, entry)
-            features[name] = value
-    image = _only("image", messages(buffer, _lists(buffer, features.get(b"image", []), BYTES_LIST), 1))
-    name = _only("id", messages(buffer, _lists(buffer, features.get(b"id", []), BYTES_LIST), 1))
-    label = _only("class", _int64s(buffer, _lists(buffer, features.get(b"class", []), INT64_LIST)))
+    features = read_features(buffer, start, end)
+    labels = int64s(buffer, features.get(b"class", []))
+    image = _only("image", byte_spans(buffer, features.get(b"image", [])))
+    name = _only("id", byte_spans(buffer, features.get(b"id", [])))
+    if len(labels) > 1:
+        raise OtherFeatures(f"feature 'class' holds {len(labels)} values instead of one", features_of(buffer, features))
+    label = labels[0] if labels else None
     lacks_image = image is None or image[0] == image[1]
     if lacks_image or (name is None and b"id" in features) or (label is None and b"class" in features):
-        kinds = {name: _kind(buffer, feature) for name, feature in features.items()}
+        found = features_of(buffer, features)
         if lacks_image:
-            raise ValueError("no image" + (described(kinds) if kinds.get(b"image") != BYTES_LIST else ""))
-        if kinds.get(b"class") not in (None, INT64_LIST) or kinds.get(b"id") not in (None, BYTES_LIST):
-            raise ValueError(f"class or id of another type{described(kinds)}")
+            known = found.kinds.get(b"image") == BYTES_LIST or not found.kinds
+            raise ValueError("no image") if known else OtherFeatures("no image", found)
+        if found.kinds.get(b"class") not in (None, INT64_LIST) or found.kinds.get(b"id") not in (None, BYTES_LIST):
+            raise OtherFeatures("class or id of another type", found)
     assert image is not None
     return Example(image[0], image[1] - image[0], label, None if name is None else _text(buffer[name[0] : name[1]]))
-
-
-def _map_entry(buffer: Buffer, entry: Span) -> tuple[bytes, list[Span]]:
-    """Return a map entry's key and the parts of its value, which protobuf merges."""
-    key, value = b"", []
-    for number, wire, start, end in fields(buffer, *entry):
-        if wire == DELIMITED and number == 1:
-            key = buffer[start:end]
-        elif wire == DELIMITED and number == 2:
-            value.append((start, end))
-    return key, value
-
-
-def _lists(buffer: Buffer, feature: list[Span], kind: int) -> list[Span]:
-    """Return the parts of a Feature's list if it is of that kind; in a oneof the member that came last counts."""
-    parts: list[Span] = []
-    for span in feature:
-        for number, wire, start, end in fields(buffer, *span):
-            if wire == DELIMITED and number == kind:
-                parts.append((start, end))
-            elif wire == DELIMITED and number in (1, 2, 3):
-                parts = []
-    return parts
-
-
-def _kind(buffer: Buffer, feature: list[Span]) -> int | None:
-    """Return which list a Feature has, None where it has none."""
-    kind = None
-    for span in feature:
-        for number, wire, _, _ in fields(buffer, *span):
-            if wire == DELIMITED and number in (1, 2, 3):
-                kind = number
-    return kind
-
-
-def _int64s(buffer: Buffer, spans: list[Span]) -> list[int]:
-    """Return the values of an Int64List, packed or not."""
-    values: list[int] = []
-    for span in spans:
-        for number, wire, start, end in fields(buffer, *span):
-            if number == 1 and wire in (VARINT, DELIMITED):
-                while start < end:
-                    value, start = varint(buffer, start, end)
-                    values.append(value - (value >> 63 << 64))
-    return values
 
 
 def _only(name: str, values: list[T]) -> T | None:
