@@ -100,17 +100,29 @@ def gpu_tests(check: Check) -> tuple[bool, str, dict[str, Any]]:
     return status == 0 or skips_are_fine, last_line(output), {"output": output[-20_000:]}
 
 
-def bench(check: Check, name: str, words: list[object], data: Path) -> tuple[bool, str, dict[str, Any]]:
-    """Run a bench and keep all that it measured."""
-    target = check.out / f"measured-{name.replace(' ', '-')}.json"
-    words = ["bench", *words, "--data", data, "--device", check.device, "--json", target]
-    words += ["--pairs", 1, "--batch-size", 8] if check.rehearse else ["--pairs", 2]
-    status, output, _ = check.corolla(*words)
-    if status:
-        return False, last_line(output), {"output": output[-5000:]}
-    measured = json.loads(target.read_text())
-    ratios = [f"{one['ratio']['median']:.2f} of {one['reference']}" for one in measured["comparisons"]]
-    return True, "; ".join(ratios), {"measured": measured}
+def benches(check: Check, large: str, small: str) -> tuple[bool, str, dict[str, Any]]:
+    """Run the benches in one process, because CUDA takes seconds to begin, and keep all that they measured."""
+    benches = {
+        "data": ["data", "--data", check.data224],
+        "train large": ["train", large, "--data", check.data224],
+        "train small": ["train", small, "--data", check.data64],
+        "predict": ["predict", large, "--data", check.data224],
+    }
+    short = ["--pairs", 1, "--batch-size", 8] if check.rehearse else ["--pairs", 2]
+    targets = {name: check.out / f"measured-{name.replace(' ', '-')}.json" for name in benches}
+    commands = [
+        ["bench", *words, "--device", check.device, *short, "--json", targets[name]] for name, words in benches.items()
+    ]
+    program = "import json, sys; from corolla.cli import run_command\n"
+    program += "sys.exit(max(run_command(words) for words in json.loads(sys.argv[1])))"
+    text = json.dumps([[str(word) for word in words] for words in commands])
+    status, output, _ = check.process([sys.executable, "-c", program, text], limit_s=600 if check.rehearse else 180)
+    measured = {name: json.loads(target.read_text()) for name, target in targets.items() if target.exists()}
+    for name, found in measured.items():
+        ratios = [f"{one['ratio']['median']:.2f} of {one['reference']}" for one in found["comparisons"]]
+        print(f"     {name}: {'; '.join(ratios)}", flush=True)
+    line = f"{len(measured)} of {len(benches)} measured" + (f"; {last_line(output)}" if status else "")
+    return status == 0, line, {"measured": measured, "output": output[-5000:] if status else ""}
 
 
 def train_best(check: Check) -> tuple[bool, str, dict[str, Any]]:
@@ -238,10 +250,7 @@ def main() -> int:
         Path(small).write_text('base = "resnet18"\n[model]\nwidth = 0.125\n')
     # What measures time has the card alone; what does not shares it.
     check.step("scratch_best", lambda: train_best(check))
-    check.step("bench data", lambda: bench(check, "data", ["data"], check.data224))
-    check.step("bench train large", lambda: bench(check, "train large", ["train", large], check.data224))
-    check.step("bench train small", lambda: bench(check, "train small", ["train", small], check.data64))
-    check.step("bench predict", lambda: bench(check, "predict", ["predict", large], check.data224))
+    check.step("benches", lambda: benches(check, large, small))
     steps = {"submission": submission, "gpu tests": gpu_tests, "kill and resume": resume, "faults": faults}
     with ThreadPoolExecutor(len(steps)) as together:
         list(together.map(lambda name: check.step(name, lambda: steps[name](check)), steps))

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STEPS = ["gpu tests", "bench data", "bench train large", "bench train small", "bench predict", "scratch_best"]
-STEPS += ["submission", "kill and resume", "faults"]
+STEPS = ["scratch_best", "benches", "submission", "gpu tests", "kill and resume", "faults"]
 
 
 @pytest.mark.slow
