@@ -38,6 +38,11 @@ def torch_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def epoch_order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the order of the samples in an epoch, a permutation; the same wherever the run was stopped and resumed."""
-    return order_generator(seed, epoch).permutation(num_samples)
+def epoch_order(num_samples: int, seed: int, epoch: int, repeat: int = 1) -> NDArray[np.int64]:
+    """Return the order of the samples in an epoch, a permutation; the same wherever the run was stopped and resumed.
+
+    With `repeat` each sample comes that often: one permutation of all of them after the other, so that the first is the
+    order without repeats. `i + r * num_samples` is the r-th repeat of sample i.
+    """
+    rng = order_generator(seed, epoch)
+    return np.concatenate([rng.permutation(num_samples) + r * num_samples for r in range(repeat)])

@@ -52,6 +52,44 @@ def test_repeats_are_numbered() -> None:
     assert sorted(order[LABELS[order % 100] == 4] // 100) == list(range(25))
 
 
+@pytest.mark.parametrize("repeat", [1, 2, 5])
+@pytest.mark.parametrize("balance", [0.0, 0.5])
+def test_an_epoch_repeats_every_photo_with_numbers_of_its_own(repeat: int, balance: float) -> None:
+    order = balanced_order(LABELS, balance, 3, 2, repeat)
+    assert len(set(order.tolist())) == len(order) == 100 * repeat
+    if balance:
+        times = np.bincount(order % 100, minlength=100)
+        assert np.bincount(LABELS, weights=times)[4] == pytest.approx(
+            1 / np.sqrt([70, 20, 9, 1]).sum() * 100 * repeat, abs=1
+        )
+        assert np.array_equal(balanced_order(LABELS, balance, 3, 2, 1), balanced_order(LABELS, balance, 3, 2))
+        return
+    assert np.array_equal(order[:100], epoch_order(100, 3, 2)), "the first showing is that without repeats"
+    for r in range(repeat):
+        assert sorted(order[100 * r : 100 * (r + 1)]) == list(range(100 * r, 100 * (r + 1)))
+    showings = {tuple(order[100 * r : 100 * (r + 1)] % 100) for r in range(repeat)}
+    assert len(showings) == repeat
+
+
+@pytest.mark.parametrize(("workers", "start"), [(0, 0), pytest.param(2, 3, marks=pytest.mark.slow)])
+def test_each_showing_has_a_crop_of_its_own(workers: int, start: int, tiny_data: Path) -> None:
+    """The first of them is what it is without repeats."""
+    photos = TFRecordDataset(
+        load_index(tiny_data, None), "train", TrainTransform(AugmentConfig(crop="random-resized"), 24)
+    )
+    plan = TrainBatchSampler(40, 16, 0, start, 7, repeat=3)  # 120 = 7 x 16 + 8
+    made = list(load_batches(photos, plan, workers=workers, device=torch.device("cpu")))
+    whole = [make_batch(photos, plan.keys(step)) for step in range(7)]
+    assert all(torch.equal(a.images, b.images) for a, b in zip(made, whole[start:], strict=True))
+    images = torch.cat([batch.images for batch in whole])
+    indices = torch.cat([batch.indices for batch in whole])
+    assert np.bincount(indices[:80]).tolist() == [2] * 40
+    assert len({image.numpy().tobytes() for image in images}) == len(images) == 112
+    once = [make_batch(photos, TrainBatchSampler(40, 16, 0, 0, 2).keys(step)).images for step in (0, 1)]
+    assert torch.equal(torch.cat(once), images[:32])
+    assert plan.keys(7)[0] == (1, int(epoch_order(40, 0, 1, 3)[0])), "the next epoch"
+
+
 def test_it_is_a_function_of_seed_and_epoch() -> None:
     orders = [balanced_order(LABELS, 0.5, seed, epoch) for seed, epoch in itertools.product((0, 1), (0, 1))]
     assert np.array_equal(orders[1], balanced_order(LABELS, 0.5, 0, 1))
@@ -83,6 +121,8 @@ def test_batches_repeat_photos_with_draws_of_their_own(workers: int, start: int,
 def test_the_incomplete_batch_is_left_out_unless_it_is_the_only_one() -> None:
     assert steps_per_epoch(40, 16) == 2
     assert [len(batch) for batch in TrainBatchSampler(10, 16, 0, 0, 2)] == [10, 10]
+    assert [len(batch) for batch in TrainBatchSampler(10, 16, 0, 0, 2, repeat=2)] == [16, 16]
+    assert [steps_per_epoch(12_753, 256, repeat) for repeat in (1, 4)] == [49, 199]
 
 
 @pytest.mark.parametrize(("num_samples", "batch_size"), [(40, 8), (41, 8), (5, 8), (8, 8)])

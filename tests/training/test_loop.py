@@ -110,6 +110,28 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     assert same_content(resumed.best, undisturbed.best)
 
 
+def test_an_epoch_with_repeats_is_longer_and_resumes_in_its_middle(tiny_config: Config, tmp_path: Path) -> None:
+    """One epoch of 40 photos, three times each, in batches of 8; stopped in the second showing."""
+    config = changed(changed(tiny_config, "train", epochs=1, repeat=3), "optim", schedule="cosine", warmup_epochs=0.2)
+    shown: list[int] = []
+    rates: list[float] = []
+
+    def record(state: TrainState, batch: Batch, lr: float, loss: torch.Tensor) -> None:
+        shown.extend(batch.indices.tolist())
+        rates.append(lr)
+
+    run = train(config, on_step=record)
+    assert [(row["epoch"], row["step"]) for row in run.metrics] == [(1, 15)]
+    assert np.bincount(shown).tolist() == [3] * 40
+    assert all(sorted(shown[first : first + 40]) == list(range(40)) for first in (0, 40, 80))
+    assert rates.index(max(rates)) == 3, "3 of 15 steps of warm-up"
+    assert rates[-1] < 0.02 * max(rates), "the cosine ends with the epoch"
+    assert json.loads((run.folder / "config.json").read_text())["train"]["repeat"] == 3
+    config = dataclasses.replace(config, runs=tmp_path / "stopped")
+    assert train(config, on_step=stop_at(7)).state == "stopped"
+    assert same_content(train(config).last, run.last)
+
+
 def test_the_time_budget_stops_with_a_checkpoint(tiny_config: Config) -> None:
     config = changed(tiny_config, "train", max_hours=1e-9)
     run = train(config)

@@ -215,7 +215,11 @@ class OptimConfig(Section):
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Section):
     epochs: Count = 70
-    """Passes over the training images."""
+    """Passes over the training images, each followed by validation."""
+    repeat: Annotated[int, Ge(1), Le(1000)] = 1
+    """An epoch shows every photo that often, each time with a crop of its own. So it has that many times the updates,
+    and all that counts epochs (--optim.patience, --optim.warmup-epochs) too. 4 makes epochs as long as those of the
+    ResNet report, which mixed the photos' four sizes."""
     batch_size: Count = 256
     """Images per update."""
     accumulate: Accumulate = 1

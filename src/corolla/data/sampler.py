@@ -1,4 +1,4 @@
-"""The samples of each batch: every one once an epoch, or those of rare classes more often."""
+"""The samples of each batch: every one once an epoch, or `repeat` times, or those of rare classes more often."""
 
 import functools
 from collections.abc import Iterator
@@ -11,9 +11,13 @@ from corolla.data.dataset import SampleKey
 from corolla.random import epoch_order, order_generator
 
 
-def steps_per_epoch(num_samples: int, batch_size: int) -> int:
-    """Return the updates in an epoch: the incomplete last batch is left out, unless it is the only one."""
-    return max(1, num_samples // batch_size)
+def steps_per_epoch(num_samples: int, batch_size: int, repeat: int = 1) -> int:
+    """Return the updates in an epoch: the incomplete last batch is left out, unless it is the only one.
+
+    That is the last batch of the epoch, not of each of its `repeat` showings of all samples, which follow each other
+    without a break.
+    """
+    return max(1, num_samples * repeat // batch_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +25,9 @@ class TrainBatchSampler:
     """The batches of the training steps [start, stop), each epoch in its own order.
 
     The incomplete last batch of an epoch is left out (another order next epoch brings its images back), unless it is
-    the only one. With `balance`, for which it has the `labels`, rare classes come more often (`balanced_order`).
+    the only one. With `repeat` an epoch shows every sample that often, each time with draws of its own: all of them in
+    one order, then all in another. With `balance`, for which it has the `labels`, rare classes come more often
+    (`balanced_order`).
     """
 
     num_samples: int
@@ -31,6 +37,7 @@ class TrainBatchSampler:
     stop: int
     balance: float = 0.0
     labels: NDArray[np.int64] | None = None
+    repeat: int = 1
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -40,7 +47,7 @@ class TrainBatchSampler:
 
     def keys(self, step: int) -> list[SampleKey]:
         """Return the samples in the batch of a step (from 0)."""
-        epoch, batch = divmod(step, steps_per_epoch(self.num_samples, self.batch_size))
+        epoch, batch = divmod(step, steps_per_epoch(self.num_samples, self.batch_size, self.repeat))
         order = _order(self, epoch)
         return [(epoch, int(i)) for i in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
 
@@ -48,9 +55,9 @@ class TrainBatchSampler:
 @functools.lru_cache(maxsize=2)  # of the epoch under way
 def _order(batches: TrainBatchSampler, epoch: int) -> NDArray[np.int64]:
     if not batches.balance:
-        return epoch_order(batches.num_samples, batches.seed, epoch)
+        return epoch_order(batches.num_samples, batches.seed, epoch, batches.repeat)
     assert batches.labels is not None
-    return balanced_order(batches.labels, batches.balance, batches.seed, epoch)
+    return balanced_order(batches.labels, batches.balance, batches.seed, epoch, batches.repeat)
 
 
 @dataclass(frozen=True)
@@ -68,22 +75,25 @@ class EvalBatchSampler:
             yield [(0, i) for i in range(first, min(first + self.batch_size, self.num_samples))]
 
 
-def balanced_order(labels: NDArray[np.int64], balance: float, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return as many samples as there are labels, in the order of epoch e; a class of n photos n^(1 - balance) times.
+def balanced_order(
+    labels: NDArray[np.int64], balance: float, seed: int, epoch: int, repeat: int = 1
+) -> NDArray[np.int64]:
+    """Return `repeat` times as many samples as there are labels, in the order of epoch e, by the classes' balance.
 
-    That is up to a factor and to rounding. A class's photos are shown equally often, but for one time, and which of
+    A class of n photos is shown n^(1 - balance) times, up to a factor and to rounding. A class's photos are shown equally often, but for one time, and which of
     them have that one is drawn anew in each epoch (systematic resampling, Kitagawa 1996). `i + r * len(labels)` is the
     r-th repeat of sample i.
     """
     if not balance:
-        return epoch_order(len(labels), seed, epoch)
+        return epoch_order(len(labels), seed, epoch, repeat)
     rng = order_generator(seed, epoch)
     _, class_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
     shuffled = rng.permutation(len(labels))
     by_class = shuffled[np.argsort(class_of[shuffled], kind="stable")]
     weights = (1 / counts**balance)[class_of[by_class]]
-    edges = np.floor(np.cumsum(weights) / weights.sum() * len(labels) + rng.random()).astype(np.int64)
-    edges[-1] = len(labels)  # which rounding may have missed
+    length = len(labels) * repeat
+    edges = np.floor(np.cumsum(weights) / weights.sum() * length + rng.random()).astype(np.int64)
+    edges[-1] = length  # which rounding may have missed
     times = np.diff(edges, prepend=0)
-    repeats = np.arange(len(labels)) - np.repeat(edges - times, times)
+    repeats = np.arange(length) - np.repeat(edges - times, times)
     return rng.permutation(np.repeat(by_class, times) + repeats * len(labels))

@@ -44,7 +44,7 @@ def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnSte
         (train_set, val_set), config.pipeline.cache, config.cache_dir, stopped=lambda: stop.reason is not None
     )
     log.info(cached)
-    epoch_steps = steps_per_epoch(len(train_set), config.train.batch_size)
+    epoch_steps = steps_per_epoch(len(train_set), config.train.batch_size, config.train.repeat)
     sampler = TrainBatchSampler(
         len(train_set),
         config.train.batch_size,
@@ -53,9 +53,10 @@ def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnSte
         config.train.epochs * epoch_steps,
         balance=config.train.balance,
         labels=train_set.split.label,
+        repeat=config.train.repeat,
     )
     workers = num_workers(config.pipeline.workers, state.device)
-    images_per_step = min(config.train.batch_size, len(train_set))
+    images_per_step = min(config.train.batch_size, len(train_set) * config.train.repeat)
     with (
         closing(load_batches(train_set, sampler, workers=workers, device=state.device)) as batches,
         RunLog(

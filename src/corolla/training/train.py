@@ -127,7 +127,8 @@ def _build_state(
 
         is_found = config.train.accumulate == "auto"
         with faults_told(device, "in the trial of a step", memory=remedy):
-            fit_memory(state, len(index.splits["train"]), find=is_found, resuming=start.has_begun)
+            num_shown = len(index.splits["train"]) * config.train.repeat
+            fit_memory(state, num_shown, find=is_found, resuming=start.has_begun)
     return state
 
 

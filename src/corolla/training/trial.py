@@ -31,7 +31,7 @@ def fit_memory(state: TrainState, num_photos: int, *, find: bool = False, resumi
     """Check that a step of `state` fits into the device's memory; where not, find out in how many parts it does.
 
     Args:
-        num_photos: of the training set.
+        num_photos: shown in an epoch.
         find: take the number found (--train.accumulate auto) instead of telling it.
         resuming: the run has begun, so its number stays.
 
