@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import set_history, write_data
+from support import changed, set_history, write_data
 
 from corolla.compare.compare import compare
 from corolla.compare.tables import all_tables
-from corolla.config import Config
+from corolla.config import Config, ModelConfig
 from corolla.errors import UserError
 from corolla.evaluation.predict import PredictOptions
 from corolla.runs.folder import Run
@@ -74,10 +74,20 @@ def test_scores_are_of_the_last_epoch_and_those_of_training(trained: Path) -> No
     last = member.rows[-1]
     assert member.scores.macro_f1 == pytest.approx(last["macro_f1"], abs=1e-6)
     assert member.scores.top1 == pytest.approx(last["top1"])
-    # Predictions are of folded weights in the native precision, where training evaluates under autocast.
-    assert member.scores.loss == pytest.approx(last["val_loss"], rel=1e-2)
+    assert member.scores.loss == pytest.approx(last["val_loss"], rel=1e-12)
     assert member.best_macro_f1 == max(row["macro_f1"] for row in member.rows)
     assert (member.run.folder / "predictions/val-none-last.npz").exists()
+
+
+def test_a_run_has_one_loss_even_where_float32_has_a_probability_as_0(small: Config, tmp_path: Path) -> None:
+    config = dataclasses.replace(small, runs=tmp_path, model=ModelConfig(name="resnet18", width=0.1))
+    run = train(changed(changed(config, "optim", lr=5.0), "train", epochs=1))
+    comparison = compare([run.folder], workers=0, num_resamples=10)
+    assert (comparison.members[0].probabilities == 0).any(), "it must have gone astray for this test"
+    tables = all_tables(comparison)
+    columns = (("recipes", "loss"), ("runs", "loss"), ("course", "val loss"))
+    said = {name: float(tables[name][column][0]) for name, column in columns}
+    assert said == {name: pytest.approx(run.metrics[-1]["val_loss"], rel=1e-12) for name in said}
 
 
 def test_options_decide_what_is_predicted(trained: Path) -> None:

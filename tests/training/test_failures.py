@@ -103,8 +103,8 @@ def test_a_scale_that_finds_its_place_is_no_fault(
     assert [row["loss_scale"] for row in run.timing] == [2.0**11, 2.0**8]
     events = EventAccumulator(str(run.folder / "tensorboard"))
     events.Reload()
-    assert [point.value for point in events.Scalars("epoch/loss_scale")] == [2.0**11, 2.0**8]
-    assert [point.step for point in events.Scalars("epoch/loss_scale")] == [5, 10]
+    assert [point.value for point in events.Scalars("by_epoch/loss_scale")] == [2.0**11, 2.0**8]
+    assert [point.step for point in events.Scalars("by_epoch/loss_scale")] == [1, 2]
 
 
 def test_other_precisions_have_no_scale(tiny_config: Config) -> None:
@@ -112,7 +112,7 @@ def test_other_precisions_have_no_scale(tiny_config: Config) -> None:
     assert [set(row) for row in run.timing] == [{"epoch", "seconds", "total_seconds", "images_per_s", "memory_mib"}] * 2
     events = EventAccumulator(str(run.folder / "tensorboard"))
     events.Reload()
-    assert "epoch/loss_scale" not in events.Tags()["scalars"]
+    assert "by_epoch/loss_scale" not in events.Tags()["scalars"]
 
 
 def test_rows_with_and_without_a_scale_are_read(fp16: None, tiny_config: Config) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,12 @@ from support import stop_at
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from corolla.config import Config
+from corolla.training.log import SummaryWriter
 from corolla.training.train import train
 
-CURVES = {f"epoch/{name}" for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr", "images_per_s")}
+CURVES = {f"by_epoch/{name}" for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr", "images_per_s")}
+UNCHARTED = {"by_epoch/lr", "by_epoch/images_per_s"}
+"""Curves that CUSTOM SCALARS leaves out."""
 
 
 def events(folder: Path) -> Any:
@@ -27,27 +31,33 @@ def test_everything_a_board_shows(tiny_config: Config) -> None:
     tags = board.Tags()
     assert set(tags["scalars"]) >= CURVES
     assert {"result/macro_f1", "result/best_macro_f1", "result/val_loss"} <= set(tags["scalars"])
-    assert set(tags["images"]) == {"train/first_batch", "val/confusion"}
+    assert set(tags["images"]) == {"train/first_batch", "by_epoch/confusion"}
     assert [event.step for event in board.Images("train/first_batch")] == [1]
-    assert [event.step for event in board.Images("val/confusion")] == [10], "the last epoch's: these are short"
-    assert [event.step for event in board.Scalars("epoch/val_loss")] == [5, 10]
+    assert [event.step for event in board.Images("by_epoch/confusion")] == [2], "the last epoch's: these are short"
+    for tag in tags["scalars"]:
+        if tag.startswith("by_epoch/"):
+            assert [event.step for event in board.Scalars(tag)] == [1, 2], tag
     assert "kind 1" in board.Tensors("train/first_batch/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "_hparams_/session_start_info" in board.summary_metadata
-    assert "custom_scalars__config__" in board.summary_metadata
+    layout = board.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    assert set(re.findall(rb"\w+/\w+", layout)) == {tag.encode() for tag in CURVES - UNCHARTED}, "of tags that exist"
 
 
-def test_a_resumed_run_shows_nothing_twice(tiny_config: Config) -> None:
+def test_a_resumed_run_shows_nothing_twice_and_no_tag_over_two_axes(tiny_config: Config) -> None:
     run = train(tiny_config, experiment="tiny", on_step=stop_at(7))
     assert run.state == "stopped"
     with (run.folder / "timing.jsonl").open("a") as file:
         file.write('{"epoch": 1, "sec')  # as a crash may leave it
+    with SummaryWriter(str(run.folder / "tensorboard")) as writer:
+        writer.add_scalar("epoch/val_loss", 1.0, 5)  # as versions before wrote it, over updates
     run = train(dataclasses.replace(tiny_config), experiment="tiny")
     assert run.state == "done"
     assert [line["epoch"] for line in run.timing] == [1, 2]
     board = events(run.folder)
-    assert [event.step for event in board.Scalars("epoch/val_loss")] == [5, 10]
+    assert [event.step for event in board.Scalars("epoch/val_loss")] == [5], "nothing is added to it"
+    assert [event.step for event in board.Scalars("by_epoch/val_loss")] == [1, 2]
     assert [event.step for event in board.Scalars("result/macro_f1")] == [10]
-    assert [event.step for event in board.Images("val/confusion")] == [10]
+    assert [event.step for event in board.Images("by_epoch/confusion")] == [2]
     assert len(board.Images("train/first_batch")) == 2, "once for each start"
 
 

@@ -28,9 +28,10 @@ def class_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[in
 
 @dataclass(frozen=True)
 class Metrics:
-    """The scores of one evaluation; the loss is the plain cross entropy, in nats."""
+    """The scores of one evaluation."""
 
     loss: float
+    """The plain cross entropy, in nats; of probabilities, a photo counts for at most 87.3 (`metrics_of_probabilities`)."""
     top1: float
     top5: float
     macro_f1: float
@@ -40,7 +41,11 @@ class Metrics:
 
 
 def metrics_of_probabilities(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Metrics:
-    """Return the metrics of probabilities N x classes and labels N."""
+    """Return the metrics of probabilities N x classes and labels N.
+
+    Training, `predict` and `compare` all have their loss from here, so that a run has one. A probability that float32
+    has as 0 counts as the smallest normal number, 1.2e-38.
+    """
     return classification_metrics(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), labels)
 
 

@@ -2,7 +2,8 @@
 
 `tensorboard --logdir runs` shows all runs side by side: SCALARS has a chart for each curve, CUSTOM SCALARS train and
 val loss in one chart, IMAGES the first batch as the network sees it and a confusion matrix per evaluation, HPARAMS what
-the finished runs differ in.
+the finished runs differ in. The x axis of what is under step/ and train/ counts updates, that of by_epoch/ epochs.
+Versions before this one wrote epoch/ over updates: where such a run is resumed, those curves end and by_epoch/ begins.
 """
 
 import json
@@ -28,8 +29,8 @@ NUM_SHOWN = 64  # images of the first batch
 FIGURE_S = 10.0  # an epoch shorter than this has no confusion matrix drawn, but for the last: it would cost too much
 CHARTS = {
     "corolla": {
-        "loss, train and val": ["Multiline", ["epoch/train_loss", "epoch/val_loss"]],
-        "val: macro F1, top-1, top-5": ["Multiline", ["epoch/macro_f1", "epoch/top1", "epoch/top5"]],
+        "loss, train and val": ["Multiline", ["by_epoch/train_loss", "by_epoch/val_loss"]],
+        "val: macro F1, top-1, top-5": ["Multiline", ["by_epoch/macro_f1", "by_epoch/top1", "by_epoch/top5"]],
     }
 }
 
@@ -54,7 +55,8 @@ class RunLog:
         if self._timing.exists() and not self._timing.read_bytes().endswith(b"\n"):
             with self._timing.open("a") as file:  # a crash has cut its last line, which must not spoil the next one
                 file.write("\n")
-        # purge_step hides what a killed start wrote beyond the checkpoint it is resumed from.
+        # purge_step hides what a killed start wrote beyond the checkpoint it is resumed from. It counts updates, so it
+        # keeps all of by_epoch/, where nothing is beyond the checkpoint: an epoch is saved before it is logged.
         self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=step + 1)
         self._board.add_custom_scalars(CHARTS)
         self._bar = tqdm(total=total, initial=done, unit="img", desc=run.name, disable=None, smoothing=0.05)
@@ -91,10 +93,10 @@ class RunLog:
         with self._timing.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": row["epoch"], **timing}) + "\n")
         for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr"):
-            self._board.add_scalar(f"epoch/{name}", row[name], row["step"])
+            self._board.add_scalar(f"by_epoch/{name}", row[name], row["epoch"])
         for name in ("images_per_s", "loss_scale"):
             if name in timing:  # the scale in fp16 alone
-                self._board.add_scalar(f"epoch/{name}", timing[name], row["step"])
+                self._board.add_scalar(f"by_epoch/{name}", timing[name], row["epoch"])
         if timing["seconds"] >= FIGURE_S or row["epoch"] == epochs:
             self._confusion(metrics, row)
         if row["epoch"] == epochs:
@@ -110,7 +112,7 @@ class RunLog:
         from corolla.plots.confusion import confusion_figure, pixels  # matplotlib takes half a second
 
         figure = confusion_figure(metrics.labels, metrics.predicted, self._class_names, title=f"epoch {row['epoch']}")
-        self._board.add_image("val/confusion", pixels(figure), row["step"], dataformats="HWC")
+        self._board.add_image("by_epoch/confusion", pixels(figure), row["epoch"], dataformats="HWC")
 
     def _settings(self, rows: list[dict[str, Any]]) -> None:
         """Write the HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
