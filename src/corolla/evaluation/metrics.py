@@ -31,7 +31,7 @@ class Metrics:
     """The scores of one evaluation."""
 
     loss: float
-    """The plain cross entropy, in nats; of probabilities, a photo counts for at most 87.3 (`metrics_of_probabilities`)."""
+    """The plain cross entropy, in nats; a photo counts for at most 87.3 where it is of probabilities."""
     top1: float
     top5: float
     macro_f1: float
