@@ -7,8 +7,10 @@ import csv
 import gzip
 import io
 import json
+import lzma
 import shlex
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +21,13 @@ from corolla.errors import UserError
 
 MAX_BYTES = 256 << 20
 """More than any file that is read as text may hold: beyond it, another file was named."""
+
+PACKING_FAULTS = (
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error, ValueError, OverflowError),
+    *(IndexError, RuntimeError),
+)
+"""Errors of gzip and zipfile on a damaged file. ValueError: a part that would begin before the file; IndexError:
+one without a name; RuntimeError: a password, or a way of packing that Python does not know."""
 
 Shape = Any
 """The declared form of a JSON value: a type (`float` takes whole numbers too, `object` everything), None, a tuple of
@@ -142,7 +151,8 @@ def mismatch(value: Any, shape: Shape, where: str = "") -> str | None:
             if missing := [key for key in required if key not in value]:
                 return f"{prefix}{missing[0]} is missing"
             named = {key.removesuffix("?"): each for key, each in shape.items() if key.removesuffix("?") in value}
-        faults = (mismatch(value[key], each, f"{where}.{key}" if where else key) for key, each in named.items())
+        places = {key: f"{where}.{printable(key)}" if where else printable(key) for key in named}
+        faults = (not_text(key, places[key]) or mismatch(value[key], named[key], places[key]) for key in named)
         return next(filter(None, faults), None)
     if isinstance(shape, list):
         if not isinstance(value, list):
@@ -153,8 +163,19 @@ def mismatch(value: Any, shape: Shape, where: str = "") -> str | None:
         return None if value is None else f"{prefix}null is expected, not {shown(value)}"
     kinds = (int, float) if shape is float else shape
     if isinstance(value, kinds) and not (isinstance(value, bool) and shape in (int, float)):
-        return f"{prefix}text without NUL is expected" if isinstance(value, str) and "\0" in value else None
+        if isinstance(value, int) and abs(value) >= 1 << 63:  # numpy can't hold it, nor a float one of 309 digits
+            return f"{prefix}the number is too large"
+        return not_text(value, where) if isinstance(value, str) else None
     return f"{prefix}{NAMES[shape]} is expected, not {shown(value)}"
+
+
+def not_text(value: str, where: str) -> str | None:
+    """Return what keeps text from being written as UTF-8, or from being the name of a file; None where nothing."""
+    prefix = f"{where}: " if where else ""
+    if "\0" in value:
+        return f"{prefix}text without NUL is expected"
+    is_cut = any("\ud800" <= letter <= "\udfff" for letter in value)  # JSON can spell half of a UTF-16 pair: \ud800
+    return f"{prefix}text that UTF-8 can hold is expected" if is_cut else None
 
 
 def shown(value: Any, width: int = 60) -> str:
@@ -176,8 +197,13 @@ def shell_words(*words: object) -> str:
 
 def printable(text: object) -> str:
     """Return a text, such as a path, for a message of one line: what can't be shown, or is no UTF-8, is escaped."""
-    raw = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in raw)
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in str(text))
+
+
+def _escaped(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # a byte that is no UTF-8, as os.fsdecode keeps it
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
 
 
 def read_csv_rows(path: Path, *, remedy: str = "") -> Iterator[tuple[int, list[str]]]:
@@ -219,9 +245,8 @@ def read_unpacked(path: Path, *, remedy: str = "") -> bytes:
                     inside = packed.read(MAX_BYTES + 1)
         else:
             return content
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        # RuntimeError and NotImplementedError: a password, or a way of packing that Python does not know
-        raise _fault(path, f"can't be unpacked ({error}), perhaps cut short", remedy) from None
+    except PACKING_FAULTS as error:
+        raise _fault(path, f"can't be unpacked ({printable(error)}), perhaps cut short", remedy) from None
     if len(inside) > MAX_BYTES:
         raise _fault(path, f"unpacks to more than {MAX_BYTES >> 20} MiB", remedy)
     return inside

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from corolla.errors import UserError
-from corolla.text_files import parse_json, printable, read_text
+from corolla.text_files import not_text, parse_json, printable, read_text
 
 MAX_DEPTH = 4
 """No setting lies deeper in a file: a table, a section, a list, and one more for the message on its type."""
@@ -26,16 +26,11 @@ def unfit(value: Any, key: str = "", depth: int = 0) -> str | None:
         return f"{key} = {value}: a finite number is expected"
     elif isinstance(value, int) and abs(value) >= 1 << 63:  # 0x… of any length gets past Python's limit on digits
         return f"{key}: the number is too large"
-    elif isinstance(value, str) and not _is_text(value):
+    elif isinstance(value, str) and not_text(value, key):
         return f"{key} = {printable(value)}: is not UTF-8 text; rename it, or make a link to it with another name"
     elif not isinstance(value, str | int | float | None):
         return f"{key} = {printable(value)}: a date or time is no setting; text stands in quotes"
     return None
-
-
-def _is_text(value: str) -> bool:
-    """Return whether text can be kept as UTF-8 and be the name of a file."""
-    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

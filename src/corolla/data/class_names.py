@@ -1,5 +1,6 @@
 """The names of a data folder's classes, in the order of their labels."""
 
+import re
 from pathlib import Path
 
 from corolla.data.competition import CLASS_NAMES
@@ -15,7 +16,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     """
     if not path.exists():
         return CLASS_NAMES
-    names = tuple(line.strip() for line in read_text(path).rstrip().splitlines())
+    # splitlines would also part at a form feed or U+2028 in a name, and shift the labels behind it
+    names = tuple(line.strip() for line in re.split(r"\r\n|\r|\n", read_text(path).rstrip()))
     if not all(names) or not names:
         raise UserError(f"{path}: line {names.index('') + 1 if names else 1} is blank, where a class name should be")
     return names
