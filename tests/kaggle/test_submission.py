@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from corolla.config import Config, to_dict
+from corolla.data.index import load_index
 from corolla.ensemble.ensemble import Ensemble, ensemble
 from corolla.ensemble.members import MemberPredictions
 from corolla.ensemble.rules import EnsembleRule
 from corolla.errors import UserError
 from corolla.evaluation.predict import predict
+from corolla.kaggle.provenance import check_same_data, read_provenance
 from corolla.kaggle.submission import check_submission, describe_runs, read_labels, score, write_submission
 from corolla.runs.checkpoint import load_checkpoint, read_progress
 from corolla.runs.folder import git_commit
@@ -220,6 +222,11 @@ def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Pat
             "fingerprint": run.environment["fingerprint"],
         }
     ]
+    index = load_index(tiny_config.data, None)
+    assert (beside["folders"], beside["size"]) == ([str(run.folder)], index.size)
+    assert beside["test_fingerprint"] == index.splits["test"].fingerprint
+    assert beside["class_names"] == list(index.class_names)
+    check_same_data(path, read_provenance(path, beside["csv_sha256"]), tiny_config.data)
 
 
 @pytest.mark.parametrize(

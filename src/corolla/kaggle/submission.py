@@ -51,7 +51,11 @@ def write_submission(path: Path, joined: "Ensemble", sample_path: Path, provenan
 
 
 def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: dict[str, Any]) -> dict[str, Any]:
-    """Return how a submission was made: `how`, then runs with their checkpoints, config hashes, commits, times."""
+    """Return how a submission was made: `how`, then runs with their checkpoints, config hashes, commits, times.
+
+    By the size, the fingerprint of the test records and the names of the classes it is told whether a data folder still
+    holds what was predicted.
+    """
     described = []
     for run, member in zip(runs, members, strict=True):
         config = read_settings(run.folder / "config.json")  # as it was written: the hash is the same in every version
@@ -69,7 +73,13 @@ def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: di
             }
         )
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return {**how, "runs": described, "git_commit": git_commit(), "made": made}
+    data = {
+        "folders": [str(run.folder) for run in runs],
+        "size": next((run.config.size for run in runs), None),
+        "test_fingerprint": next((member.fingerprint for member in members if member.fingerprint), None),
+        "class_names": next((list(member.class_names) for member in members if member.class_names), None),
+    }
+    return {**how, "runs": described, **data, "git_commit": git_commit(), "made": made}
 
 
 @dataclass(frozen=True)

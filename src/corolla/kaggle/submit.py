@@ -13,16 +13,15 @@ from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.idempotent import choose_row, record_and_send, submit_once, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.manifest import competition_of
+from corolla.kaggle.provenance import check_same_data, read_provenance
 from corolla.kaggle.sending import SendingNote
-from corolla.kaggle.submission import check_submission, made_by, read_labels
+from corolla.kaggle.submission import check_submission, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
-from corolla.text_files import mismatch, read_json, read_unpacked
+from corolla.text_files import read_unpacked, shell_words
 
 log = logging.getLogger(__name__)
 
 WAIT_S = 300.0
-PROVENANCE = {"data?": str, "runs?": [{"run": str}], "val_macro_f1?": (None, float)}
-"""The shape of the JSON beside a CSV, as far as it is read again."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def submit(
         wait_s: how long to wait for the score.
 
     Raises:
-        UserError: the CSV is not fit, the day's submissions are used up, the competition takes notebooks only, ...
+        UserError: the CSV is not fit, or of other records than the data folder holds now, the day's submissions are
+            used up, the competition takes notebooks only, ...
         Failure: the upload failed (nothing was submitted), or Kaggle has not scored it.
     """
     book = Ledger(ledger)
@@ -75,7 +75,7 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
     """Check the CSV and return a new row for the ledger, and what the JSON beside the CSV says."""
     table = read_labels(csv)
     sha256 = _sha256_of(csv)
-    made = _provenance(csv, sha256)
+    made = read_provenance(csv, sha256)
     folder = data or Path(made.get("data", "data"))
     if not (folder / SAMPLE_SUBMISSION).exists():
         raise UserError(
@@ -83,6 +83,7 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
         )
     sample = read_labels(folder / SAMPLE_SUBMISSION)
     check_submission(table, sample, len(read_class_names(folder / "classes.txt")), source=str(csv))
+    check_same_data(csv, made, folder)
     entry = Entry(
         time=now(),
         competition=competition or competition_of(folder),
@@ -100,24 +101,6 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
 def _sha256_of(csv: Path) -> str:
     """Return the SHA-256 of a CSV, the same where it is packed: it is the same submission."""
     return hashlib.sha256(read_unpacked(csv)).hexdigest()
-
-
-def _provenance(csv: Path, sha256: str) -> dict[str, Any]:
-    """Read the JSON beside the CSV, if it is of this very CSV; that of something else is none of ours.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    path = made_by(csv)
-    if not path.exists():
-        return {}
-    remedy = f"it should say what made {csv.name}: move it away, or make both anew with corolla ensemble"
-    made = read_json(path, object, remedy=remedy)
-    if not isinstance(made, dict) or made.get("csv_sha256") != sha256:
-        return {}
-    if wrong := mismatch(made, PROVENANCE):
-        raise UserError(f"{path}: {wrong}; {remedy}")
-    return made
 
 
 def _send(kaggle: Kaggle, book: Ledger, note: SendingNote, entry: Entry, csv: Path, made: dict[str, Any]) -> Entry:
@@ -173,7 +156,8 @@ def _create(kaggle: Kaggle, entry: Entry, token: str) -> Any:
 
 def _notebooks_only(competition: str, made: dict[str, Any]) -> UserError:
     """Return the error for a competition that takes no CSV files, with the command that does work."""
-    runs = " ".join(f"runs/{run['run']}" for run in made.get("runs", [])) or "RUN..."
+    folders = made.get("folders") or [f"runs/{run['run']}" for run in made.get("runs", [])]
+    runs = shell_words(*map(Path, folders)) or "RUN..."
     return UserError(
         f"{competition}: takes notebooks only, no CSV files; nothing was sent. This makes and submits one: "
         f"corolla submit --notebook {runs} --competition {competition}"

@@ -1,0 +1,88 @@
+"""The JSON beside a submission CSV: what made it, and whether the data are still those that it was made of."""
+
+from pathlib import Path
+from typing import Any
+
+from corolla.data.class_names import read_class_names
+from corolla.data.index import Index, find_index
+from corolla.errors import UserError
+from corolla.kaggle.submission import made_by
+from corolla.text_files import mismatch, read_json, shell_words
+
+SHAPE = {
+    "data?": str,
+    "runs?": [{"run": str}],
+    "folders?": [str],
+    "size?": (None, int),
+    "test_fingerprint?": (None, str),
+    "class_names?": (None, [str]),
+    "val_macro_f1?": (None, float),
+    "method?": str,
+    "tau?": (None, float),
+    "tta?": (None, str),
+    "checkpoint?": (None, str),
+    "members?": [object],
+}
+"""Keys that are read again; earlier versions wrote fewer."""
+
+
+def read_provenance(csv: Path, sha256: str) -> dict[str, Any]:
+    """Read the JSON beside the CSV, if it is of this very CSV; that of something else is none of ours.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = made_by(csv)
+    if not path.exists():
+        return {}
+    remedy = f"it should say what made {csv.name}: move it away, or make both anew with corolla ensemble"
+    made = read_json(path, object, remedy=remedy)
+    if not isinstance(made, dict) or made.get("csv_sha256") != sha256:
+        return {}
+    if wrong := mismatch(made, SHAPE):
+        raise UserError(f"{path}: {wrong}; {remedy}")
+    return made
+
+
+def check_same_data(csv: Path, made: dict[str, Any], data: Path) -> None:
+    """Check that a data folder holds the test records and the classes that a CSV was made of, where the JSON tells.
+
+    Ids do not tell: other records may have the same ones. Where the folder has no such records, only classes are told
+    apart.
+
+    Raises:
+        UserError: it holds others; the message has the command that makes the CSV again.
+        RecordFault: its files are damaged.
+    """
+    index = find_index(data, made.get("size")) if made.get("test_fingerprint") else None
+    if index and "test" in index.splits and index.splits["test"].fingerprint != made["test_fingerprint"]:
+        raise UserError(f"{csv}: is of other test records than {data} holds now; {_make_again(csv, made, data)}")
+    names = tuple(made.get("class_names") or ())
+    if names and names != (_class_names(data, index) or names):
+        raise UserError(
+            f"{csv}: is of other classes than {data} has (classes.txt); put back the names that its runs were trained "
+            "for, or train runs on these and join those with corolla ensemble"
+        )
+
+
+def _class_names(data: Path, index: Index | None) -> tuple[str, ...]:
+    """Return the names of a folder's classes; empty where nothing there tells them."""
+    if index is not None:
+        return index.class_names
+    path = data / "classes.txt"
+    return read_class_names(path) if path.exists() else ()
+
+
+def _make_again(csv: Path, made: dict[str, Any], data: Path) -> str:
+    """Return the remedy: the commands that make the CSV of the data as they are now, so far as the JSON tells them."""
+    folders = [Path(folder) for folder in made.get("folders", [])]
+    if not folders or made.get("members"):  # files of others are among them
+        return "make its predictions again, then the CSV with corolla ensemble"
+    views = ["--tta", made["tta"]] if made.get("tta") else []
+    views += ["--checkpoint", "last"] if made.get("checkpoint") == "last" else []
+    method = ["--method", made["method"]] if made.get("method") else []
+    method += ["--adjust"] if made.get("tau") is not None else []
+    predict = shell_words("corolla", "predict", *folders, "--split", "test", *views, "--data", data)
+    out = made_by(csv).with_suffix(".csv")
+    join = shell_words("corolla", "ensemble", *folders, *views, *method, "--data", data, "--out", out)
+    return f"make it again: {predict} && {join}"
