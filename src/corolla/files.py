@@ -1,11 +1,11 @@
 """Files that are whole or not there, also after a crash, and a lock that one process at a time holds."""
 
 import errno
+import glob
 import hashlib
 import logging
 import os
 import re
-import secrets
 import struct
 import threading
 import time
@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from corolla.temporary import remove_leftovers, temporary_name
+
 log = logging.getLogger(__name__)
 
 ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OverflowError)
@@ -24,10 +26,13 @@ ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` to write to; it is flushed and renamed to `path` when the block succeeds."""
+    """Yield a temporary name beside `path` to write to; it is flushed and renamed to `path` when the block succeeds.
+
+    What a kill has left of earlier ones is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Processes of two containers may have the same id, and threads of one process have.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    remove_leftovers(path.parent, glob.escape(path.name))
+    temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
         with temporary.open("rb+") as file:

@@ -85,7 +85,7 @@ def test_class_folders_become_a_data_folder(tmp_path: Path) -> None:
     assert visible(out) == [
         "classes.txt", "photos.csv", "sample_submission.csv", "test_labels.csv", f"tfrecords-jpeg-{SIZE}x{SIZE}",
     ]  # fmt: skip
-    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == [".import.lock"]
     assert (out / "classes.txt").read_text() == "2\n10\nRosa canina\n"
 
     index, table = load_index(out, SIZE), {row["id"]: row for row in rows(out)}
@@ -192,7 +192,7 @@ def test_broken_files_are_named_or_left_out(tmp_path: Path) -> None:
     assert "\n" not in message
     assert "3 of 19 files are no photos that can be read" in message
     assert all(name in message for name in ("a/cut.jpg", "b/page.jpg", "b/empty.png", "--skip-broken"))
-    assert list(out.iterdir()) == []
+    assert visible(out) == []
     (photos / "b" / "photo.heic").write_bytes(b"?")
     with pytest.raises(UserError, match=r"4 of 20 files .*b/page\.jpg.*b/photo\.heic \(HEIC.* convert it with"):
         run(photos, out)
@@ -279,8 +279,13 @@ def test_a_kill_leaves_nothing_half(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert visible(out) == []
+    assert list(out.glob(".import-*"))
+    (out / ".import-mine").mkdir()
+    lock = (out / ".import.lock").stat().st_ino
     run(photos, out)
     assert check(out, SIZE, progress=False).faults == ()
+    assert [path.name for path in out.glob(".import-*")] == [".import-mine"]
+    assert (out / ".import.lock").stat().st_ino == lock, "one that is made anew lets two in at once"
 
 
 def test_training_takes_it(tmp_path: Path) -> None:

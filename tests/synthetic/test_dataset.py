@@ -1,7 +1,9 @@
 """The embedded data set: bytes, ids, counts and layout; and that it is hard in the right way."""
 
 import csv
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from corolla.data.decode import decode_jpeg
 from corolla.data.index import Index, load_index
 from corolla.errors import UserError
 from corolla.synthetic.dataset import class_counts, plan, synthesize
+from corolla.temporary import temporary_folder
 
 TINY = 0.001  # 3 train, 1 val and 1 test photo a class, the common ones' too
 
@@ -90,7 +93,7 @@ def test_one_seed_gives_the_same_bytes_whatever_the_number_of_processes(tiny: Pa
 
 def test_layout_and_index(tiny: Path) -> None:
     names = sorted(path.name for path in tiny.iterdir())
-    assert names == ["sample_submission.csv", "test_labels.csv", "tfrecords-jpeg-32x32"]
+    assert names == [".synthetic.lock", "sample_submission.csv", "test_labels.csv", "tfrecords-jpeg-32x32"]
     for split in ("train", "val", "test"):
         files = sorted((tiny / "tfrecords-jpeg-32x32" / split).iterdir())
         assert [file.name.split("-")[:2] for file in files] == [[f"{number:02d}", "32x32"] for number in range(16)]
@@ -169,7 +172,22 @@ def test_a_killed_run_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     while living(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not living(process.pid), "processes outlived their killed parent"
+    assert list(folder.glob(".synthetic-*"))
     assert not synthesize(folder, size=32, share=TINY).reused
+    assert not list(folder.glob(".synthetic-*"))
+
+
+def test_a_set_that_is_there_already_is_rid_of_what_a_kill_left(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(tiny, folder)
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    process.wait()
+    with temporary_folder(folder, "synthetic") as private:
+        killed = folder / private.name.replace(f".{os.getpid()}.", f".{process.pid}.")
+    (killed / "tfrecords-jpeg-64x64").mkdir(parents=True)
+    (folder / ".synthetic-mine").mkdir()
+    assert synthesize(folder, size=32, share=TINY).reused
+    assert [path.name for path in folder.glob(".synthetic-*")] == [".synthetic-mine"]
 
 
 @pytest.fixture(scope="module")

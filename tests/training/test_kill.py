@@ -183,9 +183,9 @@ def moments(run: Run, pid: int) -> list[Callable[[], bool]]:
     last_of_epoch = (step + 1) // STEPS * STEPS + STEPS - 1
     return [
         lambda: step_of(run) > step,
-        lambda: any(run.folder.glob(f".last.pt.{pid}.*.tmp")),
+        lambda: any(run.folder.glob(f".last.pt.*.{pid}.*.tmp")),
         lambda: step_of(run) >= last_of_epoch,
-        lambda: any(run.folder.glob(f".epoch-*.pt.{pid}.*.tmp")),
+        lambda: any(run.folder.glob(f".epoch-*.pt.*.{pid}.*.tmp")),
     ]
 
 
@@ -208,4 +208,5 @@ def test_many_kills_leave_no_trace(arguments: list[str], tmp_path: Path) -> None
     assert torn  # some kills did fall into the writing of a checkpoint
     assert in_this_process(arguments, tmp_path) == 0
     assert len(run.environment["started"]) == 7
+    assert not list(run.folder.rglob(".*.tmp"))
     assert_equal(run, run_in(tmp_path / "undisturbed"))

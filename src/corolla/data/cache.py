@@ -26,6 +26,7 @@ from corolla.data.index_cache import resolve_cache_dir
 from corolla.errors import UserError
 from corolla.files import ZIP_FAULTS, locked, replacing, zip_fault
 from corolla.parallel import map_in_threads
+from corolla.temporary import remove_leftovers
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ class _Place:
 
 def _use_decoded(photos: Sequence[TFRecordDataset], folder: Path, stopped: Callable[[], bool]) -> str:
     """Have `photos` come from files of pixels in `folder`, which are made where they are missing; return its line."""
+    remove_leftovers(folder, "*.pixels", "*.npz")  # before the disk's free space is asked for: they may be large
     places = [_Place.of(each, folder) for each in photos]
     kept = [place.open(len(each)) for place, each in zip(places, photos, strict=True)]
     shapes = [None if there else _shapes(each) for there, each in zip(kept, photos, strict=True)]
@@ -216,8 +218,6 @@ def _build(
                 return None
             if there := place.open(len(photos)):  # another process built it meanwhile
                 return there
-            for left_by_a_kill in place.pixels.parent.glob(f".{place.table.stem}.*.tmp"):
-                left_by_a_kill.unlink()
             with replacing(place.pixels) as temporary:
                 layout = MappedPixels(temporary, height, width, height > 0, np.zeros(len(photos), np.uint32))
                 decoded = _decode_all(photos, layout, stopped)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import math
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -23,10 +22,12 @@ from corolla.importing.photos import Found, Photo, check_photos, class_names
 from corolla.importing.pixels import Crop, Pixels
 from corolla.importing.splits import photo_ids, split_photos
 from corolla.importing.tables import tables_of, write_tables
+from corolla.temporary import remove_leftovers, temporary_folder
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # one more whenever the same photos give other bytes: an older import is then not taken for a new one
+WRITTEN = ("classes.txt", "*.csv")  # beside the folders of TFRecords
 FILE_RECORDS = 800  # at most
 REMEDY = "; fix or remove them, or leave them out with --skip-broken"
 
@@ -84,15 +85,10 @@ def _alone(out: Path) -> Iterator[None]:
     def waiting() -> None:
         log.info("%s: another import writes there; waiting for it", out)
 
-    while True:
-        with locked(lock, waiting=waiting):
-            if not lock.exists():  # its holder removed it between our opening and locking it
-                continue
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
+    # The lock's file stays: one process that has opened it and one that made it anew would both hold it.
+    with locked(lock, waiting=waiting):
+        remove_leftovers(out, *WRITTEN)
+        yield
 
 
 def _import(
@@ -104,15 +100,15 @@ def _import(
         recipe["photos"] = _fingerprint(photos, photo_digests(folder, photos, progress=progress))
         if reused := _reused(out, recipe, pixels):
             return reused
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=out) as private:
-        with (Path(private) / "spool").open("wb+") as spool:
+    with temporary_folder(out, "import") as private:
+        with (private / "spool").open("wb+") as spool:
             jpegs = convert_photos(folder, photos, pixels, spool, progress=progress)
             faults = [f"{path} ({jpeg.fault})" for path, jpeg in jpegs.items() if jpeg.fault]
             if faults and not skip_broken:
                 raise UserError(_broken(folder, faults, len(photos)) + REMEDY)
             splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed)
             names, ids = class_names(photos), photo_ids(photos)
-            records = Path(private) / f"tfrecords-jpeg-{size}x{size}"
+            records = private / f"tfrecords-jpeg-{size}x{size}"
             _write_records(records, splits, names, ids, lambda path: jpegs[path].read(spool))
         recipe["photos"] = _fingerprint(photos, (jpeg.digest for jpeg in jpegs.values()))
         broken = [_broken(folder, faults, len(photos)) + "; left out"] * bool(faults)

@@ -17,8 +17,11 @@ from corolla.data.transforms.tta import parse_tta
 from corolla.errors import UserError
 from corolla.files import is_held_here, is_locked, locked, write_atomically
 from corolla.runs.without_torch import read_without_tensors
+from corolla.temporary import remove_leftovers
 from corolla.text_files import read_json, read_json_lines
 
+OWN_NAMES = ("*.pt", "*.json", "*.jsonl", "*.npz", "events.out.tfevents.*")
+"""Names of the files that corolla writes into a run's folder."""
 State = Literal["new", "stopped", "done"]
 CheckpointName = Literal["best", "last"]
 
@@ -174,9 +177,8 @@ def exclusive(folder: Path) -> Iterator[None]:
     with locked(lock, wait=False) as granted:
         if not granted:
             raise UserError(f"{folder}: another process is training into this folder; wait for it or stop it")
-        # Half-written files that a kill left, where nobody else may be writing (predictions/ has other writers).
-        for left_by_a_kill in (*folder.glob(".*.tmp"), *folder.glob("tensorboard/.*.tmp")):
-            left_by_a_kill.unlink()
+        for place in (folder, folder / "predictions", folder / "tensorboard"):
+            remove_leftovers(place, *OWN_NAMES)
         yield
 
 

@@ -2,10 +2,10 @@
 
 import itertools
 import json
+import logging
 import math
 import multiprocessing
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -23,8 +23,12 @@ from corolla.data.competition import CLASSES, NUM_TEST, SAMPLE_SUBMISSION, SPLIT
 from corolla.data.subset import largest_remainder
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
+from corolla.files import locked, write_atomically
 from corolla.parallel import num_cores
 from corolla.synthetic.drawing import draw_photo
+from corolla.temporary import remove_leftovers, temporary_folder
+
+log = logging.getLogger(__name__)
 
 LEAST = {"train": 3, "val": 1, "test": 1}  # photos of a class at any share
 FILES = 16  # of each split
@@ -113,16 +117,20 @@ def synthesize(
         "test_labels.csv": "id,label\n" + "".join(f"{photo.id},{photo.label}\n" for photo in test),
     }
     if _holds(folder, recipe, tables):
+        remove_leftovers(folder)  # without the lock, which can't be had in a folder that may only be read
         return done
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".synthetic-", dir=folder) as private:
-        records = Path(private) / f"tfrecords-jpeg-{size}x{size}"
-        _write_records(records, files, size, processes)
-        (records / "synthetic.json").write_text(json.dumps(recipe) + "\n")
-        for name, text in tables.items():
-            (Path(private) / name).write_text(text)
-            (Path(private) / name).replace(folder / name)
-        records.rename(folder / records.name)  # last: only now does the set look whole
+    with locked(folder / ".synthetic.lock", waiting=lambda: log.info("%s: another process draws there", folder)):
+        remove_leftovers(folder, *tables)
+        if _holds(folder, recipe, tables):  # another process has drawn it meanwhile
+            return done
+        with temporary_folder(folder, "synthetic") as private:
+            records = private / f"tfrecords-jpeg-{size}x{size}"
+            _write_records(records, files, size, processes)
+            write_atomically(records / "synthetic.json", (json.dumps(recipe) + "\n").encode())
+            for name, text in tables.items():
+                write_atomically(folder / name, text.encode())
+            records.rename(folder / records.name)  # last: only now does the set look whole
     return SyntheticSet(folder, size, share, seed, counts, reused=False)
 
 
