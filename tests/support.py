@@ -1,6 +1,8 @@
 """Helpers of several test files."""
 
 import dataclasses
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -16,13 +18,15 @@ import torch
 from PIL import Image
 
 from corolla.compare.compare import Comparison, compare
-from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
+from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig, to_dict
+from corolla.data.competition import SplitName
 from corolla.data.loader import Batch
 from corolla.data.tfrecord import encode_example, write_tfrecord
+from corolla.data.transforms.tta import TTA
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions
 from corolla.files import sha256
-from corolla.runs.folder import Run, write_metrics
+from corolla.runs.folder import CheckpointName, Run, write_metrics
 from corolla.training.loop import OnStep
 from corolla.training.state import TrainState
 from corolla.training.train import train
@@ -232,3 +236,31 @@ def make_comparison(folder: Path, *, seeds: tuple[int, ...] = (0, 1)) -> tuple[C
             )
             runs.append(train(config, experiment=experiment).folder)
     return compare(runs, num_resamples=50, device="cpu", workers=0), data
+
+
+def write_run(
+    folder: Path,
+    probabilities: Sequence[Sequence[float]],
+    *,
+    ids: Sequence[str] = ("00000000a", "00000000b", "00000000c"),
+    split: SplitName = "test",
+    tta: TTA = "none",
+    labels: Sequence[int] | None = None,
+    checkpoint: CheckpointName = "best",
+    fingerprint: str = "",
+    class_names: Sequence[str] | None = None,
+) -> Path:
+    """A run whose checkpoint is a few bytes, predicted already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(to_dict(Config(), with_runtime=False)))
+    content = f"{checkpoint} checkpoint of {folder.name}".encode()
+    (folder / f"{checkpoint}.pt").write_bytes(content)
+    Predictions(
+        ids=np.array(ids),
+        probabilities=np.array(probabilities, np.float32),
+        labels=None if labels is None else np.array(labels),
+        checkpoint=hashlib.sha256(content).hexdigest(),
+        fingerprint=fingerprint,
+        class_names=tuple(class_names or (f"kind {n}" for n in range(len(probabilities[0])))),
+    ).save(Run(folder).predictions(split, tta, checkpoint))
+    return folder

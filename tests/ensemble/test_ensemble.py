@@ -3,59 +3,29 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import write_run
 
 from corolla.cli import run_command
 from corolla.config import Config, to_dict
 from corolla.data.competition import SplitName
 from corolla.data.index import load_index
-from corolla.data.transforms.tta import TTA
 from corolla.ensemble.ensemble import ensemble
 from corolla.ensemble.members import read_members
 from corolla.ensemble.rules import EnsembleRule, Method, aggregate
 from corolla.ensemble.validation import leave_one_out
 from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1
-from corolla.evaluation.predictions import Predictions
 from corolla.kaggle.from_runs import submission_from_runs
-from corolla.runs.folder import CheckpointName, Run
+from corolla.runs.folder import Run
 
 Rows = list[list[list[float]]]
 IDS = ("00000000a", "00000000b", "00000000c")
-
-
-def write_run(
-    folder: Path,
-    probabilities: Sequence[Sequence[float]],
-    *,
-    ids: Sequence[str] = IDS,
-    split: SplitName = "test",
-    tta: TTA = "none",
-    labels: Sequence[int] | None = None,
-    checkpoint: CheckpointName = "best",
-    fingerprint: str = "",
-    class_names: Sequence[str] | None = None,
-) -> Path:
-    """A run whose checkpoint is a few bytes, predicted already."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(to_dict(Config(), with_runtime=False)))
-    content = f"{checkpoint} checkpoint of {folder.name}".encode()
-    (folder / f"{checkpoint}.pt").write_bytes(content)
-    Predictions(
-        ids=np.array(ids),
-        probabilities=np.array(probabilities, np.float32),
-        labels=None if labels is None else np.array(labels),
-        checkpoint=hashlib.sha256(content).hexdigest(),
-        fingerprint=fingerprint,
-        class_names=tuple(class_names or (f"kind {n}" for n in range(len(probabilities[0])))),
-    ).save(Run(folder).predictions(split, tta, checkpoint))
-    return folder
 
 
 def vote(*members: list[float]) -> int:

@@ -1,8 +1,8 @@
-"""corolla ensemble: the predictions of runs as a submission CSV."""
+"""corolla ensemble: the predictions of runs and files as a submission CSV."""
 
 from pathlib import Path
 
-from corolla.commands.common import Paths, ViewArguments, next_command
+from corolla.commands.common import Paths, ViewArguments, next_command, refuse_without
 from corolla.data.transforms.tta import ViewOptions
 from corolla.ensemble.rules import Method
 from corolla.ensemble.validation import ValidationEstimate
@@ -13,7 +13,7 @@ NO_VIEWS = ViewOptions()
 
 
 def ensemble(
-    runs: Paths,
+    members: Paths,
     /,
     out: Path,
     method: Method = "vote",
@@ -23,29 +23,47 @@ def ensemble(
     cache_dir: Path | None = None,
     views: ViewArguments = NO_VIEWS,
 ) -> int:
-    """Join the test predictions of one run or several into a checked submission CSV.
+    """Join test predictions of runs, submission CSVs and files of probabilities into one checked submission CSV.
 
     Args:
-        runs: folders of runs that were predicted already.
+        members: folders of runs that were predicted already; submission CSVs (id,label; also .csv.gz, .zip); CSVs of id
+            and a column per class, named by number or by name; .npz with the arrays ids and probabilities (N x classes)
+            and perhaps class_names. Any mixture, joined by id.
         out: the CSV to write; a JSON beside it says what made it.
-        method: vote (ties by summed probability), mean (of the probabilities), geometric (mean of their logarithms);
-            weighted (mean with weights fitted on val for macro F1) or greedy (selection with replacement on val,
-            Caruana et al. 2004), for which every run has to be predicted on val as well.
+        method: vote (a tie goes to the tied class of the highest summed probability over those members that have
+            probabilities; where none has, to the one of the member named first), mean (of the probabilities), geometric
+            (mean of their logarithms); weighted (mean with weights fitted on val for macro F1) or greedy (selection
+            with replacement on val, Caruana et al. 2004), for which every run has to be predicted on val as well.
+            Submissions have labels only, so with them vote; weighted and greedy take runs alone.
         adjust: divide the probabilities by the class frequencies in train to a power that is fitted on val (Menon et
             al. 2021).
         checkpoint: which predictions to take: of best or of last.
-        data: the data folder, for its sample_submission.csv; default: the one the first run was trained with.
+        data: the data folder, for its sample_submission.csv and classes; default: the one the first run was trained
+            with, and without a run data/.
         cache_dir: with --adjust: folder for the index; default: the user's cache.
         views: which predictions to take.
     """
+    from corolla.ensemble.files import is_file
     from corolla.kaggle.from_runs import submission_from_runs
     from corolla.kaggle.manifest import read_manifest
 
+    if members and all(map(is_file, members)):
+        last, tta = checkpoint if checkpoint != "best" else None, views.name if views != NO_VIEWS else None
+        refuse_without("a run among the members", tta=tta, checkpoint=last)
     made = submission_from_runs(
-        runs, out, method=method, adjust=adjust, tta=views.name, checkpoint=checkpoint, data=data, cache_dir=cache_dir
+        members,
+        out,
+        method=method,
+        adjust=adjust,
+        tta=views.name,
+        checkpoint=checkpoint,
+        data=data,
+        cache_dir=cache_dir,
     )
     print(f"wrote {out} ({made.num_images} rows, ids as in {made.sample}) and {out.with_suffix('.json')}")
-    if made.on_val is None:
+    if made.ensemble.members.files:
+        print("its val macro F1 is not known: files have no predictions of val")
+    elif made.on_val is None:
         print("for its val macro F1, predict every run with --split val as well")
     else:
         _print_on_val(made.on_val, tau=made.ensemble.rule.tau if adjust else None)

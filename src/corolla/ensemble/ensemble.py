@@ -1,4 +1,4 @@
-"""`corolla ensemble`: the predictions of one run or several to labels. It reads files of probabilities: no network."""
+"""`corolla ensemble`: the predictions of runs, and of files from elsewhere, to labels. It needs no network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,12 @@ from corolla.data.competition import SplitName
 from corolla.data.index import load_index
 from corolla.data.subset import subset_index
 from corolla.data.transforms.tta import TTA, parse_tta
+from corolla.ensemble.files import is_file
 from corolla.ensemble.fit import NO_ADJUSTED_VOTE, TRAINED_WITH, fit_rule
 from corolla.ensemble.logit_adjustment import class_prior
 from corolla.ensemble.members import MemberPredictions, all_predicted, read_members
-from corolla.ensemble.rules import FITTED, EnsembleRule, Method
+from corolla.ensemble.mixed import read_mixed
+from corolla.ensemble.rules import FITTED, EnsembleRule, Method, aggregated_scores, vote_of_labels
 from corolla.ensemble.validation import ValidationEstimate, estimate_on_val
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions
@@ -24,7 +26,7 @@ from corolla.runs.folder import CheckpointName, Run, data_of
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Labels that several runs give together."""
+    """Labels that several members give together."""
 
     members: MemberPredictions
     rule: EnsembleRule
@@ -62,7 +64,7 @@ class Ensemble:
 
 
 def ensemble(
-    folders: Sequence[Path],
+    paths: Sequence[Path],
     *,
     split: SplitName = "test",
     method: Method = "mean",
@@ -72,33 +74,61 @@ def ensemble(
     data: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Ensemble:
-    """Join the runs' predictions by id and aggregate them; what has to be fitted is fitted on those of val.
+    """Join the members' predictions by id and aggregate them; what has to be fitted is fitted on those of val.
 
     Args:
+        paths: folders of runs, submission CSVs, and files of probabilities (a CSV with a column per class, an .npz), in
+            any mixture. Files are of test; they have no predictions of val, so nothing is fitted with them.
         adjust: divide the probabilities by a power of the class frequencies in train, the power fitted on val.
         tta: the views of the predictions, with all that `predict` puts into their name: ten-crop_size256.
-        data: the data folder that was predicted; default: the one that each run was trained with.
+        data: the data folder that was predicted; default: the one that each run was trained with. Files are checked by
+            its sample_submission.csv and classes; default where no run is among the members: data/.
         cache_dir: folder for the index; default: the user's cache.
 
     Raises:
-        UserError: no runs, or predictions that are missing, older than their checkpoint or the data, or of other photos
-            or classes.
+        UserError: no members, or predictions that are missing, older than their checkpoint or the data, of other photos
+            or classes, or no probabilities where the method needs some.
     """
-    if not folders:
-        raise UserError("name at least one run's folder")
+    if not paths:
+        raise UserError("name at least one run's folder or file")
     if adjust and method == "vote":
         raise UserError(NO_ADJUSTED_VOTE)
+    if files := [path for path in paths if is_file(path)]:
+        if adjust or method in FITTED or split != "test":
+            needs = "--adjust" if adjust else f"--method {method}" if method in FITTED else f"split {split}"
+            raise UserError(f"{files[0]}: is of test only, {needs} needs predictions of val: name runs alone")
+        joined = read_mixed(paths, tta=parse_tta(tta).name, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
+        return _of_mixed(joined, method)
     tta, rule = parse_tta(tta).name, EnsembleRule(method)
-    members = read_members(folders, split, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
+    members = read_members(paths, split, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
     must_fit, val = adjust or method in FITTED, None
-    if must_fit or all_predicted(folders, "val", tta=tta, checkpoint=checkpoint):
-        val = read_members(folders, "val", tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
+    if must_fit or all_predicted(paths, "val", tta=tta, checkpoint=checkpoint):
+        val = read_members(paths, "val", tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
         _check_same_checkpoints(members, val)
     if must_fit and val is not None:
         assert val.labels is not None, "val is labelled"
         prior = _prior(members, data, cache_dir) if adjust else None
         rule = fit_rule(val.probabilities, val.labels, method, prior)
     return Ensemble(members, rule, rule.predict(members.probabilities), val)
+
+
+def _of_mixed(members: MemberPredictions, method: Method) -> Ensemble:
+    """Aggregate members of which some are files.
+
+    Raises:
+        UserError: one has labels only, and the method is no vote.
+    """
+    rule = EnsembleRule(method)
+    labels_only = [file for file in members.files if file.probabilities is None]
+    if not labels_only:
+        return Ensemble(members, rule, rule.predict(members.probabilities))
+    if method != "vote":
+        raise UserError(
+            f"{labels_only[0].path}: has labels only, --method {method} needs probabilities: take --method vote"
+        )
+    shape = (len(members.ids), members.num_classes)
+    scores = aggregated_scores(members.probabilities, "vote") if members.probabilities else np.zeros(shape)
+    return Ensemble(members, rule, vote_of_labels(members.voted, scores))
 
 
 def _check_same_checkpoints(members: MemberPredictions, val: MemberPredictions) -> None:

@@ -20,7 +20,7 @@ NO_ADJUSTED_VOTE = "--adjust needs probabilities, a vote has none: take another 
 
 
 def fit_rule(
-    probabilities: Sequence[NDArray[np.float32]],
+    probabilities: Sequence[NDArray[np.floating]],
     labels: NDArray[np.int64],
     method: Method,
     prior: NDArray[np.float64] | None = None,
@@ -60,7 +60,7 @@ class CrossFitted:
 
 
 def cross_fitted(
-    probabilities: Sequence[NDArray[np.float32]],
+    probabilities: Sequence[NDArray[np.floating]],
     labels: NDArray[np.int64],
     method: Method,
     prior: NDArray[np.float64] | None = None,

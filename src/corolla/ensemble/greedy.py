@@ -12,7 +12,7 @@ PATIENCE = 5
 MAX_ROUNDS = 100
 
 
-def select_members(probabilities: Sequence[NDArray[np.float32]], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def select_members(probabilities: Sequence[NDArray[np.floating]], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return how often each of M members was chosen: N x classes of each, N labels -> M weights of sum 1.
 
     It starts with the best members alone, as many of them as have the highest macro F1 together (section 2.2: sorted

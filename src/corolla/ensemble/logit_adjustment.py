@@ -28,7 +28,7 @@ def class_prior(index: Index) -> NDArray[np.float64]:
 
 
 def fit_tau(
-    probabilities: Sequence[NDArray[np.float32]],
+    probabilities: Sequence[NDArray[np.floating]],
     labels: NDArray[np.int64],
     prior: NDArray[np.float64],
     method: Method,

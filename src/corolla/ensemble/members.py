@@ -1,4 +1,4 @@
-"""The members of an ensemble: what several runs predicted, joined by id."""
+"""The members of an ensemble: what several runs and files predict, joined by id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from corolla.data.competition import SplitName
 from corolla.data.index import find_index
 from corolla.data.transforms.tta import TTA
+from corolla.ensemble.files import PredictionFile
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions, current_predictions
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
@@ -17,26 +18,32 @@ from corolla.runs.folder import CheckpointName, Run, data_of, open_run
 
 @dataclass(frozen=True, eq=False)
 class MemberPredictions:
-    """Predictions of one split by several runs, rows in the same order for all."""
+    """Predictions of one split by several members, rows in the same order for all."""
 
     runs: tuple[Run, ...]
     predictions: tuple[Predictions, ...]
     """As they were read, run by run."""
     ids: NDArray[np.str_]
     """N, sorted."""
-    probabilities: tuple[NDArray[np.float32], ...]
-    """N x classes of each, in the order of `ids`."""
+    probabilities: tuple[NDArray[np.floating], ...]
+    """N x classes of each member that has some, in the order of `ids`."""
     labels: NDArray[np.int64] | None
     """N, where the split is labelled."""
+    files: tuple[PredictionFile, ...] = ()
+    """Members that are files."""
+    voted: tuple[NDArray[np.int64], ...] = ()
+    """N class indices of each member, in the order they were named; only where files are among them."""
+    data_class_names: tuple[str, ...] = ()
+    """Those of the data folder, by which files are checked."""
 
     @property
     def num_classes(self) -> int:
-        return self.probabilities[0].shape[1]
+        return self.probabilities[0].shape[1] if self.probabilities else len(self.data_class_names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the columns' order; empty where no file and no checkpoint tells them."""
-        return next((each.class_names for each in self.predictions if each.class_names), ())
+        return next((each.class_names for each in self.predictions if each.class_names), self.data_class_names)
 
 
 def read_members(
@@ -94,3 +101,8 @@ def read_members(
 def all_predicted(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> bool:
     """Return whether every run has a file of such predictions."""
     return all(open_run(folder).predictions(split, tta, checkpoint).exists() for folder in folders)
+
+
+def data_folder(runs: Sequence[Run], data: Path | None) -> Path:
+    """Return the folder whose sample_submission.csv counts: `data`, else that of the first run, else data/."""
+    return data or (data_of(runs[0]) if runs else Path("data"))

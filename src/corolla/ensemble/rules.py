@@ -27,7 +27,7 @@ class EnsembleRule:
     tau: float = 0.0
     """Probabilities are divided by prior^tau (Menon et al. 2021, section 4.1)."""
 
-    def predict(self, probabilities: Sequence[NDArray[np.float32]]) -> NDArray[np.int64]:
+    def predict(self, probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.int64]:
         """Return N class indices of N x classes of each member."""
         if self.tau == 0:
             return aggregate(probabilities, self.method, self.weights)
@@ -37,7 +37,7 @@ class EnsembleRule:
 
 
 def aggregate(
-    probabilities: Sequence[NDArray[np.float32]], method: Method, weights: NDArray[np.float64] | None = None
+    probabilities: Sequence[NDArray[np.floating]], method: Method, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.int64]:
     """Return N class indices of N x classes of each member.
 
@@ -51,8 +51,24 @@ def aggregate(
     return np.where(votes == np.max(votes, axis=1, keepdims=True), scores, -np.inf).argmax(1)
 
 
+def vote_of_labels(voted: Sequence[NDArray[np.int64]], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return N class indices of the N that each member has voted for, where not all members have probabilities.
+
+    Ties go to the class, among those with most votes, of the highest of `scores` (N x classes: the summed probabilities
+    of those members that have some, else zeros), and where these are equal to the one that the first member voted for.
+    """
+    num_classes, rows = scores.shape[1], np.arange(len(scores))
+    votes = sum(np.eye(num_classes, dtype=np.int64)[member] for member in voted)
+    scores = np.where(votes == np.max(votes, axis=1, keepdims=True), scores, -np.inf)
+    tied = scores == scores.max(axis=1, keepdims=True)
+    chosen = voted[-1]
+    for member in reversed(voted):
+        chosen = np.where(tied[rows, member], member, chosen)
+    return chosen
+
+
 def aggregated_scores(
-    probabilities: Sequence[NDArray[np.float32]], method: Method, weights: NDArray[np.float64] | None = None
+    probabilities: Sequence[NDArray[np.floating]], method: Method, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
     """Return N x classes of N x classes of each member, as probabilities but for a factor per row.
 

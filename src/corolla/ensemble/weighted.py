@@ -13,7 +13,7 @@ STEPS = (0.3, 0.1, 0.03)
 MAX_SWEEPS = 10
 
 
-def fit_weights(probabilities: Sequence[NDArray[np.float32]], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def fit_weights(probabilities: Sequence[NDArray[np.floating]], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return M weights, not negative, of sum 1, fitted on N x classes of each of M members and N labels.
 
     Macro F1 is a step function of the weights, so descent has nothing to go by: the least log loss (which is convex in

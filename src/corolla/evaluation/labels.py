@@ -69,7 +69,7 @@ def _written_otherwise(missing: Sequence[str], unknown: Sequence[str]) -> list[t
 
 def _bare_id(identity: str) -> str:
     """Return an id without what programs put around it: b'…', quotes, blanks, a folder, a suffix, leading zeros."""
-    bare = re.sub(r"""^\s*b?(["']?)(.*?)\1\s*$""", r"\2", identity).strip().casefold()
+    bare = re.sub(r"""^\s*(?:b(?=["']))?(["']?)(.*?)\1\s*$""", r"\2", identity).strip().casefold()
     bare = re.split(r"[/\\]", bare)[-1]
     return re.sub(r"\.(jpe?g|png|webp|tfrec|0)$", "", bare).lstrip("0")
 

@@ -1,4 +1,4 @@
-"""`corolla ensemble`: join the predictions of runs into a checked submission CSV."""
+"""`corolla ensemble`: join the predictions of runs and of files into a checked submission CSV."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from typing import Any
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.transforms.tta import TTA, Views, parse_tta
 from corolla.ensemble.ensemble import Ensemble, ensemble
+from corolla.ensemble.members import data_folder
 from corolla.ensemble.rules import EnsembleRule, Method
 from corolla.ensemble.validation import ValidationEstimate
 from corolla.errors import UserError
 from corolla.kaggle.submission import describe_runs, write_submission
-from corolla.runs.folder import CheckpointName, data_of
+from corolla.runs.folder import CheckpointName
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Submission:
 
 
 def submission_from_runs(
-    folders: Sequence[Path],
+    paths: Sequence[Path],
     out: Path,
     *,
     method: Method = "vote",
@@ -47,34 +48,59 @@ def submission_from_runs(
     data: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Submission:
-    """Join the runs' predictions of test into `out`, with a JSON beside it that records how.
+    """Join predictions of test into `out`, with a JSON beside it that records how.
 
     Args:
-        data: the data folder, for its sample_submission.csv; default: the one the first run was trained with.
+        paths: folders of runs, or files, as in `corolla.ensemble`.
+        data: the data folder, for its sample_submission.csv; default: the one the first run was trained with, or data/.
         method, adjust, tta, checkpoint, cache_dir: as in `corolla.ensemble`.
 
     Raises:
-        UserError: no runs, `out` is no .csv, predictions are missing or out of date, or the ids are not the sample's.
+        UserError: no members, `out` is no .csv or one that is read, predictions are missing or out of date, or the ids
+            are not the sample's.
     """
-    if not folders:
-        raise UserError("name at least one run's folder")
+    if not paths:
+        raise UserError("name at least one run's folder or file")
     if out.suffix != ".csv" or out.is_dir():
         raise UserError(f"--out {out}: the name of a .csv file is expected; its JSON goes beside it")
+    if out.resolve() in {path.resolve() for path in paths}:
+        raise UserError(f"--out {out}: is one of the members, and would be written over")
     joined = ensemble(
-        folders, method=method, adjust=adjust, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir
+        paths, method=method, adjust=adjust, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir
     )
-    source = data or data_of(joined.runs[0])
+    source = data_folder(joined.runs, data)
     sample = source / SAMPLE_SUBMISSION
+    if out.resolve() == sample.resolve():
+        raise UserError(f"--out {out}: is the sample submission, and would be written over")
     how = _describe_rule(joined.rule, joined.on_val, parse_tta(tta))
     how |= {"checkpoint": checkpoint, "data": _relative(source)}
+    if joined.members.files:
+        how |= {"members": _describe_members(paths, joined)}
+    if not joined.runs:  # nothing is known of how others predicted
+        how |= dict.fromkeys(("tta", "crop_fraction", "view_size", "average", "checkpoint"))
     write_submission(out, joined, sample, describe_runs(joined.runs, joined.predictions, how))
     return Submission(out, len(joined.ids), sample, joined)
 
 
-def _relative(folder: Path) -> str:
+def _describe_members(paths: Sequence[Path], joined: Ensemble) -> list[dict[str, str]]:
+    """Return the members in the order in which they were named, each with its SHA-256, of a run the checkpoint's."""
+    files = {file.path: file for file in joined.members.files}
+    runs = iter(zip(joined.runs, joined.predictions, strict=True))
+    described = []
+    for path in paths:
+        if file := files.get(path):
+            holds = "labels" if file.probabilities is None else "probabilities"
+            described.append({"file": _relative(path), "holds": holds, "sha256": file.sha256})
+        else:
+            run, predictions = next(runs)
+            described.append({"run": run.name, "holds": "probabilities", "sha256": predictions.checkpoint})
+    return described
+
+
+def _relative(path: Path) -> str:
     """Return a path relative to the current folder where it lies in it, else absolute; links are not followed."""
-    folder = folder.absolute()
-    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _describe_rule(rule: EnsembleRule, on_val: ValidationEstimate | None, views: Views) -> dict[str, Any]:

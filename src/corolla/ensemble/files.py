@@ -1,0 +1,79 @@
+"""Members of an ensemble that are files: submissions, and probabilities from elsewhere."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from corolla.errors import UserError
+from corolla.evaluation.labels import check_ids, check_submission, read_labels
+from corolla.evaluation.npz import MAGIC
+from corolla.evaluation.probabilities import read_probabilities_csv, read_probabilities_npz
+from corolla.files import ZIP_FAULTS, sha256
+from corolla.text_files import read_csv_rows
+
+SUFFIXES = (".csv", ".gz", ".zip", ".npz", ".npy")
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionFile:
+    """Labels or probabilities of a file, rows in the order of the sorted ids."""
+
+    path: Path
+    sha256: str
+    """SHA-256 of the file as it is, packed or not."""
+    voted: NDArray[np.int64]
+    """N class indices."""
+    probabilities: NDArray[np.floating] | None
+    """N x classes; None of a submission, which has labels only."""
+    fingerprint: str = ""
+    """Fingerprint of the records that were predicted, where corolla wrote the file."""
+
+
+def is_file(member: Path) -> bool:
+    """Return whether a member is a file, by what is there or, where nothing is, by its name; else it is a run."""
+    return not member.is_dir() and (member.exists() or member.suffix.lower() in SUFFIXES)
+
+
+def read_file(path: Path, sample: pd.DataFrame, class_names: Sequence[str]) -> PredictionFile:
+    """Read a submission or probabilities, whichever the file holds.
+
+    Args:
+        sample: the competition's sample_submission.csv, whose ids must all be there exactly once.
+        class_names: the data's.
+
+    Raises:
+        UserError: it is neither, or of other ids or classes.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file")
+    digest = sha256(path) if path.is_file() else ""  # a pipe is for the reader to refuse
+    if not _is_npz(path) and next(read_csv_rows(path), (1, []))[1] == ["id", "label"]:
+        table = read_labels(path)
+        check_submission(table, sample, len(class_names), source=str(path))
+        return PredictionFile(path, digest, table.sort_values("id")["label"].to_numpy(), None)
+    found = (read_probabilities_npz if _is_npz(path) else read_probabilities_csv)(path, class_names)
+    check_ids(found.ids.tolist(), sample["id"].tolist(), source=str(path))
+    values = found.values[np.argsort(found.ids)]
+    return PredictionFile(path, digest, values.argmax(1), values, found.fingerprint)
+
+
+def _is_npz(path: Path) -> bool:
+    """Return whether arrays are in a file or should be by its name: a .zip may hold a CSV or, renamed, arrays."""
+    if path.suffix.lower() in (".npz", ".npy"):
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC))
+    if start.startswith(b"PK\x03\x04"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return any(name.endswith(".npy") for name in archive.namelist())
+        except (OSError, *ZIP_FAULTS):  # the reader of CSVs says so
+            return False
+    return start == MAGIC
