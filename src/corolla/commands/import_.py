@@ -1,16 +1,17 @@
-"""corolla import: write your own photos as TFRecords."""
+"""corolla import: write your own photos, or TFRecords of others, as TFRecords that are read."""
 
 import sys
 from pathlib import Path
 from typing import Literal
 
-from corolla.commands.common import Folder, next_command
+from corolla.commands.common import Folder, Paths, next_command
 from corolla.errors import DONE
 
 
 def import_(
     folder: Folder,
     out: Folder,
+    more: Paths = (),
     /,
     size: int = 224,
     val: float = 0.15,
@@ -20,13 +21,15 @@ def import_(
     crop: Literal["center", "stretch"] = "center",
     quality: int = 95,
     skip_broken: bool = False,
+    features: str | None = None,
 ) -> int:
-    """Turn folders of your own photos, a class each, into TFRecords that every other stage takes.
+    """Turn folders of your own photos, a class each, or TFRecords of others into TFRecords that every stage takes.
 
     Args:
         folder: holds CLASS/*.jpg (or png, webp, gif, tif, bmp, avif), or train/CLASS/*, val/CLASS/* and test/CLASS/* or
-            test/*; or photos with a CSV of their ids and labels beside them.
+            test/*; or photos with a CSV of their ids and labels beside them; or TFRecords of others. Or is such a file.
         out: the data folder to write, outside of it; may hold other sizes of the same photos.
+        more: with several TFRecord files, FILE FILE ... OUT: the data folder comes last.
         size: side in pixels, 32 to 1024.
         val: share of each class that becomes val, where the folder has none.
         test: share of each class that becomes test, where the folder has no splits; 0: none.
@@ -36,12 +39,15 @@ def import_(
         crop: center: shorter side to SIZE, middle cut out; stretch: all of the photo, squeezed.
         quality: JPEG quality, 1 to 100; a JPEG of SIZE x SIZE keeps its own bytes, its EXIF tags among them.
         skip_broken: leave out photos that are broken or of a kind that can't be read, instead of stopping.
+        features: of TFRecords: which are the photo, the class and the id, as image=image/encoded,class=label,id=name;
+            those not named are known by usual names.
     """
     from corolla.importing.importer import import_photos
 
+    *sources, out = (folder, out, *more)
     made = import_photos(
-        folder, out, size=size, val=val, test=test, seed=seed,
-        lists=lists, crop=crop, quality=quality, skip_broken=skip_broken,
+        sources, out, size=size, val=val, test=test, seed=seed,
+        lists=lists, crop=crop, quality=quality, skip_broken=skip_broken, features=features,
     )  # fmt: skip
     for note in made.notes:
         print(f"note: {note}", file=sys.stderr)

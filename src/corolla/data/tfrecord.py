@@ -125,6 +125,11 @@ def read_records(path: Path, buffer: Buffer) -> Iterator[Record]:
         number, offset = number + 1, end + 4
 
 
+def has_header(buffer: Buffer) -> bool:
+    """Return whether bytes begin with the header of a record."""
+    return len(buffer) >= 12 and masked_crc32c(buffer[:8]) == int.from_bytes(buffer[8:12], "little")
+
+
 def _no_header(path: Path, buffer: Buffer, offset: int, number: int, reason: str) -> RecordFault:
     """Return the fault of a record without a sound header; the first of a file may tell of another kind of file."""
     if number:

@@ -2,8 +2,8 @@
 
 import hashlib
 import struct
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 from typing import IO, NamedTuple
 
 from PIL import Image
@@ -11,6 +11,9 @@ from PIL import Image
 from corolla.importing.photos import HEIC, UNREAD, Photo
 from corolla.importing.pixels import Pixels, to_jpeg
 from corolla.parallel import map_in_threads
+
+Read = Callable[[Photo], bytes]
+"""Returns a photo's file, or raises OSError or ValueError."""
 
 BATCH = 128  # photos handed to the threads at a time, which bounds the JPEGs that wait in memory
 
@@ -31,17 +34,20 @@ class ConvertedPhoto(NamedTuple):
         return spool.read(self.length)
 
 
-def photo_digests(folder: Path, photos: list[Photo], *, progress: bool) -> Iterator[str]:
-    """Yield the SHA-1 of each photo's file, in order."""
+def photo_digests(read: Read, photos: list[Photo], *, progress: bool) -> Iterator[str]:
+    """Yield the SHA-1 of each photo's file, in order; empty where `read` refuses it."""
 
     def digest(photo: Photo) -> str:
-        return _digest((folder / photo.path).read_bytes())
+        try:
+            return _digest(read(photo))
+        except ValueError:
+            return ""
 
     return map_in_threads(digest, photos, title="compare", progress=progress, batch=BATCH)
 
 
 def convert_photos(
-    folder: Path, photos: list[Photo], pixels: Pixels, spool: IO[bytes], *, progress: bool
+    read: Read, photos: list[Photo], pixels: Pixels, spool: IO[bytes], *, progress: bool
 ) -> dict[str, ConvertedPhoto]:
     """Write every photo's JPEG to the spool and return its place there, by path.
 
@@ -51,7 +57,7 @@ def convert_photos(
     def convert(photo: Photo) -> tuple[str, bytes, str]:
         digest, data = "", b""
         try:
-            data = (folder / photo.path).read_bytes()
+            data = read(photo)
             digest = _digest(data)
             if reason := UNREAD.get(PurePosixPath(photo.path).suffix.lower()):
                 return digest, b"", reason

@@ -1,12 +1,13 @@
-"""`corolla import`: write folders of one's own photos as a data folder in the competition's layout."""
+"""`corolla import`: write one's own photos, or others' TFRecords, as a data folder in the competition's layout."""
 
 import contextlib
 import hashlib
 import json
 import logging
 import math
+import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from corolla.data.class_names import read_class_names
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 from corolla.files import locked, write_atomically
-from corolla.importing.conversion import ConvertedPhoto, convert_photos, photo_digests
+from corolla.importing.conversion import ConvertedPhoto, Read, convert_photos, photo_digests
 from corolla.importing.folders import find_photos
 from corolla.importing.lists import listed_photos
 from corolla.importing.photos import Found, Photo, check_photos, class_names
 from corolla.importing.pixels import Crop, Pixels
+from corolla.importing.record_sources import holds_records, root_of
+from corolla.importing.records import broken_records, find_record_photos, record_facts
 from corolla.importing.splits import photo_ids, split_photos
 from corolla.importing.tables import tables_of, write_tables
 from corolla.temporary import remove_leftovers, temporary_folder
@@ -45,7 +48,7 @@ class Imported:
 
 
 def import_photos(
-    folder: Path,
+    folder: Path | Sequence[Path],
     out: Path,
     *,
     size: int,
@@ -56,6 +59,7 @@ def import_photos(
     crop: Crop = "center",
     quality: int = 95,
     skip_broken: bool = False,
+    features: str | None = None,
     progress: bool = True,
 ) -> Imported:
     """Write the photos of `folder` at `size` x `size` pixels into `out`, which may hold other sizes of them.
@@ -64,17 +68,30 @@ def import_photos(
     with train.txt, val.txt, test.txt. Where no split is given, `val` and `test` are the shares of each class. The bytes
     written depend on the photos, their paths and the arguments alone, and are moved into place whole.
 
+    In place of the folder, or in it, may be TFRecords of others, whose photo, class and id have the names that
+    `features` tells (`image=image/encoded,class=label`) or else usual ones.
+
     Raises:
         UserError: arguments out of range, photos without a class, photos that can't be read (unless `skip_broken`
             leaves them out), or `out` holds something else.
     """
-    _check_arguments(folder, out, size=size, val=val, test=test, seed=seed, quality=quality)
-    found = listed_photos(folder, lists) if lists else find_photos(folder)
-    check_photos(lists or folder, found.photos)
-    recipe = {"format": FORMAT, "val": val, "test": test, "seed": seed}
-    out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
-        return _import(folder, out, found, recipe, Pixels(size, crop, quality), skip_broken, progress=progress)
+    sources = [folder] if isinstance(folder, Path) else list(folder)
+    from_records = features is not None or len(sources) > 1 or holds_records(sources[0])
+    root = root_of(sources) if from_records else sources[0]
+    _check_arguments(root, out, size=size, val=val, test=test, seed=seed, quality=quality)
+    recipe: dict[str, Any] = {"format": FORMAT, "val": val, "test": test, "seed": seed}
+    with tempfile.TemporaryDirectory(prefix="corolla-import-") as unpacked:  # for compressed TFRecords
+        if from_records:
+            if lists:
+                raise UserError("--lists names photos in a folder: with TFRecords leave it out")
+            found = find_record_photos(sources, features, Path(unpacked), skip_broken=skip_broken, progress=progress)
+            recipe["records"] = record_facts(found)
+        else:
+            found = listed_photos(root, lists) if lists else find_photos(root)
+            check_photos(lists or root, found.photos)
+        out.mkdir(parents=True, exist_ok=True)
+        with _alone(out):
+            return _import(root, out, found, recipe, Pixels(size, crop, quality), skip_broken, progress=progress)
 
 
 @contextlib.contextmanager
@@ -94,25 +111,25 @@ def _alone(out: Path) -> Iterator[None]:
 def _import(
     folder: Path, out: Path, found: Found, recipe: dict[str, Any], pixels: Pixels, skip_broken: bool, *, progress: bool
 ) -> Imported:
-    photos, size = found.photos, pixels.size
+    photos, size, read = found.photos, pixels.size, found.read or _from_folder(folder)
     val, test, seed = recipe["val"], recipe["test"], recipe["seed"]
     if any(out.glob("tfrecords-jpeg-*")):
-        recipe["photos"] = _fingerprint(photos, photo_digests(folder, photos, progress=progress))
+        recipe["photos"] = _fingerprint(photos, photo_digests(read, photos, progress=progress))
         if reused := _reused(out, recipe, pixels):
             return reused
     with temporary_folder(out, "import") as private:
         with (private / "spool").open("wb+") as spool:
-            jpegs = convert_photos(folder, photos, pixels, spool, progress=progress)
-            faults = [f"{path} ({jpeg.fault})" for path, jpeg in jpegs.items() if jpeg.fault]
-            if faults and not skip_broken:
-                raise UserError(_broken(folder, faults, len(photos)) + REMEDY)
+            jpegs = convert_photos(read, photos, pixels, spool, progress=progress)
+            faults = {path: jpeg.fault for path, jpeg in jpegs.items() if jpeg.fault}
+            broken = (broken_records if found.names else _broken)(folder, faults, len(photos)) if faults else ""
+            if broken and not skip_broken:
+                raise UserError(broken + REMEDY)
             splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed)
-            names, ids = class_names(photos), photo_ids(photos)
+            names, ids = found.names or class_names(photos), found.ids or photo_ids(photos)
             records = private / f"tfrecords-jpeg-{size}x{size}"
             _write_records(records, splits, names, ids, lambda path: jpegs[path].read(spool))
         recipe["photos"] = _fingerprint(photos, (jpeg.digest for jpeg in jpegs.values()))
-        broken = [_broken(folder, faults, len(photos)) + "; left out"] * bool(faults)
-        notes = [*found.notes, *broken, *_notes(photos, splits, jpegs)]
+        notes = [*found.notes, *[broken + "; left out"] * bool(broken), *_notes(photos, splits, jpegs)]
         counts = {split: len(members) for split, members in splits.items()}
         about = {"recipe": recipe, "pixels": asdict(pixels), "notes": notes, "counts": counts}
         write_atomically(records / "import.json", (json.dumps(about) + "\n").encode())
@@ -138,7 +155,15 @@ def _check_arguments(folder: Path, out: Path, *, size: int, val: float, test: fl
         raise UserError(f"{out} lies inside {folder}, whose folders are classes; choose a folder elsewhere")
 
 
-def _broken(folder: Path, faults: list[str], total: int, shown: int = 20) -> str:
+def _from_folder(folder: Path) -> Read:
+    def read(photo: Photo) -> bytes:
+        return (folder / photo.path).read_bytes()
+
+    return read
+
+
+def _broken(folder: Path, reasons: Mapping[str, str], total: int, shown: int = 20) -> str:
+    faults = [f"{path} ({reason})" for path, reason in reasons.items()]
     more = f" and {len(faults) - shown} more" if len(faults) > shown else ""
     what = "is no photo that can be read" if len(faults) == 1 else "are no photos that can be read"
     return f"{folder}: {len(faults)} of {total} files {what}: {', '.join(faults[:shown])}{more}"
@@ -148,7 +173,8 @@ def _whole(folder: Path, photos: list[Photo], jpegs: Mapping[str, ConvertedPhoto
     """Return the photos that can be read; every class must have one to train on."""
     whole = [photo for photo in photos if not jpegs[photo.path].fault]
     trained = {photo.name for photo in whole if photo.split in (None, "train")}
-    if lost := [name for name in class_names(photos) if name not in trained]:
+    had = class_names(photo for photo in photos if photo.split in (None, "train"))
+    if lost := [name for name in had if name not in trained]:
         raise UserError(f"{folder}: class {lost[0]!r} has no training photo that can be read; replace its photos")
     return whole
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -41,10 +41,16 @@ class Photo(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The photos of a folder or of lists, sorted by path, and what the user should know about how they were read."""
+    """The photos of a folder, of lists or of TFRecords, and what the user should know about how they were read."""
 
     photos: list[Photo]
     notes: list[str]
+    names: tuple[str, ...] = ()
+    """Of TFRecords: the classes in the order of their labels; else that of their names."""
+    ids: Mapping[str, str] = {}
+    """Of TFRecords: path → id; else it is made of the path."""
+    read: Callable[[Photo], bytes] | None = None
+    """Of TFRecords: returns a photo's file; else it lies in the folder."""
 
 
 def is_photo(path: Path) -> bool:
