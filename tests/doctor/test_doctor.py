@@ -151,6 +151,19 @@ def test_a_world_readable_kaggle_json(with_data: Machine):
     assert with_data.the_fault().remedy == f"chmod 600 {path}"
 
 
+def test_a_kaggle_json_elsewhere_that_others_can_read(with_data: Machine):
+    path = with_data.root / "my  config" / "kaggle.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"username": "ann", "key": SECRET}))
+    path.chmod(0o640)
+    with_data.environ |= {"KAGGLE_CONFIG_DIR": str(path.parent)}
+    fault = with_data.the_fault()
+    assert fault.text == f"{path}: other users of this machine can read it"
+    assert f"fix: chmod 600 '{path}'" in "\n".join(with_data.report().lines())
+    follow(fault)
+    assert with_data.report().faults == []
+
+
 def test_a_token_that_shadows_a_key(with_data: Machine):
     path = with_data.home / ".kaggle" / "access_token"
     path.write_text(SECRET)
@@ -275,6 +288,33 @@ def test_a_file_that_can_not_be_read_is_not_written_over(with_data: Machine, nam
     fault = with_data.the_fault()
     assert fault.text == f"damaged run: {path} can't be read (Is a directory)"
     assert (fault.remedy or "").startswith(f"ls -l '{path}'")
+
+
+@pytest.mark.parametrize("name", ["-rf", "two  blanks", "it's $HOME"])
+def test_remedies_of_runs_can_be_pasted_whatever_the_folders_name(
+    name: str, with_data: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    """They are copied from the line that is shown, in the folder from which the runs were looked at."""
+    monkeypatch.chdir(with_data.root)
+    with_data.runs = Path(name)
+    folder = with_data.run()
+    for path in (folder / "last.pt", folder / "metrics.jsonl"):
+        path.write_bytes(b"\xff")
+        (line,) = [line for line in with_data.report().lines() if "fix: " in line]
+        follow(Finding("runs", "fault", "", line.split("fix: ")[1]))
+        assert with_data.report().faults == []
+
+
+def test_a_run_that_can_go_on_is_named_so_that_no_word_is_an_option(
+    with_data: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(with_data.root)
+    with_data.runs = Path("-runs")
+    with_data.run().rename("-runs/-first")
+    (note,) = with_data.notes()
+    words = shlex.split(note.remedy or "")
+    assert words[:3] == ["corolla", "train", "./-runs/-first/config.json"]
+    assert words[-3:] == ["--runs", "./-runs", "--run-name=-first"]
 
 
 def test_a_run_of_which_nothing_is_left(with_data: Machine):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -163,6 +165,72 @@ def test_whatever_kaggle_json_holds_it_is_a_credential_or_a_fault(home: Path, co
 def test_a_file_that_others_can_read(home: Path, name: str, mode: int):
     path = put(home, name, legacy(username="ann", key=SECRET, refresh_token=SECRET), mode)
     assert f"{path}: other users of this machine can read it -> chmod 600 {path}" in one_fault(env(home))
+
+
+def kaggle_json_of_the_variable(home: Path) -> tuple[Path, dict[str, str]]:
+    path = put(home, "my config/kaggle.json", legacy(), 0o644)
+    return path, {"KAGGLE_CONFIG_DIR": str(path.parent)}
+
+
+def kaggle_json_that_is_passed_over(home: Path) -> tuple[Path, dict[str, str]]:
+    chosen = put(home, "config/kaggle.json", legacy())
+    return put(home, "kaggle.json", legacy(), 0o644), {"KAGGLE_CONFIG_DIR": str(chosen.parent)}
+
+
+def token_that_is_passed_over(home: Path) -> tuple[Path, dict[str, str]]:
+    chosen = put(home, "config/kaggle.json", legacy())
+    path = put(home, "config/access_token", SECRET, 0o640)
+    return path, {"KAGGLE_CONFIG_DIR": str(chosen.parent)}
+
+
+def token_of_the_variable(home: Path) -> tuple[Path, dict[str, str]]:
+    path = put(home, "else where/it's", SECRET, 0o666)
+    return path, {"KAGGLE_API_TOKEN": str(path)}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        kaggle_json_of_the_variable,
+        kaggle_json_that_is_passed_over,
+        token_that_is_passed_over,
+        token_of_the_variable,
+    ],
+)
+def test_a_file_elsewhere_that_others_can_read(
+    home: Path, place: Callable[[Path], tuple[Path, dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(home)
+    path, variables = place(home)
+    found = [each for each in credential_faults(env(home, **variables)) if "can read it" in each.what]
+    assert [each.what for each in found] == [f"{path}: other users of this machine can read it"]
+    assert found[0].certain
+    subprocess.run(found[0].remedy, shell=True, check=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [each for each in credential_faults(env(home, **variables)) if "can read it" in each.what] == []
+
+
+@pytest.mark.parametrize("folder", ["-rf", "two  blanks", "it's $HOME", "-n a"])
+@pytest.mark.parametrize("kind", ["remove", "chmod", "mv", "mv to a new folder"])
+def test_commands_can_be_pasted_whatever_the_folders_name(
+    kind: str, folder: str, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(home)
+    path, environ = Path(folder) / "kaggle.json", env(home, KAGGLE_CONFIG_DIR=folder)
+    if kind == "remove":
+        put(home, str(path), legacy())
+        command = find_credentials(environ)[0].remove
+    elif kind == "chmod":
+        put(home, str(path), legacy(), 0o644)
+        command = next(fault.remedy for fault in credential_faults(environ))
+    else:
+        put(home, "kaggle.json", legacy())
+        if kind == "mv":
+            Path(folder).mkdir()
+        command = next(fault.remedy for fault in credential_faults(environ))
+    subprocess.run(command, shell=True, check=True)
+    assert credential_faults(environ) == []
+    assert path.exists() == (kind != "remove")
 
 
 def test_a_token_shadows_a_legacy_key(home: Path):

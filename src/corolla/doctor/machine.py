@@ -3,13 +3,13 @@
 import contextlib
 import importlib.metadata
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from corolla.doctor.report import Finding, State
 from corolla.session import in_kaggle
+from corolla.text_files import shell_words
 
 GB = 1e9
 DISK_LEAST, DISK_ENOUGH = 1 * GB, 3 * GB  # enough: the photos of 224 px (0.7 GB), their index and a few runs
@@ -95,12 +95,12 @@ def disk_findings(places: dict[str, Path]) -> Iterator[Finding]:
             there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
             disks.setdefault(there.stat().st_dev, (there, []))[1].append(f"{name} ({path})")
         except OSError as error:
-            remedy = f"ls -ld {shlex.quote(str(path))}, or name another place: --to, --runs, XDG_CACHE_HOME"
+            remedy = f"{shell_words('ls', '-ld', path)}, or name another place: --to, --runs, XDG_CACHE_HOME"
             yield Finding("disk", "fault", f"{name} ({path}) can't be looked at: {error.strerror}", remedy)
     for there, names in disks.values():
         free = shutil.disk_usage(there).free
         state: State = "fault" if free < DISK_LEAST else "note" if free < DISK_ENOUGH else "ok"
-        remedy = f"make room (df -h {shlex.quote(str(there))}), or name another disk: --to, --runs, XDG_CACHE_HOME"
+        remedy = f"make room ({shell_words('df', '-h', there)}), or name another disk: --to, --runs, XDG_CACHE_HOME"
         text = f"{free / GB:.1f} GB free for {', '.join(names)}"
         text += f"; 224 px and a few runs take {DISK_ENOUGH / GB:.0f} GB" if state != "ok" else ""
         yield Finding("disk", state, text, remedy if state != "ok" else None)

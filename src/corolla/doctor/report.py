@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from corolla.text_files import printable
+
 State = Literal["ok", "note", "fault"]
 
 
@@ -32,7 +34,9 @@ class Report:
         width = max((len(finding.area) for finding in self.findings), default=0)
         lines = []
         for finding in self.findings:
-            lines.append(f"{finding.state:5}  {finding.area:{width}}  {' '.join(finding.text.split())}")
+            text = printable(" ".join(finding.text.split()))
+            lines.append(f"{finding.state:5}  {finding.area:{width}}  {text}")
             if finding.remedy:
-                lines.append(f"{'':5}  {'':{width}}    fix: {' '.join(finding.remedy.split())}")
+                # Blanks stay: two of them may be part of a path in a command.
+                lines.append(f"{'':5}  {'':{width}}    fix: {printable(finding.remedy)}")
         return lines

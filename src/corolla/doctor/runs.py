@@ -9,6 +9,7 @@ from corolla.doctor.report import Finding
 from corolla.errors import UserError
 from corolla.runs.folder import Run, checkpoint_fault, data_of
 from corolla.runs.without_torch import check_undamaged, read_without_tensors
+from corolla.text_files import shell_words
 
 
 def run_findings(runs: Path) -> Iterator[Finding]:
@@ -62,7 +63,8 @@ def _progress(run: Run) -> Iterator[Finding]:
     """Tell of a run that can go on, and of one whose metrics.jsonl is not its checkpoint's."""
     rows, epochs, copied = run.metrics, run.config.train.epochs, len(run.copied_metrics)
     config, data, runs = run.folder / "config.json", data_of(run), run.folder.parent
-    words = ["corolla", "train", config, "--data", data, "--runs", runs, "--run-name", run.name]
+    name = [f"--run-name={run.name}"] if run.name.startswith("-") else ["--run-name", run.name]
+    words = ["corolla", "train", config, "--data", data, "--runs", runs, *name]
     if run.state == "stopped":
         text = f"{run.folder}: {len(rows)} of {epochs} epochs are done; it was stopped, or is under way"
     elif run.last.exists() and run.copied_metrics != rows:
@@ -71,7 +73,7 @@ def _progress(run: Run) -> Iterator[Finding]:
         return
     if copied > len(rows):
         text += f" (metrics.jsonl tells of {copied}: last.pt is an older one, and counts)"
-    yield Finding("runs", "note", text, shlex.join(map(str, words)))
+    yield Finding("runs", "note", text, shell_words(*words))
 
 
 def _restore_config(run: Run, sound: list[Path]) -> str:
@@ -87,7 +89,7 @@ def _restore_checkpoint(run: Run, path: Path, sound: list[Path]) -> str:
     """Return the remedy for a damaged checkpoint: the other one is like it."""
     if not sound:
         return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
-    copy = f"cp {shlex.quote(str(sound[0]))} {shlex.quote(str(path))}"
+    copy = shell_words("cp", sound[0], path)
     if path == run.best:
         return f"{copy}: the last epoch then stands for the best one"
     return f"{copy}, then the same corolla train command goes on from there"
@@ -95,9 +97,9 @@ def _restore_checkpoint(run: Run, path: Path, sound: list[Path]) -> str:
 
 def _make_readable(path: Path) -> str:
     """Return the remedy for a file that may be whole, though this process can't read it: nothing is written over it."""
-    return f"ls -l {shlex.quote(str(path))}; chmod u+r it, or work as the one who owns it"
+    return f"{shell_words('ls', '-l', path)}; {shell_words('chmod', 'u+r', path)}, or work as the one who owns it"
 
 
 def _move_away(path: Path) -> str:
     """Return the command that keeps a damaged file under another name."""
-    return f"mv {shlex.quote(str(path))} {shlex.quote(str(path))}.damaged"
+    return shell_words("mv", path, path.with_name(f"{path.name}.damaged"))

@@ -7,7 +7,6 @@ kagglesdk's kaggle_env.py). Nothing here imports it: its import asks Kaggle who 
 import codecs
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Literal
 
 from corolla.errors import UserError
 from corolla.session import in_kaggle
-from corolla.text_files import read_bytes, read_text
+from corolla.text_files import read_bytes, read_text, shell_words
 
 SETTINGS = "https://www.kaggle.com/settings"
 LEGACY = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}  # key of kaggle.json → variable
@@ -101,7 +100,12 @@ def _kaggle_json(environ: Environ) -> Path:
 
 def _rm(path: Path | str) -> str:
     """Return the command that removes a file."""
-    return f"rm {shlex.quote(str(path))}"
+    return shell_words("rm", Path(path))
+
+
+def _chmod(path: Path) -> str:
+    """Return the command that makes a file the user's alone."""
+    return shell_words("chmod", "600", path)
 
 
 def _has_text(path: Path | str) -> bool | None:
@@ -232,7 +236,7 @@ def _json_faults(environ: Environ) -> Iterator[Fault]:
     except FileNotFoundError:
         return
     except OSError as error:
-        yield Fault(f"{path}: can't be read ({error.strerror})", f"chmod 600 {shlex.quote(str(path))}")
+        yield Fault(f"{path}: can't be read ({error.strerror})", _chmod(path))
     except ValueError as error:
         yield Fault(f"{path}: {error}, and the client passes over it without a word", remedy)
     else:
@@ -265,14 +269,25 @@ def _misplaced(environ: Environ) -> Iterator[Fault]:
         unread += [(token, target)] if token.exists() and not target.exists() else []
     if not find_credentials(environ):
         for path, target in unread:
-            yield Fault(f"{path}: is not read there", f"mv {shlex.quote(str(path))} {shlex.quote(str(target))}")
+            make = "" if target.parent.is_dir() else f"{shell_words('mkdir', '-p', target.parent)} && "
+            yield Fault(f"{path}: is not read there", make + shell_words("mv", path, target))
 
 
 def _readable_by_others(environ: Environ) -> Iterator[Fault]:
-    """Yield files with secrets that other users can read."""
-    for path in (_kaggle_json(environ), *_token_files(environ), _home(environ) / "credentials.json"):
-        if os.name != "nt" and path.is_file() and path.stat().st_mode & 0o044:
-            yield Fault(f"{path}: other users of this machine can read it", f"chmod 600 {shlex.quote(str(path))}")
+    """Yield files with secrets that other users can read, also where the client passes over the file."""
+    if os.name == "nt":  # the mode says nothing there
+        return
+    for path in _secret_files(environ):
+        if os.path.isfile(path) and path.stat().st_mode & 0o044:  # noqa: PTH113 - as above
+            yield Fault(f"{path}: other users of this machine can read it", _chmod(path))
+
+
+def _secret_files(environ: Environ) -> list[Path]:
+    """Return the places of files with secrets; those that the client does not read may lie there all the same."""
+    folders = dict.fromkeys([*_config_folders(environ), _home(environ)])
+    names = ("kaggle.json", "access_token", "access_token.txt", "credentials.json")
+    named = [Path(token)] if (token := environ.get("KAGGLE_API_TOKEN")) else []  # a token, or the name of its file
+    return list(dict.fromkeys([*(folder / name for folder in folders for name in names), *named]))
 
 
 def _variable_faults(environ: Environ) -> Iterator[Fault]:
