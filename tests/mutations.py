@@ -1,11 +1,16 @@
 """Damaged files for the tests that give readers anything, and what a reader may do with them."""
 
+import io
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
 
 from corolla.errors import Failure, UserError
 
@@ -73,3 +78,60 @@ def attempt(read: Callable[[Path], T], path: Path, content: bytes | None = None)
         assert line.isprintable(), "the line is to be printed"
         assert path.name in line, "the line names the file"
         return Refused(line)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@st.composite
+def with_other_fields(draw: st.DrawFn, valid: Any, values: st.SearchStrategy[Any] = VALUES) -> Any:
+    """Return nested dicts and lists in which one field, at any depth, is another value or missing."""
+    if not isinstance(valid, dict | list) or not valid or draw(st.integers(0, 3)) == 0:
+        return draw(values)
+    key = draw(st.sampled_from(list(valid) if isinstance(valid, dict) else range(len(valid))))
+    changed = valid.copy()
+    if draw(st.integers(0, 4)) == 0:
+        del changed[key]
+    else:
+        changed[key] = draw(with_other_fields(valid[key], values))
+    return changed
+
+
+ARRAYS = st.one_of(
+    npst.arrays(
+        st.sampled_from(["<i8", "<u4", "<f4", "<f8", "?", "<U3", "S2", "<c8", "<M8[s]", ">i8"]),
+        npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+    ),
+    st.just(np.zeros(1, [("a", "<i8"), ("b", "<f4")])),
+)
+
+
+def damaged_npz(arrays: dict[str, NDArray[Any]]) -> st.SearchStrategy[bytes]:
+    """Return .npz files whose bytes, or arrays, or an array's bytes under a sound checksum, are others."""
+    members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
+    names = st.sampled_from(sorted(members))
+    one_damaged = st.builds(
+        lambda name, data: zipped(members | {name: data}), names, names.flatmap(lambda name: mutated(members[name]))
+    )
+    one_other = st.builds(lambda name, array: zipped(members | {name: _npy(array)}), names, ARRAYS)
+    one_less = names.map(lambda name: zipped({key: data for key, data in members.items() if key != name}))
+    return mutated(zipped(members)) | one_damaged | one_other | one_less
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return buffer.getvalue()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from mutations import Fuzz, Refused, attempt, mutated
+from mutations import Fuzz, Refused, attempt, mutated, with_other_fields, zipped
 
 from corolla.compare.readme_table import BEGIN, END, update_readme
 from corolla.config import Config, flatten, from_dict, to_dict
@@ -36,10 +36,7 @@ def packed(content: bytes, how: str) -> bytes:
     if how == "gzip":
         return gzip.compress(content, 1, mtime=0)
     if how == "zip":
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(zipfile.ZipInfo("a.csv"), content)
-        return buffer.getvalue()
+        return zipped({"a.csv": content}, zipfile.ZIP_DEFLATED)
     return content
 
 
@@ -131,27 +128,7 @@ def test_a_ledger_keeps_the_rows_that_are_there(fuzz: Fuzz, tmp_path: Path) -> N
     fuzz(check, mutated(valid, pieces=[*MARKS, b",,", b",mine"]), fast=10, slow=1200)
 
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just("\ud800"),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
-    max_leaves=4,
-)
 IN_JSON = [b'"', b"{", b"[", b"]", b"}", b":", b"null", b"NaN", b"1e999", b"\\ud800", b"\\u0000", b"\\", *MARKS]
-
-
-@st.composite
-def with_other_fields(draw: st.DrawFn, valid: Any) -> Any:
-    """Return a JSON value in which one field, at any depth, is another value or missing."""
-    if not isinstance(valid, dict | list) or not valid or draw(st.integers(0, 3)) == 0:
-        return draw(VALUES)
-    keys = list(valid) if isinstance(valid, dict) else range(len(valid))
-    key = draw(st.sampled_from(keys))
-    changed = valid.copy()
-    if draw(st.integers(0, 4)) == 0:
-        del changed[key]
-    else:
-        changed[key] = draw(with_other_fields(valid[key]))
-    return changed
 
 
 def damaged_json(valid: Any) -> st.SearchStrategy[bytes]:
@@ -279,12 +256,13 @@ def check_config(path: Path, content: bytes) -> None:
 
 
 def test_a_config_has_what_its_toml_says(fuzz: Fuzz, tmp_path: Path) -> None:
-    fuzz(lambda content: check_config(tmp_path / "a.toml", content), TOML, fast=15, slow=1500)
+    known = [rb'base = "a\nb"', b'base = "x"', rb'base = "a\u0000.toml"', rb'base = ["a\nb"]']
+    fuzz(lambda content: check_config(tmp_path / "a.toml", content), TOML, fast=15, slow=1500, known=known)
 
 
 def test_a_config_has_what_its_json_says(fuzz: Fuzz, tmp_path: Path) -> None:
     valid = to_dict(Config(), with_runtime=False)
-    known = [rb'{"size": "\ud800"}', rb'{"\ud800": 1}']
+    known = [rb'{"size": "\ud800"}', rb'{"base": "\ud800.json"}', rb'{"\ud800": 1}']
     inputs = damaged_json(valid)
     fuzz(lambda content: check_config(tmp_path / "config.json", content), inputs, fast=10, slow=1200, known=known)
 
