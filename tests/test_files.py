@@ -244,6 +244,18 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["file"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this platform has no named pipes")
+def test_a_pipe_gets_the_content_and_is_not_replaced(tmp_path: Path) -> None:
+    """As /dev/stdout must not be, which a superuser could."""
+    os.mkfifo(path := tmp_path / "pipe")
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(path, b"a,b\n")
+    assert os.read(reader, 10) == b"a,b\n"
+    os.close(reader)
+    assert path.is_fifo()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_block_that_writes_nothing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "file"):
         pass

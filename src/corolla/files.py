@@ -43,7 +43,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Make `content` the whole of `path`, or leave `path` as it was."""
+    """Make `content` the whole of `path`, or leave `path` as it was; a device, such as /dev/stdout, just gets it."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 

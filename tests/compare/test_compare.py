@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from support import changed, set_history, write_data
 
 from corolla.compare.compare import compare
@@ -15,6 +16,7 @@ from corolla.config import Config, ModelConfig
 from corolla.errors import UserError
 from corolla.evaluation.predict import PredictOptions
 from corolla.runs.folder import Run
+from corolla.temporary import is_temporary
 from corolla.training.train import train
 
 
@@ -157,9 +159,23 @@ def test_a_repeated_seed_is_no_new_one(good: list[Path], tmp_path: Path) -> None
     assert caution == "Seed 1 is there 2 times (good-seed1, again): the spread over seeds is too small."
 
 
-def test_the_command(good: list[Path], poor: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    good: list[Path],
+    poor: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from corolla.cli import run_command
 
+    savefig, files = Figure.savefig, list[str]()
+
+    def save(figure: Figure, place: object, **how: object) -> None:
+        if isinstance(place, Path | str):
+            files.append(Path(place).name)
+        savefig(figure, place, **how)
+
+    monkeypatch.setattr(Figure, "savefig", save)
     arguments = ["compare", *map(str, [*good, *poor]), "--out", str(tmp_path / "out/c"), "--workers", "0"]
     assert run_command(arguments) == 0
     assert "good is better than poor" in capsys.readouterr().out
@@ -168,6 +184,9 @@ def test_the_command(good: list[Path], poor: list[Path], tmp_path: Path, capsys:
     assert "macro F1" in (tmp_path / "out/c.csv").read_text()
     assert (tmp_path / "out/c.html").read_text().lower().startswith("<!doctype html>")
     assert (tmp_path / "out/c.png").read_bytes().startswith(b"\x89PNG")
+    assert all(map(is_temporary, files)), "a kill would leave half a figure under its name"
+    assert len(files) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 4
 
 
 def test_the_command_tells_how_a_run_from_a_checkpoint_is_trained_again(good: list[Path], tmp_path: Path) -> None:

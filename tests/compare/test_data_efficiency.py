@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import draw
 
 from corolla.compare.data_efficiency import data_efficiency, data_efficiency_figure, data_efficiency_summary
 from corolla.config import Config
+from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 from corolla.runs.folder import Run
 
@@ -36,6 +40,37 @@ def test_fractions_of_the_data(small: Config, tmp_path: Path) -> None:
     figure.savefig(tmp_path / "figure.png")
     with pytest.raises(UserError, match="fractions above 0 and up to 1"):
         data_efficiency([str(toml)], [0.0])
+
+
+def relabelled(folder: Path, split: str) -> None:
+    """Correct the first label of a split, in place."""
+    path = next((folder / "tfrecords-jpeg-32x32" / split).iterdir())
+    count = int(path.stem.split("-")[-1])
+    write_tfrecord(
+        path, [encode_example(image=draw(i % 5, i, 32), label=(i + (i == 0)) % 5, id=f"{i:x}") for i in range(count)]
+    )
+
+
+def renamed(folder: Path, name: str) -> None:
+    """Call the first class otherwise."""
+    path = folder / "classes.txt"
+    path.write_text(path.read_text().replace("kind 0", name))
+
+
+@pytest.mark.parametrize(("change", "what"), [(relabelled, "train"), (relabelled, "val"), (renamed, "rose")])
+def test_a_run_of_other_data_is_not_joined(
+    change: Callable[[Path, str], None], what: str, small: Config, trained: Path, tmp_path: Path
+) -> None:
+    """The others are not trained for hours first."""
+    (toml := tmp_path / "tiny.toml").write_text(TINY)
+    shutil.copytree(trained, tmp_path / "runs" / "tiny-share1-seed1")
+    shutil.copytree(small.data, tmp_path / "data")
+    change(tmp_path / "data", what)
+    changes = dataclasses.replace(small, data=tmp_path / "data", runs=tmp_path / "runs")
+    with pytest.raises(UserError, match=r"share1-seed1: was trained with other data than .*data holds now") as caught:
+        data_efficiency([str(toml)], [0.25, 1.0], seeds=[0, 1], changes=changes, epochs=1)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny-share1-seed1"]
 
 
 def test_the_command_trains_fractions(small: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import tyro
 
 from corolla.bench.options import BenchOptions
 from corolla.errors import DONE, UserError
+from corolla.files import write_atomically
 
 if TYPE_CHECKING:
     from corolla.bench.pairs import Report
@@ -41,7 +42,7 @@ def bench(
         report = _measure(what, experiment, options)
     print("\n".join(report.lines()))
     if json is not None:
-        json.write_text(report.json(), encoding="utf-8")
+        write_atomically(json, report.json().encode())
         print(f"wrote {json}")
     return DONE
 

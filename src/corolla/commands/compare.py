@@ -8,6 +8,7 @@ from corolla.commands.common import Paths, ViewArguments, check_workers, refuse_
 from corolla.config import Config, PipelineConfig
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE, UserError
+from corolla.files import replacing, write_atomically
 from corolla.runs.folder import CheckpointName, data_of
 from corolla.text_files import shell_words
 
@@ -90,9 +91,9 @@ def _compare_fractions(
     from corolla.compare.data_efficiency import data_efficiency, data_efficiency_figure, data_efficiency_summary
 
     table = data_efficiency(experiments, fractions, seeds=seeds, changes=places, epochs=epochs)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(f"{out}-shares.csv", index=False)
-    data_efficiency_figure(table).savefig(f"{out}-shares.png", dpi=120)
+    write_atomically(Path(f"{out}-shares.csv"), table.to_csv(index=False).encode())
+    with replacing(Path(f"{out}-shares.png")) as temporary:
+        data_efficiency_figure(table).savefig(temporary, format="png", dpi=120)
     print("\nmacro F1 on val of the last epoch, by fraction of the training photos")
     print(data_efficiency_summary(table).to_string(index=False, float_format="{:.3f}".format))
     print(f"\nwrote {out}-shares.csv {out}-shares.png")
@@ -130,7 +131,8 @@ def _write(comparison: "Comparison", out: Path, data: Path | None, cache_dir: Pa
     written.append(
         write_report(comparison, report, data=data, reproduce=_commands(comparison, data), cache_dir=cache_dir)
     )
-    comparison_figure(comparison).savefig(f"{out}.png", dpi=100)
+    with replacing(Path(f"{out}.png")) as temporary:
+        comparison_figure(comparison).savefig(temporary, format="png", dpi=100)
     print("\nwrote " + " ".join(map(str, [*written, f"{out}.png"])))
 
 
@@ -138,7 +140,6 @@ def _write_tables(comparison: "Comparison", out: Path) -> list[Path]:
     import json
 
     from corolla.compare.tables import all_tables
-    from corolla.files import write_atomically
 
     tables = all_tables(comparison)
     content = {

@@ -8,6 +8,7 @@ import tyro
 from corolla.commands.common import ViewArguments
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE
+from corolla.files import write_atomically
 from corolla.runs.folder import CheckpointName
 
 NO_VIEWS = ViewOptions()
@@ -48,8 +49,7 @@ def runs(
         checkpoint=checkpoint,
     )
     if csv is not None:
-        csv.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(csv, index=False)
+        write_atomically(csv, table.to_csv(index=False).encode())
     shown = table.drop(columns=["command"] if any(table["fault"]) else ["command", "fault"])
     for column in ("seed", "px", "epochs", "of", "at"):
         shown[column] = shown[column].astype("Int64")

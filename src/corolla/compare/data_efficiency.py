@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 
 from corolla.config import Config
 from corolla.config.experiments import find_experiment
-from corolla.data.index import load_index
+from corolla.data.index import Index, load_index
 from corolla.data.subset import subset_index
 from corolla.errors import Failure, UserError
 from corolla.plots.style import color, escaped
+from corolla.runs.folder import Run
+from corolla.runs.without_torch import read_without_tensors
 from corolla.training.train import train
 
 
@@ -40,7 +42,7 @@ def data_efficiency(
         A row per run: experiment, share, seed, photos, macro_f1, top1.
 
     Raises:
-        UserError: a fraction out of range, or what `train` refuses.
+        UserError: a fraction out of range, a run that is there was trained with other data, or what `train` refuses.
         Failure: a training was stopped.
     """
     if not experiments:
@@ -48,16 +50,45 @@ def data_efficiency(
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise UserError(f"--fractions {' '.join(map(str, fractions))}: fractions above 0 and up to 1 are expected")
     places = changes or Config()
-    rows = []
-    for name, fraction, seed in itertools.product(experiments, sorted(fractions), seeds):
+    rows, wanted = [], list(itertools.product(experiments, sorted(fractions), seeds))
+    for name, fraction, seed in wanted:  # before the first one is trained, which may take hours
         config = _config(name, fraction, seed, places, epochs)
-        run = train(config, experiment=f"{Path(name).stem}-share{fraction:g}")
+        _check_data(Run(config.runs / f"{_label(name, fraction)}-seed{seed}"), _index(config))
+    for name, fraction, seed in wanted:
+        config = _config(name, fraction, seed, places, epochs)
+        run = train(config, experiment=_label(name, fraction))
         if run.state != "done":
             raise Failure(f"{run.folder}: was stopped; the same command goes on")
-        index = subset_index(load_index(config.data, config.size, config.cache_dir), fraction, seed)
-        last, photos = run.metrics[-1], len(index.splits["train"])
+        last, photos = run.metrics[-1], len(_index(config).splits["train"])
         rows.append((Path(name).stem, fraction, seed, photos, last["macro_f1"], last["top1"]))
     return pd.DataFrame(rows, columns=["experiment", "share", "seed", "photos", "macro_f1", "top1"])
+
+
+def _label(name: str, fraction: float) -> str:
+    """Return what the runs of an experiment on a fraction of the photos are called, but for their seed."""
+    return f"{Path(name).stem}-share{fraction:g}"
+
+
+def _index(config: Config) -> Index:
+    """Return the photos that a run is trained with."""
+    return subset_index(load_index(config.data, config.size, config.cache_dir), config.train.share, config.train.seed)
+
+
+def _check_data(run: Run, index: Index) -> None:
+    """Check that a run that is there already was trained with the photos and classes that the data folder holds now.
+
+    Raises:
+        UserError: it was not; the scores of one curve would be of several data sets.
+    """
+    if not run.last.exists():
+        return
+    trained = read_without_tensors(run.last)
+    now = {split: fingerprint for split, fingerprint in index.fingerprint.items() if split != "test"}
+    if trained["fingerprint"] != now or tuple(trained["class_names"]) != index.class_names:
+        raise UserError(
+            f"{run.folder}: was trained with other data than {index.folder} holds now: move this folder away, and the "
+            "same command trains it again"
+        )
 
 
 def _config(name: str, fraction: float, seed: int, places: Config, epochs: int | None) -> Config:
