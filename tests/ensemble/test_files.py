@@ -278,6 +278,10 @@ NPZ_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a header that lies": (lambda path: write_lie(path, "(9999999999, 3)"), "another length than its header tells"),
     "a header that is no Python": (lambda path: write_lie(path, "(((("), r"x\.npz: not a readable file of predictions"),
+    "no text": (
+        lambda path: write_arrays(path, ids=np.full(9, 0xD800, "<u4").view("<U3")),
+        "ids holds what is no text",
+    ),
     "a zip bomb": (lambda path: write_bomb(path), "unpack to 300 MiB"),
 }
 

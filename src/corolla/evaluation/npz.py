@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from corolla.errors import UserError
 from corolla.files import ZIP_FAULTS, is_zip, zip_fault
-from corolla.text_files import printable
+from corolla.text_files import printable, shown
 
 MAX_BYTES, MAX_RATIO = 256 << 20, 20
 """A file that unpacks to more bytes than that, and to so many times its own size, holds no probabilities."""
@@ -49,7 +49,7 @@ def read_npz(path: Path, required: Sequence[str], optional: Sequence[str] = ()) 
             names = [*required, *(name for name in optional if f"{name}.npy" in sizes)]
             return {name: _read_array(name, archive.read(f"{name}.npy")) for name in names}
     except (OSError, NotImplementedError, *ZIP_FAULTS) as error:
-        raise UserError(f"{path}: not a readable file of predictions ({error})") from None
+        raise UserError(f"{path}: not a readable file of predictions ({shown(printable(error), 300)})") from None
 
 
 def _check_total(unpacked: int, packed: int) -> None:
@@ -76,4 +76,9 @@ def _read_array(name: str, content: bytes) -> NDArray[Any]:
         raise ValueError(f"{name} holds Python objects, which are not unpickled: save it as .astype(str) or as floats")
     if not dtype.itemsize or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
         raise ValueError(f"{name} has another length than its header tells")
-    return np.load(io.BytesIO(content), allow_pickle=False)
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    if dtype.kind == "U":
+        codes = np.frombuffer(content, dtype.byteorder.replace("|", "=") + "u4", offset=stream.tell())
+        if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():  # Python can't even show such text
+            raise ValueError(f"{name} holds what is no text")
+    return array
