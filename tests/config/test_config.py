@@ -123,7 +123,8 @@ OPTIONS = """
     model.avg_shortcut model.activation model.width model.zero_gamma model.dropout model.drop_path
     model.freeze_norms
     augment.crop augment.shorter_side augment.area augment.aspect augment.flip augment.color augment.brightness
-    augment.saturation augment.hue augment.pca_noise augment.erase augment.erase_area augment.erase_fill
+    augment.contrast augment.saturation augment.hue augment.pca_noise augment.pca_axes
+    augment.erase augment.erase_area augment.erase_fill
     augment.cutout augment.start_size augment.grow_epochs augment.crop_fraction
     optim.name optim.lr optim.lr_batch optim.head_lr optim.layer_decay optim.momentum optim.nesterov optim.betas
     optim.weight_decay optim.decay_norms optim.schedule optim.one_cycle_start optim.warmup_epochs optim.patience

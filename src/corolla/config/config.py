@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from corolla.config.earlier import as_today, short
 from corolla.config.fields import AugmentConfig, ModelConfig, OptimConfig, PipelineConfig, Section, TrainConfig
 from corolla.config.needs import runtime_only
 from corolla.config.reading import unfit
@@ -60,11 +61,6 @@ class Config(Section):
 
 _ADAPTER = TypeAdapter(Config)
 
-RENAMED = {"index": "cache_dir"}
-"""Old keys and the new ones; they are read for one release."""
-DROPPED = {("pipeline", "half_size"): False, ("pipeline", "stored_side"): None}
-"""Settings that are gone, and the value at which they did nothing."""
-
 
 def to_dict(config: Config, *, with_runtime: bool = True) -> dict[str, Any]:
     """Return `config` as plain JSON values; without the runtime-only fields it is what config.json holds."""
@@ -98,32 +94,13 @@ def from_dict(values: dict[str, Any], *, base: Config | None = None, source: str
     Raises:
         UserError: a key that does not exist (with the nearest one that does) or a value of the wrong type or range.
     """
-    merged = _merge(to_dict(base or Config()), _as_today(values, source))
+    merged = _merge(to_dict(base or Config()), as_today(values, source))
     if wrong := unfit(merged):
         raise UserError(f"{source}: {wrong}")
     try:
         return _ADAPTER.validate_json(json.dumps(merged))
     except ValidationError as error:
         raise UserError(f"{source}: {_explain(error)}") from None
-
-
-def _as_today(values: dict[str, Any], source: str) -> dict[str, Any]:
-    """Return what an earlier version wrote under the names of this one.
-
-    Raises:
-        UserError: a setting that is gone has a value with which it did something.
-    """
-    values = {RENAMED.get(key, key): value for key, value in values.items()}
-    for (section, name), idle in DROPPED.items():
-        fields = values.get(section)
-        if isinstance(fields, dict) and name in fields:
-            if fields[name] != idle:
-                raise UserError(
-                    f"{source}: {section}.{name} = {_short(fields[name])}: this setting is gone, as nobody used "
-                    "it; leave it out, or use corolla 0.1.0 for this run"
-                )
-            values[section] = fields = {key: value for key, value in fields.items() if key != name}
-    return values
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -144,17 +121,7 @@ def _explain(error: ValidationError) -> str:
         nearest = difflib.get_close_matches(key, valid, 1, 0.6) or difflib.get_close_matches(path[-1], valid, 1, 0.0)
         return f"unknown key {shown(key)}; the nearest valid one is {nearest[0]}"
     key = ".".join(part for part in fault["loc"] if isinstance(part, str) and "[" not in part)
-    return f"{key} = {_short(fault['input'])}: {fault['msg'].lower()}"
-
-
-def _short(value: Any) -> str:
-    """Return a value as JSON, not too long for a line."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-
-
-MAX_SHOWN = 120
-"""Letters of a value in a message."""
+    return f"{key} = {short(fault['input'])}: {fault['msg'].lower()}"
 
 
 def fields_of(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:

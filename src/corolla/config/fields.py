@@ -19,6 +19,7 @@ from corolla.config.needs import (
     MIXING,
     NO_CHECKPOINT,
     OWN_NETWORK,
+    PCA_NOISE,
     PLATEAU_OR_STEP,
     RANDOM_CROP,
     RANDOM_WEIGHTS,
@@ -71,7 +72,7 @@ class ModelConfig(Section):
     init: Literal["he", "xavier"] = setting("he", OWN_NETWORK)
     """Initialisation of the convolutions: he (He et al. 2015, "Delving deep") or xavier (Glorot and Bengio 2010)."""
     stride_in_1x1: bool = setting(False, BOTTLENECKS)
-    """Bottlenecks stride in their first 1x1, as in the paper (3.8 G multiply-adds), instead of the 3x3 (4.1 G; ResNet-B
+    """Bottlenecks stride in their first 1x1, as in the paper (3.86 G multiply-adds), not in the 3x3 (4.09 G; ResNet-B
     of He et al. 2018, section 4.2)."""
     stem: Literal["7x7", "3x3", "small", "small-pool"] = setting(
         "7x7",
@@ -118,16 +119,23 @@ class AugmentConfig(Section):
     flip: bool = True
     """Mirror half of the images."""
     color: bool = False
-    """Draw hue, saturation and brightness. Off by default: colour tells flowers apart."""
+    """Draw brightness, contrast, saturation and hue, as the script of He et al. 2018 does. Off by default: colour tells
+    flowers apart."""
     brightness: NonNegative = setting(0.4, COLOR)
     """With --augment.color: brightness times [1 - b, 1 + b] (He et al. 2018, section 2.1)."""
+    contrast: NonNegative = setting(0.4, COLOR)
+    """With --augment.color: distance of each pixel from the image's mean grey times [1 - c, 1 + c], which the script of
+    He et al. 2018 has and their text has not."""
     saturation: NonNegative = setting(0.4, COLOR)
     """With --augment.color: saturation times [1 - s, 1 + s]."""
-    hue: Annotated[float, Ge(0), Le(0.5)] = setting(0.2, COLOR)
-    """With --augment.color: hue turned by [-h, h] of the full circle."""
+    hue: Annotated[float, Ge(0), Le(0.5)] = setting(0.0, COLOR)
+    """With --augment.color: hue turned by [-h, h] of the full circle, which the text of He et al. 2018 has and their
+    script has not; 0: not at all, as flowers are told apart by it."""
     pca_noise: NonNegative = 0.0
-    """Standard deviation of the PCA colour noise (Krizhevsky et al. 2012, section 4.1) along the data set's own colour
-    eigenvectors; 0.1 in the papers, 0 is off."""
+    """Standard deviation of the PCA colour noise (Krizhevsky et al. 2012, section 4.1); 0.1 in the papers, 0 is off."""
+    pca_axes: Literal["data", "imagenet"] = setting("data", PCA_NOISE)
+    """Colours along which --augment.pca-noise goes: data (the training photos' own eigenvectors, as long as their
+    standard deviations) or imagenet (ImageNet's as the script of He et al. 2018 has them, which are shorter)."""
     erase: Probability = 0.0
     """Random erasing (Zhong et al. 2020): the share of images a rectangle of which is painted over; 0: off."""
     erase_area: Annotated[tuple[Share, Share], Ascending] = setting((0.02, 0.33), ERASE)

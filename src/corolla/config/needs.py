@@ -42,6 +42,7 @@ RANDOM_WEIGHTS = Need("--model.weights none", lambda c: c.model.weights == "none
 RESNET_CROP = Need("--augment.crop resnet", lambda c: c.augment.crop == "resnet")
 RANDOM_CROP = Need("--augment.crop random-resized", lambda c: c.augment.crop == "random-resized")
 COLOR = Need("--augment.color", lambda c: c.augment.color)
+PCA_NOISE = Need("--augment.pca-noise", lambda c: c.augment.pca_noise > 0)
 ERASE = Need("--augment.erase", lambda c: c.augment.erase > 0)
 SGD = Need("--optim.name sgd", lambda c: c.optim.name == "sgd")
 PLATEAU_OR_STEP = Need("--optim.schedule plateau or step", lambda c: c.optim.schedule in ("plateau", "step"))

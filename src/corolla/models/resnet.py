@@ -92,8 +92,8 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """A residual network, or with `shortcut=None` the plain one of the same depth.
 
-    `stride_in_1x1` puts a bottleneck's stride into its first 1×1 convolution, as the paper does (3.8 G multiply-adds
-    for 50 layers at 224 px); by default it is in the 3×3, as in torchvision (4.1 G; ResNet-B in He et al. 2018,
+    `stride_in_1x1` puts a bottleneck's stride into its first 1×1 convolution, as the paper does (3.86 G multiply-adds
+    for 50 layers at 224 px); by default it is in the 3×3, as in torchvision (4.09 G; ResNet-B in He et al. 2018,
     §4.2), so that no activation is thrown away unseen.
 
     `stem` and `avg_shortcut` are explained at `make_stem` and `make_shortcut` ("3x3" and True make ResNet-D); `width`

@@ -2,11 +2,13 @@
 
 import dataclasses
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from corolla.config import Config, differing_settings
+from corolla.config import AugmentConfig, Config, differing_settings
+from corolla.config.earlier import COLOR_BEFORE_CONTRAST
 from corolla.data.index import Index
 from corolla.errors import UserError
 from corolla.files import sha256
@@ -27,6 +29,27 @@ class StartingPoint:
     def has_begun(self) -> bool:
         """True where a run goes on, here or in a copy."""
         return self.kind in ("resume", "copy")
+
+
+def with_earlier_defaults(config: Config, run: Run, explicit: Collection[str]) -> Config:
+    """Return `config` with the colour changes of the run that it goes on with, where their defaults were others then.
+
+    So the command that began a run also resumes it. What the user typed (`explicit`) stays.
+    """
+    begun = run if run.last.exists() else Run(config.resume) if config.resume is not None else None
+    if begun is None or not (begun.folder / "config.json").is_file() or not config.augment.color:
+        return config
+    there, usual = begun.config.augment, AugmentConfig()
+    was = {name: getattr(there, name) for name in COLOR_BEFORE_CONTRAST}
+    are_defaults = all(getattr(config.augment, name) == getattr(usual, name) for name in was)
+    if was != COLOR_BEFORE_CONTRAST or not are_defaults or {f"augment.{name}" for name in was} & set(explicit):
+        return config
+    log.info(
+        "note: %s was begun with --augment.hue 0.2 and --augment.contrast 0, the defaults of earlier versions, and goes "
+        "on with them",
+        begun.folder,
+    )
+    return dataclasses.replace(config, augment=dataclasses.replace(config.augment, **was))
 
 
 def starting_point(run: Run, config: Config) -> StartingPoint:

@@ -13,7 +13,7 @@ from corolla.data.index import Index, load_index
 from corolla.data.subset import subset_index
 from corolla.runs.copy import copy_run
 from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment, write_metrics
-from corolla.training.start import StartingPoint, completed, starting_point
+from corolla.training.start import StartingPoint, completed, starting_point, with_earlier_defaults
 from corolla.training.stop import stopping, time_budget
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def train(
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     budget = time_budget(config.train.max_hours)
     with exclusive(run.folder), stopping(budget.hours) as stop:
+        config = with_earlier_defaults(config, run, explicit)
         start = starting_point(run, config)
         config = completed(config, run, start, index)
         check_same_config(run, config)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 
+import albumentations as A
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,10 @@ from torchvision.transforms import v2
 
 from corolla.config import AugmentConfig
 from corolla.data.statistics import ColorStatistics
+from corolla.data.transforms.color import color_compose
 from corolla.data.transforms.crops import random_resized_crop, resnet_crop
 from corolla.data.transforms.eval import EvalTransform
-from corolla.data.transforms.train import TrainTransform
+from corolla.data.transforms.train import TrainTransform, needs_statistics
 
 STATISTICS = ColorStatistics(
     mean=(0.45, 0.41, 0.31),
@@ -113,9 +116,59 @@ def test_colour_is_off_unless_it_is_switched_on() -> None:
     assert len(drawn) == 20
 
 
+def test_colour_is_jittered_as_the_authors_script_does() -> None:
+    """Brightness, contrast and saturation of 0.4; the hue of a colour stays."""
+    config = AugmentConfig(color=True)
+    assert (config.brightness, config.contrast, config.saturation, config.hue) == (0.4, 0.4, 0.4, 0.0)
+    photo = np.full((8, 8, 3), (150, 100, 80), np.uint8)
+    hues = [
+        cv2.cvtColor(TrainTransform(config, 8)(photo, np.random.default_rng(s)), cv2.COLOR_RGB2HSV)[0, 0, 0]
+        for s in range(50)
+    ]
+    assert np.ptp(hues) <= 2, "to the rounding of pixels, of 180"
+
+
+def test_colour_of_earlier_versions_is_the_same_bits() -> None:
+    """Contrast 0 and hue 0.2, which were not to be chosen and the default."""
+    earlier = A.ColorJitter(brightness=(0.6, 1.4), contrast=(1.0, 1.0), saturation=(0.6, 1.4), hue=(-0.2, 0.2), p=1.0)
+    config = AugmentConfig(color=True, contrast=0.0, hue=0.2)
+    for seed in range(20):
+        now, then = color_compose(config, None), A.Compose([earlier])
+        now.set_random_seed(seed)
+        then.set_random_seed(seed)
+        assert np.array_equal(now(image=gradient(16, 16))["image"], then(image=gradient(16, 16))["image"])
+
+
+def test_contrast_alone_scales_the_distance_from_the_mean() -> None:
+    halves = np.full((8, 8, 3), 100, np.uint8)
+    halves[:, 4:] = 200
+    transform = TrainTransform(
+        AugmentConfig(color=True, brightness=0, saturation=0, crop="random-resized", area=(1, 1), aspect=(1, 1)), 8
+    )
+    found = np.array([transform(halves, np.random.default_rng(seed)) for seed in range(300)]).astype(float)
+    distances = np.ptp(found.reshape(300, -1), axis=1)
+    assert 60 <= distances.min() < 66
+    assert 134 < distances.max() <= 140
+    assert found.mean((1, 2, 3)) == pytest.approx(150, abs=1)
+
+
+def test_pca_noise_may_lie_along_imagenets_axes() -> None:
+    """At 0.1 of standard deviations 5.546, 0.4794 and 0.1148 grey levels; no photo is read for them."""
+    config = AugmentConfig(pca_noise=0.4, pca_axes="imagenet")
+    assert not needs_statistics(config)
+    assert needs_statistics(AugmentConfig(pca_noise=0.1))
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    transform = TrainTransform(config, 8)
+    shifts = np.array([transform(grey, np.random.default_rng(s))[0, 0].astype(float) - 128 for s in range(3000)])
+    axes = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+    rounding = 1 / np.sqrt(12)
+    expected = np.hypot(0.4 * np.array([55.46, 4.794, 1.148]), rounding)
+    assert (shifts @ axes).std(0) == pytest.approx(expected, rel=0.08)
+
+
 def test_brightness_alone_scales_by_its_range() -> None:
     grey = np.full((8, 8, 3), 100, np.uint8)
-    config = AugmentConfig(color=True, brightness=0.4, saturation=0, hue=0)
+    config = AugmentConfig(color=True, brightness=0.4, contrast=0, saturation=0, hue=0)
     values = [TrainTransform(config, 8)(grey, np.random.default_rng(seed))[0, 0, 0] for seed in range(300)]
     assert 60 <= min(values) < 66
     assert 134 < max(values) <= 140

@@ -20,7 +20,8 @@ from corolla.data.transforms.erasing import erase
 
 def needs_statistics(config: AugmentConfig) -> bool:
     """Return whether a `TrainTransform` needs the colours of the training images."""
-    return bool(config.pca_noise or config.cutout or (config.erase and config.erase_fill == "mean"))
+    own_axes = config.pca_noise and config.pca_axes == "data"
+    return bool(own_axes or config.cutout or (config.erase and config.erase_fill == "mean"))
 
 
 class TrainTransform:
