@@ -1,5 +1,6 @@
 """A CSV is not submitted where the data folder holds other test records or classes than it was made of."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 from standin import StandIn
-from support import draw, write_data
+from support import changed, draw, smallest_config, write_data
 
+from corolla.cli import run_command
 from corolla.data.index import load_index
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 from corolla.kaggle.manifest import DataManifest
 from corolla.kaggle.submit import Submitted, submit
+from corolla.training.train import train
 
 SLUG = "tpu-getting-started"
 
@@ -197,3 +200,26 @@ def test_a_damaged_entry_is_one_line(
     with pytest.raises(UserError, match=rf"mine\.json: {key}: .*; it should say what made mine\.csv"):
         send()
     assert server.journal == []
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_message_make_it_again(
+    server: StandIn, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = changed(smallest_config(data, Path("my runs")), "train", epochs=1)
+    train(dataclasses.replace(config, run_name="first"))
+    made = ["my runs/first", "--tta", "flip"]
+    assert run_command(["predict", *made, "--split", "test", "--device", "cpu"]) == 0
+    assert run_command(["ensemble", *made, "--out", "out.csv"]) == 0
+    before = json.loads(Path("out.json").read_text())
+    other_photos(data)
+    with pytest.raises(UserError, match=r"out\.csv: is of other test records than") as caught:
+        submit(Path("out.csv"), "words")
+    for command in str(caught.value).split("; make it again: ")[1].split(" && "):
+        assert run_command(shlex.split(command)[1:]) == 0
+    after = json.loads(Path("out.json").read_text())
+    same = ["folders", "size", "class_names", "method", "tta", "checkpoint"]
+    assert [after[key] for key in same] == [before[key] for key in same]
+    assert after["test_fingerprint"] != before["test_fingerprint"]
+    assert submit(Path("out.csv"), "words").sent
