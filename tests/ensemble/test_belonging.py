@@ -100,6 +100,29 @@ def test_the_command_writes_nothing_from_older_predictions(place: Path) -> None:
     assert not out.with_suffix(".json").exists()
 
 
+def test_a_file_of_predictions_that_is_named_itself_is_of_the_data_as_they_are(place: Path) -> None:
+    """In its run's folder or copied elsewhere; and of the checkpoint that lies beside it."""
+    data, given = place / "data", Run(place / "runs/first").predictions("test", "none")
+    copied = Path(shutil.copy(given, place / "copied.npz"))
+    expected = ensemble([place / "runs/first"]).predicted.tolist()
+    for path in (given, copied):
+        assert ensemble([path], data=data).predicted.tolist() == expected
+    other_test_photos(data)
+    with pytest.raises(
+        UserError, match=r"test-none\.npz: is of other data than .*data holds now; run: corolla predict"
+    ):
+        ensemble([given], data=data)
+    with pytest.raises(UserError, match=r"copied\.npz: is of other photos than .*data holds now, though the ids are"):
+        ensemble([copied], data=data)
+    predict(place / "runs/second", split="test", device="cpu", workers=0)
+    with pytest.raises(UserError, match=r"copied\.npz: is of other photos than"):
+        ensemble([place / "runs/second", copied])
+    with (place / "runs/first/best.pt").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(UserError, match=r"test-none\.npz: is older than .*best\.pt; run: corolla predict"):
+        ensemble([given], data=data)
+
+
 @pytest.mark.parametrize("method", ["weighted", "greedy"])
 def test_nothing_is_fitted_on_an_older_val(place: Path, method: Method) -> None:
     """Labels may be corrected: two of them here."""

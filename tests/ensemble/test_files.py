@@ -378,6 +378,9 @@ def test_a_member_has_one_vote(data: Path, tmp_path: Path, caplog: pytest.LogCap
     with caplog.at_level(logging.WARNING):
         ensemble([labels, write_labels(tmp_path / "d.csv.gz", [2, 1, 0], IDS[::-1])], method="vote", data=data)
     assert re.search(r"d\.csv\.gz: has the same labels as .*a\.csv; if it is a copy, leave it out", caplog.text)
+    with caplog.at_level(logging.WARNING):
+        ensemble([table, write_arrays(tmp_path / "e.npz", np.array(CERTAIN, np.float16))], data=data)
+    assert re.search(r"e\.npz: has nearly the same probabilities as .*b\.csv", caplog.text)
 
 
 def test_what_stands_in_the_data_folder_is_no_member_and_no_member_is_written_over(data: Path, tmp_path: Path) -> None:

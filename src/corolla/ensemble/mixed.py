@@ -21,6 +21,9 @@ from corolla.runs.folder import CheckpointName, Run
 
 log = logging.getLogger(__name__)
 
+ROUNDING = 1e-3
+"""Probabilities that differ by no more may be a copy in float16, or as text of few digits."""
+
 
 def read_mixed(
     paths: Sequence[Path],
@@ -110,7 +113,7 @@ def _in_order(paths: Sequence[Path], runs: MemberPredictions | None, files: Sequ
 
 
 def _check_differ(joined: Sequence[Joined]) -> None:
-    """Check that no file is another member's copy: with equal probabilities it is one; equal labels are noted.
+    """Check that no file is another member's copy: with equal probabilities it is one; what may be one is noted.
 
     Raises:
         UserError: it is.
@@ -119,12 +122,14 @@ def _check_differ(joined: Sequence[Joined]) -> None:
         for other, other_voted, other_values in joined[:position]:
             if not is_file(path) and not is_file(other):
                 continue
-            if values is not None and other_values is not None:
-                # In float32: one may be the text of the other, or wider.
-                if np.array_equal(values.astype(np.float32), other_values.astype(np.float32)):
-                    raise UserError(f"{path}: has the same probabilities as {other}; every member has one vote")
-            elif np.array_equal(voted, other_voted):
-                log.warning("%s: has the same labels as %s; if it is a copy, leave it out: it votes twice", path, other)
+            if values is None or other_values is None:
+                same = "the same labels" if np.array_equal(voted, other_voted) else None
+            elif np.array_equal(values.astype(np.float32), other_values.astype(np.float32)):  # as text, or wider
+                raise UserError(f"{path}: has the same probabilities as {other}; every member has one vote")
+            else:
+                same = "nearly the same probabilities" if np.allclose(values, other_values, 0, ROUNDING) else None
+            if same:
+                log.warning("%s: has %s as %s; if it is a copy, leave it out: it counts twice", path, same, other)
 
 
 def _check_records(file: PredictionFile, runs: MemberPredictions | None, folder: Path, cache_dir: Path | None) -> None:
