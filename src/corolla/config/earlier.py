@@ -10,7 +10,7 @@ RENAMED = {"index": "cache_dir"}
 DROPPED = {("pipeline", "half_size"): False, ("pipeline", "stored_side"): None}
 """Settings that are gone, and the value at which they did nothing."""
 COLOR_BEFORE_CONTRAST = {"contrast": 0.0, "hue": 0.2}
-"""What --augment.color did by default before there was --augment.contrast."""
+"""The defaults of --augment.color before there was --augment.contrast."""
 SECTIONS = {"model", "augment", "optim", "train", "pipeline"}
 
 

@@ -119,8 +119,8 @@ class AugmentConfig(Section):
     flip: bool = True
     """Mirror half of the images."""
     color: bool = False
-    """Draw brightness, contrast, saturation and hue, as the script of He et al. 2018 does. Off by default: colour tells
-    flowers apart."""
+    """Draw brightness, contrast and saturation, as the script of He et al. 2018 does, and with --augment.hue the hue.
+    Off by default: colour tells flowers apart."""
     brightness: NonNegative = setting(0.4, COLOR)
     """With --augment.color: brightness times [1 - b, 1 + b] (He et al. 2018, section 2.1)."""
     contrast: NonNegative = setting(0.4, COLOR)
@@ -134,8 +134,9 @@ class AugmentConfig(Section):
     pca_noise: NonNegative = 0.0
     """Standard deviation of the PCA colour noise (Krizhevsky et al. 2012, section 4.1); 0.1 in the papers, 0 is off."""
     pca_axes: Literal["data", "imagenet"] = setting("data", PCA_NOISE)
-    """Colours along which --augment.pca-noise goes: data (the training photos' own eigenvectors, as long as their
-    standard deviations) or imagenet (ImageNet's as the script of He et al. 2018 has them, which are shorter)."""
+    """Colours along which --augment.pca-noise goes: data (the training photos' eigenvectors, times the roots of their
+    eigenvalues) or imagenet (ImageNet's as in the script of He et al. 2018: at 0.1 standard deviations of 5.5, 0.5 and
+    0.1 grey levels)."""
     erase: Probability = 0.0
     """Random erasing (Zhong et al. 2020): the share of images a rectangle of which is painted over; 0: off."""
     erase_area: Annotated[tuple[Share, Share], Ascending] = setting((0.02, 0.33), ERASE)
@@ -225,9 +226,9 @@ class TrainConfig(Section):
     epochs: Count = 70
     """Passes over the training images, each followed by validation."""
     repeat: Annotated[int, Ge(1), Le(1000)] = 1
-    """An epoch shows every photo that often, each time with a crop of its own. So it has that many times the updates,
-    and all that counts epochs (--optim.patience, --optim.warmup-epochs) too. 4 makes epochs as long as those of the
-    ResNet report, which mixed the photos' four sizes."""
+    """An epoch shows every photo that often, each time with a crop of its own: it has that many times the updates, and
+    what counts epochs (--optim.patience, --optim.warmup-epochs) lasts that much longer. 4 makes epochs as long as those
+    of the ResNet report, which mixed the photos' four sizes."""
     batch_size: Count = 256
     """Images per update."""
     accumulate: Accumulate = 1

@@ -29,7 +29,7 @@ def color_compose(config: AugmentConfig, statistics: ColorStatistics | None) -> 
 
     The first four come in an order drawn per image, as in MXNet and torchvision; all but the hue, which is turned by up
     to `config.hue` of the circle, are factors. He et al. 2018 differ from themselves: their text (section 2.1) draws
-    hue, saturation and brightness from [0.6, 1.4]; their script (gluon-cv, scripts/classification/imagenet,
+    hue, saturation and brightness from [0.6, 1.4]; their script (GluonCV, scripts/classification/imagenet,
     train_imagenet.py) has brightness, contrast and saturation of 0.4 and no hue. The defaults are the script's.
     """
     transforms: list[A.BasicTransform] = []
