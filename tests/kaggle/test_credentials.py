@@ -233,6 +233,19 @@ def test_commands_can_be_pasted_whatever_the_folders_name(
     assert path.exists() == (kind != "remove")
 
 
+@pytest.mark.parametrize("variable", ["KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME", "KAGGLE_API_TOKEN", "HOME"])
+@pytest.mark.parametrize("value", ["x" * 300, "/dev/null", "loop/x"])
+def test_a_variable_that_names_no_folder_is_no_traceback(
+    variable: str, value: str, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(home)
+    Path("loop").symlink_to("loop")
+    environ = env(home) | {variable: value}
+    assert len(find_credentials(environ)) == (variable == "KAGGLE_API_TOKEN" and value != "/dev/null")
+    assert all("\n" not in fault.what + fault.remedy for fault in credential_faults(environ))
+    assert "no Kaggle credentials" in how_to_get_credentials(environ)
+
+
 def test_a_token_shadows_a_legacy_key(home: Path):
     token, key = put(home, "access_token", SECRET), put(home, "kaggle.json", legacy())
     fault = one_fault(env(home))

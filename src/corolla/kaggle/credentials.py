@@ -4,24 +4,31 @@ Where the client looks, and in which order, is read from kaggle 2.2.4 and 2.2.5 
 kagglesdk's kaggle_env.py). Nothing here imports it: its import asks Kaggle who owns the token.
 """
 
-import codecs
-import json
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from corolla.errors import UserError
+from corolla.kaggle.credential_files import (
+    Environ,
+    config_folders,
+    filled_keys,
+    has_text,
+    is_there,
+    kaggle_folder,
+    kaggle_json,
+    read_keys,
+    secret_files,
+    token_files,
+)
 from corolla.session import in_kaggle
-from corolla.text_files import read_bytes, read_text, shell_words
+from corolla.text_files import shell_words
 
 SETTINGS = "https://www.kaggle.com/settings"
 LEGACY = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}  # key of kaggle.json → variable
 
 Kind = Literal["access token", "legacy key", "OAuth"]
-Environ = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -69,33 +76,13 @@ def how_to_get_credentials(environ: Environ | None = None) -> str:
     It begins with what is wrong with the kaggle.json that is there.
     """
     environ = os.environ if environ is None else environ
-    home = _home(environ)
+    home = kaggle_folder(environ)
     damaged = next(iter(_json_faults(environ)), None)
     return (f"{damaged.what}; {damaged.remedy}; " if damaged else "") + (
         f'no Kaggle credentials: make some at {SETTINGS} ("Create New Token") and put the token into '
-        f"{home / 'access_token'} or KAGGLE_API_TOKEN; or a legacy key into {_kaggle_json(environ)} (chmod 600) or "
+        f"{home / 'access_token'} or KAGGLE_API_TOKEN; or a legacy key into {kaggle_json(environ)} (chmod 600) or "
         f"KAGGLE_USERNAME and KAGGLE_KEY; or run kaggle auth login, which writes {home / 'credentials.json'}"
     )
-
-
-def _home(environ: Environ) -> Path:
-    """Return the client's own folder."""
-    return Path(environ.get("HOME") or Path.home()) / ".kaggle"
-
-
-def _config_folders(environ: Environ) -> list[Path]:
-    """Return the folders in which kaggle.json may be; the client reads the first one alone."""
-    home = _home(environ)
-    folders = [Path(environ["KAGGLE_CONFIG_DIR"])] if environ.get("KAGGLE_CONFIG_DIR") else []
-    if not sys.platform.startswith("linux"):
-        return [*folders, home]
-    xdg = Path(environ.get("XDG_CONFIG_HOME") or home.parent / ".config") / "kaggle"
-    return [*folders, *([home, xdg] if home.exists() else [xdg, home])]
-
-
-def _kaggle_json(environ: Environ) -> Path:
-    """Return the kaggle.json that the client reads."""
-    return _config_folders(environ)[0] / "kaggle.json"
 
 
 def _rm(path: Path | str) -> str:
@@ -108,78 +95,28 @@ def _chmod(path: Path) -> str:
     return shell_words("chmod", "600", path)
 
 
-def _has_text(path: Path | str) -> bool | None:
-    """Return whether a token file holds anything, None where it can't be read; its text is forgotten at once."""
-    try:
-        return bool(read_text(Path(path)).strip())
-    except (OSError, UserError):
-        return None
-
-
 def _tokens(environ: Environ) -> Iterator[Credential]:
     """Yield the access tokens in the client's order."""
     in_notebook = in_kaggle(environ) and "KAGGLE_DATA_PROXY_URL" in environ  # as the client tests it
     given = environ.get("KAGGLE_API_V1_TOKEN")
-    if in_notebook and given and _has_text(given):
+    if in_notebook and given and has_text(given):
         yield Credential("access token", f"{given}, named by KAGGLE_API_V1_TOKEN", "unset KAGGLE_API_V1_TOKEN")
     token = environ.get("KAGGLE_API_TOKEN")
-    if token and os.path.exists(token):  # noqa: PTH110 - Path.exists() raises, with the token, where it is too long
-        if not _has_text(token):
+    if token and is_there(token):
+        if not has_text(token):
             return  # the client then looks no further for tokens
         yield Credential("access token", f"{token}, named by KAGGLE_API_TOKEN", "unset KAGGLE_API_TOKEN")
     elif token:
         yield Credential("access token", "KAGGLE_API_TOKEN in the environment", "unset KAGGLE_API_TOKEN")
-    for path in _token_files(environ):
-        if _has_text(path):
+    for path in token_files(environ):
+        if has_text(path):
             yield Credential("access token", str(path), _rm(path))
-
-
-def _token_files(environ: Environ) -> list[Path]:
-    """Return the files in which a token may be."""
-    return [_home(environ) / "access_token", _home(environ) / "access_token.txt"]  # KAGGLE_CONFIG_DIR has no say here
-
-
-def _read_json(path: Path) -> dict[str, bool]:
-    """Read the keys of a JSON object, and whether each holds text.
-
-    Raises:
-        ValueError: what is wrong with the file, without a word of what it holds.
-        OSError: it is not there or can't be read.
-    """
-    if not path.exists():
-        raise FileNotFoundError(path)
-    try:
-        content = read_bytes(path)
-    except UserError:
-        raise ValueError("is not a regular file") from None
-    if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        name = "UTF-8 without that mark" if content.startswith(codecs.BOM_UTF8) else "UTF-8"
-        raise ValueError(
-            f"is not valid JSON: it begins with a byte order mark, as Notepad writes it; save it as {name}"
-        )
-    try:
-        values = json.loads(content.decode())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"is not valid JSON (line {error.lineno}, column {error.colno})") from None
-    except (ValueError, RecursionError):
-        raise ValueError("is not valid JSON") from None
-    if not isinstance(values, dict):
-        raise ValueError("holds no JSON object")
-    return {key: isinstance(value, str) and bool(value.strip()) for key, value in values.items()}
-
-
-def _json_keys(path: Path) -> set[str]:
-    """Return the keys that hold text; none where the file is at fault, as the client passes over it without a word."""
-    try:
-        return {key for key, filled in _read_json(path).items() if filled}
-    except (OSError, ValueError):
-        return set()
 
 
 def _legacy_keys(environ: Environ) -> Iterator[Credential]:
     """Yield the legacy keys; name and key may come from different places, each from the environment before the file."""
-    path = _kaggle_json(environ)
-    in_file = _json_keys(path) & LEGACY.keys()
+    path = kaggle_json(environ)
+    in_file = filled_keys(path) & LEGACY.keys()
     set_ = {key for key, variable in LEGACY.items() if variable in environ}
     in_environ = {key for key in set_ if environ[LEGACY[key]]}
     if in_environ == LEGACY.keys():
@@ -196,8 +133,8 @@ def _legacy_keys(environ: Environ) -> Iterator[Credential]:
 
 def _oauth(environ: Environ) -> Iterator[Credential]:
     """Yield the credentials that `kaggle auth login` writes."""
-    path = _home(environ) / "credentials.json"
-    if "refresh_token" in _json_keys(path):
+    path = kaggle_folder(environ) / "credentials.json"
+    if "refresh_token" in filled_keys(path):
         yield Credential("OAuth", str(path), _rm(path))
 
 
@@ -213,26 +150,26 @@ def _shadows(environ: Environ) -> Iterator[Fault]:
 def _token_faults(environ: Environ) -> Iterator[Fault]:
     """Yield faults of KAGGLE_API_TOKEN and of token files."""
     token = environ.get("KAGGLE_API_TOKEN", "")
-    files = {str(path): _rm(path) for path in _token_files(environ)}
+    files = {str(path): _rm(path) for path in token_files(environ)}
     if token and not token.strip():
         yield Fault("KAGGLE_API_TOKEN is blank, and sent as the token all the same", "unset KAGGLE_API_TOKEN")
-    elif os.path.exists(token):  # noqa: PTH110 - as above
+    elif is_there(token):
         files = {token: "unset KAGGLE_API_TOKEN"} | files
     elif token.startswith(("/", "~", "./", "../")):
         what = "KAGGLE_API_TOKEN looks like a path, but there is no such file, so the path is sent as the token"
         yield Fault(what, "unset KAGGLE_API_TOKEN, or name a file that is there")
     for path, remove in files.items():
-        if os.path.exists(path) and not (text := _has_text(path)):  # noqa: PTH110 - as above
+        if is_there(path) and not (text := has_text(path)):
             reason = "can't be read as text" if text is None else "is empty"
             yield Fault(f"{path}: the token file {reason}", f"{remove}, or put a token there ({SETTINGS})")
 
 
 def _json_faults(environ: Environ) -> Iterator[Fault]:
     """Yield faults of kaggle.json."""
-    path = _kaggle_json(environ)
+    path = kaggle_json(environ)
     remedy = f'replace {path} with the kaggle.json of {SETTINGS}, or {{"username": ..., "key": ...}}; or {_rm(path)}'
     try:
-        keys = _read_json(path)
+        keys = read_keys(path)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -248,7 +185,7 @@ def _json_faults(environ: Environ) -> Iterator[Fault]:
 
 def _lone_variables(environ: Environ) -> Iterator[Fault]:
     """Yield variables of the legacy key that are empty or without the other."""
-    in_file = _json_keys(_kaggle_json(environ))
+    in_file = filled_keys(kaggle_json(environ))
     for key, variable in LEGACY.items():
         (other,) = LEGACY.keys() - {key}
         if variable in environ and not environ[variable]:
@@ -260,16 +197,16 @@ def _lone_variables(environ: Environ) -> Iterator[Fault]:
 
 def _misplaced(environ: Environ) -> Iterator[Fault]:
     """Yield credentials in places where the client does not look."""
-    wanted = _kaggle_json(environ)
-    others = [folder / "kaggle.json" for folder in _config_folders(environ)[1:]]
-    unread = [(path, wanted) for path in others if path.exists() and path != wanted and not wanted.exists()]
+    wanted = kaggle_json(environ)
+    others = [folder / "kaggle.json" for folder in config_folders(environ)[1:]]
+    unread = [(path, wanted) for path in others if is_there(path) and path != wanted and not is_there(wanted)]
     if environ.get("KAGGLE_CONFIG_DIR"):
         token = Path(environ["KAGGLE_CONFIG_DIR"]) / "access_token"
-        target = _token_files(environ)[0]
-        unread += [(token, target)] if token.exists() and not target.exists() else []
+        target = token_files(environ)[0]
+        unread += [(token, target)] if is_there(token) and not is_there(target) else []
     if not find_credentials(environ):
         for path, target in unread:
-            make = "" if target.parent.is_dir() else f"{shell_words('mkdir', '-p', target.parent)} && "
+            make = "" if is_there(target.parent) else f"{shell_words('mkdir', '-p', target.parent)} && "
             yield Fault(f"{path}: is not read there", make + shell_words("mv", path, target))
 
 
@@ -277,17 +214,9 @@ def _readable_by_others(environ: Environ) -> Iterator[Fault]:
     """Yield files with secrets that other users can read, also where the client passes over the file."""
     if os.name == "nt":  # the mode says nothing there
         return
-    for path in _secret_files(environ):
-        if os.path.isfile(path) and path.stat().st_mode & 0o044:  # noqa: PTH113 - as above
+    for path in secret_files(environ):
+        if os.path.isfile(path) and path.stat().st_mode & 0o044:  # noqa: PTH113 - Path.is_file() may raise
             yield Fault(f"{path}: other users of this machine can read it", _chmod(path))
-
-
-def _secret_files(environ: Environ) -> list[Path]:
-    """Return the places of files with secrets; those that the client does not read may lie there all the same."""
-    folders = dict.fromkeys([*_config_folders(environ), _home(environ)])
-    names = ("kaggle.json", "access_token", "access_token.txt", "credentials.json")
-    named = [Path(token)] if (token := environ.get("KAGGLE_API_TOKEN")) else []  # a token, or the name of its file
-    return list(dict.fromkeys([*(folder / name for folder in folders for name in names), *named]))
 
 
 def _variable_faults(environ: Environ) -> Iterator[Fault]:
