@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import write_data
 
+from corolla.compare.run_table import list_runs
 from corolla.config import Config, TrainConfig, to_dict
 from corolla.data.tfrecord import write_tfrecord
 from corolla.doctor import Finding, Report, doctor
@@ -361,6 +362,31 @@ def test_metrics_that_are_not_the_checkpoints_are_told(with_data: Machine):
     with_data.set_done(folder, 1, ["metrics.jsonl"])
     (note,) = with_data.notes()
     assert "metrics.jsonl is not that of last.pt" in note.text
+
+
+def test_a_best_checkpoint_of_another_time_is_told(with_data: Machine):
+    folder = with_data.run(done=2, epochs=2)
+    with_data.set_done(folder, 3, ["best.pt"])
+    (note,) = with_data.notes()
+    assert note.text.startswith(f"{folder}: best.pt is of an epoch 3 that last.pt (2 epochs) does not tell of; ")
+    assert "--checkpoint last" in (note.remedy or "")
+    with_data.set_done(folder, 1, ["last.pt", "metrics.jsonl"])
+    (note,) = with_data.notes()
+    assert "1 of 2 epochs are done" in note.text
+    assert "best.pt is of an epoch 3 that last.pt (1 epochs) does not tell of" in note.text
+
+
+@pytest.mark.parametrize("left", [[".lock"], [".lock", ".last.pt.0123abcd.12.0123abcd.tmp"], []])
+def test_a_folder_of_a_run_that_was_killed_at_once_is_no_fault(left: list[str], with_data: Machine):
+    folder = with_data.run()
+    for name in left:
+        (with_data.runs / "killed").mkdir(exist_ok=True)
+        (with_data.runs / "killed" / name).touch()
+    assert with_data.report().faults == []
+    assert next(finding.text for finding in with_data.report().findings if finding.area == "runs") == (
+        f"1 in {with_data.runs}"
+    )
+    assert list_runs(with_data.runs)["name"].tolist() == [folder.name]
 
 
 @pytest.mark.parametrize("name", ["last.pt", "best.pt"])

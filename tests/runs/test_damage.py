@@ -21,7 +21,7 @@ from corolla.errors import UserError
 from corolla.evaluation.predict import predict
 from corolla.evaluation.predictions import Predictions
 from corolla.runs.checkpoint import load_checkpoint
-from corolla.runs.folder import Run
+from corolla.runs.folder import CheckpointName, Run
 from corolla.runs.without_torch import read_without_tensors
 from corolla.training.train import train
 
@@ -163,6 +163,24 @@ def test_a_finished_run_has_its_metrics_made_again(content: str | None, run: Run
     assert run.metrics == [json.loads(line) for line in text.splitlines()]
     again(run, tiny_data)
     assert path.read_text() == text
+
+
+def test_a_best_checkpoint_that_is_not_the_best_epochs_is_told_by_predict(
+    run: Run, tiny_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(checkpoint: CheckpointName) -> list[str]:
+        caplog.clear()
+        predict(run.folder, split="val", checkpoint=checkpoint, data=tiny_data, device="cpu", workers=0)
+        return caplog.messages
+
+    assert told("best") == []
+    content = torch.load(run.best, weights_only=True)
+    content["progress"]["rows"][-1]["macro_f1"] += 0.01
+    torch.save(content, run.best)
+    (line,) = told("best")
+    assert line.startswith(f"{run.folder}: best.pt is of an epoch ")
+    assert "\n" not in line
+    assert told("last") == []
 
 
 def test_what_is_read_without_torch_is_what_torch_reads(run: Run) -> None:

@@ -5,8 +5,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from corolla.config import from_dict, read_settings
 from corolla.doctor.report import Finding
 from corolla.errors import UserError
+from corolla.runs.best_epoch import best_fault
 from corolla.runs.folder import Run, checkpoint_fault, data_of
 from corolla.runs.without_torch import check_undamaged, read_without_tensors
 from corolla.text_files import shell_words
@@ -28,7 +30,7 @@ def _run(run: Run) -> Iterator[Finding]:
     sound = [path for path in (run.last, run.best) if path.exists() and path not in broken]
     remedies: list[tuple[str, str]] = []
     try:
-        _ = run.config
+        from_dict(read_settings(run.folder / "config.json"), source=str(run.folder / "config.json"))
     except UserError as error:
         remedies.append((str(error), _restore_config(run, sound)))
     for path, fault in broken.items():
@@ -64,15 +66,21 @@ def _progress(run: Run) -> Iterator[Finding]:
     rows, epochs, copied = run.metrics, run.config.train.epochs, len(run.copied_metrics)
     config, data, runs = run.folder / "config.json", data_of(run), run.folder.parent
     name = [f"--run-name={run.name}"] if run.name.startswith("-") else ["--run-name", run.name]
+    best = best_fault(run)
     words = ["corolla", "train", config, "--data", data, "--runs", runs, *name]
     if run.state == "stopped":
         text = f"{run.folder}: {len(rows)} of {epochs} epochs are done; it was stopped, or is under way"
     elif run.last.exists() and run.copied_metrics != rows:
         text = f"{run.folder}: metrics.jsonl is not that of last.pt, which counts; train writes it anew"
+    elif best is not None:
+        remedy = "put the best.pt of this run back, or predict and compare with --checkpoint last"
+        yield Finding("runs", "note", f"{run.folder}: {best}; was the folder restored in part?", remedy)
+        return
     else:
         return
     if copied > len(rows):
         text += f" (metrics.jsonl tells of {copied}: last.pt is an older one, and counts)"
+    text += f" ({best}; until it is written anew, take --checkpoint last)" if best else ""
     yield Finding("runs", "note", text, shell_words(*words))
 
 

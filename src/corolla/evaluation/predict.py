@@ -3,6 +3,7 @@
 torch is imported once it is clear that there is something to predict.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,10 @@ from corolla.data.transforms.tta import ViewOptions, Views
 from corolla.errors import Failure, UserError
 from corolla.evaluation.predictions import Predictions, StalePredictions, current_predictions
 from corolla.files import sha256
+from corolla.runs.best_epoch import best_fault
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,8 @@ def predict(folder: Path, options: PredictOptions | None = None, **changes: Any)
     if not source.exists():
         raise UserError(f"{source}: there is no such checkpoint yet; train the run's first epoch to its end")
     index = load_index(options.data or data_of(run), run.config.size, options.cache_dir)
+    if options.checkpoint == "best" and (fault := best_fault(run)):
+        log.warning("%s: %s; was the folder restored in part? --checkpoint last is sure", run.folder, fault)
     split = split_of(index, options.split)
     path = run.predictions(split.name, views.name, options.checkpoint)
     try:

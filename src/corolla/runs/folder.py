@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from corolla.config import Config, differing_settings, from_dict, read_settings, to_dict
+from corolla.config import Config, differing_settings, to_dict
 from corolla.data.transforms.tta import parse_tta
 from corolla.errors import UserError
 from corolla.files import is_held_here, is_locked, locked, write_atomically
+from corolla.runs.config_file import read_config
 from corolla.runs.without_torch import read_without_tensors
 from corolla.temporary import remove_leftovers
 from corolla.text_files import read_json, read_json_lines
@@ -53,8 +54,7 @@ class Run:
 
     @property
     def config(self) -> Config:
-        path = self.folder / "config.json"
-        return from_dict(read_settings(path), source=str(path))
+        return read_config(self.folder)
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def open_run(folder: Path) -> Run:
     Raises:
         UserError: there is none; the message names the runs that are beside it.
     """
-    if (folder / "config.json").is_file():
+    if any((folder / name).is_file() for name in ("config.json", "last.pt")):
         return Run(folder)
     beside = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
     there = f"in {folder.parent} there are: {', '.join(beside)}" if beside else "train one with corolla train"

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +19,7 @@ from corolla.device import num_workers
 from corolla.evaluation.inference import BATCH_SIZE, predict_probabilities
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.tta_model import PartSize, TTAModel
+from corolla.runs.best_epoch import best_row
 from corolla.runs.folder import Run
 from corolla.training.build import build_datasets
 from corolla.training.failures import TrainingFailed, explain_fault, explain_numbers, update
@@ -189,16 +189,6 @@ def _row(state: TrainState, metrics: Metrics, lr: float) -> dict[str, Any]:
         "top5": metrics.top5,
         "macro_f1": metrics.macro_f1,
     }
-
-
-def best_row(rows: list[dict[str, Any]], select_by: str) -> dict[str, Any]:
-    """Return the epoch that best.pt holds: the first with the highest macro F1, or the lowest val loss."""
-
-    def quality(row: dict[str, Any]) -> float:
-        value = row["macro_f1"] if select_by == "macro_f1" else -row["val_loss"]
-        return -math.inf if math.isnan(value) else value
-
-    return max(rows, key=quality)
 
 
 def _checkpoints(run: Run, state: TrainState) -> list[Path]:
