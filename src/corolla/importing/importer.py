@@ -78,7 +78,8 @@ def import_photos(
     sources = [folder] if isinstance(folder, Path) else list(folder)
     from_records = features is not None or len(sources) > 1 or holds_records(sources[0])
     root = root_of(sources) if from_records else sources[0]
-    _check_arguments(root, out, size=size, val=val, test=test, seed=seed, quality=quality)
+    _check_arguments(out, size=size, val=val, test=test, seed=seed, quality=quality)
+    _check_places(sources, out, from_records=from_records)
     recipe: dict[str, Any] = {"format": FORMAT, "val": val, "test": test, "seed": seed}
     with tempfile.TemporaryDirectory(prefix="corolla-import-") as unpacked:  # for compressed TFRecords
         if from_records:
@@ -138,7 +139,7 @@ def _import(
     return Imported(folder=out, size=size, class_names=names, counts=counts, notes=tuple(notes), reused=False)
 
 
-def _check_arguments(folder: Path, out: Path, *, size: int, val: float, test: float, seed: int, quality: int) -> None:
+def _check_arguments(out: Path, *, size: int, val: float, test: float, seed: int, quality: int) -> None:
     if not 32 <= size <= 1024:
         raise UserError(f"--size {size}: photos are written 32 to 1024 pixels wide")
     if not (val > 0 and test >= 0 and val + test < 1):
@@ -147,12 +148,19 @@ def _check_arguments(folder: Path, out: Path, *, size: int, val: float, test: fl
         raise UserError(f"--quality {quality}: must be 1 to 100")
     if seed < 0:
         raise UserError(f"--seed {seed}: must not be negative")
-    if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: name the one that holds a folder of photos for each class")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; choose a folder")
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"{out} lies inside {folder}, whose folders are classes; choose a folder elsewhere")
+
+
+def _check_places(sources: list[Path], out: Path, *, from_records: bool) -> None:
+    for source in sources:
+        if not source.is_dir() and not from_records:
+            raise UserError(f"{source} is no folder: name the one that holds a folder of photos for each class")
+        if not source.exists():
+            raise UserError(f"{source}: there is no such file")
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            what = "which is searched for TFRecords" if from_records else "whose folders are classes"
+            raise UserError(f"{out} lies inside {source}, {what}; choose a folder elsewhere")
 
 
 def _from_folder(folder: Path) -> Read:
