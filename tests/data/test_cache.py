@@ -377,6 +377,24 @@ def test_a_folder_in_which_nothing_can_be_made(tiny_data: Path, tmp_path: Path) 
     assert use_cache(two_sets(tiny_data), "auto", tmp_path).startswith("cache: encoded")
 
 
+def test_pixels_of_an_earlier_version_in_a_folder_that_is_only_read(tiny_data: Path, tmp_path: Path) -> None:
+    """Without checksums: they are not taken, and what can't be made anew there is decoded from its JPEG."""
+    use_cache(two_sets(tiny_data), "decoded", tmp_path)
+    for path in (tmp_path / "decoded").iterdir():
+        if path.suffix == ".npz":
+            with np.load(path) as file:
+                columns = {name: file[name] for name in file if name != "crc"}
+            np.savez(path, **columns)
+        elif path.suffix == ".pixels":
+            path.write_bytes(bytes(path.stat().st_size))
+        else:
+            path.unlink()
+            path.mkdir()  # so that it can't be opened
+    photos = two_sets(tiny_data)
+    assert "cannot be written" in use_cache(photos, "auto", tmp_path)
+    assert same(batches(photos), batches(two_sets(tiny_data)))
+
+
 @pytest.fixture(params=[150, -40], ids=["no header", "cut pixels"])
 def cut_data(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The data folder, whose training photo 3 is cut short."""

@@ -1,5 +1,6 @@
 """The index against planted faults, changes of the folder, damaged caches and TensorFlow's files."""
 
+import errno
 import hashlib
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -373,6 +375,52 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
         assert len(load_index(data, None, tmp_path / "file" / "index").splits["train"]) == 4
     message = f"the index is not kept, {tmp_path / 'file' / 'index'} can't be written: Not a directory"
     assert caplog.messages == [message]
+
+
+def read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to write below a folder as a disk does that is mounted to be read: modes do not hold back a superuser."""
+    opened = Path.open
+
+    def open_to_read(path: Path, mode: str = "r", *args: Any, **how: Any) -> IO[Any]:
+        if path.is_relative_to(folder) and set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, mode, *args, **how)
+
+    def refuse(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "open", open_to_read)
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+
+@pytest.mark.usefixtures("an_hour_later")
+@pytest.mark.parametrize("kind", ["of an earlier version", "of files that have changed since", "damaged", "of others"])
+def test_an_index_that_does_not_hold_in_a_folder_that_is_only_read(
+    kind: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on Kaggle, where an earlier notebook's output is mounted with its cache."""
+    load_index(data, None, kept := tmp_path / "kept")
+    (path,) = kept.iterdir()
+    with np.load(path) as file:
+        columns = dict(file)
+    columns["train.label"] = np.full_like(columns["train.label"], 77)
+    if kind == "of an earlier version":
+        columns = {name: value for name, value in columns.items() if name not in ("stamps", "read_at")}
+    if kind != "damaged":
+        np.savez(path, **(columns if kind != "of others" else {"label": np.arange(4)}))
+    else:
+        path.write_bytes(path.read_bytes()[:-30])
+    write(data, "val/00-1", flower(5, "e"))  # as many bytes as before
+    before = path.read_bytes()
+    (kept / ".data-8.npz.12.tmp").touch()
+    os.utime(kept / ".data-8.npz.12.tmp", (0, 0))
+    read_only(kept, monkeypatch)
+    for _ in range(2):
+        index = load_index(data, None, kept)
+        assert index.splits["train"].label.tolist() == [0, 1, 2, 103]
+        assert index.splits["val"].label.tolist() == [5]
+    assert caplog.messages == [f"the index is not kept, {kept} can't be written: Read-only file system"]
+    assert path.read_bytes() == before
 
 
 @pytest.mark.skipif(not FLOWERS.is_dir(), reason="no photos beside the repository")
