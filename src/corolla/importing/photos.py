@@ -46,11 +46,11 @@ class Found(NamedTuple):
     photos: list[Photo]
     notes: list[str]
     names: tuple[str, ...] = ()
-    """Of TFRecords: the classes in the order of their labels; else that of their names."""
+    """The classes in the order of their labels, where TFRecords tell it; else it is that of their names."""
     ids: Mapping[str, str] = {}
-    """Of TFRecords: path → id; else it is made of the path."""
+    """Path → id, for TFRecords; else it is made of the path."""
     read: Callable[[Photo], bytes] | None = None
-    """Of TFRecords: returns a photo's file; else it lies in the folder."""
+    """Returns a photo's file, for TFRecords; else it lies in the folder."""
 
 
 def is_photo(path: Path) -> bool:

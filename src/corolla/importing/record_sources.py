@@ -29,7 +29,7 @@ class RecordFile:
     name: str
     split: str | None
     by_name: bool
-    """Whether its own name, and not that of a folder, tells the split."""
+    """True where its own name, and not that of a folder, tells the split."""
 
 
 def root_of(sources: Sequence[Path]) -> Path:

@@ -35,7 +35,7 @@ class Row(NamedTuple):
     """The name of the class, beside its number."""
     id: str | None
     shape: Shape | None
-    """Of raw pixels, where it is told."""
+    """The size of raw pixels, where it is told."""
 
 
 @dataclass
