@@ -36,9 +36,14 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def is_temporary(name: str) -> bool:
-    """Return whether a file of this name is half-written, by this version."""
-    return bool(_TEMPORARY.fullmatch(name))
+def is_temporary(name: str, *earlier: str) -> bool:
+    """Return whether a file of this name is half-written, `earlier` as in `remove_leftovers`."""
+    return bool(_TEMPORARY.fullmatch(name)) or _is_earlier(name, earlier)
+
+
+def _is_earlier(name: str, earlier: tuple[str, ...]) -> bool:
+    match = _EARLIER_FILE.fullmatch(name)
+    return match is not None and any(fnmatch.fnmatchcase(match["name"], each) for each in earlier)
 
 
 def remove_leftovers(folder: Path, *earlier: str) -> None:
@@ -62,8 +67,8 @@ def remove_leftovers(folder: Path, *earlier: str) -> None:
 def _is_left(path: Path, earlier: tuple[str, ...], host: str) -> bool:
     if match := _TEMPORARY.fullmatch(path.name):
         return (match["host"] == host and not _is_alive(int(match["pid"]))) or _is_a_day_old(path)
-    if match := _EARLIER_FILE.fullmatch(path.name):
-        return any(fnmatch.fnmatchcase(match["name"], each) for each in earlier) and _is_a_day_old(path)
+    if _is_earlier(path.name, earlier):
+        return _is_a_day_old(path)
     if not _EARLIER_FOLDER.fullmatch(path.name) or path.is_symlink():
         return False
     return all(_IN_EARLIER_FOLDER.fullmatch(each.name) for each in path.iterdir()) and _is_a_day_old(path)

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -227,10 +228,11 @@ def test_other_classes_are_refused(run: Path, tmp_path: Path) -> None:
         pack([run, other], tmp_path / "pack", **HOW)
 
 
+@pytest.mark.parametrize("name", ["diary.txt", ".secret.tmp", ".notes.2024.tmp"])
 @pytest.mark.usefixtures("no_wheels")
-def test_foreign_files_are_neither_uploaded_nor_deleted(run: Path, tmp_path: Path) -> None:
+def test_foreign_files_are_neither_uploaded_nor_deleted(name: str, run: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset").mkdir()
-    (tmp_path / "dataset" / "diary.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"diary\.txt: was not packed by corolla"):
+    (tmp_path / "dataset" / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{re.escape(name)}: was not packed by corolla"):
         pack([run], tmp_path, **HOW)
-    assert (tmp_path / "dataset" / "diary.txt").read_text() == "mine"
+    assert (tmp_path / "dataset" / name).read_text() == "mine"

@@ -80,7 +80,8 @@ def test_packed_again_it_holds_what_belongs_there_today(tmp_path: Path) -> None:
         manifest["files"][name] = sha256(folder / name)
     (folder / MANIFEST).write_text(json.dumps(manifest))
     (folder / UPLOAD).write_text('{"id": "somebody/wheels"}')
-    (folder / f".{OWN}.12.tmp").write_bytes(b"of a pack that was killed")
+    for name in (f".{OWN}.12.tmp", f".{OWN}.0a1b2c3d.12.0a1b2c3d.tmp"):
+        (folder / name).write_bytes(b"of a pack that was killed")
     pack_wheels(folder)
     assert contents(folder) == {**first, UPLOAD: sha256(folder / UPLOAD)}
 
@@ -94,7 +95,10 @@ def test_a_pack_that_was_cut_short_goes_on(tmp_path: Path) -> None:
     assert contents(pack_wheels(folder).folder) == first
 
 
-@pytest.mark.parametrize("name", ["diary.txt", "numpy-2.0.2-py3-none-any.whl", "corolla-0.0.1-py3-none-any.whl"])
+@pytest.mark.parametrize(
+    "name",
+    ["diary.txt", ".secret.tmp", ".notes.2024.tmp", "numpy-2.0.2-py3-none-any.whl", "corolla-0.0.1-py3-none-any.whl"],
+)
 def test_what_is_not_corollas_is_neither_uploaded_nor_deleted(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=rf"{name}: corolla did not pack it, but it would be uploaded"):

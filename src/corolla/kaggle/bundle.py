@@ -26,6 +26,7 @@ from corolla.kaggle.needs import lacking_for_prediction
 from corolla.kaggle.wheels import build_wheel
 from corolla.runs.checkpoint import load_checkpoint, read_meta, read_progress
 from corolla.runs.folder import CheckpointName, Run, open_run
+from corolla.temporary import is_temporary
 from corolla.text_files import decode_text, mismatch, parse_json, read_bytes
 
 MANIFEST = "corolla-bundle.json"
@@ -245,7 +246,7 @@ def _clear(dataset: Path) -> None:
     there = {path.name for path in dataset.iterdir()}
     # of a pack that was cut short there may be no manifest yet, but then nothing but what pack writes
     ours = {name for name in there if name.endswith(".whl") or "--" in name} | {MANIFEST, "dataset-metadata.json"}
-    ours |= {name for name in there if name.startswith(".") and name.endswith(".tmp")}
+    ours |= {name for name in there if is_temporary(name, "*--*", "*.whl", "*.json")}
     if foreign := sorted(there - ours):
         raise UserError(f"{dataset / foreign[0]}: was not packed by corolla, but would be uploaded; move it away")
     for name in there:

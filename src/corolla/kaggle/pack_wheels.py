@@ -12,6 +12,7 @@ from corolla.kaggle.image import PYTHON, fitting
 from corolla.kaggle.image_wheels import fitting_wheels
 from corolla.kaggle.needs import installed, lacking_offline
 from corolla.kaggle.wheels import build_wheel
+from corolla.temporary import is_temporary
 from corolla.text_files import read_json
 
 Target = Literal["kaggle", "colab"]
@@ -81,7 +82,7 @@ def _check(folder: Path, expected: Set[tuple[str, str]]) -> set[str]:
         listed |= read_json(manifest, {"files": {str: object}}, remedy="take another folder, or remove it")[
             "files"
         ].keys()
-    ours = there & listed | {name for name in there if name.startswith(".") and name.endswith(".tmp")}
+    ours = there & listed | {name for name in there if is_temporary(name, "*.whl", "*.json")}
     # of a pack that was cut short there is no manifest yet
     others = {name for name in there - ours - {MANIFEST, UPLOAD} if fitting(name) not in expected}
     if others:
