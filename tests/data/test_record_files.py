@@ -156,6 +156,17 @@ INT, FLOAT = b"\x1a\x02\x08\x01", b"\x12\x06\x0a\x04\0\0\0\0"
 JPEG = _bytes_list(draw(0, 0, SIDE))
 
 
+def test_an_id_by_another_name_is_told_in_test(data: Path) -> None:
+    path = min(split(data, "test").iterdir())
+    path.unlink()
+    path = split(data, "test") / "flowers.tfrec"
+    write_tfrecord(path, [encoded(image=JPEG, image_name=_bytes_list(b"%d" % n)) for n in range(5)])
+    fault = told_by_all(data)
+    where = "(and so 4 more records of the file, to 4)"
+    assert fault.startswith(f"{path}:0 record 0: no id, by which a submission would name it: its features are image (")
+    assert fault.endswith(f"{where}; convert it: corolla import {split(data, '.')} OUT --features image=image")
+
+
 BY_HAND = "write them as image (bytes: a JPEG), class (int64) and id (bytes)"
 
 
@@ -195,6 +206,16 @@ BY_HAND = "write them as image (bytes: a JPEG), class (int64) and id (bytes)"
             "image=image,class=class",
         ),
         ({"image": JPEG}, "no class", ""),
+        (
+            {"image": JPEG, "label": INT},
+            "no class: its features are image (bytes), label (int64)",
+            "image=image,class=label",
+        ),
+        (
+            {"image": JPEG, "n": INT},
+            "no class: its features are image (bytes), n (int64)",
+            "image=image,class=FEATURE",
+        ),
         ({"image": JPEG, "class": b"\x1a\x02\x08\x63"}, "class 99 is outside 0..4", ""),
     ],
 )

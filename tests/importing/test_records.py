@@ -240,6 +240,12 @@ def test_numbers_with_gaps(tmp_path: Path, out: Path) -> None:
     true_classes(out)
 
 
+def test_huge_numbers(tmp_path: Path, out: Path) -> None:
+    made = run(write(tmp_path / "a.tfrec", records(image=photo, label=lambda n: n % 5 + 10**15)), out)
+    assert f"the class numbers {10**15} to {10**15 + 4} become 0 to 4, in their order" in made.notes
+    true_classes(out)
+
+
 def test_the_competitions_104_classes(tmp_path: Path, out: Path) -> None:
     path = write(tmp_path / "train.tfrec", records(208, image=lambda n: photo(n % 9), label=lambda n: n % 104))
     assert run(path, out).class_names == CLASS_NAMES
@@ -306,6 +312,17 @@ def test_ids_that_are_none(id: Callable[[int], Value], why: str, tmp_path: Path,
     (note,) = [note for note in run(path, out).notes if why in note]
     assert note.endswith("so ids are made of the files' names and the records' numbers")
     assert {len(id) for id in ids(out)} == {9}
+
+
+@pytest.mark.parametrize("id", ["a\nb", b"\xff", 0.5, ["a", "b"], [1, 2]])
+def test_an_id_that_is_no_text_is_refused_where_it_is_named(id: Value, tmp_path: Path, out: Path) -> None:
+    path = write(tmp_path / "a.tfrec", records(image=photo, label=lambda n: n % 5, filename=lambda n: id if n else "0"))
+    said = refusal(path, out, features="id=filename")
+    assert said.startswith(f"{path}:")
+    assert "feature 'filename'" in said
+    assert len(said.splitlines()) == 1
+    made = run(path, out)
+    assert "photos without an id, which have one made of file and record number: 19" in made.notes
 
 
 def pixels(number: int, mode: str) -> np.ndarray:
@@ -401,7 +418,6 @@ WRONG: dict[str, tuple[dict[str, Callable[[int], Value]], str]] = {
     "several labels": ({"image": photo, "label": lambda n: [1, 1, 0]}, "holds 3 values and is not one-hot"),
     "boxes": ({"image": photo, "label": lambda n: [4, 7]}, "holds 2 values and is not one-hot"),
     "several photos": ({"image": lambda n: [photo(n), photo(n)], "label": lambda n: 1}, "holds 2 values instead of o"),
-    "an id of two lines": ({"image": photo, "label": lambda n: 1, "id": lambda n: "a\nb"}, "is not printable text"),
     "one class": ({"image": photo, "label": lambda n: 1}, "all photos are of one class, '1'"),
 }  # fmt: skip
 
@@ -544,7 +560,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @pytest.mark.parametrize(
-    ("folder", "kind"), [("data", "names"), ("-my  data's", "names"), ("a", "class"), ("b", "png")]
+    ("folder", "kind"), [("data", "names"), ("-my  data's", "names"), ("a", "class"), ("b", "png"), ("c", "label")]
 )
 def test_the_command_that_check_tells_converts_the_folder(
     kind: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -558,7 +574,9 @@ def test_the_command_that_check_tells_converts_the_folder(
     image = (
         (lambda n: cv2.imencode(".png", np.full((SIDE, SIDE, 3), n, np.uint8))[1].tobytes()) if kind == "png" else photo
     )
-    names = ("image__encoded", "image__class__label") if kind == "names" else ("image", "class")
+    names = {"names": ("image__encoded", "image__class__label"), "label": ("image", "label")}.get(
+        kind, ("image", "class")
+    )
     write(train_files / "flowers.tfrec", records(**{names[0]: image, names[1]: label}))
     (fault,) = check(data, None, progress=False).faults
     command = shlex.split(str(fault).partition("convert it: ")[2])

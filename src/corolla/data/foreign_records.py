@@ -60,8 +60,8 @@ class OtherFeatures(ValueError):
         images, classes = image_candidates(self.features), class_candidates(self.features)
         if not images:
             return "write them as image (bytes: a JPEG), class (int64) and id (bytes)"
-        image, label = shown(images[0]), shown(classes[0]) if classes else "FEATURE"
-        return conversion(path, f"image={image},class={label}")
+        label = shown(classes[0]) if classes else "FEATURE" if path.parent.name != "test" else ""
+        return conversion(path, f"image={shown(images[0])}" + f",class={label}" * bool(label))
 
 
 def conversion(path: Path, features: str = "") -> str:

@@ -238,6 +238,7 @@ class _Scanner:
     def readable(self, file: str) -> Iterator[tuple[Record, Example]]:
         """Yield the records that can be read; the faults of the others, and of their number, are noted."""
         path = self.found.folder / file
+        needed = b"id" if path.parent.name == "test" else b"class"
         count = 0
         try:
             buffer = map_file(path)
@@ -246,7 +247,7 @@ class _Scanner:
                 try:
                     if not record.intact:
                         raise ValueError("data CRC differs")
-                    example = parse_example(buffer, record.start, record.end)
+                    example = parse_example(buffer, record.start, record.end, needed=needed)
                 except OtherFeatures as error:
                     self.fault(file, record.offset, record.number, str(error), error.remedy(path))
                 except ValueError as error:

@@ -44,6 +44,9 @@ class RecordFault(UserError):
         super().__init__(f"{path}:{offset} record {record}: {self.reason}" + (f"; {remedy}" if remedy else ""))
 
 
+READ = {b"image", b"class", b"id"}
+MISSING = {b"class": "no class", b"id": "no id, by which a submission would name it"}
+
 MANY = 4
 """So many records of a file with the same fault are told in one line."""
 
@@ -171,11 +174,14 @@ def masked_crc32c(data: bytes | np.ndarray) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def parse_example(buffer: Buffer, start: int, end: int) -> Example:
+def parse_example(buffer: Buffer, start: int, end: int, *, needed: bytes | None = None) -> Example:
     """Find `image`, `class` and `id` in the Example that buffer[start:end] holds.
 
     Fields may come in any order, int64 packed or not; unknown features and fields are passed over; of entries with one
     name the last counts, as in protobuf.
+
+    Args:
+        needed: class or id: without it, a record that has features of other names is refused.
 
     Raises:
         ValueError: the message is malformed, holds no image, or holds several values where the competition has one.
@@ -188,13 +194,16 @@ def parse_example(buffer: Buffer, start: int, end: int) -> Example:
         raise OtherFeatures(f"feature 'class' holds {len(labels)} values instead of one", features_of(buffer, features))
     label = labels[0] if labels else None
     lacks_image = image is None or image[0] == image[1]
-    if lacks_image or (name is None and b"id" in features) or (label is None and b"class" in features):
+    lacks = [b"class"] * (label is None) + [b"id"] * (name is None)
+    if lacks_image or any(each in features or each == needed for each in lacks):
         found = features_of(buffer, features)
         if lacks_image:
             known = found.kinds.get(b"image") == BYTES_LIST or not found.kinds
             raise ValueError("no image") if known else OtherFeatures("no image", found)
         if found.kinds.get(b"class") not in (None, INT64_LIST) or found.kinds.get(b"id") not in (None, BYTES_LIST):
             raise OtherFeatures("class or id of another type", found)
+        if needed in lacks and needed not in features and features.keys() - READ:
+            raise OtherFeatures(MISSING[needed], found)
     assert image is not None
     return Example(image[0], image[1] - image[0], label, None if name is None else _text(buffer[name[0] : name[1]]))
 

@@ -70,14 +70,14 @@ def _of_numbers(
     values = sorted(int(value) for value in numbers)
     if listed and source:
         return _of_list(values, numbers, source, listed)
-    keys = list(range(max(one_hot, values[-1] + 1))) if one_hot else values
+    keys = list(range(one_hot)) if one_hot > values[-1] else values
     if keys == list(range(len(CLASS_NAMES))) and not any(numbers.values()):
         return Classes(
             dict(zip(keys, CLASS_NAMES, strict=True)), CLASS_NAMES, ["the 104 classes are named as the competition's"]
         )
     notes = []
     if keys != list(range(len(keys))):
-        whole = keys == list(range(keys[0], keys[-1] + 1))
+        whole = keys[-1] - keys[0] + 1 == len(keys)
         told = (
             f"{keys[0]} to {keys[-1]}"
             if whole
@@ -99,7 +99,7 @@ def _of_list(values: list[int], numbers: Mapping[Value, set[str]], source: Path,
     notes, shift = [f"the classes are named by {source}"], 0
     keys = sorted(listed)
     if values[-1] > keys[-1]:
-        if values[0] < 1 or keys != list(range(values[-1])):
+        if values[0] < 1 or len(keys) != values[-1] or keys[0] != 0:
             raise UserError(f"{source} names {len(keys)} classes, but the records have a class {values[-1]}")
         shift = 1
         notes.append(f"the class numbers begin at 1: class 1 becomes 0 ({listed[0]}), class {values[-1]} {keys[-1]}")

@@ -73,7 +73,7 @@ def survey(files: Sequence[RecordFile], named: Mapping[str, bytes], unpacked: Pa
             result.rows[file] = rows = []
             for record in read_records(file.path, buffer):
                 try:
-                    rows.append(_row(record, buffer, columns))
+                    rows.append(_row(record, buffer, columns, own_id="id" in named))
                 except ValueError as error:
                     faults.append(RecordFault(file.path, record.offset, record.number, str(error)))
         except RecordFault as fault:
@@ -86,14 +86,18 @@ def survey(files: Sequence[RecordFile], named: Mapping[str, bytes], unpacked: Pa
     return result
 
 
-def _row(record: Record, buffer: Buffer, columns: Columns) -> Row:
+def _row(record: Record, buffer: Buffer, columns: Columns, *, own_id: bool) -> Row:
+    """Return what a record tells; a text or an id that was not asked for may be of any kind."""
     if not record.intact:
         raise ValueError("data CRC differs")
     values = read_features(buffer, record.start, record.end)
     start, end = read_image(buffer, values, columns.image)
     label = read_label(buffer, values, columns.label)
-    text = read_text(buffer, values, columns.text) if label else None
-    id = read_text(buffer, values, columns.id)
+    text = id = None
+    with contextlib.suppress(ValueError):
+        text = read_text(buffer, values, columns.text) if label else None
+    with contextlib.suppress(*() if own_id else (ValueError,)):
+        id = read_text(buffer, values, columns.id)
     return Row(record.number, start, end - start, label, text, id, read_shape(buffer, values))
 
 

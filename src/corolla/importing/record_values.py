@@ -66,6 +66,8 @@ def read_text(buffer: Buffer, values: Values, name: bytes | None) -> str | None:
         if len(numbers) > 1:
             raise ValueError(f"feature '{_name(name)}' holds {len(numbers)} values instead of one")
         return str(numbers[0])
+    if floats(buffer, feature):
+        raise ValueError(f"feature '{_name(name)}' holds fractions, where a text or a whole number should be")
     return _text(buffer, spans, name) or None if (spans := byte_spans(buffer, feature)) else None
 
 

@@ -149,7 +149,8 @@ def _ids(root: Path, photos: list[Photo], known: Mapping[str, str], *, named: bo
     times = Counter(ids.values())
     wrong = next((path for path, id in known.items() if times[id] > 1 or set(',"') & set(id)), None)
     if wrong is None:
-        return ids, []
+        lacking = len(photos) - len(known)
+        return ids, [f"photos without an id, which have one made of file and record number: {lacking}"] * bool(lacking)
     what = (
         f"there {times[known[wrong]]} times" if times[known[wrong]] > 1 else "no id for a CSV, with its comma or quote"
     )
