@@ -48,7 +48,8 @@ def submit_once(
     Raises:
         UserError: it was sent, and Kaggle does not list it.
     """
-    with sending_alone(kaggle.username, entry.competition, entry.sha256) as note:
+    account = kaggle.username or ""  # OAuth credentials may lack it
+    with sending_alone(account, entry.competition, entry.sha256) as note:
         entry, found = _find(kaggle, book, note, entry, again=again)
         return (send(entry, note), True) if found is None else (found, False)
 
