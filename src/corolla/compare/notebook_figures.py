@@ -71,7 +71,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
         _draw_scores(end, recipe, -place, color(place))
     _by_epoch(curves, f"macro F1 on {comparison.split}, centre crop")
     curves.set_ylim(bottom=0)
-    curves.legend(frameon=False, loc="lower right")
+    curves.legend(frameon=False, loc="best")  # where the fewest points of the curves are
     curves.set_title("mean of the seeds and their range", fontsize=11, loc="left")
     num_images = len(comparison.members[0].labels)
     views = "centre crop" if comparison.tta == "none" else comparison.tta
