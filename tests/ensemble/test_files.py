@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import logging
+import os
 import re
 import zipfile
 from collections.abc import Callable, Sequence
@@ -397,6 +398,8 @@ def test_what_stands_in_the_data_folder_is_no_member_and_no_member_is_written_ov
 def test_no_such_file_is_told_as_one(data: Path, tmp_path: Path) -> None:
     for name in ("gone.csv", "gone.csv.gz", "gone.npz"):
         refused([tmp_path / name], data, rf"{name}: there is no such file$")
+        os.mkfifo(tmp_path / name)  # nobody writes to it: to open it would wait for ever
+        refused([tmp_path / name], data, rf"{name}: .*(is a pipe or a device|it is no regular file)")
     (tmp_path / "x.json").write_text("{}")
     refused([tmp_path / "x.json"], data, r"x\.json: the columns are \{\}, not id,label or id and one per class")
 
