@@ -70,6 +70,7 @@ def attempt(read: Callable[[Path], T], path: Path, content: bytes | None = None)
     It may refuse in one line that names the file; anything else that it raises goes on.
     """
     if content is not None:
+        path.unlink(missing_ok=True)  # tensors of the file before may be mapped
         path.write_bytes(content)
     try:
         return read(path)
@@ -112,17 +113,18 @@ ARRAYS = st.one_of(
 
 def damaged_npz(arrays: dict[str, NDArray[Any]]) -> st.SearchStrategy[bytes]:
     """Return .npz files whose bytes, or arrays, or an array's bytes under a sound checksum, are others."""
-    members = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
-    names = st.sampled_from(sorted(members))
+    parts = {f"{name}.npy": npy(array) for name, array in arrays.items()}
+    names = st.sampled_from(sorted(parts))
     one_damaged = st.builds(
-        lambda name, data: zipped(members | {name: data}), names, names.flatmap(lambda name: mutated(members[name]))
+        lambda name, data: zipped(parts | {name: data}), names, names.flatmap(lambda name: mutated(parts[name]))
     )
-    one_other = st.builds(lambda name, array: zipped(members | {name: _npy(array)}), names, ARRAYS)
-    one_less = names.map(lambda name: zipped({key: data for key, data in members.items() if key != name}))
-    return mutated(zipped(members)) | one_damaged | one_other | one_less
+    one_other = st.builds(lambda name, array: zipped(parts | {name: npy(array)}), names, ARRAYS)
+    one_less = names.map(lambda name: zipped({key: data for key, data in parts.items() if key != name}))
+    return mutated(zipped(parts)) | one_damaged | one_other | one_less
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def npy(array: NDArray[Any]) -> bytes:
+    """Return the bytes of a .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
@@ -135,3 +137,9 @@ def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name), content, method)
     return buffer.getvalue()
+
+
+def members(archive: bytes) -> dict[str, bytes]:
+    """Return the parts of a zip archive."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        return {name: file.read(name) for name in file.namelist()}

@@ -4,6 +4,7 @@ import errno
 import glob
 import hashlib
 import logging
+import lzma
 import os
 import re
 import struct
@@ -20,8 +21,12 @@ from corolla.temporary import remove_leftovers, temporary_name
 
 log = logging.getLogger(__name__)
 
-ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OverflowError)
-"""Errors of zipfile on a damaged file: a flipped bit may also ask for a password or a method that is not there."""
+ZIP_FAULTS = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError, OverflowError),
+    IndexError,
+)
+"""Errors of zipfile on a damaged file: a flipped bit may also ask for a password or a method that is not there, or make
+a name empty (IndexError)."""
 
 
 @contextmanager
@@ -88,19 +93,24 @@ def zip_fault(path: Path) -> str | None:
     except ZIP_FAULTS as error:
         return str(error) or type(error).__name__
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno not in (None, errno.EINVAL):  # None: of bz2, as which a flipped bit has a part unpacked
             raise
-        return "its end points outside of it"
+        return str(error) if error.errno is None else "its end points outside of it"
     if name is not None:
-        return f"{name} has another checksum"
+        return f"{_escaped(name)} has another checksum"
     if marked:  # torch then takes whatever its memory held before
-        return f"{marked[0]} is marked as a folder"
+        return f"{_escaped(marked[0])} is marked as a folder"
     # An entry whose length is damaged swallows those behind it, and zipfile does not miss them.
     with path.open("rb") as file:
         file.seek(-22, os.SEEK_END)
         signature, told = struct.unpack("<4s6xH10x", file.read())
     is_told = signature == b"PK\5\6" and told < 0xFFFF  # no comment, and not so many that they stand elsewhere
     return f"its directory tells of {told} parts and holds {found}" if is_told and told != found else None
+
+
+def _escaped(name: str) -> str:
+    """Return the name of a part for a message of one line: damage makes it any bytes."""
+    return name if name.isprintable() else name.encode("unicode_escape", "backslashreplace").decode()
 
 
 _held: dict[Path, int] = {}  # what this process (its id) has locked: the system would grant it again

@@ -155,7 +155,7 @@ def mismatch(value: Any, shape: Shape, where: str = "") -> str | None:
         faults = (not_text(key, places[key]) or mismatch(value[key], named[key], places[key]) for key in named)
         return next(filter(None, faults), None)
     if isinstance(shape, list):
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):  # a checkpoint has tuples too
             return f"{prefix}a list is expected, not {shown(value)}"
         faults = (mismatch(each, shape[0], f"{where}[{number}]") for number, each in enumerate(value))
         return next(filter(None, faults), None)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.decode import Image, decode_photo, jpeg_shape
-from corolla.data.index_cache import resolve_cache_dir
+from corolla.data.index_cache import NPZ_FAULTS, are_columns, resolve_cache_dir
 from corolla.errors import UserError
-from corolla.files import ZIP_FAULTS, locked, replacing, zip_fault
+from corolla.files import locked, replacing, zip_fault
 from corolla.parallel import map_in_threads
 from corolla.temporary import remove_leftovers
 
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 Cache = Literal["auto", "off", "encoded", "decoded"]
 FORMAT = 1  # counted up when the content of a file of pixels changes, so that older files are made again
 AS_STORED = [False, None]  # earlier versions could keep photos smaller; files of whole ones keep their names
+TABLE = {"height": np.int64, "width": np.int64, "good": np.bool_, "crc": np.uint32}  # of a file of pixels, by photo
 MEMORY_SHARE = 0.5  # of the free memory: the network needs some as well
 DISK_LEFT = 2**30  # bytes that stay free on the disk
 MIB = 2**20
@@ -144,10 +145,13 @@ class _Place:
             if zip_fault(self.table):
                 return None
             with np.load(self.table, allow_pickle=False) as table:
-                kept = MappedPixels(self.pixels, *(table[name] for name in ("height", "width", "good", "crc")))
+                columns = {name: table[name] for name in TABLE}
+            if not are_columns(columns, TABLE):
+                return None
+            kept = MappedPixels(self.pixels, **columns)
             # The length maps the file here and now: workers inherit it, whatever happens to the file's name meanwhile.
             whole = len(kept.height) == num_photos and len(kept.pixels) == kept.offset[-1]
-        except (OSError, KeyError, *ZIP_FAULTS):  # missing, cut, or of an earlier version, without checksums
+        except (OSError, *NPZ_FAULTS):  # missing, cut, or of an earlier version, without checksums
             return None
         return kept if whole else None
 

@@ -86,7 +86,7 @@ def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> I
     for path, reason in found.passed_over:
         raise UserError(f"{path}: {reason}")
     cache = IndexCache(found.folder, found.size, cache_dir, manifest=found.manifest, stats=found.stats)
-    columns = cache.read([f"{split}.{column}" for split in found.files for column in COLUMNS])
+    columns = cache.read(list(found.files), COLUMNS)
     if columns is not None:
         splits = {
             split: Split(split, tuple(files), **{column: columns[f"{split}.{column}"] for column in COLUMNS})

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import tokenize
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from corolla.files import ZIP_FAULTS, replacing, zip_fault
 
 log = logging.getLogger(__name__)
+
+NPZ_FAULTS = (KeyError, TypeError, tokenize.TokenError, RecursionError, MemoryError, *ZIP_FAULTS)
+"""Errors on an .npz that is damaged or not ours; those from TypeError to MemoryError are of an array's header."""
 
 RACY_NS = 2 * 10**9  # FAT, the coarsest of file systems, keeps times to 2 s
 
@@ -40,8 +44,12 @@ class IndexCache:
         self._stamps = json.dumps([[stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for stat in stats])
         self._youngest_ns = max(max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
 
-    def read(self, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
-        """Return the columns of these names; None where they are of other files, damaged, or not there at all."""
+    def read(self, splits: Sequence[str], kinds: Mapping[str, Any]) -> dict[str, NDArray[Any]] | None:
+        """Return the columns of each split, as `SPLIT.COLUMN`; None where they are of other files or damaged.
+
+        Args:
+            kinds: each column's type.
+        """
         try:
             if zip_fault(self._path):
                 return None
@@ -50,9 +58,12 @@ class IndexCache:
                     return None
                 if self._youngest_ns + RACY_NS >= int(kept["read_at"]):
                     return None  # a second write within the clock's tick may have left the stamps (git: "racily clean")
-                return {name: kept[name] for name in names}
-        except (OSError, KeyError, *ZIP_FAULTS):  # missing, no zip, or of an earlier version, without stamps
+                columns = {split: {name: kept[f"{split}.{name}"] for name in kinds} for split in splits}
+        except (OSError, *NPZ_FAULTS):  # missing, no zip, or of an earlier version, without stamps
             return None
+        if not all(are_columns(of_split, kinds) for of_split in columns.values()):
+            return None
+        return {f"{split}.{name}": array for split, of_split in columns.items() for name, array in of_split.items()}
 
     def write(self, columns: Mapping[str, NDArray[Any]], *, read_at: int) -> None:
         """Keep the columns; where the folder can't be written it is said once, and nothing is kept.
@@ -66,6 +77,15 @@ class IndexCache:
                 np.savez(file, **kept)
         except OSError as error:
             _warn_once(f"the index is not kept, {self._path.parent} can't be written: {error.strerror}")
+
+
+def are_columns(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
+    """Return whether what was read are the columns of one table, of these types."""
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # np.load gives bytes where it knows none
+        return False
+    shapes = {array.shape for array in arrays.values()}
+    fit = all(array.dtype.kind == np.dtype(kinds[name]).kind for name, array in arrays.items())
+    return fit and len(shapes) == 1 and len(shapes.pop()) == 1
 
 
 def resolve_cache_dir(cache_dir: Path | None) -> Path:

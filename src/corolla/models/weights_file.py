@@ -22,6 +22,7 @@ from torch import Tensor
 
 from corolla.errors import UserError
 from corolla.files import ZIP_FAULTS, is_zip, zip_fault
+from corolla.text_files import printable
 
 # Everything that torch.load and zipfile raise for bytes that are damaged or foreign, found by changing them at random.
 FOREIGN: tuple[type[Exception], ...] = (
@@ -154,14 +155,14 @@ def _check_zip(path: Path) -> None:
     if any(name.endswith("/constants.pkl") for name in names):
         raise UserError(f"{path} is a TorchScript program, which holds code: save the model's state_dict() instead")
     if not any(name.endswith("data.pkl") for name in names):
-        inside = ", ".join(names[:3])
+        inside = ", ".join(map(printable, names[:3]))
         raise UserError(f"{path} is a zip archive of other files ({inside}): unpack it, or name the weights in it")
 
 
 def _reason(message: str) -> str:
     """Return why torch could not read a file, without its advice to read it unsafely."""
     if found := re.search(r"GLOBAL ([\w.]+)|unsupported GLOBAL ([\w.]+)", message):
-        name = found[1] or found[2]
+        name = printable(found[1] or found[2])
         return (
             f"can't be read without running code from it: it holds {name}, not tensors alone; save "
             "model.state_dict() by itself where it was made"
@@ -172,7 +173,7 @@ def _reason(message: str) -> str:
 
 
 def _first_line(message: str) -> str:
-    return message.strip().splitlines()[0][:120] if message.strip() else "no reason given"
+    return printable(message.strip().splitlines()[0][:120]) if message.strip() else "no reason given"
 
 
 # Where checkpoints keep their weights: corolla's (EMA first, None when it is off), timm's, and others'.
@@ -211,6 +212,6 @@ def first_keys(content: Any, count: int = 4) -> str:
     """Return the first keys in a checkpoint, for messages."""
     if not isinstance(content, Mapping):
         return f"it holds {type(content).__name__}"
-    keys = [str(key)[:60] for key in list(content)[:count]]
+    keys = [printable(str(key)[:60]) for key in list(content)[:count]]
     more = ", ..." if len(content) > count else ""
     return f"its first keys are {', '.join(keys)}{more}" if keys else "it is an empty dict"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from corolla.errors import UserError
 from corolla.models.weights_file import find_state_dicts, first_keys
+from corolla.text_files import printable
 
 # First parts of names that are no network's: losses, metrics, counters of training scripts; thop's counts at the end.
 FOREIGN_NAMES = re.compile(
@@ -61,7 +62,7 @@ def find_weights(path: Path, content: Any, own: Mapping[str, Tensor]) -> FoundWe
     said = [f"weights taken from {place!r}"] * bool(place) + [f"prefix {prefix!r} taken off"] * bool(prefix)
     if left_out:
         more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
-        said.append(f"left out: {', '.join(left_out[:5])}{more}")
+        said.append(f"left out: {', '.join(map(printable, left_out[:5]))}{more}")
     return FoundWeights(state, tuple(said), _hint(content) or (first_keys(found) if matches * 2 < len(own) else ""))
 
 
@@ -86,7 +87,7 @@ def _hint(content: Any) -> str:
     model = config.get("model") if isinstance(config, Mapping) else None
     if isinstance(model, Mapping) and isinstance(model.get("name"), str):
         width = f", width {model['width']:g}" if isinstance(model.get("width"), float) else ""
-        return f"it is a corolla checkpoint of {model['name']}{width}"
+        return f"it is a corolla checkpoint of {printable(model['name'])}{width}"
     return ""
 
 
@@ -100,7 +101,7 @@ def check_tensors(path: Path | str, state: Mapping[str, Any], own: Mapping[str, 
         if name not in own:
             continue
         if fault := _fault(tensor, own[name]):
-            raise UserError(f"{path}: {name} {fault}")
+            raise UserError(f"{path}: {printable(name)} {fault}")
 
 
 def _fault(tensor: Any, own: Tensor) -> str:

@@ -15,8 +15,23 @@ from corolla.files import ZIP_FAULTS, replacing
 from corolla.models.factory import build_model
 from corolla.models.pretrained import Preprocessing
 from corolla.runs.without_torch import PICKLE_FAULTS, check_undamaged, read_without_tensors
+from corolla.text_files import mismatch, printable
 
 FORMAT = 1
+SHAPE = {
+    "config": {str: object},
+    "input_size": int,
+    "class_names": [str],
+    "preprocessing": {"mean": [float], "std": [float], "interpolation": str, "crop_fraction": float},
+    "fingerprint": {str: str},
+    "teacher?": (None, str),
+    "progress": {"rows": [dict], "step?": int, "loss_sum?": float, "num_seen?": int, "seconds?": float},
+    "model": {str: object},
+    "ema": (None, {str: object}),
+    "optimizer": {str: object},
+    "scaler": (None, {str: object}),
+}
+"""The shape of a checkpoint, as far as it is read again."""
 
 
 @dataclass(kw_only=True)
@@ -110,8 +125,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (OSError, *ZIP_FAULTS, *PICKLE_FAULTS) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable checkpoint ({reason})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    is_ours = isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] == FORMAT
+    if not is_ours:
         raise UserError(f"{path}: not a checkpoint of this version of corolla")
+    if wrong := mismatch(content, SHAPE):
+        raise UserError(f"{path}: not a whole checkpoint ({wrong})")
     return content | {"path": str(path)}
 
 
@@ -133,7 +151,11 @@ def rebuild_model(content: dict[str, Any]) -> tuple[nn.Module, ModelMeta]:
     """Return the network in a checkpoint with the weights that are evaluated (the moving average, where it is on)."""
     meta = read_meta(content)
     model = build_model(meta.config.model, len(meta.class_names), meta.input_size)
-    model.load_state_dict(content["ema"] or content["model"])
+    try:
+        model.load_state_dict(content["ema"] or content["model"])
+    except RuntimeError as error:  # names of tensors, or their shapes
+        reason = printable(" ".join(str(error).split())[:200])
+        raise UserError(f"{content.get('path', 'checkpoint')}: its weights are not its network's ({reason})") from None
     return model.eval(), meta
 
 
