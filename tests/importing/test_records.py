@@ -507,6 +507,32 @@ def test_several_faults_of_a_file_are_one_line(tmp_path: Path, out: Path) -> Non
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (photo(0), "the record is a JPEG (malformed protobuf"),
+        (b"hello", "the record is no tf.train.Example (malformed protobuf"),
+        (b"", "feature 'image' holds no photo"),
+    ],
+    ids=["JPEG", "text", "empty"],
+)
+def test_records_that_are_no_examples_are_one_line(content: bytes, message: str, tmp_path: Path, out: Path) -> None:
+    path = tmp_path / "a.tfrec"
+    write_tfrecord(path, [content] * 9)
+    said = refusal(path, out)
+    assert said.startswith(f"{path}:0 record 0: {message}")
+    assert "(and 8 more records of the file are at fault, to 8)" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_file_that_is_compressed_twice_is_one_line(tmp_path: Path, out: Path) -> None:
+    path = write(tmp_path / "a.tfrec", common())
+    path.write_bytes(gzip.compress(gzip.compress(path.read_bytes())))
+    said = refusal(path, out)
+    assert said.startswith(f"{path}:0 record 0: the file is gzip, not TFRecords: unpack it")
+    assert "corolla import" not in said
+
+
 def test_sizes_side_by_side_are_refused(tmp_path: Path, out: Path) -> None:
     data = write_data(tmp_path / "data")
     write_data(tmp_path / "more", size=48).joinpath("tfrecords-jpeg-48x48").rename(data / "tfrecords-jpeg-48x48")

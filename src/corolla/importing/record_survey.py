@@ -76,8 +76,8 @@ def survey(files: Sequence[RecordFile], named: Mapping[str, bytes], unpacked: Pa
                     rows.append(_row(record, buffer, columns, own_id="id" in named))
                 except ValueError as error:
                     faults.append(RecordFault(file.path, record.offset, record.number, str(error)))
-        except RecordFault as fault:
-            faults.append(fault)
+        except RecordFault as fault:  # without the command that converts the file, which is this one
+            faults.append(RecordFault(fault.path, fault.offset, fault.record, fault.reason))
         result.faults += _first(faults)
     _refuse_unknown(result, named)
     if doubts:
@@ -90,7 +90,11 @@ def _row(record: Record, buffer: Buffer, columns: Columns, *, own_id: bool) -> R
     """Return what a record tells; a text or an id that was not asked for may be of any kind."""
     if not record.intact:
         raise ValueError("data CRC differs")
-    values = read_features(buffer, record.start, record.end)
+    try:
+        values = read_features(buffer, record.start, record.end)
+    except ValueError as error:
+        kind = "a JPEG" if buffer[record.start : record.start + 3] == b"\xff\xd8\xff" else "no tf.train.Example"
+        raise ValueError(f"the record is {kind} ({error}): write one with the features image and class") from None
     start, end = read_image(buffer, values, columns.image)
     label = read_label(buffer, values, columns.label)
     text = id = None
