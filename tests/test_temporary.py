@@ -73,8 +73,9 @@ def test_after_a_day_it_goes_wherever_it_comes_from(tmp_path: Path, monkeypatch:
     for name in names:
         make(tmp_path / name, days=0.9)
     assert left(tmp_path, "*.pt") == sorted(names)
+    then = time.time() - 1.1 * DAY_S
     for path in tmp_path.rglob("*"):
-        os.utime(path, (time.time() - 1.1 * DAY_S,) * 2)
+        os.utime(path, (then, then))
     (spool := tmp_path / names[-1] / "spool").touch()
     assert left(tmp_path) == sorted(names[2:4] + names[-1:]), "not by its name alone, and not while it is written to"
     os.utime(spool, (0, 0))
@@ -175,3 +176,14 @@ def test_a_stage_removes_what_a_killed_one_left(stage: str, dead: int, tiny_data
     work()
     assert not any(path.exists() for path in left_behind)
     assert all(path.exists() for path in [*mine, alive])
+
+
+def test_pixels_that_a_kill_left_go_also_where_nothing_is_built(dead: int, tiny_data: Path, tmp_path: Path) -> None:
+    """They may be gigabytes, of other data than these."""
+    folder, work = commands(tiny_data, tmp_path)["decoded"]
+    work()
+    before = sorted(folder.iterdir())
+    make(folder / of(dead, "train-224-0123.pixels"))
+    make(folder / ".train-224-0123.pixels.12.0a1b2c3d.tmp", days=2)
+    work()
+    assert sorted(folder.iterdir()) == before

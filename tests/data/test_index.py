@@ -407,7 +407,8 @@ def test_an_index_that_does_not_hold_in_a_folder_that_is_only_read(
     if kind == "of an earlier version":
         columns = {name: value for name, value in columns.items() if name not in ("stamps", "read_at")}
     if kind != "damaged":
-        np.savez(path, **(columns if kind != "of others" else {"label": np.arange(4)}))
+        kept_columns: dict[str, Any] = columns if kind != "of others" else {"label": np.arange(4)}
+        np.savez(path, **kept_columns)
     else:
         path.write_bytes(path.read_bytes()[:-30])
     write(data, "val/00-1", flower(5, "e"))  # as many bytes as before
