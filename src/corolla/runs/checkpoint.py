@@ -11,10 +11,11 @@ from torch import nn
 from corolla.config import Config, from_dict, to_dict
 from corolla.data.index import Index
 from corolla.errors import UserError
-from corolla.files import ZIP_FAULTS, replacing
+from corolla.files import replacing
 from corolla.models.factory import build_model
 from corolla.models.pretrained import Preprocessing
-from corolla.runs.without_torch import PICKLE_FAULTS, check_undamaged, read_without_tensors
+from corolla.models.weights_file import FOREIGN
+from corolla.runs.without_torch import check_undamaged, read_without_tensors
 from corolla.text_files import mismatch, printable
 
 FORMAT = 1
@@ -122,9 +123,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     read_without_tensors(path)  # it says in our words what no checkpoint is; torch's own advice is to run its code
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, *ZIP_FAULTS, *PICKLE_FAULTS) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason})") from None
+    except FOREIGN:  # torch's own words advise to run what is in it
+        raise UserError(
+            f"{path}: not a readable checkpoint (it is damaged, or holds other than plain values)"
+        ) from None
     is_ours = isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] == FORMAT
     if not is_ours:
         raise UserError(f"{path}: not a checkpoint of this version of corolla")
