@@ -662,6 +662,33 @@ def test_an_image_of_our_own_layout_keeps_its_bytes(tmp_path: Path, out: Path) -
     assert ids(out) == {f"{n:09x}" for n in range(20)}
 
 
+def test_one_hot_lists_of_several_lengths_are_refused(tmp_path: Path, out: Path) -> None:
+    path = write(
+        tmp_path / "a.tfrec", records(image=photo, label=lambda n: [int(n % 5 == i) for i in range(5 + n % 2)])
+    )
+    assert "one-hot classes of several lengths, 5, 6" in refusal(path, out)
+
+
+def test_records_of_train_without_a_class_are_refused(tmp_path: Path, out: Path) -> None:
+    path = write(tmp_path / "a.tfrec", records(image=photo, label=lambda n: n % 5 if n % 4 else -1))
+    assert refusal(path, out) == f"{path}: 5 of 20 records have no class"
+
+
+def test_test_photos_with_and_without_a_class_are_refused(tmp_path: Path, out: Path) -> None:
+    write(tmp_path / "in" / "train.tfrec", common())
+    write(tmp_path / "in" / "test.tfrec", records(9, 50, image=photo, label=lambda n: n % 5 if n % 4 else -1))
+    assert "some test photos have a class and some have none" in refusal(tmp_path / "in", out)
+
+
+def test_the_same_photos_with_other_ids_are_others(tmp_path: Path, out: Path) -> None:
+    for mark in ("a", "b"):
+        path = write(tmp_path / "a.tfrec", records(image=photo, label=lambda n: n % 5, id=lambda n, m=mark: f"{m}{n}"))
+        if mark == "a":
+            run(path, out)
+    with pytest.raises(UserError, match="holds other photos"):
+        run(path, out)
+
+
 @pytest.mark.slow
 def test_a_network_learns_from_converted_records(tmp_path: Path, out: Path) -> None:
     for split, count, first in (("train", 60, 0), ("validation", 30, 60)):
