@@ -198,7 +198,7 @@ def test_any_content_fills_a_network_or_is_one_line(fuzz: Fuzz, tmp_path: Path) 
         assert all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())
 
     known = [{"a\x1f": None}, {"state_dict": {"x\n": torch.zeros(1)}, "epoch": 3}]
-    fuzz(check, with_other_fields(NESTED, VALUES | TENSORS) | VALUES, fast=4, slow=500, known=known)
+    fuzz(check, with_other_fields(NESTED, VALUES | TENSORS) | VALUES, fast=4, slow=300, known=known)
 
 
 def test_a_checkpoint_of_other_content_is_a_network_or_one_line(fuzz: Fuzz, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_an_example_is_protobufs(fuzz: Fuzz) -> None:
             assert ours == by_protobuf(data)
 
     inputs = mutated(examples() | st.just(VALID), pieces=FIELDS, most=4)
-    fuzz(check, inputs, fast=25, slow=8000)
+    fuzz(check, inputs, fast=25, slow=4000)
 
 
 ORIGINALS = [encode_example(image=b"image %d" % number, label=number, id=f"id{number}") for number in range(4)]
@@ -112,7 +112,7 @@ def test_a_record_that_is_intact_is_one_of_those_written(fuzz: Fuzz, tmp_path: P
         assert found[: min(same, len(ORIGINALS))] == ORIGINALS[:same]
         assert refused or len(content) % length == 0 or any(byte != whole[n % length] for n, byte in enumerate(content))
 
-    fuzz(check, mutated(whole, pieces=[header, whole[:length], b"\xff" * 8]), fast=30, slow=4000)
+    fuzz(check, mutated(whole, pieces=[header, whole[:length], b"\xff" * 8]), fast=30, slow=2000)
 
 
 def test_an_index_holds_what_protobuf_reads(fuzz: Fuzz, tmp_path: Path) -> None:
@@ -132,8 +132,8 @@ def test_an_index_holds_what_protobuf_reads(fuzz: Fuzz, tmp_path: Path) -> None:
         for number, data in enumerate(records):
             with contextlib.suppress(message.DecodeError):
                 wanted = by_protobuf(data)
-                assert (number in found) == (wanted is not None)
-                assert wanted is None or found[number] == wanted[0]
+                assert number not in found or (wanted is not None and found[number] == wanted[0])
+                assert number in found or wanted is None or wanted[1] is None  # train needs a class
 
     fuzz(
         check, st.lists(mutated(examples() | st.just(VALID), pieces=FIELDS), min_size=1, max_size=3), fast=15, slow=2000
