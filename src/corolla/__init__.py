@@ -1,14 +1,17 @@
 """corolla: from the 104-class flower TFRecords to a scored Kaggle submission.
 
-Each stage is a function: `corolla.train(config) -> Run`, `corolla.predict(folder) -> PredictResult`, ... They are
-imported on first use, because torch takes seconds. Three of them (compare, ensemble, show) have the name of the
-package that they are in, which can be called as the function.
+Each stage is a function: `run = corolla.train("transfer_best", data="photos", epochs=3)`,
+`corolla.predict(run, split="test", tta="ten-crop")`, ... Where a path is expected, text, a Path or the result that lies
+there will do. They are imported on first use, because torch takes seconds. Four of them (audit, compare, ensemble,
+show) have the name of the package that they are in, which can be called as the function.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from corolla.audit.audit import audit as audit
     from corolla.compare.compare import compare as compare
     from corolla.config.experiments import find_experiment as find_experiment
     from corolla.data.check import check as check
@@ -17,9 +20,11 @@ if TYPE_CHECKING:
     from corolla.evaluation.predict import predict as predict
     from corolla.importing.importer import import_photos as import_photos
     from corolla.kaggle.download import download as download
+    from corolla.kaggle.from_runs import submission_from_runs as submission_from_runs
     from corolla.kaggle.submission import score as score
     from corolla.kaggle.submit import submit as submit
     from corolla.kaggle.submit_notebook import submit_notebook as submit_notebook
+    from corolla.runs.folder import open_run as open_run
     from corolla.show.show import show as show
     from corolla.synthetic.dataset import synthesize as synthesize
     from corolla.training.train import train as train
@@ -31,14 +36,18 @@ _STAGES = {
     "import_photos": "corolla.importing.importer",
     "find_experiment": "corolla.config.experiments",
     "train": "corolla.training.train",
+    "open_run": "corolla.runs.folder",
     "predict": "corolla.evaluation.predict",
+    "submission_from_runs": "corolla.kaggle.from_runs",
     "score": "corolla.kaggle.submission",
     "download": "corolla.kaggle.download",
     "submit": "corolla.kaggle.submit",
     "submit_notebook": "corolla.kaggle.submit_notebook",
 }
 
-_PACKAGES = ("compare", "ensemble", "show")
+_PACKAGES = ("audit", "compare", "ensemble", "show")
+
+__all__ = ["__version__", *_STAGES, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll] - imported on first use
 
 
 def __getattr__(name: str) -> Any:
@@ -46,8 +55,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"corolla.{name}")
     if name in _STAGES:
         return getattr(importlib.import_module(_STAGES[name]), name)
+    if name == "__version__":
+        return importlib.metadata.version("corolla")
     raise AttributeError(f"module 'corolla' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_STAGES, *_PACKAGES})
+    return sorted(__all__)

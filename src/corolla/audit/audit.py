@@ -20,6 +20,8 @@ from corolla.data.index import load_index
 from corolla.data.survey import Survey, survey
 from corolla.errors import UserError
 from corolla.files import replacing
+from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
+from corolla.results import Result
 
 COLUMNS = (
     *("kind", "split", "id", "file", "record", "label", "name", "suggested_label", "suggested_name", "score"),
@@ -27,8 +29,8 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Audit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Audit(Result):
     """Everything that `audit` found; photos are named by their numbers in `photos`."""
 
     photos: Survey
@@ -39,6 +41,15 @@ class Audit:
     """Origin of the probabilities behind `label_issues`."""
     outliers: list[Outlier]
     balance: ClassBalance
+
+    @property
+    def summary(self) -> str:
+        """The findings, a few words each."""
+        return "; ".join(self.sentences())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return `table()`."""
+        return self.table()
 
     def table(self) -> pd.DataFrame:
         """Return a row for each finding.
@@ -128,11 +139,11 @@ class Audit:
 
 
 def audit(
-    data: Path,
+    data: AnyPath,
     *,
     size: int | None = None,
-    cache_dir: Path | None = None,
-    runs: Sequence[Path] = (),
+    cache_dir: AnyPath | None = None,
+    runs: AnyPaths = (),
     folds: int = 5,
     splits: Sequence[str] = SPLITS,
     progress: bool = True,
@@ -152,10 +163,11 @@ def audit(
     """
     if folds < 2:
         raise UserError(f"--folds {folds}: must be at least 2, or nothing is out of fold")
-    photos = survey(load_index(data, size, cache_dir), tuple(splits), progress=progress)
+    cache_dir, folders = as_path(cache_dir), as_paths(runs)
+    photos = survey(load_index(as_path(data), size, cache_dir), tuple(splits), progress=progress)
     pairs = find_pairs(photos)
-    if runs:
-        issues, source = issues_by_runs(photos, tuple(runs), cache_dir)
+    if folders:
+        issues, source = issues_by_runs(photos, tuple(folders), cache_dir)
     else:
         issues, source = issues_by_features(photos, pairs, folds=folds, progress=progress)
     return Audit(photos, pairs, issues, source, find_outliers(photos), class_balance(photos))

@@ -4,13 +4,12 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import tyro
 
 from corolla.commands.common import next_command
 from corolla.config import Config, keys
-from corolla.config.experiments import EXPERIMENTS, find_experiment
+from corolla.config.experiments import EXPERIMENTS, experiment_name, find_experiment
 from corolla.errors import DONE, STOPPED, USER_ERROR
 
 
@@ -31,7 +30,7 @@ def train(arguments: Sequence[str]) -> int:
 
     from corolla.training.train import train as train_run
 
-    run = train_run(config, experiment=_experiment_name(name), explicit=_typed(options))
+    run = train_run(config, experiment=experiment_name(name), explicit=_typed(options))
     if run.state != "done":
         return STOPPED
     print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: tensorboard --logdir {run.folder.parent}")
@@ -48,11 +47,3 @@ def _typed(options: Sequence[str]) -> set[str]:
     names = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in options if word.startswith("--")}
     names |= {re.sub(r"(^|\.)no_", r"\1", name) for name in names}
     return names & set(keys())
-
-
-def _experiment_name(name: str) -> str:
-    """Return what the run is called: the experiment, the file's stem, or for runs/NAME/config.json that NAME."""
-    path = Path(name)
-    if path.suffix not in (".toml", ".json"):
-        return name
-    return path.absolute().parent.name if path.name == "config.json" else path.stem

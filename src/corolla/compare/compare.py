@@ -7,11 +7,20 @@ epoch's stand beside them and are marked, because they were chosen on the very i
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from corolla.compare.formatting import p_value, spread
-from corolla.compare.recipes import Member, Recipe, distinct_names, distinct_runs, group_recipes, make_member
+from corolla.compare.recipes import (
+    Member,
+    Recipe,
+    distinct_names,
+    distinct_runs,
+    group_recipes,
+    make_member,
+    recipe_table,
+)
 from corolla.compare.statistics import (
     NUM_RESAMPLES,
     Effect,
@@ -24,6 +33,8 @@ from corolla.compare.statistics import (
 )
 from corolla.errors import UserError
 from corolla.evaluation.predict import PredictOptions, predict
+from corolla.paths import AnyPaths, as_paths
+from corolla.results import Result
 
 ALPHA = 0.05
 """Level of significance."""
@@ -81,8 +92,8 @@ class RunPair:
     bootstrap_p_adjusted: float
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Result):
     """Recipes scored on the same images, with their differences."""
 
     split: str
@@ -94,6 +105,15 @@ class Comparison:
     differences: tuple[Difference, ...]
     pairs: tuple[RunPair, ...]
     class_names: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The verdict."""
+        return " ".join(self._sentences)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row per recipe: seeds, means and sds of its scores, interval over images, the best epoch's score."""
+        return recipe_table(self.recipes)
 
     @property
     def members(self) -> list[Member]:
@@ -119,7 +139,7 @@ class Comparison:
 
 
 def compare(
-    folders: Sequence[Path],
+    folders: AnyPaths,
     options: PredictOptions | None = None,
     *,
     num_resamples: int = NUM_RESAMPLES,
@@ -136,6 +156,7 @@ def compare(
     Raises:
         UserError: a run has no epoch to its end, or another val set than the first.
     """
+    folders = as_paths(folders)
     if not folders:
         raise UserError("name at least one run's folder, or an experiment whose runs are in the runs folder")
     options = replace(replace(options or LAST_EPOCH, **changes), split="val")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from corolla.compare.statistics import interval, weighted_macro_f1
@@ -216,3 +217,25 @@ def group_recipes(members: Sequence[Member]) -> tuple[Recipe, ...]:
         for name, group in zip(names, grouped.values(), strict=True)
     ]
     return tuple(sorted(recipes, key=lambda recipe: -recipe.mean))
+
+
+def recipe_table(recipes: Sequence[Recipe]) -> pd.DataFrame:
+    """Return a row per recipe: seeds, means and sds of the scores, interval over images, and the best epoch's score."""
+    rows: list[dict[str, Any]] = []
+    for recipe in recipes:
+        scores = [member.scores for member in recipe.members]
+        low, high = recipe.interval
+        row: dict[str, Any] = {
+            "recipe": recipe.name,
+            "seeds": len(recipe.members),
+            "macro F1": recipe.mean,
+            "sd": recipe.sd,
+            "95 % low": low,
+            "95 % high": high,
+        }
+        for title, name in (("top-1", "top1"), ("top-5", "top5"), ("loss", "loss")):
+            values = pd.Series([getattr(score, name) for score in scores])
+            row |= {title: values.mean(), f"{title} sd": values.std() if len(values) > 1 else None}
+        row["best epoch (chosen on val)"] = pd.Series([member.best_macro_f1 for member in recipe.members]).mean()
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -11,24 +11,7 @@ from corolla.compare.convergence import FRACTIONS, convergences, cost
 
 def recipe_table(comparison: Comparison) -> pd.DataFrame:
     """Return a row per recipe: seeds, means and sds of the scores, interval over images, and the best epoch's score."""
-    rows: list[dict[str, Any]] = []
-    for recipe in comparison.recipes:
-        scores = [member.scores for member in recipe.members]
-        low, high = recipe.interval
-        row: dict[str, Any] = {
-            "recipe": recipe.name,
-            "seeds": len(recipe.members),
-            "macro F1": recipe.mean,
-            "sd": recipe.sd,
-            "95 % low": low,
-            "95 % high": high,
-        }
-        for title, name in (("top-1", "top1"), ("top-5", "top5"), ("loss", "loss")):
-            values = pd.Series([getattr(score, name) for score in scores])
-            row |= {title: values.mean(), f"{title} sd": values.std() if len(values) > 1 else None}
-        row["best epoch (chosen on val)"] = pd.Series([member.best_macro_f1 for member in recipe.members]).mean()
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return comparison.to_pandas()
 
 
 def run_table(comparison: Comparison) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from corolla.config.config import Config, from_dict
 from corolla.config.fields import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
 from corolla.config.reading import read_settings, unfit
 from corolla.errors import UserError
+from corolla.paths import AnyPath, as_path
 from corolla.text_files import printable
 
 
@@ -157,19 +158,21 @@ EXPERIMENTS: dict[str, Callable[[], Config]] = {
 }
 
 
-def find_experiment(name: str, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
+def find_experiment(name: AnyPath, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
     """Return the config of a named experiment, or of a TOML or JSON file.
 
     Args:
+        name: `transfer_best`, or a file's path.
         near: the file from whose folder a relative path starts; None: from the working directory.
         within: the files that are being read; one that has itself as its base is an error.
 
     Raises:
         UserError: neither is there; the nearest name is suggested.
     """
+    name = os.fspath(name)
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]()
-    path = near.parent / name if near else Path(name)
+    path = near.parent / name if near else as_path(name)
     if path.suffix in (".toml", ".json"):
         return load_config(path, within=within)
     nearest = difflib.get_close_matches(name, EXPERIMENTS, 1, 0.0)[0]
@@ -177,6 +180,14 @@ def find_experiment(name: str, *, near: Path | None = None, within: tuple[Path, 
     raise UserError(
         f"{where}unknown experiment {printable(name)}; nearest: {nearest}; there are: {', '.join(EXPERIMENTS)}"
     )
+
+
+def experiment_name(name: AnyPath) -> str:
+    """Return what a run is called: the experiment, the file's stem, or for runs/NAME/config.json that NAME."""
+    path = Path(name)
+    if path.suffix not in (".toml", ".json"):
+        return os.fspath(name)
+    return path.absolute().parent.name if path.name == "config.json" else path.stem
 
 
 def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:

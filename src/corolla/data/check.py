@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +19,16 @@ from corolla.data.foreign_records import image_remedy
 from corolla.data.index import Index, Split, scan
 from corolla.data.tfrecord import RecordFault, together
 from corolla.parallel import map_in_threads
+from corolla.paths import AnyPath, as_path
+from corolla.results import Result
 from corolla.text_files import read_bytes
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CheckResult(Result):
     """The content of a data folder, and its faults."""
 
     folder: Path
@@ -34,8 +40,21 @@ class CheckResult:
     faults: tuple[RecordFault, ...]  # in split, file and record order, sample_submission.csv's last
     notes: tuple[str, ...]  # a line on each thing that could not be checked
 
+    @property
+    def summary(self) -> str:
+        """The photos of each split, and the number of faults."""
+        counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
+        return f"{self.folder}, {counts} photos of {self.num_classes} classes, {len(self.faults) or 'no'} faults"
 
-def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult:
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row per fault: file, record and reason."""
+        import pandas as pd
+
+        rows = [(str(fault.path), fault.record, fault.reason) for fault in self.faults]
+        return pd.DataFrame(rows, columns=["file", "record", "reason"])
+
+
+def check(data: AnyPath, size: int | None = None, *, progress: bool = True) -> CheckResult:
     """Find every fault: those of the index, JPEGs that don't decode or have another size, ids that aren't asked for.
 
     str() of a fault is its line, `PATH:OFFSET record N: reason`.
@@ -44,7 +63,7 @@ def check(data: Path, size: int | None, *, progress: bool = True) -> CheckResult
         UserError: there are no files to check, or several sizes and `size` is None.
     """
     start = time.perf_counter()
-    index, faults = scan(data, size, progress=progress)
+    index, faults = scan(as_path(data), size, progress=progress)
     faults += _image_faults(index, progress=progress)
     id_faults, notes = _id_faults(index, complete=not any(fault.path.parent.name == "test" for fault in faults))
     files = [index.folder / file for split in index.splits.values() for file in split.files]

@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,7 +18,12 @@ from corolla.data.index_cache import resolve_cache_dir
 from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.parallel import map_in_threads
+from corolla.paths import AnyPath, as_path
+from corolla.results import Result
 from corolla.text_files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Triple = tuple[float, float, float]
 CACHED = {
@@ -45,8 +51,8 @@ class ColorStatistics:
         return ColorStatistics(tuple(values["mean"]), tuple(values["std"]), tuple(values["eigenvalues"]), (a, b, c))
 
 
-@dataclass(frozen=True)
-class DataStatistics:
+@dataclass(frozen=True, repr=False)
+class DataStatistics(Result):
     """The statistics that `corolla stats` prints."""
 
     size: int
@@ -59,9 +65,22 @@ class DataStatistics:
     class_counts: dict[str, list[int]]
     """Images per class of every labelled split."""
 
+    @property
+    def summary(self) -> str:
+        """The photos of each labelled split, and the colour statistics."""
+        counts = ", ".join(f"{name} {sum(count)}" for name, count in self.class_counts.items())
+        mean, std = (" ".join(f"{value:.4f}" for value in values) for values in (self.color.mean, self.color.std))
+        return f"{counts} photos of {len(self.class_names)} classes at {self.size} px; RGB mean {mean}, std {std}"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row per class: its number, its name and its photos in every labelled split."""
+        import pandas as pd
+
+        return pd.DataFrame({"label": range(len(self.class_names)), "name": self.class_names, **self.class_counts})
+
 
 def stats(
-    data: Path, *, size: int | None = None, splits: tuple[str, ...] = ("train",), cache_dir: Path | None = None
+    data: AnyPath, *, size: int | None = None, splits: Sequence[str] = ("train",), cache_dir: AnyPath | None = None
 ) -> DataStatistics:
     """Decode every image of `splits` once and sum exactly (integers), so the result depends on no order.
 
@@ -70,7 +89,9 @@ def stats(
     Raises:
         UserError: no such data or split, or an image that does not decode.
     """
-    return data_statistics(load_index(data, size, cache_dir), splits, cache_dir=cache_dir)
+    return data_statistics(
+        load_index(as_path(data), size, as_path(cache_dir)), tuple(splits), cache_dir=as_path(cache_dir)
+    )
 
 
 def data_statistics(

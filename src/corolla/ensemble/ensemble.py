@@ -1,9 +1,9 @@
 """`corolla ensemble`: the predictions of runs, and of files from elsewhere, to labels. It needs no network."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,16 @@ from corolla.ensemble.rules import FITTED, EnsembleRule, Method, aggregated_scor
 from corolla.ensemble.validation import ValidationEstimate, estimate_on_val
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions
+from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
+from corolla.results import Result
 from corolla.runs.folder import CheckpointName, Run, data_of
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True, eq=False)
-class Ensemble:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ensemble(Result):
     """Labels that several members give together."""
 
     members: MemberPredictions
@@ -34,6 +39,20 @@ class Ensemble:
     """N class indices, in the order of `ids`."""
     val: MemberPredictions | None = field(default=None, repr=False)
     """The members on val; None where not all of them were predicted there."""
+
+    @property
+    def summary(self) -> str:
+        """The rule, the runs, and the score on val where it is known."""
+        score = f", macro F1 on val {self.on_val.macro_f1:.4f}" if self.on_val is not None else ""
+        names = [*(run.name for run in self.runs), *(file.path.name for file in self.members.files)]
+        return f"{self.rule.method} of {', '.join(names)}: {len(self.ids)} photos{score}"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row per photo: id, label predicted, and the true label where it is known."""
+        import pandas as pd
+
+        columns = {"id": self.ids, "label": self.predicted}
+        return pd.DataFrame(columns if self.labels is None else {**columns, "truth": self.labels})
 
     @property
     def ids(self) -> NDArray[np.str_]:
@@ -64,15 +83,15 @@ class Ensemble:
 
 
 def ensemble(
-    paths: Sequence[Path],
+    paths: AnyPaths,
     *,
     split: SplitName = "test",
     method: Method = "mean",
     adjust: bool = False,
     tta: TTA = "none",
     checkpoint: CheckpointName = "best",
-    data: Path | None = None,
-    cache_dir: Path | None = None,
+    data: AnyPath | None = None,
+    cache_dir: AnyPath | None = None,
 ) -> Ensemble:
     """Join the members' predictions by id and aggregate them; what has to be fitted is fitted on those of val.
 
@@ -89,6 +108,7 @@ def ensemble(
         UserError: no members, or predictions that are missing, older than their checkpoint or the data, of other photos
             or classes, or no probabilities where the method needs some.
     """
+    paths, data, cache_dir = as_paths(paths), as_path(data), as_path(cache_dir)
     if not paths:
         raise UserError("name at least one run's folder or file")
     if adjust and method == "vote":

@@ -6,7 +6,7 @@ torch is imported once it is clear that there is something to predict.
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,8 +16,13 @@ from corolla.data.transforms.tta import ViewOptions, Views
 from corolla.errors import Failure, UserError
 from corolla.evaluation.predictions import Predictions, StalePredictions, current_predictions
 from corolla.files import sha256
+from corolla.paths import AnyPath, as_path
+from corolla.results import Result
 from corolla.runs.best_epoch import best_fault
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +49,14 @@ class PredictOptions(ViewOptions):
     """stop: a JPEG that does not decode stops the work; grey: it counts as a grey image."""
 
     def __post_init__(self) -> None:
+        for name in ("data", "cache_dir"):  # text is taken too
+            object.__setattr__(self, name, as_path(getattr(self, name)))
         if self.batch_size < 1 or (self.workers is not None and self.workers < 0):
             raise UserError("--batch-size must be at least 1, --workers at least 0")
 
 
-@dataclass(frozen=True)
-class PredictResult:
+@dataclass(frozen=True, repr=False)
+class PredictResult(Result):
     """Predictions, and the file that holds them."""
 
     path: Path
@@ -58,13 +65,33 @@ class PredictResult:
     made: bool
     """False: the file was there already, made by the same checkpoint."""
 
+    @property
+    def summary(self) -> str:
+        """The number of photos and the file."""
+        return f"{len(self.predictions.ids)} photos of {len(self.class_names)} classes, {self.path}"
 
-def predict(folder: Path, options: PredictOptions | None = None, **changes: Any) -> PredictResult:
-    """Predict a split with the run in `folder`, unless it was done already with the checkpoint as it is now.
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row per photo: id, label and name predicted, its probability, and the truth where it is known."""
+        import pandas as pd
+
+        found = self.predictions
+        label = found.probabilities.argmax(axis=1)
+        columns = {
+            "id": found.ids,
+            "label": label,
+            "name": np.asarray(self.class_names)[label],
+            "probability": found.probabilities.max(axis=1),
+        }
+        return pd.DataFrame(columns if found.labels is None else {**columns, "truth": found.labels})
+
+
+def predict(folder: AnyPath, options: PredictOptions | None = None, **changes: Any) -> PredictResult:
+    """Predict a split with a run, unless it was done already with the checkpoint as it is now.
 
     A file of predictions that is damaged, of another checkpoint or of other photos is made again.
 
     Args:
+        folder: the run's folder, or the `Run`.
         options: see PredictOptions.
         changes: of single options: `predict(folder, split="val", tta="ten-crop")`.
 

@@ -7,7 +7,7 @@ import logging
 import math
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from corolla.importing.record_sources import holds_records, root_of
 from corolla.importing.records import broken_records, find_record_photos, record_facts
 from corolla.importing.splits import photo_ids, split_photos
 from corolla.importing.tables import tables_of, write_tables
+from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.temporary import remove_leftovers, temporary_folder
 
 log = logging.getLogger(__name__)
@@ -46,16 +47,19 @@ class Imported:
     notes: tuple[str, ...]  # photos left out, split off, or there twice
     reused: bool
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
 
 def import_photos(
-    folder: Path | Sequence[Path],
-    out: Path,
+    folder: AnyPaths,
+    out: AnyPath,
     *,
-    size: int,
+    size: int = 224,
     val: float = 0.15,
     test: float = 0.15,
     seed: int = 0,
-    lists: Path | None = None,
+    lists: AnyPath | None = None,
     crop: Crop = "center",
     quality: int = 95,
     skip_broken: bool = False,
@@ -75,7 +79,7 @@ def import_photos(
         UserError: arguments out of range, photos without a class, photos that can't be read (unless `skip_broken`
             leaves them out), or `out` holds something else.
     """
-    sources = [folder] if isinstance(folder, Path) else list(folder)
+    sources, out, lists = as_paths(folder), as_path(out), as_path(lists)
     from_records = features is not None or len(sources) > 1 or holds_records(sources[0])
     root = root_of(sources) if from_records else sources[0]
     _check_arguments(out, size=size, val=val, test=test, seed=seed, quality=quality)

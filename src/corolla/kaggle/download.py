@@ -18,6 +18,7 @@ from corolla.kaggle.fetch import STAGING, Downloader, bytes_in, staging_of
 from corolla.kaggle.manifest import DataManifest, read_manifest
 from corolla.kaggle.retry import pages
 from corolla.kaggle.verify import ids_agree, missing
+from corolla.paths import AnyPath, as_path
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,15 @@ class Download:
     mounted: Path | None = None
     """Folder of the data that Kaggle has mounted, to which `folder` now links; None where it was downloaded."""
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
 
 def download(
     competition: str = SLUG,
     *,
     size: int = 224,
-    to: Path = Path("data"),
+    to: AnyPath = "data",
     timeout_s: float = TIMEOUT_S,
     patience_s: float = PATIENCE_S,
     progress: bool = True,
@@ -62,6 +66,7 @@ def download(
         UserError: the user can fix it (credentials, rules, slug, size, disk space).
         Failure: Kaggle or the network does not deliver; what has arrived is kept.
     """
+    to = as_path(to)
     if (mounted := mounted_data(competition)) is not None:
         return _link(mounted, competition, size, to)
     if problem := mount_problem(competition):

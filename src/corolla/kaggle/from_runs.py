@@ -13,6 +13,7 @@ from corolla.ensemble.rules import EnsembleRule, Method
 from corolla.ensemble.validation import ValidationEstimate
 from corolla.errors import UserError
 from corolla.kaggle.submission import describe_runs, write_submission
+from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.runs.folder import CheckpointName
 
 
@@ -38,15 +39,15 @@ class Submission:
 
 
 def submission_from_runs(
-    paths: Sequence[Path],
-    out: Path,
+    paths: AnyPaths,
+    out: AnyPath,
     *,
     method: Method = "vote",
     adjust: bool = False,
     tta: TTA = "none",
     checkpoint: CheckpointName = "best",
-    data: Path | None = None,
-    cache_dir: Path | None = None,
+    data: AnyPath | None = None,
+    cache_dir: AnyPath | None = None,
 ) -> Submission:
     """Join predictions of test into `out`, with a JSON beside it that records how.
 
@@ -59,6 +60,7 @@ def submission_from_runs(
         UserError: no members, `out` is no .csv or one that is read, predictions are missing or out of date, or the ids
             are not the sample's.
     """
+    paths, out, data = as_paths(paths), as_path(out), as_path(data)
     if not paths:
         raise UserError("name at least one run's folder or file")
     if out.suffix != ".csv" or out.is_dir():

@@ -17,6 +17,8 @@ from corolla.errors import UserError
 from corolla.evaluation.labels import check_submission, read_labels
 from corolla.evaluation.metrics import class_f1, macro_f1
 from corolla.files import sha256, write_atomically
+from corolla.paths import AnyPath, as_path
+from corolla.results import Result
 from corolla.runs.folder import Run, git_commit
 from corolla.text_files import read_json
 
@@ -82,8 +84,8 @@ def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: di
     return {**how, "runs": described, **data, "git_commit": git_commit(), "made": made}
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, repr=False)
+class Score(Result):
     """A submission against the truth."""
 
     macro_f1: float
@@ -91,6 +93,17 @@ class Score:
     num_images: int
     class_f1: dict[int, float]
     """F1 of every class present in the truth."""
+
+    @property
+    def summary(self) -> str:
+        """Macro F1 and accuracy."""
+        return f"macro F1 {self.macro_f1:.4f}, accuracy {self.accuracy:.4f} ({self.num_images} images)"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row per class present in the truth: its number and its F1."""
+        import pandas as pd
+
+        return pd.DataFrame({"label": list(self.class_f1), "F1": list(self.class_f1.values())})
 
     def worst(self, count: int = 10) -> list[tuple[int, float]]:
         """Return (class, F1) of the classes with the lowest F1."""
@@ -120,12 +133,13 @@ def _check_order(csv: Path, labels: Path) -> None:
             raise UserError(f"{labels}: is a submission that {beside.name} describes, not the truth; {order}")
 
 
-def score(csv: Path, labels: Path) -> Score:
+def score(csv: AnyPath, labels: AnyPath) -> Score:
     """Return macro F1 and accuracy of a submission, joined with the true labels by id.
 
     Raises:
         UserError: the two files do not hold the same ids, each once, or are exchanged.
     """
+    csv, labels = as_path(csv), as_path(labels)
     submitted, truth = read_labels(csv), read_labels(labels)
     _check_order(csv, labels)
     num_classes = int(np.concatenate([submitted["label"], truth["label"]]).max()) + 1

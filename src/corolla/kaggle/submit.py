@@ -17,6 +17,7 @@ from corolla.kaggle.provenance import check_same_data, read_provenance
 from corolla.kaggle.sending import SendingNote
 from corolla.kaggle.submission import check_submission, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
+from corolla.paths import AnyPath, as_path
 from corolla.text_files import read_unpacked, shell_words
 
 log = logging.getLogger(__name__)
@@ -34,13 +35,13 @@ class Submitted:
 
 
 def submit(
-    csv: Path,
+    csv: AnyPath,
     message: str,
     *,
     competition: str | None = None,
-    data: Path | None = None,
+    data: AnyPath | None = None,
     again: bool = False,
-    ledger: Path = LEDGER,
+    ledger: AnyPath = LEDGER,
     wait_s: float = WAIT_S,
 ) -> Submitted:
     """Check a CSV, send it once, wait for its score and record it.
@@ -60,7 +61,7 @@ def submit(
             used up, the competition takes notebooks only, ...
         Failure: the upload failed (nothing was submitted), or Kaggle has not scored it.
     """
-    book = Ledger(ledger)
+    csv, data, book = as_path(csv), as_path(data), Ledger(as_path(ledger))
     with book.exclusive():
         entry, made = _checked(csv, message, competition, data)
         entry = choose_row(book, entry, again=again)

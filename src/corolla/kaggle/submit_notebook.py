@@ -27,6 +27,7 @@ from corolla.kaggle.sending import SendingNote
 from corolla.kaggle.submissions import await_score, check_limit, get_competition
 from corolla.kaggle.submit import Submitted
 from corolla.kaggle.upload_dataset import upload_dataset
+from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.runs.folder import CheckpointName, data_of, open_run
 from corolla.text_files import read_json
 
@@ -61,17 +62,17 @@ class _Names:
 
 
 def submit_notebook(
-    runs: Sequence[Path],
+    runs: AnyPaths,
     message: str,
     *,
     competition: str | None = None,
-    data: Path | None = None,
+    data: AnyPath | None = None,
     again: bool = False,
     tta: TTA = "none",
     method: PlainMethod = "vote",
     checkpoint: CheckpointName = "best",
-    wheels: Sequence[Path] = (),
-    ledger: Path = LEDGER,
+    wheels: AnyPaths = (),
+    ledger: AnyPath = LEDGER,
     wait_s: float = WAIT_S,
 ) -> Submitted:
     """Pack runs, run them on Kaggle as a notebook without internet, and submit what it wrote, once.
@@ -90,22 +91,23 @@ def submit_notebook(
         UserError: a run is not fit, the day's submissions are used up, ...
         Failure: an upload or the notebook failed (nothing was submitted), or Kaggle has not scored it.
     """
-    opened = [open_run(folder) for folder in runs]
+    folders, data, ledger = as_paths(runs), as_path(data), as_path(ledger)
+    opened = [open_run(folder) for folder in folders]
     competition = competition or competition_of(data or data_of(opened[0]))
     folder = ledger.parent / f"notebook-{competition}"
     book = Ledger(ledger)
     with book.exclusive():
         bundle = pack(
-            runs,
+            folders,
             folder,
             checkpoint=checkpoint,
             tta=tta,
             method=method,
             name="corolla",
             competition=competition,
-            wheels=wheels,
+            wheels=as_paths(wheels),
         )
-        entry = choose_row(book, _row(bundle, runs, message), again=again)
+        entry = choose_row(book, _row(bundle, folders, message), again=again)
         kaggle = connect()
         entry, sent = submit_once(
             kaggle,

@@ -10,16 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from corolla.config import Config, differing_settings, to_dict
 from corolla.data.transforms.tta import parse_tta
 from corolla.errors import UserError
 from corolla.files import is_held_here, is_locked, locked, write_atomically
+from corolla.paths import AnyPath, as_path
+from corolla.results import Result
 from corolla.runs.config_file import read_config
+from corolla.runs.html import run_html
 from corolla.runs.without_torch import read_without_tensors
 from corolla.temporary import remove_leftovers
 from corolla.text_files import read_json, read_json_lines
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OWN_NAMES = ("*.pt", "*.json", "*.jsonl", "*.npz", "events.out.tfevents.*")
 """Names of the files that corolla writes into a run's folder."""
@@ -42,11 +48,14 @@ METRICS = {"epoch": int, "step": int, **dict.fromkeys(_SCORES, float)}
 TIMING = {"epoch": int, "total_seconds": float, "memory_mib?": float}
 
 
-@dataclass(frozen=True)
-class Run:
-    """A training run, as its folder holds it."""
+@dataclass(frozen=True, repr=False)
+class Run(Result):
+    """A training run, as its folder holds it; where a path is expected, its folder's."""
 
     folder: Path
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
     @property
     def name(self) -> str:
@@ -114,6 +123,34 @@ class Run:
             return "new"
         return "done" if len(self._history()) >= self.config.train.epochs else "stopped"
 
+    @property
+    def summary(self) -> str:
+        """Its folder, how far it is, and its scores."""
+        try:
+            rows, epochs = self.metrics, self.config.train.epochs
+            state = "training now" if self.is_training else self.state
+        except UserError as error:
+            return str(error)
+        line = f"{self.folder}, {state}, {len(rows)} of {epochs} epochs"
+        if rows:
+            best = max(row["macro_f1"] for row in rows)
+            line += f", macro F1 on val {rows[-1]['macro_f1']:.4f} (best epoch {best:.4f})"
+        return line
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row per finished epoch, as `metrics` has it."""
+        import pandas as pd
+
+        return pd.DataFrame(self.metrics, columns=list(METRICS))
+
+    def _repr_html_(self) -> str:
+        """Return the curve of macro F1 and the last and the best epoch's scores."""
+        try:
+            rows = self.metrics
+        except UserError:
+            rows = []
+        return run_html(self.summary, rows)
+
     def _history(self) -> list[dict[str, Any]]:
         return read_without_tensors(self.last)["progress"]["rows"]
 
@@ -145,12 +182,13 @@ def checkpoint_fault(path: Path) -> str | None:
         return f"can't be read ({error.strerror})"
 
 
-def open_run(folder: Path) -> Run:
-    """Return the run in `folder`.
+def open_run(folder: AnyPath) -> Run:
+    """Return the run in `folder`, or the one that was given.
 
     Raises:
         UserError: there is none; the message names the runs that are beside it.
     """
+    folder = as_path(folder)
     if any((folder / name).is_file() for name in ("config.json", "last.pt")):
         return Run(folder)
     beside = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))

@@ -19,6 +19,7 @@ from corolla.data.transforms.views import ViewsTransform
 from corolla.errors import UserError
 from corolla.files import replacing
 from corolla.models.pretrained import DEFAULT_CROP_FRACTION
+from corolla.paths import AnyPath, as_path
 from corolla.plots.contact_sheet import cell_side, contact_sheet
 
 NUM_PHOTOS = 8  # rows of an augmented sheet
@@ -28,14 +29,14 @@ Versions = Callable[[int], list[np.ndarray]]
 
 
 def show(
-    data: Path,
+    data: AnyPath,
     *,
     size: int | None = None,
     split: str = "train",
     per_class: int = 1,
     seed: int = 0,
-    out: Path | None = None,
-    cache_dir: Path | None = None,
+    out: AnyPath | None = None,
+    cache_dir: AnyPath | None = None,
 ) -> Path:
     """Write a contact sheet of a data folder: photos of each class, chosen by `seed`, under its index and name.
 
@@ -49,7 +50,8 @@ def show(
         raise UserError(f"per_class {per_class}: must be at least 1")
     if seed < 0:
         raise UserError(f"seed {seed}: must not be negative")
-    index = load_index(data, size, cache_dir)
+    data = as_path(data)
+    index = load_index(data, size, as_path(cache_dir))
     if split not in index.splits:
         raise UserError(f"{data} has no split {split!r}; there are {', '.join(index.splits)}")
     photos = TFRecordDataset(index, split)
@@ -59,7 +61,7 @@ def show(
     # A class's photos stay in one row.
     columns = max(per_class, round(math.sqrt(len(rows) * 1.6) / per_class) * per_class)
     sheet = contact_sheet(tiles, titles, columns=columns, cell=cell_side(index.size))
-    return _save(sheet, out or _default_path(data, index, split))
+    return _save(sheet, as_path(out) or _default_path(data, index, split))
 
 
 def show_augmented(config: Config, *, epochs: int = 6, tta: TTA | None = None, out: Path | None = None) -> Path:

@@ -25,6 +25,7 @@ from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 from corolla.files import locked, write_atomically
 from corolla.parallel import num_cores
+from corolla.paths import AnyPath, as_path
 from corolla.synthetic.drawing import draw_photo
 from corolla.temporary import remove_leftovers, temporary_folder
 
@@ -70,6 +71,9 @@ class SyntheticSet:
     counts: dict[str, int]
     reused: bool
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
 
 def class_counts(share: float = 1.0) -> dict[str, list[int]]:
     """Return the number of photos of each class in each split; at share 1 they are the competition's."""
@@ -95,7 +99,7 @@ def plan(*, share: float = 1.0, seed: int = 0) -> dict[str, list[list[Photo]]]:
 
 
 def synthesize(
-    folder: Path, *, size: int = 64, share: float = 1.0, seed: int = 0, processes: int | None = None
+    folder: AnyPath, *, size: int = 64, share: float = 1.0, seed: int = 0, processes: int | None = None
 ) -> SyntheticSet:
     """Draw the set at `size` x `size` pixels into `folder`, which may hold other sizes of the same share and seed.
 
@@ -106,6 +110,7 @@ def synthesize(
     Raises:
         UserError: a size, share or seed is out of range, or `folder` holds another data set.
     """
+    folder = as_path(folder)
     _check_arguments(size, share, seed)
     files = plan(share=share, seed=seed)
     recipe = {"size": size, "share": share, "seed": seed, "drawing": DRAWING}

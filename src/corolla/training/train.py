@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from corolla.config import Config, validate
 from corolla.config.checks import check_settings
+from corolla.config.experiments import experiment_name, find_experiment
+from corolla.config.keywords import with_keywords
 from corolla.data.index import Index, load_index
 from corolla.data.subset import subset_index
+from corolla.paths import AnyPath
 from corolla.runs.copy import copy_run
 from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment, write_metrics
 from corolla.training.start import StartingPoint, completed, starting_point, with_earlier_defaults
@@ -26,15 +29,23 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    config: Config, *, experiment: str = "custom", explicit: Collection[str] = (), on_step: "OnStep | None" = None
+    config: Config | AnyPath,
+    *,
+    experiment: str | None = None,
+    explicit: Collection[str] = (),
+    on_step: "OnStep | None" = None,
+    **settings: Any,
 ) -> Run:
-    """Train `config` into `runs/NAME`, or go on with the run that is there.
+    """Train an experiment into `runs/NAME`, or go on with the run that is there: `train("transfer_best", epochs=3)`.
 
     Args:
-        experiment: names the run, unless `config.run_name` does.
+        config: an experiment by its name, a TOML or JSON file, or a `Config`.
+        experiment: names the run, unless a run_name does; default: as `config` is called, "custom" for a `Config`.
         explicit: keys (dotted, such as optim.momentum) of the settings that the user gave, beside those of an
-            experiment or a file: where one of them has no effect, it is refused.
+            experiment or a file and `settings`: where one of them has no effect, it is refused.
         on_step: called after every update with the state, the batch, the learning rate and the batch's mean loss.
+        settings: what differs from `config`, by the names of the command line's options: data="photos", epochs=3,
+            optim={"name": "adamw"} (a name that two sections have goes into its section).
 
     Returns:
         The run; its `state` is "stopped" after a signal or at the end of the time budget.
@@ -43,7 +54,14 @@ def train(
         UserError: the data, a setting or the folder is not fit for it.
         TrainingFailed: the loss is not finite any more, or the device fails.
     """
-    config = validate(config)
+    if not isinstance(config, Config):
+        experiment = experiment or experiment_name(config)
+        config = find_experiment(config)
+    config, given = with_keywords(config, settings)
+    return _train(validate(config), experiment or "custom", {*explicit, *given}, on_step)
+
+
+def _train(config: Config, experiment: str, explicit: Collection[str], on_step: "OnStep | None") -> Run:
     index = load_index(config.data, config.size, config.cache_dir)
     index = subset_index(index, config.train.share, config.train.seed)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))

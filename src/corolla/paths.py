@@ -1,0 +1,25 @@
+"""Paths as people write them in Python: text, a Path, or what lies at one, such as a run."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias, overload
+
+AnyPath: TypeAlias = str | os.PathLike[str]
+"""Text, a Path, or an object with a path of its own (a `Run`: its folder)."""
+AnyPaths: TypeAlias = AnyPath | Iterable[AnyPath]
+"""One or several of them."""
+
+
+@overload
+def as_path(path: AnyPath) -> Path: ...
+@overload
+def as_path(path: AnyPath | None) -> Path | None: ...
+def as_path(path: AnyPath | None) -> Path | None:
+    """Return a path; a `~` at its begin is the user's home, which no shell has replaced here."""
+    return None if path is None else Path(path).expanduser()
+
+
+def as_paths(paths: AnyPaths) -> list[Path]:
+    """Return the paths, also where there is one alone: text is no list of letters."""
+    return [as_path(path) for path in ((paths,) if isinstance(paths, str | os.PathLike) else paths)]

@@ -1,0 +1,189 @@
+"""corolla from Python, as people type it: text, paths and results wherever a path is meant, settings as keywords."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from support import smallest_config, write_data
+
+import corolla
+from corolla.compare.compare import Comparison
+from corolla.config import Config
+from corolla.config.experiments import load_config
+from corolla.config.keywords import with_keywords
+from corolla.errors import UserError
+from corolla.paths import as_path, as_paths
+from corolla.results import Result
+from corolla.runs.folder import Run
+
+SMALL: dict[str, Any] = {"model": {"name": "timm:test_efficientnet"}, "epochs": 1, "batch_size": 8, "device": "cpu"}
+SMALL |= {"workers": 0}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_data(tmp_path_factory.mktemp("python") / "data"))
+
+
+@pytest.fixture(scope="module")
+def run(data: str) -> Run:
+    """Return a run that was trained with nothing but text and keywords."""
+    return corolla.train("resnet18", data=data, runs=f"{data}/../runs", run_name="one", lr=0.01, **SMALL)
+
+
+def test_an_experiment_with_keywords_is_what_the_command_line_makes_of_options(run: Run) -> None:
+    assert isinstance(run, Run)
+    assert run.state == "done"
+    train = run.config.train
+    assert (run.config.model.name, train.epochs, train.batch_size) == ("timm:test_efficientnet", 1, 8)
+    assert run.config.optim.lr == 0.01
+    assert run.environment["experiment"] == "resnet18"
+
+
+def test_a_file_names_its_run_and_settings_may_be_sections(data: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "resnet18"\n[train]\nepochs = 1\n')
+    run = corolla.train(str(file), data=Path(data), runs=str(tmp_path / "runs"), **SMALL)
+    assert run.name == "mine-seed0"
+
+
+@pytest.mark.parametrize("as_what", ["text", "Path", "Run"])
+def test_a_run_may_be_given_as_text_a_path_or_itself(run: Run, as_what: str) -> None:
+    given = {"text": str(run.folder), "Path": run.folder, "Run": run}[as_what]
+    assert corolla.open_run(given).folder.samefile(run.folder)
+    found = corolla.predict(given, split="val", device="cpu", workers=0)
+    assert list(found.to_pandas()) == ["id", "label", "name", "probability", "truth"]
+    assert corolla.ensemble(given, split="val").runs == corolla.ensemble([given], split="val").runs
+
+
+def test_every_name_of_all_is_there_and_takes_text(run: Run, data: str, tmp_path: Path) -> None:
+    corolla.predict(run, split="test", device="cpu", workers=0, data=data)
+    out = str(tmp_path / "new")
+    truth = pd.read_csv(f"{data}/sample_submission.csv")
+    truth.to_csv(tmp_path / "truth.csv", index=False)
+    calls: dict[str, Any] = {
+        "__version__": lambda: None,
+        "find_experiment": lambda: corolla.find_experiment("transfer_best"),
+        "synthesize": lambda: corolla.synthesize(out, size=32, share=0.001),
+        "check": lambda: corolla.check(out, progress=False),
+        "stats": lambda: corolla.stats(data, splits=["train"], cache_dir=str(tmp_path / "cache")),
+        "show": lambda: corolla.show(data, out=str(tmp_path / "sheet.png")),
+        "train": lambda: run,
+        "open_run": lambda: corolla.open_run(str(run.folder)),
+        "predict": lambda: corolla.predict(str(run.folder), split="val", device="cpu", workers=0),
+        "ensemble": lambda: corolla.ensemble([str(run.folder)], data=data),
+        "compare": lambda: corolla.compare([str(run.folder)], device="cpu", workers=0, num_resamples=20),
+        "submission_from_runs": lambda: corolla.submission_from_runs([run], str(tmp_path / "a.csv"), data=data),
+        "score": lambda: corolla.score(str(tmp_path / "a.csv"), str(tmp_path / "truth.csv")),
+        "audit": lambda: corolla.audit(data, runs=str(run.folder), cache_dir=str(tmp_path), progress=False),
+        "import_photos": lambda: outcome_of(corolla.import_photos, str(tmp_path / "none"), str(tmp_path / "out")),
+        "download": lambda: outcome_of(corolla.download, "no slug", to=str(tmp_path / "down")),
+        "submit": lambda: outcome_of(corolla.submit, str(tmp_path / "none.csv"), "a try", ledger=out + "/l.csv"),
+        "submit_notebook": lambda: outcome_of(corolla.submit_notebook, str(tmp_path / "none"), "a try"),
+    }
+    assert set(calls) == set(corolla.__all__)
+    for name, call in calls.items():
+        assert getattr(corolla, name) is not None
+        result = call()
+        if isinstance(result, Result):
+            assert repr(result).startswith(f"<{type(result).__name__}: ")
+            assert "\n" not in repr(result)
+            assert isinstance(result.to_pandas(), pd.DataFrame)
+            assert result._repr_html_().startswith("<p>")
+
+
+def outcome_of(function: Any, *arguments: Any, **keywords: Any) -> str:
+    """Return the line of a refusal: text was taken, and what it names is not there."""
+    with pytest.raises(UserError) as refusal:
+        function(*arguments, **keywords)
+    return str(refusal.value)
+
+
+def test_dir_shows_the_stages_and_nothing_imports_torch() -> None:
+    program = "import corolla, sys; assert dir(corolla) == sorted(corolla.__all__); "
+    program += "assert {'train', 'audit', '__version__'} <= set(dir(corolla)); "
+    program += "print(corolla.__version__, repr(corolla.audit)[:7], 'torch' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    version, *rest = done.stdout.split()
+    assert version[0].isdigit()
+    assert rest == ["<module", "False", "False"]
+
+
+def test_a_run_shows_itself(run: Run) -> None:
+    assert repr(run).startswith(f"<Run: {run.folder}, done, 1 of 1 epochs, macro F1 on val 0.")
+    assert "<svg" in run._repr_html_()
+    assert "<table>" in run._repr_html_()
+    assert list(run.to_pandas()["epoch"]) == [1]
+    nothing = Run(run.folder / "none")
+    assert "none" in repr(nothing)
+    assert "none" in nothing._repr_html_()
+
+
+def test_a_comparison_shows_its_verdict_and_its_table(run: Run) -> None:
+    comparison = corolla.compare(run, device="cpu", workers=0, num_resamples=20)
+    assert isinstance(comparison, Comparison)
+    assert "alone: macro F1" in repr(comparison)
+    assert list(comparison.to_pandas()["seeds"]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "key", "value"),
+    [
+        ({"epochs": 3}, "epochs", 3),
+        ({"train.epochs": 3}, "epochs", 3),
+        ({"train": {"epochs": 3}}, "epochs", 3),
+        ({"epochs": np.int64(3)}, "epochs", 3),
+        ({"ema": np.float64(0.5)}, "ema", 0.5),
+        ({"channels_last": np.bool_(False)}, "channels_last", False),
+    ],
+)
+def test_a_setting_by_its_name_its_key_or_its_section(keywords: dict[str, Any], key: str, value: Any) -> None:
+    config, given = with_keywords(Config(), keywords)
+    assert getattr(config.train, key) == value
+    assert given == {f"train.{key}"}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "line"),
+    [
+        ({"epoch": 3}, "unknown setting epoch; nearest: epochs"),
+        ({"name": "resnet18"}, "name: is it model.name or optim.name? Give model={'name': 'resnet18'}, say"),
+        ({"train": 3}, "train is a section: give its fields as a dict, such as epochs=3, or train={'epochs': 3}"),
+        ({"epochs": "many"}, 'settings: train.epochs = "many": '),
+        ({"epochs": 3, "train": {"epochs": 4}}, "train.epochs is given twice, once as train: leave one of the two out"),
+        ({"train": {"epoch": 4}}, "settings: unknown key train.epoch; the nearest valid one is train.epochs"),
+    ],
+)
+def test_what_is_no_setting_is_one_line(keywords: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        with_keywords(Config(), keywords)
+    assert str(refusal.value).startswith(line)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_settings_of_a_run_may_be_other_runs_and_home(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    config, _ = with_keywords(Config(), {"init_from": run, "data": "~/photos", "cache_dir": Path("~/cache")})
+    assert config.init_from == run.folder
+    assert (str(config.data), str(config.cache_dir)) == ("/home/someone/photos", "/home/someone/cache")
+
+
+def test_a_setting_that_has_no_effect_is_refused_as_on_the_command_line(data: str, tmp_path: Path) -> None:
+    config = smallest_config(Path(data), tmp_path)
+    with pytest.raises(UserError, match=r"mix.share"):
+        corolla.train(config, mix_share=0.5)
+
+
+def test_text_is_one_path_and_not_its_letters() -> None:
+    assert as_paths("runs/a") == [Path("runs/a")] == as_paths(["runs/a"]) == as_paths(Path("runs/a"))
+    assert as_path(None) is None
+    assert os.fspath(Run(Path("runs/a"))) == "runs/a"
+
+
+def test_a_config_from_python_is_that_of_the_file(run: Run) -> None:
+    assert load_config(run.folder / "config.json").train.epochs == run.config.train.epochs
