@@ -213,6 +213,20 @@ def test_a_copy_with_more_epochs_goes_on_by_the_schedule_of_the_new_length(
     assert "was lengthened from 3 to 5 epochs" in caution
 
 
+@pytest.mark.parametrize("what", ["other photos", "other names"])
+def test_a_finished_run_of_other_data_is_not_finished(undisturbed: Run, what: str, tmp_path: Path) -> None:
+    """The same command after the data were written anew: the run is of what lay there before."""
+    folder = write_data(tmp_path / "data", train=32)
+    if what == "other names":
+        folder = write_data(tmp_path / "names")
+        (folder / "classes.txt").write_text("\n".join(f"sort {n}" for n in range(5)) + "\n")
+    config = dataclasses.replace(undisturbed.config, data=folder, runs=undisturbed.folder.parent, device="cpu")
+    before = content(undisturbed)
+    with pytest.raises(UserError, match=r"its (train images|classes \(classes.txt\)) are not those that .*last.pt was"):
+        train(config, experiment="undisturbed")
+    assert content(undisturbed) == before
+
+
 def test_a_run_that_has_begun_is_not_taken_for_the_copy_of_another(
     earlier: Config, session: Callable[[int], Run], undisturbed: Run, tmp_path: Path
 ) -> None:

@@ -80,9 +80,9 @@ def balanced_order(
 ) -> NDArray[np.int64]:
     """Return `repeat` times as many samples as there are labels, in the order of epoch e, by the classes' balance.
 
-    A class of n photos is shown n^(1 - balance) times, up to a factor and to rounding. A class's photos are shown equally often, but for one time, and which of
-    them have that one is drawn anew in each epoch (systematic resampling, Kitagawa 1996). `i + r * len(labels)` is the
-    r-th repeat of sample i.
+    A class of n photos is shown n^(1 - balance) times, up to a factor and to rounding. A class's photos are shown
+    equally often, but for one time, and which of them have that one is drawn anew in each epoch (systematic resampling,
+    Kitagawa 1996). `i + r * len(labels)` is the r-th repeat of sample i.
     """
     if not balance:
         return epoch_order(len(labels), seed, epoch, repeat)

@@ -28,12 +28,11 @@ from corolla.models.weights_fit import check_tensors
 from corolla.runs.checkpoint import (
     ModelMeta,
     Progress,
-    check_same_data,
     load_checkpoint,
     read_meta,
     read_progress,
-    train_fingerprint,
 )
+from corolla.runs.same_data import check_same_data, train_fingerprint
 from corolla.runs.without_torch import read_without_tensors
 from corolla.training.checks import check_checkpoint, check_normalisation, check_sizes, check_teacher
 from corolla.training.distillation import Teacher

@@ -45,8 +45,8 @@ def with_earlier_defaults(config: Config, run: Run, explicit: Collection[str]) -
     if was != COLOR_BEFORE_CONTRAST or not are_defaults or {f"augment.{name}" for name in was} & set(explicit):
         return config
     log.info(
-        "note: %s was begun with --augment.hue 0.2 and --augment.contrast 0, the defaults of earlier versions, and goes "
-        "on with them",
+        "note: %s was begun with --augment.hue 0.2 and --augment.contrast 0, the defaults of earlier versions, and "
+        "goes on with them",
         begun.folder,
     )
     return dataclasses.replace(config, augment=dataclasses.replace(config.augment, **was))

@@ -16,6 +16,8 @@ from corolla.data.subset import subset_index
 from corolla.paths import AnyPath
 from corolla.runs.copy import copy_run
 from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment, write_metrics
+from corolla.runs.same_data import check_same_data
+from corolla.runs.without_torch import read_without_tensors
 from corolla.training.start import StartingPoint, completed, starting_point, with_earlier_defaults
 from corolla.training.stop import stopping, time_budget
 
@@ -76,6 +78,7 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
             assert start.source is not None
             _copy(Run(start.source), run, config, index)
         if run.state == "done":
+            check_same_data(read_without_tensors(run.last), index, run.last)
             write_metrics(run, run.metrics)  # it may have been lost or damaged, or be another checkpoint's
             log.info("%s: this run is finished (%d epochs); nothing to do", run.folder, config.train.epochs)
             return run
@@ -122,7 +125,7 @@ def _copy(source: Run, run: Run, config: Config, index: Index) -> None:
     Raises:
         UserError: it was trained with other data, or its checkpoint is not readable; nothing is copied then.
     """
-    from corolla.runs.checkpoint import check_same_data, load_checkpoint
+    from corolla.runs.checkpoint import load_checkpoint
 
     check_same_data(load_checkpoint(source.last), index, source.last)
     log.info("going on with a copy of %s in %s", source.folder, run.folder)  # copying takes a while
