@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import shlex
 import stat
 import struct
@@ -193,6 +194,11 @@ def shell_words(*words: object) -> str:
     return shlex.join(
         f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words
     )
+
+
+def split_lines(text: str) -> list[str]:
+    """Return a text's lines; str.splitlines would part them at a form feed or U+2028 too, which a name may hold."""
+    return re.split(r"\r\n|\r|\n", text)
 
 
 def printable(text: object) -> str:

@@ -108,6 +108,12 @@ def test_ids_that_sample_submission_does_not_share(data: Path) -> None:
     ]
 
 
+def test_ids_of_sample_submission_are_those_of_its_csv(data: Path) -> None:
+    (data / "sample_submission.csv").write_text('id,label\n"d,1",0\n"e""2",0\n')
+    write(data, "test", flower(None, "d,1"), flower(None, 'e"2'))
+    assert lines(data) == []
+
+
 def test_what_cannot_be_compared_is_a_note(data: Path) -> None:
     csv = data / "sample_submission.csv"
     path = data / "tfrecords-jpeg-8x8/test/00-8x8-2.tfrec"

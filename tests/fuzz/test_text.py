@@ -20,6 +20,7 @@ from corolla.config import Config, flatten, from_dict, to_dict
 from corolla.config.experiments import load_config
 from corolla.config.reading import read_settings
 from corolla.data.class_names import read_class_names
+from corolla.importing.texts import read_rows
 from corolla.kaggle.credentials import credential_faults, find_credentials
 from corolla.kaggle.ledger import COLUMNS, Entry, Ledger
 from corolla.kaggle.manifest import read_manifest
@@ -68,6 +69,25 @@ def test_a_csv_gives_the_rows_of_csv(how: str, fuzz: Fuzz, tmp_path: Path) -> No
         assert (None if isinstance(found, Refused) else found) == by_csv(content)
 
     fuzz(check, mutated((ROWS | LABELS).map(as_csv), pieces=MARKS), fast=15, slow=1500)
+
+
+def test_a_list_of_photos_has_the_rows_of_csv(fuzz: Fuzz, tmp_path: Path) -> None:
+    """But for the marks that part its columns, which are found, and its cells, whose blanks are taken away."""
+
+    def check(content: bytes) -> None:
+        found = attempt(lambda path: [row for _, row in read_rows(path)], tmp_path / "a.csv", content)
+        rows = by_csv(content)
+        if (
+            isinstance(found, Refused)
+            or not content.isascii()
+            or set(content) & set(b"\t;|\0 \x0b\x0c\x1c\x1d\x1e\x1f")
+        ):
+            return
+        assert rows is not None
+        assert found == [cells for row in rows if any(cells := [cell.strip() for cell in row])]
+
+    known = [b'a.jpg,"rose\nb.jpg,tulip\n', b'a.jpg,"tul"ip"\n', b"a.jpg,ro\x0cse\n"]
+    fuzz(check, mutated(ROWS.map(as_csv), pieces=MARKS), fast=15, slow=1500, known=known)
 
 
 @pytest.mark.parametrize("how", ["gzip", "zip"])

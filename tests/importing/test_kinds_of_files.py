@@ -156,6 +156,33 @@ def test_lists_are_taken_as_they_are_written(tmp_path: Path, encoding: str, text
     assert (made.class_names, made.counts) == (("rosé", "tulip"), {"train": 2, "val": 2})
 
 
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ('"rose', r"train\.csv:2: no CSV \(unexpected end of data\): look at its quotation marks"),
+        ('"ro"se"', r"train\.csv:2: no CSV \(',' expected after '\"'\)"),
+        ('"ro\nse"', r"train\.csv:2: no CSV \(unexpected end of data\)"),
+    ],
+)
+def test_a_quotation_mark_swallows_no_photos(tmp_path: Path, cell: str, said: str) -> None:
+    """What follows it would be one long class, and its photos lost without a word."""
+    photos, lists = class_folders(tmp_path / "photos"), tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.csv").write_text(f"path,class\na/0.jpg,{cell}\na/1.jpg,rose\nb/0.jpg,tulip\nb/1.jpg,tulip\n")
+    with pytest.raises(UserError, match=said):
+        run(photos, lists=lists)
+
+
+@pytest.mark.parametrize("name", ["train.txt", "train.csv"])
+def test_only_line_ends_part_lines(tmp_path: Path, name: str) -> None:
+    photos, lists = class_folders(tmp_path / "photos"), tmp_path / "lists"
+    lists.mkdir()
+    (lists / name).write_bytes("a/0.jpg,ro\x0cse\na/1.jpg,rose\nb/0.jpg,tu\u2028lip\n".encode())
+    assert "class 'ro\\x0cse' of a/0.jpg is not printable text" in refusal(photos, lists=lists)
+    (lists / name).write_bytes(b"a/0.jpg,rose\ra/1.jpg,rose\r\nb/0.jpg,tulip\nb/1.jpg,tulip\n")
+    assert run(photos, lists=lists).counts == {"train": 2, "val": 2}
+
+
 def test_an_empty_class_is_no_label(tmp_path: Path) -> None:
     photos, lists = class_folders(tmp_path / "photos"), tmp_path / "lists"
     lists.mkdir()
@@ -186,6 +213,7 @@ def test_listed_test_photos_in_a_folder_that_is_no_class(tmp_path: Path) -> None
         (b"\xff\xfea\0b", "train.txt is damaged, or no text"),
         (b"a/0.jpg,a\n" + b"x" * 5000 + b",b\n", "not found"),
         (b"a/0.jpg,a\nb/\x81.jpg,b\n", "not found"),
+        (b"a/0.jpg,a\n\x1b[2J.jpg,b\n", r"\x1b[2J.jpg not found"),
         (b"", "no photos found"),
         (b"a/0.jpg,a\na/1.jpg,a\n", "all photos are of one class"),
     ],

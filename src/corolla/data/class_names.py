@@ -1,11 +1,10 @@
 """The names of a data folder's classes, in the order of their labels."""
 
-import re
 from pathlib import Path
 
 from corolla.data.competition import CLASS_NAMES
 from corolla.errors import UserError
-from corolla.text_files import read_text
+from corolla.text_files import read_text, split_lines
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -16,8 +15,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     """
     if not path.exists():
         return CLASS_NAMES
-    # splitlines would also part at a form feed or U+2028 in a name, and shift the labels behind it
-    names = tuple(line.strip() for line in re.split(r"\r\n|\r|\n", read_text(path).rstrip()))
+    names = tuple(line.strip() for line in split_lines(read_text(path).rstrip()))
     if not all(names) or not names:
         raise UserError(f"{path}: line {names.index('') + 1 if names else 1} is blank, where a class name should be")
     return names

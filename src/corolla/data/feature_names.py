@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from corolla.data.features import BYTES_LIST, FLOAT_LIST, INT64_LIST, byte_spans, kind_of_list
 from corolla.data.jpeg_header import kind_of
 from corolla.data.protobuf import Buffer, Span
+from corolla.text_files import printable
 
 KINDS = {None: "empty", BYTES_LIST: "bytes", FLOAT_LIST: "float", INT64_LIST: "int64"}
 MAX_NAMED = 12
@@ -117,5 +118,5 @@ def _spelled(name: bytes) -> str:
 
 
 def shown(name: bytes) -> str:
-    """Return a feature's name as text."""
-    return name.decode(errors="backslashreplace")
+    """Return a feature's name as text for a message."""
+    return printable(name.decode(errors="backslashreplace"))

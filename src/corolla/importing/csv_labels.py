@@ -77,7 +77,7 @@ def read_table(path: Path, names: _Names, split: str | None) -> Table | None:
     Raises:
         UserError: it is no text, or a row names no photo where others do, or one that an earlier row named.
     """
-    rows = [(number, row) for number, row in enumerate(read_rows(path), 1) if row]
+    rows = read_rows(path)
     width = max((len(row) for _, row in rows), default=0)
     cells = [(number, row + [""] * (width - len(row))) for number, row in rows]
     hits = Counter(

@@ -9,6 +9,7 @@ from corolla.errors import UserError
 from corolla.importing.csv_labels import label_table
 from corolla.importing.photos import Found, Photo
 from corolla.importing.texts import as_posix, read_any_text
+from corolla.text_files import printable, split_lines
 
 TABLES = (".csv", ".tsv")
 
@@ -29,7 +30,7 @@ def listed_photos(folder: Path, lists: Path) -> Found:
     for split, path in paths.items():
         for place, photo in _photos_of(folder, split, path):
             if photo.path in photos:
-                raise UserError(f"{place}: {photo.path} is listed a second time; keep one of the two lines")
+                raise UserError(f"{place}: {printable(photo.path)} is listed a second time; keep one of the two lines")
             photos[photo.path] = photo
     found, notes = _without_foreign_folder(sorted(photos.values(), key=lambda photo: photo.path))
     return Found(found, notes)
@@ -62,7 +63,7 @@ def _photos_of(folder: Path, split: str | None, path: Path) -> Iterator[tuple[st
     if path.suffix.lower() in TABLES:
         yield from label_table(folder, path, split)
         return
-    lines = [(number, line.strip(" ")) for number, line in enumerate(read_any_text(path).splitlines(), 1)]
+    lines = [(number, line.strip(" ")) for number, line in enumerate(split_lines(read_any_text(path)), 1)]
     lines = [(number, line) for number, line in lines if line.strip()]  # a tab at the end is an empty class
     if len(lines) > 1 and not _found(folder, lines[0][1]) and _is_header(lines[0][1]):
         lines = lines[1:]
@@ -94,12 +95,12 @@ def _listed_photo(folder: Path, split: str | None, line: str, place: str) -> Pho
     shortest = as_posix(line.replace("\t", ",").rpartition(",")[0] or line).strip()
     for text in (as_posix(line), shortest):
         if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts:
-            raise UserError(f"{place}: {text} is not a path relative to {folder}")
+            raise UserError(f"{place}: {printable(text)} is not a path relative to {folder}")
     if (found := _found(folder, line)) is None:
-        raise UserError(f"{place}: {folder / shortest} not found; correct the line or remove it")
+        raise UserError(f"{place}: {printable(folder / shortest)} not found; correct the line or remove it")
     path, name = PurePosixPath(found[0]), found[1]
     if name is None and len(path.parts) > 1:
         name = path.parts[0]
     if not name and split != "test":
-        raise UserError(f"{place}: {path} has no class; write it behind a comma, or remove the line")
+        raise UserError(f"{place}: {printable(path)} has no class; write it behind a comma, or remove the line")
     return Photo(path.as_posix(), split, name or None)

@@ -14,7 +14,7 @@ from corolla.errors import UserError
 from corolla.files import natural_key
 from corolla.importing.record_values import Label
 from corolla.importing.split_names import split_of
-from corolla.text_files import read_text
+from corolla.text_files import read_text, split_lines
 
 Value = int | str
 
@@ -128,7 +128,7 @@ def _listed_names(root: Path) -> tuple[Path | None, dict[int, str]]:
     for path in (folder / name for folder in folders for name in ("classes.txt", "labels.txt")):
         if not path.is_file():
             continue
-        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+        lines = [line.strip() for line in split_lines(read_text(path)) if line.strip()]
         numbered = [re.fullmatch(r"(\d+)\s*[:,\t ]\s*(\S.*)", line) for line in lines]
         if path.name == "labels.txt" and lines and all(numbered):  # as TF-Slim writes it: 0:daisy
             names = {int(match[1]): match[2] for match in numbered if match}

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from corolla.errors import UserError
+from corolla.text_files import split_lines
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 DELIMITERS = "\t;,|"
@@ -33,20 +34,25 @@ def read_any_text(path: Path) -> str:
     return text
 
 
-def read_rows(path: Path) -> list[list[str]]:
-    """Return the cells of a CSV, by the delimiter that its first line has most of; empty lines are [].
+def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the cells of a CSV with their lines' numbers, by the delimiter that its first line has most of.
+
+    Empty lines are left out.
 
     Raises:
-        UserError: it is no text, or no CSV.
+        UserError: it is no text, or no CSV, or a cell goes on over a line's end: no path or class does.
     """
-    lines = read_any_text(path).splitlines()
+    lines = split_lines(read_any_text(path))
     first = next((line for line in lines if line.strip()), "")
     delimiter = max(DELIMITERS, key=first.count) if any(first.count(mark) for mark in DELIMITERS) else ","
-    try:
-        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
-    except csv.Error as error:
-        raise UserError(f"{path} is no CSV ({error})") from None
-    return [[cell.strip() for cell in row] if any(map(str.strip, row)) else [] for row in rows]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:  # line by line: a quotation mark that is never closed must not swallow the photos that follow
+            for row in csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True):
+                rows.append((number, [cell.strip() for cell in row]))
+        except csv.Error as error:
+            raise UserError(f"{path}:{number}: no CSV ({error}): look at its quotation marks") from None
+    return [(number, row) for number, row in rows if any(row)]
 
 
 def as_posix(path: str) -> str:
