@@ -1,4 +1,4 @@
-"""What results have in common: a line in a terminal, a table in a notebook, a DataFrame for everything else."""
+"""A result shows itself: a line in a terminal, a table in a notebook, a DataFrame for everything else."""
 
 import html
 from abc import ABC, abstractmethod

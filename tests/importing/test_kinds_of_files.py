@@ -165,7 +165,7 @@ def test_lists_are_taken_as_they_are_written(tmp_path: Path, encoding: str, text
     ],
 )
 def test_a_quotation_mark_swallows_no_photos(tmp_path: Path, cell: str, said: str) -> None:
-    """What follows it would be one long class, and its photos lost without a word."""
+    """All behind it would be one long class, and its photos lost without a word."""
     photos, lists = class_folders(tmp_path / "photos"), tmp_path / "lists"
     lists.mkdir()
     (lists / "train.csv").write_text(f"path,class\na/0.jpg,{cell}\na/1.jpg,rose\nb/0.jpg,tulip\nb/1.jpg,tulip\n")
