@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support import write_data
 
 SCRIPT = """
@@ -34,6 +35,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_check_train_and_predict(tmp_path: Path) -> None:
     write_data(tmp_path / "data", train=16, val=8, test=6)
     training = ["train", "resnet18", "--data", "data", "--model.name", "timm:test_efficientnet", "--device", "cpu"]

@@ -452,7 +452,10 @@ def test_nobody_waits_for_torch(standin: StandIn, kaggle_home: Path, mine: Path,
     assert len(standin.submissions) == 1
 
 
-@pytest.mark.parametrize("name", ["KAGGLE_API_TOKEN", "KAGGLE_TOKEN", "KAGGLE_KEY"])
+@pytest.mark.parametrize(
+    "name",
+    ["KAGGLE_API_TOKEN", *(pytest.param(name, marks=pytest.mark.slow) for name in ("KAGGLE_TOKEN", "KAGGLE_KEY"))],
+)
 def test_a_secret_with_a_line_break_is_not_quoted(
     name: str, standin: StandIn, kaggle_home: Path, mine: Path, tmp_path: Path
 ) -> None:

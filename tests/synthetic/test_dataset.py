@@ -209,12 +209,14 @@ def histograms(images: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(cell.ravel(), minlength=512) / cell.size for cell in cells])
 
 
+@pytest.mark.slow
 def test_colours_alone_do_not_tell_the_classes(fifth: Index) -> None:
     labels = fifth.splits["train"].label, fifth.splits["val"].label
     train, val = (histograms(photos(fifth, split)) for split in ("train", "val"))
     assert KNeighborsClassifier(1).fit(train, labels[0]).score(val, labels[1]) < 0.4
 
 
+@pytest.mark.slow
 def test_pixels_do_not_tell_the_classes_linearly(fifth: Index) -> None:
     # At 16 x 16 the model is stronger than on all pixels, which it learns by heart.
     small = [

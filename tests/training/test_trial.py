@@ -210,7 +210,7 @@ def test_a_batch_has_no_more_images_than_there_are(tiny_config: Config, monkeypa
     assert state.config.train.accumulate == 4
 
 
-@pytest.mark.parametrize("find", [False, True])
+@pytest.mark.parametrize("find", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_where_nothing_fits_parts_are_no_remedy(
     find: bool, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
