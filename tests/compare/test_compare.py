@@ -170,7 +170,7 @@ def test_the_command(
 
     savefig, files = Figure.savefig, list[str]()
 
-    def save(figure: Figure, place: object, **how: object) -> None:
+    def save(figure: Figure, place: Any, **how: Any) -> None:
         if isinstance(place, Path | str):
             files.append(Path(place).name)
         savefig(figure, place, **how)
