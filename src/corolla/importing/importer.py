@@ -19,7 +19,7 @@ from corolla.files import locked, write_atomically
 from corolla.importing.conversion import ConvertedPhoto, Read, convert_photos, photo_digests
 from corolla.importing.folders import find_photos
 from corolla.importing.lists import listed_photos
-from corolla.importing.photos import Found, Photo, check_photos, class_names
+from corolla.importing.photos import Found, Photo, alike_names, check_photos, class_names
 from corolla.importing.pixels import Crop, Pixels
 from corolla.importing.record_sources import holds_records, root_of
 from corolla.importing.records import broken_records, find_record_photos, record_facts
@@ -200,6 +200,8 @@ def _fingerprint(photos: list[Photo], digests: Iterable[str]) -> str:
 
 def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mapping[str, ConvertedPhoto]) -> list[str]:
     notes: list[str] = []
+    if alike := alike_names(class_names(photos)):
+        notes.append(f"classes whose names differ in case alone are kept apart: {', '.join(alike[:6])}")
     if photos[0].split is not None and all(photo.split != "val" for photo in photos):
         notes.append(f"no val photos were given: {len(splits['val'])} were split off train")
     if "test" not in splits:

@@ -8,17 +8,20 @@ from corolla.data.competition import SPLITS
 from corolla.errors import UserError
 from corolla.importing.csv_labels import label_table
 from corolla.importing.photos import Found, Photo
+from corolla.importing.split_names import split_of
 from corolla.importing.texts import as_posix, read_any_text
 from corolla.text_files import printable, split_lines
 
 TABLES = (".csv", ".tsv")
+ENDINGS = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".webp")
+"""Endings that a list of ids leaves out."""
 
 
 def listed_photos(folder: Path, lists: Path) -> Found:
     """Return the photos that a folder's train.txt, val.txt and test.txt name, or one list alone.
 
     A line is `path`, `path<TAB>class` or `path,class`; the class is else the path's first folder. A CSV may have a
-    header, and ids without suffix.
+    header; ids may have no suffix.
 
     Raises:
         UserError: there is no list for train, or a line names no photo or one that another line has named.
@@ -52,10 +55,15 @@ def _lists(lists: Path) -> Iterator[tuple[str | None, Path]]:
     if lists.is_file():
         yield None, lists
         return
+    paths = [lists / name for name in sorted(path.name for path in lists.iterdir())] if lists.is_dir() else []
+    paths = [path for path in paths if path.suffix.lower() in (".txt", *TABLES) and path.is_file()]
     for split in SPLITS:
-        paths = [lists / f"{split}{suffix}" for suffix in (".txt", *TABLES)]
-        if there := [path for path in paths if path.is_file()]:
-            yield split, there[0]
+        there = [path for path in paths if split_of(path.stem) == split]
+        if len({path.stem for path in there}) > 1:
+            names = ", ".join(path.name for path in there)
+            raise UserError(f"{lists} holds several lists for {split}: keep one of {names}")
+        if there:
+            yield split, next((path for path in there if path.suffix.lower() == ".txt"), there[0])
 
 
 def _photos_of(folder: Path, split: str | None, path: Path) -> Iterator[tuple[str, Photo]]:
@@ -88,6 +96,11 @@ def _found(folder: Path, line: str) -> tuple[str, str | None] | None:
             path = path.strip(' "')
             if os.path.isfile(folder / path):  # noqa: PTH113 - Path.is_file() raises where a name is too long
                 return path, None if name is None else name.strip().strip('"')
+    for text, name in candidates:
+        path = as_posix(text).strip(' "')
+        there = [path + suffix for suffix in ENDINGS if os.path.isfile(folder / (path + suffix))]  # noqa: PTH113
+        if path and len(there) == 1:
+            return there[0], None if name is None else name.strip().strip('"')
     return None
 
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from corolla.errors import UserError
 from corolla.files import natural_key
+from corolla.text_files import printable
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
@@ -55,6 +57,8 @@ class Found(NamedTuple):
 
 def is_photo(path: Path) -> bool:
     """Return whether a file is a photo by its name, or by its first bytes where its name does not tell."""
+    if path.exists() and not path.is_file():  # a pipe or a socket, at which reading would wait for ever
+        return False
     suffix = path.suffix.lower()
     if suffix in SUFFIXES or suffix in UNREAD:
         return True
@@ -84,13 +88,19 @@ def check_photos(place: Path, photos: list[Photo]) -> None:
         raise UserError(f"{place}: no photos found; it should hold a folder for each class with photos ({COMMON})")
     if not known:
         raise UserError(f"{place}: no training photos; put them into {place / 'train' / 'CLASS'}")
+    spelled = _one_spelling(place, photos)
     for photo in photos:
         if photo.name is None and photo.split != "test":
-            raise UserError(f"{place}: {photo.path} has no class; put it into a folder named by its class")
+            raise UserError(f"{place}: {printable(photo.path)} has no class; put it into a folder named by its class")
         if photo.name is not None and not (photo.name.isprintable() and photo.name):
-            raise UserError(f"{place}: class {photo.name!r} of {photo.path} is not printable text; rename its folder")
+            where = f"class {photo.name!r} of {printable(photo.path)}"
+            raise UserError(f"{place}: {where} is not printable text; rename its folder")
         if photo.name is not None and photo.name not in known:
-            raise UserError(f"{place}: {photo.path} is of class {photo.name!r}, which has no training photo")
+            near = spelled.get(photo.name.casefold())
+            hint = f"; if {near!r} is meant, rename it so" if near else ""
+            raise UserError(
+                f"{place}: {printable(photo.path)} is of class {photo.name!r}, which has no training photo{hint}"
+            )
     if len({photo.name is None for photo in photos if photo.split == "test"}) > 1:
         raise UserError(f"{place}: some test photos have a class and some have none; give all of them one, or none")
     if len(known) == 1:
@@ -99,6 +109,31 @@ def check_photos(place: Path, photos: list[Photo]) -> None:
             f"{place}: all photos are of one class, {next(iter(known))!r} (those in {where}/): nothing is learned "
             "from it; put the photos of each class into a folder of its own, or list them: --lists CSV, with path,class"
         )
+
+
+def _one_spelling(place: Path, photos: list[Photo]) -> dict[str, str]:
+    """Return the training photos' classes by their names in lower case.
+
+    Raises:
+        UserError: two classes look the same, because an accent is one character in one name and two in the other.
+    """
+    normal: dict[str, str] = {}
+    for photo in photos:
+        name = photo.name or ""
+        other = normal.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise UserError(
+                f"{place}: the class of {photo.path} is written as {ascii(name)} and as {ascii(other)}, which look the "
+                "same: give both the same name"
+            )
+    return {photo.name.casefold(): photo.name for photo in photos if photo.name and photo.split in (None, "train")}
+
+
+def alike_names(names: Iterable[str]) -> list[str]:
+    """Return the names that differ from another one in case alone."""
+    names = list(names)
+    counts = Counter(name.casefold() for name in names)
+    return [name for name in names if counts[name.casefold()] > 1]
 
 
 def class_names(photos: Iterable[Photo]) -> tuple[str, ...]:
