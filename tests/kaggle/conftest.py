@@ -138,3 +138,10 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(time, "sleep", clock.sleep)
     monkeypatch.setattr(time, "monotonic", clock.monotonic)
     return clock.waits
+
+
+@pytest.fixture
+def server(in_process: StandIn, no_sleep: list[float]) -> StandIn:
+    """Return Kaggle's stand-in in this process, where nobody waits."""
+    assert no_sleep == []
+    return in_process

@@ -25,12 +25,6 @@ SLUG = "tpu-getting-started"
 
 
 @pytest.fixture
-def server(in_process: StandIn, no_sleep: list[float]) -> StandIn:
-    assert no_sleep == []
-    return in_process
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = write_data(tmp_path / "my data", train=5, val=5, test=5)
     DataManifest(SLUG).save(folder)

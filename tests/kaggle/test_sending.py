@@ -23,12 +23,6 @@ SLUG = "tpu-getting-started"
 
 
 @pytest.fixture
-def server(in_process: StandIn, no_sleep: list[float]) -> StandIn:
-    assert no_sleep == []
-    return in_process
-
-
-@pytest.fixture
 def mine(tmp_path: Path) -> Path:
     """A CSV, with the data folder that it is checked by beside it."""
     path, data = tmp_path / "mine.csv", tmp_path / "data"

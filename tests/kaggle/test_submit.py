@@ -25,12 +25,6 @@ IDS = ["5cc0ffee5", "000000123", "12345e678"]
 
 
 @pytest.fixture
-def server(in_process: StandIn, no_sleep: list[float]) -> StandIn:
-    assert no_sleep == []
-    return in_process
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
