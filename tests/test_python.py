@@ -187,3 +187,24 @@ def test_text_is_one_path_and_not_its_letters() -> None:
 
 def test_a_config_from_python_is_that_of_the_file(run: Run) -> None:
     assert load_config(run.folder / "config.json").train.epochs == run.config.train.epochs
+
+
+@pytest.mark.parametrize(
+    ("keywords", "line"),
+    [
+        ({"epochs": np.array([3, 4])}, "settings: train.epochs = [3, 4]: "),
+        ({"data": b"photos"}, "settings: data = b'photos': bytes is no type of a setting; "),
+        ({"epochs": {3}}, "settings: train.epochs = {3}: set is no type of a setting; "),
+    ],
+)
+def test_a_value_of_a_foreign_type_is_named_by_its_type(keywords: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        with_keywords(Config(), keywords)
+    assert str(refusal.value).startswith(line)
+
+
+def test_odd_arguments_of_python_are_a_line_or_what_they_mean(run: Run, data: str, tmp_path: Path) -> None:
+    assert corolla.stats(data, splits="train", cache_dir=tmp_path).splits == ("train",)
+    assert as_path("~no-such-user/photos") == Path("~no-such-user/photos")
+    assert "best or last" in outcome_of(corolla.predict, run, checkpoint="lst", device="cpu", workers=0)
+    assert "at least 1" in outcome_of(corolla.compare, run, num_resamples=0)

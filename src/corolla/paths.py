@@ -17,7 +17,12 @@ def as_path(path: AnyPath) -> Path: ...
 def as_path(path: AnyPath | None) -> Path | None: ...
 def as_path(path: AnyPath | None) -> Path | None:
     """Return a path; a `~` at its begin is the user's home, which no shell has replaced here."""
-    return None if path is None else Path(path).expanduser()
+    if path is None:
+        return None
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user: a folder may be called so
+        return Path(path)
 
 
 def as_paths(paths: AnyPaths) -> list[Path]:

@@ -303,3 +303,27 @@ def test_a_part_marked_as_a_folder_is_damaged(tmp_path: Path) -> None:
     data[entry + 38] |= 0x10
     (tmp_path / "w.pt").write_bytes(data)
     assert "is marked as a folder" in refusal(tmp_path / "w.pt")
+
+
+def test_a_name_that_only_holds_ema_is_no_average(state: State, tmp_path: Path) -> None:
+    path = tmp_path / "names.pt"
+    other = {f"cinema.{name}": torch.zeros_like(tensor) for name, tensor in state.items()}
+    torch.save({f"net.{name}": tensor for name, tensor in state.items()} | other, path)
+    model = build_model(SMALL, 104, 32)
+    load_weights(model, ModelConfig(name="resnet18", width=0.125, weights=str(path)), 104, 32)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [("running_var", -torch.ones(8), "negative variances"), ("a\nb", torch.ones(1), r"a\\nb is not in the model")],
+)
+def test_negative_variances_and_names_of_two_lines_are_one_line(
+    state: State, tmp_path: Path, name: str, values: Tensor, reason: str
+) -> None:
+    path = tmp_path / "odd.pt"
+    key = next((own for own in state if own.endswith(name)), name)
+    torch.save({**state, key: values}, path)
+    with pytest.raises(UserError, match=reason) as refusal:
+        load_weights(build_model(SMALL, 104, 32), ModelConfig(name="resnet18", width=0.125, weights=str(path)), 104, 32)
+    assert "\n" not in str(refusal.value)

@@ -156,6 +156,8 @@ def compare(
     Raises:
         UserError: a run has no epoch to its end, or another val set than the first.
     """
+    if num_resamples < 1:
+        raise UserError(f"num_resamples {num_resamples}: must be at least 1")
     folders = as_paths(folders)
     if not folders:
         raise UserError("name at least one run's folder, or an experiment whose runs are in the runs folder")

@@ -63,4 +63,4 @@ def _plain(value: Any) -> Any:
         return str(as_path(value))
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
-    return value.item() if hasattr(value, "item") else value
+    return _plain(value.tolist()) if hasattr(value, "tolist") else value

@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,15 @@ def unfit(value: Any, key: str = "", depth: int = 0) -> str | None:
     elif isinstance(value, str) and not_text(value, key):
         return f"{key} = {printable(value)}: is not UTF-8 text; rename it, or make a link to it with another name"
     elif not isinstance(value, str | int | float | None):
-        return f"{key} = {printable(value)}: a date or time is no setting; text stands in quotes"
+        return f"{key} = {printable(value)}: {_what_else(value)}"
     return None
+
+
+def _what_else(value: object) -> str:
+    """Say what a value is that is neither text, a number nor a switch: of a file's values only dates are left."""
+    if isinstance(value, date | time):
+        return "a date or time is no setting; text stands in quotes"
+    return f"{type(value).__name__} is no type of a setting; text, a number, True or False is expected"
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -80,7 +80,11 @@ class DataStatistics(Result):
 
 
 def stats(
-    data: AnyPath, *, size: int | None = None, splits: Sequence[str] = ("train",), cache_dir: AnyPath | None = None
+    data: AnyPath,
+    *,
+    size: int | None = None,
+    splits: str | Sequence[str] = ("train",),
+    cache_dir: AnyPath | None = None,
 ) -> DataStatistics:
     """Decode every image of `splits` once and sum exactly (integers), so the result depends on no order.
 
@@ -89,9 +93,8 @@ def stats(
     Raises:
         UserError: no such data or split, or an image that does not decode.
     """
-    return data_statistics(
-        load_index(as_path(data), size, as_path(cache_dir)), tuple(splits), cache_dir=as_path(cache_dir)
-    )
+    names = (splits,) if isinstance(splits, str) else tuple(splits)
+    return data_statistics(load_index(as_path(data), size, as_path(cache_dir)), names, cache_dir=as_path(cache_dir))
 
 
 def data_statistics(

@@ -20,6 +20,7 @@ from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.best_epoch import best_fault
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
+from corolla.text_files import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,8 @@ class PredictOptions(ViewOptions):
     def __post_init__(self) -> None:
         for name in ("data", "cache_dir"):  # text is taken too
             object.__setattr__(self, name, as_path(getattr(self, name)))
+        if self.checkpoint not in ("best", "last"):
+            raise UserError(f"--checkpoint {printable(self.checkpoint)}: best or last is expected")
         if self.batch_size < 1 or (self.workers is not None and self.workers < 0):
             raise UserError("--batch-size must be at least 1, --workers at least 0")
 

@@ -24,6 +24,7 @@ from corolla.errors import UserError
 from corolla.models.factory import classifier_names, create_timm_model
 from corolla.models.weights_file import FOREIGN, find_state_dicts, first_keys, read_weights_file
 from corolla.models.weights_fit import check_tensors, find_weights
+from corolla.text_files import printable
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +201,7 @@ def fill_model(model: nn.Module, state: StateDict, complaint: str, *, hint: str 
     if not kept:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(prefixes)} | classifier
     faults = [f"{name} is missing" for name in own if name not in state and not name.endswith(".num_batches_tracked")]
-    faults += [f"{name} is not in the model" for name in state if name not in own]
+    faults += [f"{printable(name)} is not in the model" for name in state if name not in own]
     faults += [
         f"{name} is {tuple(tensor.shape)} in the weights, {tuple(own[name].shape)} in the model"
         for name, tensor in state.items()

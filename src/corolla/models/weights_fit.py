@@ -20,6 +20,7 @@ FOREIGN_NAMES = re.compile(
     r"|(train|val|valid|test)_\w+|\w*accuracy|\w*f1\w*|normali[sz]er?|pixel_(mean|std))(\..*)?"
     r"|(.*\.)?(total_ops|total_params)"
 )
+AVERAGE = re.compile(r"(?<![a-z])ema(?![a-z])", re.IGNORECASE)
 HEADS = {"fc", "head", "heads", "classifier", "linear", "last_linear", "logits", "output"}  # classifiers' usual names
 
 
@@ -78,7 +79,7 @@ def _best_prefix(found: Mapping[str, Any], own: Mapping[str, Tensor]) -> tuple[s
             tail = ".".join(parts[start:])
             if tail in own:
                 counts[name[: len(name) - len(tail)]] += 1
-    return max(counts.items(), key=lambda item: (item[1], "ema" in item[0].lower()))
+    return max(counts.items(), key=lambda item: (item[1], bool(AVERAGE.search(item[0]))))
 
 
 def _hint(content: Any) -> str:
@@ -100,7 +101,10 @@ def check_tensors(path: Path | str, state: Mapping[str, Any], own: Mapping[str, 
     for name, tensor in state.items():
         if name not in own:
             continue
-        if fault := _fault(tensor, own[name]):
+        fault = _fault(tensor, own[name])
+        if not fault and name.endswith("running_var") and bool((tensor.float() < 0).any()):
+            fault = "holds negative variances: it is damaged; fetch it again"
+        if fault:
             raise UserError(f"{path}: {printable(name)} {fault}")
 
 
