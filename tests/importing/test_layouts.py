@@ -1,5 +1,6 @@
 """Folders as people have them: taken by what they are, or refused with what was seen and the command that is meant."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,68 @@ def test_parts_of_one_heap_with_a_csv_beside_are_no_classes(tmp_path: Path) -> N
 )  # fmt: skip
 def test_names_of_splits(name: str, within: str | None, alone: str | None) -> None:
     assert (split_within(name), split_of(name)) == (within, alone)
+
+
+def test_lists_may_be_called_otherwise(tmp_path: Path) -> None:
+    photos = lay_out(tmp_path / "photos", "a", "b")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for name, numbers in (("train.csv", (0, 1)), ("validation.csv", (2,)), ("Test.csv", (3,))):
+        lines = [f"{path.parent.name}/{path.name}" for path in sorted(photos.rglob("*.jpg"))]
+        lines = [line for number in numbers for line in lines[number::4]]
+        (lists / name).write_text("path\n" + "\n".join(lines) + "\n")
+    done = run(photos, lists)
+    assert done.counts == {"train": 4, "val": 2, "test": 2}
+    assert done.notes == ()
+
+
+def test_two_lists_for_one_split_are_refused(tmp_path: Path) -> None:
+    photos = lay_out(tmp_path / "photos", "a", "b")
+    for name in ("train.txt", "valid.txt", "dev.txt"):
+        (tmp_path / name).write_text("")
+    assert "several lists for val: keep one of dev.txt, valid.txt" in refusal(photos, tmp_path)
+
+
+def test_lists_of_names_without_suffix(tmp_path: Path) -> None:
+    photos = lay_out(tmp_path / "photos", "a", "b", count=4)
+    lists = tmp_path / "meta"
+    lists.mkdir()
+    lines = [path.relative_to(photos).with_suffix("").as_posix() for path in sorted(photos.rglob("*.jpg"))]
+    (lists / "train.txt").write_text("\n".join(lines[:3] + lines[4:7]) + "\n")
+    (lists / "test.txt").write_text("\n".join([lines[3], lines[7]]) + "\n")
+    done = run(photos, lists)
+    assert done.class_names == ("a", "b")
+    assert done.counts == {"train": 4, "val": 2, "test": 2}
+
+
+def test_a_name_without_suffix_that_means_two_photos_is_refused(tmp_path: Path) -> None:
+    photos = lay_out(tmp_path / "photos", "a", "b")
+    first = min(photos.rglob("*.jpg"))
+    first.with_suffix(".png").write_bytes(first.read_bytes())
+    (tmp_path / "train.txt").write_text(first.relative_to(photos).with_suffix("").as_posix() + "\n")
+    assert "not found" in refusal(photos, tmp_path)
+
+
+def test_names_that_look_the_same_are_one_class_or_refused(tmp_path: Path) -> None:
+    twice = lay_out(tmp_path / "one" / "photos", "Bl\u00fcte", "Blu\u0308te", "b")
+    assert "'Bl\\xfcte'" in (said := refusal(twice))
+    assert "'Blu\\u0308te'" in said
+    apart = lay_out(tmp_path / "two" / "photos", "train/Bl\u00fcte", "train/b", "test/Blu\u0308te", "test/b")
+    assert "look the same" in refusal(apart)
+
+
+def test_names_that_differ_in_case_alone_are_told(tmp_path: Path) -> None:
+    photos = lay_out(tmp_path / "one" / "photos", "Rose", "rose", "b")
+    assert "differ in case alone are kept apart: Rose, rose" in run(photos).notes[0]
+    photos = lay_out(tmp_path / "two" / "photos", "train/Rose", "train/b", "test/rose", "test/b")
+    assert "of class 'rose', which has no training photo; if 'Rose' is meant, rename it so" in refusal(photos)
+
+
+def test_a_line_break_in_a_name_is_shown_escaped(tmp_path: Path) -> None:
+    assert "a\\nb" in refusal(lay_out(tmp_path / "photos", "a\nb", "c"))
+
+
+def test_a_pipe_called_as_a_photo_is_not_read(tmp_path: Path) -> None:
+    photos = lay_out(tmp_path / "photos", "a", "b")
+    os.mkfifo(photos / "a" / "pipe.jpg")
+    assert run(photos).notes[0] == "1 file that is no photo left out: a/pipe.jpg"

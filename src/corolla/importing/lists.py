@@ -58,7 +58,8 @@ def _lists(lists: Path) -> Iterator[tuple[str | None, Path]]:
     paths = [lists / name for name in sorted(path.name for path in lists.iterdir())] if lists.is_dir() else []
     paths = [path for path in paths if path.suffix.lower() in (".txt", *TABLES) and path.is_file()]
     for split in SPLITS:
-        there = [path for path in paths if split_of(path.stem) == split]
+        there = [path for path in paths if path.stem == split]
+        there = there or [path for path in paths if split_of(path.stem) == split]
         if len({path.stem for path in there}) > 1:
             names = ", ".join(path.name for path in there)
             raise UserError(f"{lists} holds several lists for {split}: keep one of {names}")

@@ -123,7 +123,7 @@ def _one_spelling(place: Path, photos: list[Photo]) -> dict[str, str]:
         other = normal.setdefault(unicodedata.normalize("NFC", name), name)
         if other != name:
             raise UserError(
-                f"{place}: the class of {photo.path} is written as {ascii(name)} and as {ascii(other)}, which look the "
+                f"{place}: the class of {photo.path} is written as {name!a} and as {other!a}, which look the "
                 "same: give both the same name"
             )
     return {photo.name.casefold(): photo.name for photo in photos if photo.name and photo.split in (None, "train")}
