@@ -141,7 +141,7 @@ def train_best(check: Check) -> tuple[bool, str, dict[str, Any]]:
 
 def submission(check: Check) -> tuple[bool, str, dict[str, Any]]:
     """Predict with ten crops, write the CSV and score it, where the labels are there."""
-    best, csv, labels = check.out / "runs/best", check.out / "scratch_best.csv", check.data64 / "test_labels.csv"
+    best, csv, labels = check.out / "runs/best", check.out / "ten-crop.csv", check.data64 / "test_labels.csv"
     views = ["--tta", "ten-crop", "--checkpoint", "last"]
     status, output, seconds = check.corolla("predict", best, "--split", "test", *views)
     if not status:

@@ -145,7 +145,7 @@ def audit(
     cache_dir: AnyPath | None = None,
     runs: AnyPaths = (),
     folds: int = 5,
-    splits: Sequence[str] = SPLITS,
+    splits: str | Sequence[str] = SPLITS,
     progress: bool = True,
 ) -> Audit:
     """Find duplicates, likely label errors, outliers and class imbalance.
@@ -164,7 +164,8 @@ def audit(
     if folds < 2:
         raise UserError(f"--folds {folds}: must be at least 2, or nothing is out of fold")
     cache_dir, folders = as_path(cache_dir), as_paths(runs)
-    photos = survey(load_index(as_path(data), size, cache_dir), tuple(splits), progress=progress)
+    names = (splits,) if isinstance(splits, str) else tuple(splits)
+    photos = survey(load_index(as_path(data), size, cache_dir), names, progress=progress)
     pairs = find_pairs(photos)
     if folders:
         issues, source = issues_by_runs(photos, tuple(folders), cache_dir)
