@@ -74,6 +74,9 @@ SHAPES: dict[str, Callable[[State], Any]] = {
     "net, data parallel": lambda s: {"net": prefixed(s, "module."), "acc": 93.1},
     "compiled, in a wrapper": lambda s: {"model": prefixed(s, "_orig_mod.model.")},
     "wrapper, compiled": lambda s: prefixed(s, "model._orig_mod."),
+    "parts wrapped": lambda s: {
+        name.replace(".0.", ".0._fsdp_wrapped_module._orig_mod.", 1): t for name, t in s.items()
+    },
     "backbone": lambda s: prefixed(s, "backbone.") | {"neck.weight": torch.zeros(3), "cls.bias": torch.zeros(2)},
     "two containers": lambda s: {"checkpoint": {"state_dict": prefixed(s, "module.net.")}},
     "some other container": lambda s: {"my_resnet": s},

@@ -20,6 +20,8 @@ FOREIGN_NAMES = re.compile(
     r"|(train|val|valid|test)_\w+|\w*accuracy|\w*f1\w*|normali[sz]er?|pixel_(mean|std))(\..*)?"
     r"|(.*\.)?(total_ops|total_params)"
 )
+WRAPPER = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Names that torch.compile, FSDP and activation checkpointing put inside those of a network's parts."""
 AVERAGE = re.compile(r"(?<![a-z])ema(?![a-z])", re.IGNORECASE)
 HEADS = {"fc", "head", "heads", "classifier", "linear", "last_linear", "logits", "output"}  # classifiers' usual names
 
@@ -44,7 +46,7 @@ def find_weights(path: Path, content: Any, own: Mapping[str, Tensor]) -> FoundWe
     Raises:
         UserError: the file holds no tensors by name.
     """
-    candidates = list(find_state_dicts(content))
+    candidates = [(place, _unwrapped(found)) for place, found in find_state_dicts(content)]
     if not candidates:
         raise UserError(f"{path} holds no state dict: {first_keys(content)}")
     best = max(candidates, key=lambda candidate: _best_prefix(candidate[1], own)[1])  # of equals the first
@@ -65,6 +67,13 @@ def find_weights(path: Path, content: Any, own: Mapping[str, Tensor]) -> FoundWe
         more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
         said.append(f"left out: {', '.join(map(printable, left_out[:5]))}{more}")
     return FoundWeights(state, tuple(said), _hint(content) or (first_keys(found) if matches * 2 < len(own) else ""))
+
+
+def _unwrapped(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return tensors under their modules' own names, where torch has wrapped parts of a network."""
+    names = {name: WRAPPER.sub("", name) if isinstance(name, str) else name for name in found}
+    is_one_to_one = len(set(names.values())) == len(names)
+    return {names[name]: value for name, value in found.items()} if is_one_to_one else found
 
 
 def _best_prefix(found: Mapping[str, Any], own: Mapping[str, Tensor]) -> tuple[str, int]:
