@@ -1,6 +1,10 @@
-"""One property of a reader, in two lengths: a few inputs, always the same, in the fast tests; many in the slow ones."""
+"""One property of a reader, in two lengths: a few inputs in the fast tests, many in the slow ones.
+
+They are the same in every run, so that a change is told by a failure; COROLLA_FUZZ_ANEW=1 draws others, to find more.
+"""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -35,7 +39,7 @@ def fuzz(request: pytest.FixtureRequest) -> Fuzz:
 
         @settings(
             max_examples=fast if is_fast else slow,
-            derandomize=is_fast,
+            derandomize=is_fast or "COROLLA_FUZZ_ANEW" not in os.environ,
             database=None,
             print_blob=True,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -54,7 +54,7 @@ class IndexCache:
             if zip_fault(self._path):
                 return None
             with np.load(self._path, allow_pickle=False) as kept:
-                if (str(kept["manifest"]), str(kept["stamps"])) != (self._manifest, self._stamps):
+                if not (_is_text(kept["manifest"], self._manifest) and _is_text(kept["stamps"], self._stamps)):
                     return None
                 if self._youngest_ns + RACY_NS >= int(kept["read_at"]):
                     return None  # a second write within the clock's tick may have left the stamps (git: "racily clean")
@@ -96,3 +96,9 @@ def resolve_cache_dir(cache_dir: Path | None) -> Path:
 @functools.cache
 def _warn_once(text: str) -> None:
     log.warning(text)
+
+
+def _is_text(array: Any, text: str) -> bool:
+    """Return whether an array is a text, by its bytes: damaged ones may be code points that Python can't even show."""
+    whole = np.asarray(text)
+    return isinstance(array, np.ndarray) and array.dtype == whole.dtype and array.tobytes() == whole.tobytes()
