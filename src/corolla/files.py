@@ -68,6 +68,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a file is there; also of a name that is too long, where Path.is_file() raises."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def is_zip(path: Path) -> bool:
     """Return whether a file is a zip by its end, also one whose end is damaged so that zipfile refuses to look on."""
     try:

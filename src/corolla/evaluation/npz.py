@@ -48,7 +48,7 @@ def read_npz(path: Path, required: Sequence[str], optional: Sequence[str] = ()) 
                 raise ValueError(f"{missing[0]} is not in it, but {there}; {EXPECTED}")
             names = [*required, *(name for name in optional if f"{name}.npy" in sizes)]
             return {name: _read_array(name, archive.read(f"{name}.npy")) for name in names}
-    except (OSError, NotImplementedError, *ZIP_FAULTS) as error:
+    except (OSError, *ZIP_FAULTS) as error:
         raise UserError(f"{path}: not a readable file of predictions ({shown(printable(error), 300)})") from None
 
 

@@ -1,11 +1,11 @@
 """Find the photos that lists name: train.txt, val.txt and test.txt, or one CSV."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from corolla.data.competition import SPLITS
 from corolla.errors import UserError
+from corolla.files import is_file
 from corolla.importing.csv_labels import label_table
 from corolla.importing.photos import Found, Photo
 from corolla.importing.split_names import split_of
@@ -95,11 +95,11 @@ def _found(folder: Path, line: str) -> tuple[str, str | None] | None:
     for text, name in candidates:
         for path in (text, as_posix(text)):
             path = path.strip(' "')
-            if os.path.isfile(folder / path):  # noqa: PTH113 - Path.is_file() raises where a name is too long
+            if is_file(folder / path):
                 return path, None if name is None else name.strip().strip('"')
     for text, name in candidates:
         path = as_posix(text).strip(' "')
-        there = [path + suffix for suffix in ENDINGS if os.path.isfile(folder / (path + suffix))]  # noqa: PTH113
+        there = [path + suffix for suffix in ENDINGS if is_file(folder / (path + suffix))]
         if path and len(there) == 1:
             return there[0], None if name is None else name.strip().strip('"')
     return None
