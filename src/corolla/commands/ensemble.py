@@ -45,7 +45,6 @@ def ensemble(
     """
     from corolla.ensemble.files import is_file
     from corolla.kaggle.from_runs import submission_from_runs
-    from corolla.kaggle.manifest import read_manifest
 
     if members and all(map(is_file, members)):
         last, tta = checkpoint if checkpoint != "best" else None, views.name if views != NO_VIEWS else None
@@ -67,13 +66,18 @@ def ensemble(
         print("for its val macro F1, predict every run with --split val as well")
     else:
         _print_on_val(made.on_val, tau=made.ensemble.rule.tau if adjust else None)
-    labels = made.sample.with_name("test_labels.csv")
-    if labels.exists():
-        print(next_command("score", out, labels))
-    else:
-        manifest = read_manifest(made.sample.parent)
-        print(next_command("submit", out, *([] if manifest else ["--competition", "SLUG"])))
+    print(_next(out, made.sample))
     return DONE
+
+
+def _next(out: Path, sample: Path) -> str:
+    """Return the command that scores the CSV, where the truth is there, or else submits it."""
+    from corolla.kaggle.manifest import read_manifest
+
+    labels = sample.with_name("test_labels.csv")
+    if labels.exists():
+        return next_command("score", out, labels)
+    return next_command("submit", out, *([] if read_manifest(sample.parent) else ["--competition", "SLUG"]))
 
 
 def _print_on_val(on_val: ValidationEstimate, *, tau: float | None) -> None:

@@ -8,16 +8,16 @@ import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from corolla.data.class_names import read_class_names
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 from corolla.files import locked, write_atomically
 from corolla.importing.conversion import ConvertedPhoto, Read, convert_photos, photo_digests
 from corolla.importing.folders import find_photos
+from corolla.importing.imported import Imported, imported_before
 from corolla.importing.lists import listed_photos
 from corolla.importing.photos import Found, Photo, alike_names, check_photos, class_names
 from corolla.importing.pixels import Crop, Pixels
@@ -34,21 +34,6 @@ FORMAT = 1  # one more whenever the same photos give other bytes: an older impor
 WRITTEN = ("classes.txt", "*.csv")  # beside the folders of TFRecords
 FILE_RECORDS = 800  # at most
 REMEDY = "; fix or remove them, or leave them out with --skip-broken"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imported:
-    """The data folder that `import_photos` leaves, `counts` photos a split; `reused` if it was there before."""
-
-    folder: Path
-    size: int  # pixels a side
-    class_names: tuple[str, ...]
-    counts: dict[str, int]
-    notes: tuple[str, ...]  # photos left out, split off, or there twice
-    reused: bool
-
-    def __fspath__(self) -> str:
-        return str(self.folder)
 
 
 def import_photos(
@@ -120,7 +105,7 @@ def _import(
     val, test, seed = recipe["val"], recipe["test"], recipe["seed"]
     if any(out.glob("tfrecords-jpeg-*")):
         recipe["photos"] = _fingerprint(photos, photo_digests(read, photos, progress=progress))
-        if reused := _reused(out, recipe, pixels):
+        if reused := imported_before(out, recipe, pixels):
             return reused
     with temporary_folder(out, "import") as private:
         with (private / "spool").open("wb+") as spool:
@@ -250,53 +235,3 @@ def _write_records(
                     for photo in part
                 ),
             )
-
-
-def _is_whole(about: Any) -> bool:
-    """Return whether this is what import.json holds."""
-    if not isinstance(about, dict) or not {"recipe", "pixels", "notes", "counts"} <= about.keys():
-        return False
-    counts, notes, pixels = about["counts"], about["notes"], about["pixels"]
-    return (
-        isinstance(pixels, dict)
-        and isinstance(pixels.get("size"), int)
-        and isinstance(counts, dict)
-        and all(isinstance(count, int) for count in counts.values())
-        and isinstance(notes, list)
-        and all(isinstance(note, str) for note in notes)
-    )
-
-
-def _reused(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imported | None:
-    """Return the set that is in `out` already, or None where it is there in other sizes only.
-
-    Raises:
-        UserError: `out` holds another set.
-    """
-    found: dict[int, dict[str, Any]] = {}
-    for folder in sorted(out.glob("tfrecords-jpeg-*")):
-        try:
-            about = json.loads((folder / "import.json").read_bytes())
-        except FileNotFoundError:
-            raise UserError(f"{folder} was not imported by corolla; choose another folder than {out}") from None
-        except (ValueError, RecursionError):
-            about = {}
-        if not _is_whole(about):
-            path = folder / "import.json"
-            raise UserError(f"{path} is damaged: choose another folder than {out}, or remove {folder} and import again")
-        if about["recipe"] != recipe:
-            raise UserError(f"{folder} holds other photos, or these split otherwise; choose another folder than {out}")
-        found[about["pixels"]["size"]] = about
-    if pixels.size not in found:
-        return None
-    about = found[pixels.size]
-    if about["pixels"] != asdict(pixels):
-        raise UserError(f"{out} holds size {pixels.size} made otherwise ({about['pixels']}); choose another folder")
-    return Imported(
-        folder=out,
-        size=pixels.size,
-        class_names=read_class_names(out / "classes.txt"),
-        counts=about["counts"],
-        notes=tuple(about["notes"]),
-        reused=True,
-    )

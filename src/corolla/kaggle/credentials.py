@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from corolla.files import is_file
 from corolla.kaggle.credential_files import (
     Environ,
     config_folders,
@@ -215,7 +216,7 @@ def _readable_by_others(environ: Environ) -> Iterator[Fault]:
     if os.name == "nt":  # the mode says nothing there
         return
     for path in secret_files(environ):
-        if os.path.isfile(path) and path.stat().st_mode & 0o044:  # noqa: PTH113 - Path.is_file() may raise
+        if is_file(path) and path.stat().st_mode & 0o044:
             yield Fault(f"{path}: other users of this machine can read it", _chmod(path))
 
 

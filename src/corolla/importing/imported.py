@@ -1,0 +1,76 @@
+"""The data folder that an import leaves, known again by the import.json in it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from corolla.data.class_names import read_class_names
+from corolla.errors import UserError
+from corolla.importing.pixels import Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """The data folder that `import_photos` leaves, `counts` photos a split; `reused` if it was there before."""
+
+    folder: Path
+    size: int  # pixels a side
+    class_names: tuple[str, ...]
+    counts: dict[str, int]
+    notes: tuple[str, ...]  # photos left out, split off, or there twice
+    reused: bool
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+
+def _is_whole(about: Any) -> bool:
+    """Return whether this is what import.json holds."""
+    if not isinstance(about, dict) or not {"recipe", "pixels", "notes", "counts"} <= about.keys():
+        return False
+    counts, notes, pixels = about["counts"], about["notes"], about["pixels"]
+    return (
+        isinstance(pixels, dict)
+        and isinstance(pixels.get("size"), int)
+        and isinstance(counts, dict)
+        and all(isinstance(count, int) for count in counts.values())
+        and isinstance(notes, list)
+        and all(isinstance(note, str) for note in notes)
+    )
+
+
+def imported_before(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imported | None:
+    """Return the set that is in `out` already, or None where it is there in other sizes only.
+
+    Raises:
+        UserError: `out` holds another set.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for folder in sorted(out.glob("tfrecords-jpeg-*")):
+        try:
+            about = json.loads((folder / "import.json").read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{folder} was not imported by corolla; choose another folder than {out}") from None
+        except (ValueError, RecursionError):
+            about = {}
+        if not _is_whole(about):
+            path = folder / "import.json"
+            raise UserError(f"{path} is damaged: choose another folder than {out}, or remove {folder} and import again")
+        if about["recipe"] != recipe:
+            raise UserError(f"{folder} holds other photos, or these split otherwise; choose another folder than {out}")
+        found[about["pixels"]["size"]] = about
+    if pixels.size not in found:
+        return None
+    about = found[pixels.size]
+    if about["pixels"] != asdict(pixels):
+        raise UserError(f"{out} holds size {pixels.size} made otherwise ({about['pixels']}); choose another folder")
+    return Imported(
+        folder=out,
+        size=pixels.size,
+        class_names=read_class_names(out / "classes.txt"),
+        counts=about["counts"],
+        notes=tuple(about["notes"]),
+        reused=True,
+    )
