@@ -61,6 +61,7 @@ def test_a_config_json_without_contrast_has_none(written: AugmentConfig, read: A
     [
         ("color = true", 0.4, 0.0),
         ("color = true\nhue = 0.2", 0.4, 0.2),
+        ("color = true\nhue = 0.2\n[model]\n[optim]\nlr = 0.1\n[train]\n[pipeline]", 0.4, 0.2),
         ("color = true\nhue = 0.2\nsaturation = 0.1\nbrightness = 0.1\ncontrast = 0", 0.0, 0.2),
     ],
 )
@@ -103,6 +104,21 @@ def test_the_command_that_began_an_earlier_run_still_means_it(color: bool, how: 
     )
 
 
+@pytest.mark.parametrize("hue", [0.0, 0.1, 0.2])
+@pytest.mark.parametrize("explicit", [{"augment.color", "augment.hue"}, set()])
+def test_an_earlier_run_with_a_hue_of_its_own_goes_on(hue: float, explicit: set[str], tmp_path: Path) -> None:
+    """The hue stood in its command, or in a file that is given again: contrast alone is what it had by default."""
+    run = Run(tmp_path)
+    run.last.touch()
+    written = Config(augment=dataclasses.replace(EARLIER, hue=hue))
+    (tmp_path / "config.json").write_text(json.dumps(written_before(written)))
+    asked = Config(augment=AugmentConfig(color=True, hue=hue))
+    assert with_earlier_defaults(asked, run, explicit) == written
+    for other in ({"hue": 0.3}, {"contrast": 0.3}, {"color": False}):
+        config = changed(asked, "augment", **other)
+        assert with_earlier_defaults(config, run, explicit | {f"augment.{next(iter(other))}"}) == config
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("color", [True, False])
 def test_a_run_of_an_earlier_version_goes_on_by_the_same_command(
@@ -124,7 +140,7 @@ def test_a_run_of_an_earlier_version_goes_on_by_the_same_command(
         assert same_content(again.last, undisturbed.last)
         assert again.config.augment == earlier.augment
     assert train(copied).state == "done", "the copy too goes on by its command"
-    assert caplog.text.count("with --augment.hue 0.2 and --augment.contrast 0, the defaults of earlier") == 3 * color
+    assert caplog.text.count("with --augment.hue 0.2 and --augment.contrast 0, as earlier versions") == 3 * color
 
 
 def test_the_command_of_an_earlier_run_trains_it_again(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ DROPPED = {("pipeline", "half_size"): False, ("pipeline", "stored_side"): None}
 """Settings that are gone, and the value at which they did nothing."""
 COLOR_BEFORE_CONTRAST = {"contrast": 0.0, "hue": 0.2}
 """The defaults of --augment.color before there was --augment.contrast."""
-SECTIONS = {"model", "augment", "optim", "train", "pipeline"}
+WHOLE = {"shorter_side", "area", "aspect", "brightness", "saturation", "hue", "pca_noise", "crop_fraction"}
+"""Settings of augmentation that runs and checkpoints of every version hold; no file of a user's has them all."""
 
 
 def as_today(values: dict[str, Any], source: str) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def as_today(values: dict[str, Any], source: str) -> dict[str, Any]:
                 )
             values[section] = fields = {key: value for key, value in fields.items() if key != name}
     augment = values.get("augment")
-    if values.keys() >= SECTIONS and isinstance(augment, dict) and "hue" in augment and "contrast" not in augment:
+    if isinstance(augment, dict) and augment.keys() >= WHOLE and "contrast" not in augment:
         values["augment"] = _with_contrast(augment)
     return values
 
@@ -39,8 +40,8 @@ def as_today(values: dict[str, Any], source: str) -> dict[str, Any]:
 def _with_contrast(augment: dict[str, Any]) -> dict[str, Any]:
     """Return the augmentation of a run that was begun before there was --augment.contrast.
 
-    Only what a run or a checkpoint holds has every section; what a user writes has today's defaults. Where colour was
-    off, the defaults of then did nothing and give way to today's: it is the recipe of a run that begins now.
+    What a user writes has today's defaults, also where it gives a hue. Where colour was off, the defaults of then did
+    nothing and give way to today's: it is the recipe of a run that begins now.
     """
     if augment.get("color"):
         return {**COLOR_BEFORE_CONTRAST, **augment}

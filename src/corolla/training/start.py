@@ -34,22 +34,29 @@ class StartingPoint:
 def with_earlier_defaults(config: Config, run: Run, explicit: Collection[str]) -> Config:
     """Return `config` with the colour changes of the run that it goes on with, where their defaults were others then.
 
-    So the command that began a run also resumes it. What the user typed (`explicit`) stays.
+    So the command that began a run also resumes it, whatever it says of the others. What the user typed (`explicit`)
+    stays.
     """
     begun = run if run.last.exists() else Run(config.resume) if config.resume is not None else None
     if begun is None or not (begun.folder / "config.json").is_file() or not config.augment.color:
         return config
     there, usual = begun.config.augment, AugmentConfig()
-    was = {name: getattr(there, name) for name in COLOR_BEFORE_CONTRAST}
-    are_defaults = all(getattr(config.augment, name) == getattr(usual, name) for name in was)
-    if was != COLOR_BEFORE_CONTRAST or not are_defaults or {f"augment.{name}" for name in was} & set(explicit):
+    was = {
+        name: default
+        for name, default in COLOR_BEFORE_CONTRAST.items()
+        if getattr(there, name) == default
+        and getattr(config.augment, name) == getattr(usual, name)
+        and f"augment.{name}" not in explicit
+    }
+    augment = dataclasses.replace(config.augment, **was)
+    if "contrast" not in was or augment.hue != there.hue:
         return config
     log.info(
-        "note: %s was begun with --augment.hue 0.2 and --augment.contrast 0, the defaults of earlier versions, and "
-        "goes on with them",
+        "note: %s was begun with %s, as earlier versions had it by default, and goes on so",
         begun.folder,
+        " and ".join(f"--augment.{name} {value:g}" for name, value in sorted(was.items(), reverse=True)),
     )
-    return dataclasses.replace(config, augment=dataclasses.replace(config.augment, **was))
+    return dataclasses.replace(config, augment=augment)
 
 
 def starting_point(run: Run, config: Config) -> StartingPoint:
