@@ -233,6 +233,24 @@ def test_what_does_not_fit_on_the_card_is_told(
     assert [path.name for path in (tiny_config.runs / "custom-seed0").iterdir()] == [".lock"], "the name is free"
 
 
+def test_a_network_without_numbers_for_val_does_not_finish_its_epoch(tiny_config: Config) -> None:
+    """Of NaN class 0 would be predicted, and the run be done with a score."""
+
+    def grow(state: TrainState, batch: Batch, lr: float, loss: torch.Tensor) -> None:
+        if state.progress.step == 10:  # the last one, whose weights no other step looks at
+            for parameter in state.model.parameters():
+                parameter.data.mul_(1e15)
+
+    with pytest.raises(TrainingFailed, match=r"^epoch 2: the validation loss is nan, .* does not count") as caught:
+        train(tiny_config, on_step=grow)
+    run = Run(tiny_config.runs / "custom-seed0")
+    assert f"{run.last} holds the last checkpoint; most likely the learning rate is too high" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert (run.state, [row["epoch"] for row in run.metrics]) == ("stopped", [1])
+    assert [row["epoch"] for row in run.copied_metrics] == [1]
+    assert train(tiny_config).state == "done"
+
+
 @pytest.fixture(scope="module")
 def teacher(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = Config(data=tiny_data, runs=tmp_path_factory.mktemp("teacher"), device="cpu")

@@ -1,5 +1,6 @@
 """Say why training cannot go on: what happened, what was kept, and what the user can do."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,10 +9,16 @@ from corolla.data.loader import Batch
 from corolla.device import choose_precision
 from corolla.device_errors import fault_line, fault_of
 from corolla.errors import Failure, UserError
+from corolla.evaluation.metrics import Metrics
 from corolla.runs.folder import Run
 from corolla.training.state import NoFiniteGradientError, NonFiniteError, TrainState
 
 AGAIN = "the same command goes on in a new process (a notebook: restart its kernel)"
+
+
+TOO_HIGH = (
+    "most likely the learning rate is too high: try a lower --optim.lr, --optim.warmup-epochs or --optim.clip-norm"
+)
 
 
 class TrainingFailed(Failure):
@@ -50,6 +57,20 @@ def explain_numbers(error: NonFiniteError, state: TrainState, run: Run, *, lr: f
     return f"{said}; {_cause(error, state)}, under another --run-name. {_some(ids)}"
 
 
+def check_validation(metrics: Metrics, state: TrainState, run: Run) -> None:
+    """Check that the network gives numbers for val: of NaN, class 0 would be predicted, which has a score as well.
+
+    Raises:
+        TrainingFailed: it does not, though the loss of every step and the weights are finite.
+    """
+    if math.isfinite(metrics.loss):
+        return
+    raise TrainingFailed(
+        f"epoch {state.epoch + 1}: the validation loss is {metrics.loss}, as some logits are not finite, in fp32 "
+        f"either; the epoch does not count and {_kept(run)}; {TOO_HIGH}, under another --run-name"
+    )
+
+
 def _cause(error: NonFiniteError, state: TrainState) -> str:
     """Return what is likely at fault, and the remedy.
 
@@ -64,9 +85,7 @@ def _cause(error: NonFiniteError, state: TrainState) -> str:
             "no weight had changed yet, so that it is not the learning rate: look at what pixels are divided by "
             f"(mean {mean}, std {std}), and try {other}other weights to begin with"
         )
-    return (
-        "most likely the learning rate is too high: try a lower --optim.lr, --optim.warmup-epochs or --optim.clip-norm"
-    )
+    return TOO_HIGH
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from corolla.evaluation.tta_model import PartSize, TTAModel
 from corolla.runs.best_epoch import best_row
 from corolla.runs.folder import Run
 from corolla.training.build import build_datasets
-from corolla.training.failures import TrainingFailed, explain_fault, explain_numbers, update
+from corolla.training.failures import TrainingFailed, check_validation, explain_fault, explain_numbers, update
 from corolla.training.log import Clock, RunLog, log
 from corolla.training.schedule import learning_rate, scale_lr
 from corolla.training.state import NonFiniteError, TrainState
@@ -92,7 +92,11 @@ def run_steps(
     epoch_steps: int,
     on_step: OnStep | None = None,
 ) -> None:
-    """Run the loop itself, in epochs of `epoch_steps`. `validate` gives None where it was told to stop."""
+    """Run the loop itself, in epochs of `epoch_steps`. `validate` gives None where it was told to stop.
+
+    Raises:
+        TrainingFailed: the network gives no numbers for val.
+    """
     run, config, progress = run_log.run, state.config, state.progress
     clock = Clock(progress.seconds)
     while True:
@@ -109,6 +113,7 @@ def run_steps(
             metrics = validate()
             if metrics is None:
                 continue  # to save and leave; the evaluation comes first when the run is resumed
+            check_validation(metrics, state, run)
             progress.history.append(_row(state, metrics, _lr_of_step(state, progress.step - 1, epoch_steps)))
             state.next_epoch()
             progress.seconds = clock.total
