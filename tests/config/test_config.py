@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
+import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corolla.cli import run_command
-from corolla.config import Config, from_dict, keys, to_dict
+from corolla.config import Config, as_options, flatten, from_dict, keys, to_dict
 from corolla.config.experiments import EXPERIMENTS, find_experiment, load_config
 from corolla.errors import UserError
 
@@ -110,6 +111,24 @@ def test_what_may_change_between_starts_is_not_in_config_json() -> None:
     assert set(decisive["pipeline"]) == {"bad_images"}
     assert {"seed", "epochs", "batch_size"} <= set(decisive["train"])
     assert "init_sha256" in decisive
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_every_setting_can_be_typed(turned: bool) -> None:
+    """The words of a command that corolla prints for a run give the very settings of that run."""
+    others = {"crop_fraction": 0.5, "start_size": 16, "activation": "silu", "zero_gamma": turned, "size": 32}
+    others |= {
+        "input_size": 64,
+        "init_sha256": "0" * 64,
+        "aspect": [0.5, 2.0],
+        "milestones": [0.1, 0.7] if turned else [],
+    }
+    settings = {
+        key: others.get(key.rpartition(".")[2], not value if isinstance(value, bool) else value)
+        for key, value in flatten(Config()).items()
+    }
+    words = [word for key, value in settings.items() for word in as_options(key, value)]
+    assert flatten(tyro.cli(Config, args=words)) == settings
 
 
 def test_every_option_is_known_here() -> None:

@@ -163,8 +163,11 @@ def flag(key: str) -> str:
 
 
 def as_options(key: str, value: Any) -> list[str]:
-    """Return a setting as words of the command line, as tyro reads them: `--train.epochs 3`, `--augment.no-color`."""
-    if isinstance(value, bool):
+    """Return a setting as words of the command line, as tyro reads them.
+
+    They are `--train.epochs 3`, `--augment.no-color`, and `--model.zero-gamma True` where None is a value as well.
+    """
+    if isinstance(value, bool) and any(name == key and default is not None for name, _, default in fields_of(Config())):
         section, dot, name = key.rpartition(".")
         return [flag(key if value else f"{section}{dot}no-{name}")]
     if isinstance(value, list):
