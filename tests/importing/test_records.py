@@ -1,5 +1,6 @@
 """`corolla import` of others' TFRecords: features of any usual name and type become the same data folder."""
 
+import base64
 import csv
 import functools
 import gzip
@@ -368,7 +369,10 @@ def test_photos_that_are_no_jpegs(kind: str, tmp_path: Path, out: Path) -> None:
 
 def test_raw_squares_need_no_shape(tmp_path: Path, out: Path) -> None:
     raw = {n: np.asarray(Image.open(io.BytesIO(photo(n)))).tobytes() for n in range(20)}
-    run(write(tmp_path / "a.tfrec", records(image=lambda n: raw[n], label=lambda n: n % 5)), out, quality=95)
+    raw[3], raw[4] = b"<" + raw[3][1:], b"BM" + raw[4][2:]  # as a page and a BMP begin, too
+    made = run(write(tmp_path / "a.tfrec", records(image=lambda n: raw[n], label=lambda n: n % 5)), out, quality=95)
+    told = "no feature tells the size of the raw pixels (in a.tfrec): they are taken as 32 x 32 of 3 colours"
+    assert told in made.notes
     assert all(image.shape == (SIDE, SIDE, 3) for image in stored_pixels(out).values())
     assert check(out, None, progress=False).faults == ()
 
@@ -380,7 +384,15 @@ UNREAD: dict[str, tuple[Callable[[int], Value], str]] = {
         lambda n: np.linspace(0, 1, SIDE * SIDE * 3, dtype=np.float32).tobytes(),
         "raw pixels that seem to be float32",
     ),
+    "int32": (lambda n: np.full(SIDE * SIDE * 3, n, np.int32).tobytes(), "raw pixels that seem to be int32"),
     "text": (lambda n: b"hello" * 9, "no image"),
+    "paths as long as 3 x 3 pixels": (
+        lambda n: f"images/train/class_{n:04}.jpg",
+        "text and no image, such as a path",
+    ),
+    "short paths": (lambda n: f"photos/{n:01}.jpg", "text and no image"),
+    "base64": (lambda n: base64.b64encode(photo(n)), "text and no image, such as a path or base64: wri"),
+    "lengths of squares": (lambda n: b"\xfe" * 3 * (10 + n % 2) ** 2, "no image"),
     "a cut JPEG": (lambda n: photo(n)[:300], "runcated"),
     "a web page": (lambda n: b"<!DOCTYPE html><html>", "a web page"),
 }

@@ -1,5 +1,6 @@
 """The header of a JPEG: its size, and what in it keeps the photo from being read, before any memory is taken for it."""
 
+import re
 from typing import NamedTuple
 
 MAX_PIXELS = 89_478_485
@@ -8,14 +9,19 @@ MAX_PIXELS = 89_478_485
 KINDS = {
     b"\x89PNG": "a PNG image",
     b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
-    b"II*\0": "a TIFF image",
-    b"MM\0*": "a TIFF image",
-    b"<": "a web page or XML",
+    b"BM....\0\0\0\0": "a BMP image",
+    b"II\\*\0": "a TIFF image",
+    b"MM\0\\*": "a TIFF image",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
+    b"\xff\x4f\xff\x51": "a JPEG 2000 image",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"RIFF....WEBP": "a WebP image",
+    b"....ftyp": "a HEIC or AVIF image",
     b"version https://git-lfs": "a Git LFS pointer, which git lfs pull replaces",
-    b"\x1f\x8b": "gzip",
+    b"\x1f\x8b\x08": "gzip",
     b"PK\x03\x04": "a ZIP archive",
 }
+"""Patterns of the first bytes. Raw pixels and records may begin with any, so two or three of them are not enough."""
 NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables and a reserved marker among those of frames (ITU T.81, table B.1)
 READABLE_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # the others are lossless or hierarchical
 
@@ -35,12 +41,15 @@ class Header(NamedTuple):
 
 def kind_of(data: bytes | memoryview) -> str | None:
     """Return what bytes are instead of a JPEG, None where that is not known."""
-    start = bytes(data[:32]).lstrip(b"\xef\xbb\xbf \r\n\t")
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "a WebP image"
-    if start[4:8] == b"ftyp":
-        return "a HEIC or AVIF image"
-    return next((kind for magic, kind in KINDS.items() if start.startswith(magic)), None)
+    start = bytes(data[:32]).removeprefix(b"\xef\xbb\xbf")
+    found = next((kind for magic, kind in KINDS.items() if re.match(magic, start, re.DOTALL)), None)
+    page = re.match(rb"\s*<[!?A-Za-z]", start) and is_text(start)
+    return found or ("a web page or XML" if page else None)
+
+
+def is_text(data: bytes | memoryview) -> bool:
+    """Return whether bytes begin as text of printable ASCII does."""
+    return re.fullmatch(rb"[\s!-~]{4,}", bytes(data[:256])) is not None
 
 
 def read_header(data: bytes | memoryview) -> Header:
@@ -50,7 +59,7 @@ def read_header(data: bytes | memoryview) -> Header:
         ValueError: the bytes are no JPEG, one of a kind that is not read, or promise more than `MAX_PIXELS`.
     """
     if bytes(data[:2]) != b"\xff\xd8":
-        kind = kind_of(data)
+        kind = kind_of(data) or ("text" if is_text(data) else None)
         raise ValueError("the bytes are not a whole JPEG" + (f": they are {kind}" if kind else ""))
     frame, position, restarts, end = None, 2, False, len(data)
     while position + 4 <= end and data[position] == 0xFF:

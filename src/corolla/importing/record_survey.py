@@ -18,7 +18,17 @@ from corolla.data.tfrecord import Record, RecordFault, read_records
 from corolla.errors import UserError
 from corolla.importing.feature_spec import Columns, choose
 from corolla.importing.record_sources import RecordFile, open_records
-from corolla.importing.record_values import Label, Shape, read_image, read_label, read_shape, read_text
+from corolla.importing.record_values import (
+    HEAD,
+    Label,
+    Shape,
+    is_file,
+    read_image,
+    read_label,
+    read_shape,
+    read_text,
+    square,
+)
 from corolla.parallel import hidden
 
 LOOKED_AT = 32  # records of a file, for the features that it has
@@ -36,6 +46,8 @@ class Row(NamedTuple):
     id: str | None
     shape: Shape | None
     """The size of raw pixels, where it is told."""
+    is_file: bool
+    """True where the photo begins as a file does, so it is no raw pixels."""
 
 
 @dataclass
@@ -47,6 +59,8 @@ class Survey:
     """The file itself, or the one it was unpacked to."""
     features: dict[RecordFile, Features] = field(default_factory=dict)
     columns: dict[RecordFile, Columns] = field(default_factory=dict)
+    squares: dict[RecordFile, Shape] = field(default_factory=dict)
+    """The size of raw pixels for which no feature tells it, in files where they have one."""
     faults: list[RecordFault] = field(default_factory=list)
     """One for a file, at the first record that is at fault."""
 
@@ -79,6 +93,9 @@ def survey(files: Sequence[RecordFile], named: Mapping[str, bytes], unpacked: Pa
         except RecordFault as fault:  # without the command that converts the file, which is this one
             faults.append(RecordFault(fault.path, fault.offset, fault.record, fault.reason))
         result.faults += _first(faults)
+        untold = {row.length for row in result.rows.get(file, []) if not row.is_file and row.shape is None}
+        if shape := square(untold):
+            result.squares[file] = shape
     _refuse_unknown(result, named)
     if doubts:
         more = f" (so in {len(doubts) - 1} more files)" if len(doubts) > 1 else ""
@@ -102,7 +119,8 @@ def _row(record: Record, buffer: Buffer, columns: Columns, *, own_id: bool) -> R
         text = read_text(buffer, values, columns.text) if label else None
     with contextlib.suppress(*() if own_id else (ValueError,)):
         id = read_text(buffer, values, columns.id)
-    return Row(record.number, start, end - start, label, text, id, read_shape(buffer, values))
+    shape, begins_as_file = read_shape(buffer, values), is_file(buffer[start : min(end, start + HEAD)])
+    return Row(record.number, start, end - start, label, text, id, shape, begins_as_file)
 
 
 def _features(file: RecordFile, buffer: Buffer) -> Features:

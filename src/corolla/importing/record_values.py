@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from PIL import Image
 
 from corolla.data.feature_names import shown
 from corolla.data.features import FLOAT_LIST, INT64_LIST, byte_spans, floats, int64s, kind_of_list
-from corolla.data.jpeg_header import kind_of
+from corolla.data.jpeg_header import is_text, kind_of
 from corolla.data.protobuf import DELIMITED, VARINT, Buffer, Span, fields
 
 Values = Mapping[bytes, list[Span]]
@@ -21,6 +21,8 @@ WIDTHS = (b"width", b"image/width", b"cols", b"columns", b"image_width", b"img_w
 DEPTHS = (b"depth", b"image/depth", b"channels", b"image/channels", b"image_depth", b"num_channels", b"c")
 SHAPES = (b"shape", b"image/shape", b"image_shape", b"size", b"image/size")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+SMALLEST = 8  # pixels of the side of raw photos whose size no feature tells
+HEAD = 32  # bytes that tell the kind of a file
 Shape = tuple[int, ...]
 """Height, width and, where it is told, channels of raw pixels."""
 
@@ -97,10 +99,22 @@ def read_shape(buffer: Buffer, values: Values) -> Shape | None:
         return next((numbers for name in names if (numbers := int64s(buffer, values.get(name, [])))), [])
 
     shape = (*first(HEIGHTS)[:1], *first(WIDTHS)[:1])
-    if len(shape) == 2:
-        return (*shape, *first(DEPTHS)[:1])
-    shape = tuple(first(SHAPES))
-    return shape if len(shape) in (2, 3) else None
+    shape = (*shape, *first(DEPTHS)[:1]) if len(shape) == 2 else tuple(first(SHAPES))
+    return shape if len(shape) in (2, 3) and min(shape) > 0 else None
+
+
+def is_file(start: bytes) -> bool:
+    """Return whether bytes begin as the file of an image, or of another known kind, so that they are no raw pixels."""
+    return start.startswith(b"\xff\xd8") or kind_of(start) is not None
+
+
+def square(lengths: Collection[int]) -> Shape | None:
+    """Return the size of raw pixels that no feature tells: a square's of red, green and blue, where all are as long.
+
+    Text, such as photos' paths, is rarely as long in all records, or as long as a square of more than a few pixels.
+    """
+    side = math.isqrt(max(lengths, default=0) // 3)
+    return (side, side, 3) if side >= SMALLEST and set(lengths) == {3 * side * side} else None
 
 
 def image_file(data: bytes, shape: Shape | None) -> bytes:
@@ -109,21 +123,23 @@ def image_file(data: bytes, shape: Shape | None) -> bytes:
     Raises:
         ValueError: it is a serialized tensor, or has pixels of another type than uint8.
     """
-    if data.startswith(b"\xff\xd8") or kind_of(data):
+    if is_file(data[:HEAD]):
         return data
     if _is_tensor(data):
         raise ValueError("a serialized tensor, which is not read: write the photo with tf.io.encode_jpeg")
-    if shape is None or shape[0] * shape[1] == 0:
-        side = math.isqrt(len(data) // 3)
-        shape = (side, side, 3)
+    if shape is None:
+        if is_text(data):
+            raise ValueError("text and no image, such as a path or base64: write the bytes of the photo's file")
+        return data
     height, width = shape[:2]
     depth = shape[2] if len(shape) > 2 else len(data) // (height * width)
-    if height < 1 or width < 1 or depth not in MODES or len(data) != height * width * depth:
-        if height > 0 and width > 0 and len(data) == 4 * height * width * (shape[2] if len(shape) > 2 else 3):
-            raise ValueError("raw pixels of 4 bytes each, perhaps float32, which are not read: write them as uint8")
+    if depth not in MODES or len(data) != height * width * depth:
+        size, rest = divmod(len(data), height * width * (shape[2] if len(shape) > 2 else 3))
+        if size in (2, 4, 8) and not rest:
+            raise ValueError(f"raw pixels of {size} bytes each, which are not read: write them as uint8")
         return data
-    if _are_floats(data):
-        raise ValueError("raw pixels that seem to be float32, which are not read: write them as uint8")
+    if kind := _other_type(data):
+        raise ValueError(f"raw pixels that seem to be {kind}, which are not read: write them as uint8")
     if depth != 4:
         return b"%s %d %d 255\n" % (b"P5" if depth == 1 else b"P6", width, height) + data
     file = io.BytesIO()
@@ -142,13 +158,20 @@ def _is_tensor(data: bytes) -> bool:
     return found[:2] == [(1, VARINT), (2, DELIMITED)]
 
 
-def _are_floats(data: bytes) -> bool:
-    """Return whether pixels read as float32 are all of the size that pixels have, as those of uint8 hardly ever are."""
+def _other_type(data: bytes) -> str | None:
+    """Return the type of pixels of 4 bytes each that fill a larger photo of uint8; None where nothing tells of one.
+
+    As float32, pixels are all of the size that pixels have, as those of uint8 hardly ever are; as int32, three bytes of
+    four are 0.
+    """
     if len(data) % 4 or not any(data):
-        return False
+        return None
+    if not np.frombuffer(data, "<u4").max() >> 8:
+        return "int32"
     numbers = np.frombuffer(data, "<f4")
     sizes = np.abs(numbers)
-    return bool((np.isfinite(numbers) & ((sizes == 0) | (sizes > 1e-6)) & (sizes <= 256)).all()) and np.ptp(numbers) > 0
+    are_floats = (np.isfinite(numbers) & ((sizes == 0) | (sizes > 1e-6)) & (sizes <= 256)).all() and np.ptp(numbers) > 0
+    return "float32" if are_floats else None
 
 
 def _text(buffer: Buffer, spans: list[Span], name: bytes | None) -> str:

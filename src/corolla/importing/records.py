@@ -15,7 +15,7 @@ from corolla.importing.photos import Found, Photo
 from corolla.importing.record_classes import Classes, name_classes
 from corolla.importing.record_sources import RecordFile, find_record_files, root_of
 from corolla.importing.record_survey import Row, Survey, survey
-from corolla.importing.record_values import image_file
+from corolla.importing.record_values import Shape, image_file
 from corolla.importing.splits import photo_ids
 
 SHOWN = 20
@@ -67,11 +67,18 @@ def find_record_photos(
     for file, row in ((file, row) for file, found in rows.items() for row in found):
         photo = Photo(f"{file.name}/{row.number}", splits[file], classes.name[row.label.value] if row.label else None)
         photos.append(photo)
-        places[photo.path] = read.plain[file], row
+        places[photo.path] = read.plain[file], row._replace(shape=row.shape or read.squares.get(file))
         known |= {photo.path: row.id} if row.id else {}
     _check(root, photos)
     ids, id_notes = _ids(root, photos, known, named="id" in named)
-    notes = [*_left_out(read), *_features_taken(read.columns), *_split_notes(rows, splits), *classes.notes, *id_notes]
+    notes = [
+        *_left_out(read),
+        *_features_taken(read.columns),
+        *_squares(read.squares),
+        *_split_notes(rows, splits),
+        *classes.notes,
+        *id_notes,
+    ]
     return Found(photos, [*notes, *_untrained(photos, classes)], classes.names, ids, StoredPhotos(places))
 
 
@@ -165,6 +172,14 @@ def _features_taken(columns: Mapping[RecordFile, Columns]) -> list[str]:
         kinds.setdefault(taken, file)
     where = [f" (in {file.name} and such files)" if len(kinds) > 1 else "" for file in kinds.values()]
     return [f"features taken{place}: {taken}" for place, taken in zip(where, kinds, strict=True)]
+
+
+def _squares(squares: Mapping[RecordFile, Shape]) -> list[str]:
+    sides = {shape[0]: file for file, shape in reversed(list(squares.items()))}
+    return [
+        f"no feature tells the size of the raw pixels (in {file.name}): they are taken as {side} x {side} of 3 colours"
+        for side, file in sorted(sides.items())
+    ]
 
 
 def _split_notes(rows: Mapping[RecordFile, list[Row]], splits: Mapping[RecordFile, str | None]) -> list[str]:
