@@ -16,7 +16,7 @@ from corolla.compare.readme_table import BEGIN, END
 from corolla.config import Config
 from corolla.config.config import fields_of
 from corolla.config.experiments import find_experiment
-from corolla.evaluation.predict import PredictOptions
+from corolla.evaluation.compute import PredictOptions
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "corolla"

@@ -15,7 +15,7 @@ from corolla.compare.compare import compare
 from corolla.compare.tables import all_tables
 from corolla.config import Config, ModelConfig
 from corolla.errors import UserError
-from corolla.evaluation.predict import PredictOptions
+from corolla.evaluation.compute import PredictOptions
 from corolla.runs.folder import Run
 from corolla.temporary import is_temporary
 from corolla.training.train import train

@@ -59,7 +59,7 @@ def compare(
     """
     from corolla.compare.compare import compare as compare_runs
     from corolla.compare.recipes import find_runs
-    from corolla.evaluation.predict import PredictOptions
+    from corolla.evaluation.compute import PredictOptions
 
     check_workers(workers)
     out = out or runs / "comparison"

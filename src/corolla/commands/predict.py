@@ -1,39 +1,73 @@
-"""corolla predict: a run's probabilities for a split."""
+"""corolla predict: a run's probabilities for val and test, or the names of photos."""
 
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from corolla.commands.common import Paths, next_command
+from corolla.commands.common import Paths, next_command, refuse_with, refuse_without
+from corolla.data.competition import SplitName
+from corolla.data.index import load_index
 from corolla.errors import DONE, UserError
-from corolla.evaluation.predict import PredictOptions, PredictResult
-from corolla.evaluation.predict import predict as predict_run
+from corolla.evaluation.compute import PredictOptions, checkpoint_of
+from corolla.evaluation.photo_predictions import PhotoPredictions
+from corolla.evaluation.photos import broken_photos, predict_photos
+from corolla.evaluation.predict import PredictResult
+from corolla.evaluation.predict import predict as predict_split
+from corolla.runs.folder import data_of, open_run
+from corolla.text_files import printable
 
 PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
 DEFAULTS = PredictOptions()
+WHOLE_PHOTOS, LINE_PHOTOS = 12, 60  # printed with five names each, with one
 
 
-def predict(runs: Paths, /, options: PredictArguments = DEFAULTS) -> int:
-    """Predict a split with trained runs: ids and probabilities into runs/NAME/predictions.
+def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments = DEFAULTS) -> int:
+    """Predict val and test with trained runs: ids and probabilities into runs/NAME/predictions; or classify photos.
 
     Args:
-        runs: folders of runs.
+        paths: folders of runs; and, to classify photos, these or folders of them: RUN… PHOTO… FOLDER…
+        out: with photos: CSV of path, label, name, probability and the next likely classes; beside it come a contact
+            sheet (PNG) and a page (HTML), the surest photo first.
         options: what is predicted, and by what.
     """
-    tta = options.name
+    _ = options.views  # refuses views that there are none of, before anything is opened
+    runs = [path for path in paths if (path / "config.json").is_file()]
+    photos = [path for path in paths if path not in runs]
     if not runs:
-        raise UserError("name at least one run's folder")
-    for folder in runs:
-        _print_predicted(predict_run(folder, options), options.split)
-    print(_next(runs, options, tta))
+        for path in paths[:1]:
+            open_run(path)  # which says what is there
+        raise UserError("name at least one run's folder: corolla predict RUN… [PHOTO… FOLDER…]")
+    if photos:
+        refuse_with("photos", split=options.split, data=options.data)
+        return _classify(runs, photos, options, out)
+    refuse_without("photos", out=out)
+    return _predict_splits(runs, options)
+
+
+def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
+    splits = {run: _splits(run, options) for run in runs}  # all are opened before the first one computes
+    for run in runs:
+        for split in splits[run]:
+            _print_predicted(predict_split(run, options, split=split), split)
+    print(_next(runs, options, is_test=all("test" in splits[run] for run in runs)))
     return DONE
 
 
-def _next(runs: Paths, options: PredictOptions, tta: str) -> str:
-    words: list[object] = [*runs, "--tta", tta]
+def _splits(folder: Path, options: PredictOptions) -> list[SplitName]:
+    run = open_run(folder)
+    checkpoint_of(run, options)
+    index = load_index(options.data or data_of(run), options.size or run.config.size, options.cache_dir)
+    if options.split:
+        return [options.split]
+    return [split for split in ("val", "test") if split in index.splits]
+
+
+def _next(runs: list[Path], options: PredictOptions, *, is_test: bool) -> str:
+    words: list[object] = [*runs, "--tta", options.name]
     words += ["--checkpoint", "last"] if options.checkpoint == "last" else []
     words += ["--data", options.data] if options.data else []
-    if options.split == "test":
+    if is_test:
         return next_command("ensemble", *words, "--out", "submissions/first.csv")
     return next_command("predict", *words, "--split", "test")
 
@@ -43,8 +77,35 @@ def _print_predicted(result: PredictResult, split: str) -> None:
     from corolla.evaluation.metrics import macro_f1
 
     made = "wrote" if result.made else "holds already, by the same checkpoint:"
-    print(f"{made} {result.path} ({len(result.predictions.ids)} images)")
+    print(f"{made} {result.path} ({len(result.predictions.ids)} images), and {result.table_path.name} beside it")
     if result.predictions.labels is not None:
         predicted = result.predictions.probabilities.argmax(1)
         accuracy = (predicted == result.predictions.labels).mean()
         print(f"  {split}: macro F1 {macro_f1(result.predictions.labels, predicted):.4f}, accuracy {accuracy:.4f}")
+
+
+def _classify(runs: list[Path], photos: list[Path], options: PredictOptions, out: Path | None) -> int:
+    found = predict_photos(runs, photos, options, out=out)
+    _print_photos(found)
+    for path in found.files:
+        print(f"wrote {path}")
+    if found.broken:
+        raise UserError(broken_photos(dict(found.broken), len(found.paths) + len(found.broken)))
+    if not found.files:
+        print(next_command("predict", *runs, *photos, "--out", "predictions/photos.csv"))
+    return DONE
+
+
+def _print_photos(found: PhotoPredictions) -> None:
+    """Print five names of each photo where they are few, else the likeliest."""
+    few = len(found.paths) <= WHOLE_PHOTOS
+    for photo, path in enumerate(found.paths[:LINE_PHOTOS]):
+        likeliest = found.likeliest(photo)
+        if few:
+            print(printable(path))
+            for name, probability in likeliest:
+                print(f"  {probability:6.1%}  {name}")
+        else:
+            print(f"{likeliest[0][1]:6.1%}  {likeliest[0][0]:24}  {printable(path)}")
+    if len(found.paths) > LINE_PHOTOS:
+        print(f"... and {len(found.paths) - LINE_PHOTOS} more")

@@ -32,7 +32,8 @@ from corolla.compare.statistics import (
     two_level,
 )
 from corolla.errors import UserError
-from corolla.evaluation.predict import PredictOptions, predict
+from corolla.evaluation.compute import PredictOptions
+from corolla.evaluation.predict import predict
 from corolla.paths import AnyPaths, as_paths
 from corolla.results import Result
 

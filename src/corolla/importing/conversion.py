@@ -47,9 +47,16 @@ def photo_digests(read: Read, photos: list[Photo], *, progress: bool) -> Iterato
 
 
 def convert_photos(
-    read: Read, photos: list[Photo], pixels: Pixels, spool: IO[bytes], *, progress: bool
+    read: Read,
+    photos: list[Photo],
+    pixels: Pixels,
+    spool: IO[bytes],
+    *,
+    progress: bool,
+    encode: Callable[[bytes, Pixels], bytes] = to_jpeg,
+    title: str = "import",
 ) -> dict[str, ConvertedPhoto]:
-    """Write every photo's JPEG to the spool and return its place there, by path.
+    """Write every photo's JPEG, which `encode` makes of its file, to the spool and return its place there, by path.
 
     They wait in the spool because only when the broken photos are known can the splits be drawn.
     """
@@ -61,14 +68,14 @@ def convert_photos(
             digest = _digest(data)
             if reason := UNREAD.get(PurePosixPath(photo.path).suffix.lower()):
                 return digest, b"", reason
-            return digest, to_jpeg(data, pixels), ""
+            return digest, encode(data, pixels), ""
         except Image.UnidentifiedImageError:
             return digest, b"", _kind(data)
         except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
             return digest, b"", " ".join(str(error).split())
 
     places: dict[str, ConvertedPhoto] = {}
-    converted = map_in_threads(convert, photos, title="import", unit=" photos", progress=progress, batch=BATCH)
+    converted = map_in_threads(convert, photos, title=title, unit=" photos", progress=progress, batch=BATCH)
     for photo, (digest, jpeg, fault) in zip(photos, converted, strict=True):
         places[photo.path] = ConvertedPhoto(digest, spool.tell(), len(jpeg), fault)
         spool.write(jpeg)

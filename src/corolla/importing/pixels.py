@@ -33,7 +33,7 @@ def to_jpeg(data: bytes, pixels: Pixels) -> bytes:
     with Image.open(io.BytesIO(data)) as photo:
         photo.load()
         turned = ImageOps.exif_transpose(photo)
-        if photo.format == "JPEG" and photo.mode == "RGB" and photo.size == (size, size) and _upright(photo):
+        if photo.format == "JPEG" and photo.mode == "RGB" and photo.size == (size, size) and is_upright(photo):
             try:
                 decode_jpeg(data)
                 return data
@@ -47,7 +47,8 @@ def to_jpeg(data: bytes, pixels: Pixels) -> bytes:
     return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=pixels.quality, colorspace="RGB")
 
 
-def _upright(photo: Image.Image) -> bool:
+def is_upright(photo: Image.Image) -> bool:
+    """Return whether a photo's EXIF asks for no turn."""
     return photo.getexif().get(0x0112, 1) not in range(2, 9)
 
 

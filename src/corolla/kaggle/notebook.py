@@ -14,7 +14,8 @@ from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.mounts import mount_problem, mounted_data
 from corolla.ensemble.ensemble import ensemble
 from corolla.errors import UserError
-from corolla.evaluation.predict import PredictOptions, predict
+from corolla.evaluation.compute import PredictOptions
+from corolla.evaluation.predict import predict
 from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, find_bundle, read_bundle, restore_runs
 from corolla.kaggle.submission import describe_runs, write_submission
