@@ -8,7 +8,7 @@ import pytest
 from support import set_history
 
 from corolla.compare.compare import compare
-from corolla.compare.convergence import Convergence, TimeToScore, convergences
+from corolla.compare.convergence import Convergence, TimeToScore, convergences, cost
 from corolla.runs.folder import Run
 
 
@@ -38,3 +38,23 @@ def test_times_gap_and_drops(copy_run: Callable[..., Path]) -> None:
     assert by_name["fast-seed0"].gap == 0.5
     assert [time.epoch for time in by_name["slow-seed0"].times] == [2, None, None, None]
     assert by_name["slow-seed0"].lr_drops == ()
+
+
+@pytest.mark.parametrize(
+    ("steps", "images", "expected"),
+    [((5, 10, 15), 40, 15 * 64), ((1, 2, 3), 40, 3 * 40), ((1, 2, 3), None, 3 * 64)],
+    ids=["updates of a batch", "fewer photos than a batch", "of an earlier version, which did not say"],
+)
+def test_cost_counts_the_images_of_an_update(
+    steps: tuple[int, ...], images: int | None, expected: int, copy_run: Callable[..., Path]
+) -> None:
+    run = Run(copy_run("few", right=8))
+    config = json.loads((run.folder / "config.json").read_text())
+    config["train"]["batch_size"] = 64
+    (run.folder / "config.json").write_text(json.dumps(config))
+    set_history(run, [row | {"step": step} for row, step in zip(run.metrics, steps, strict=True)])
+    timing = [{"epoch": n, "total_seconds": 1.0 * n, **({"images": images} if images else {})} for n in (1, 2, 3)]
+    (run.folder / "timing.jsonl").write_text("".join(json.dumps(row) + "\n" for row in timing))
+    (member,) = compare([run.folder], workers=0, num_resamples=10).members
+    found = cost(member)
+    assert (found.images, found.images_per_s) == (expected, pytest.approx(expected / 3))

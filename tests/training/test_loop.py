@@ -45,7 +45,7 @@ def test_a_run_folder_holds_what_the_design_says(tiny_config: Config) -> None:
     assert len(environment["started"]) == 1
     assert set(environment["fingerprint"]) == {"train", "val", "test"}
     timing = [json.loads(line) for line in (run.folder / "timing.jsonl").read_text().splitlines()]
-    assert all(line["images_per_s"] > 0 and line["memory_mib"] > 0 for line in timing)
+    assert all(line["images_per_s"] > 0 and line["memory_mib"] > 0 and line["images"] == 40 for line in timing)
     assert list((run.folder / "tensorboard").glob("events*"))
     model, description = rebuild_model(load_checkpoint(run.best))
     assert description.class_names[1] == "kind 1"

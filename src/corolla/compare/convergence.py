@@ -78,13 +78,25 @@ def _convergence(member: Member, best: float) -> Convergence:
     return Convergence(member.name, tuple(times), tuple(drops), rows[-1]["train_loss"], rows[-1]["val_loss"])
 
 
+def _images_per_step(member: Member) -> int:
+    """Return the images of an update: a batch, but where an epoch is one update, which may be of fewer photos.
+
+    Earlier versions did not write how many they were.
+    """
+    batch = member.run.config.train.batch_size
+    if int(member.rows[-1]["step"]) > len(member.rows):
+        return batch
+    timing: list[dict[str, Any]] = member.run.timing
+    return max([int(line.get("images", 0)) for line in timing], default=0) or batch
+
+
 def cost(member: Member) -> Cost:
     """Return the cost of one run."""
     config = member.run.config
     size = config.input_size or config.size or 224
     model = build_model(config.model, member.probabilities.shape[1], size)
     timing: list[dict[str, Any]] = member.run.timing
-    images = int(member.rows[-1]["step"]) * config.train.batch_size
+    images = int(member.rows[-1]["step"]) * _images_per_step(member)
     seconds = timing[-1]["total_seconds"] if timing else 0.0
     return Cost(
         name=member.name,

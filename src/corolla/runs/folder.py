@@ -45,7 +45,7 @@ ENVIRONMENT = {
 """The shape of environment.json, as far as it is read again."""
 _SCORES = ("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1")
 METRICS = {"epoch": int, "step": int, **dict.fromkeys(_SCORES, float)}
-TIMING = {"epoch": int, "total_seconds": float, "memory_mib?": float}
+TIMING = {"epoch": int, "total_seconds": float, "images?": int, "memory_mib?": float}
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,7 +92,7 @@ class Run(Result):
 
     @property
     def timing(self) -> list[dict[str, float]]:
-        """A row per epoch: epoch seconds total_seconds images_per_s memory_mib, in fp16 also loss_scale.
+        """A row per epoch: epoch seconds total_seconds images images_per_s memory_mib, in fp16 also loss_scale.
 
         A line that is cut is left out.
         """

@@ -2,8 +2,9 @@
 
 `tensorboard --logdir runs` shows all runs side by side: SCALARS has a chart for each curve, CUSTOM SCALARS train and
 val loss in one chart, IMAGES the first batch as the network sees it and a confusion matrix per evaluation, HPARAMS what
-the finished runs differ in. The x axis of what is under step/ and train/ counts updates, that of by_epoch/ epochs.
-Versions before this one wrote epoch/ over updates: where such a run is resumed, those curves end and by_epoch/ begins.
+the finished runs differ in. The x axis of what is under by_epoch/ counts epochs, everywhere else updates: also that of
+result/, which HPARAMS shows, a point where a run ended. Versions before this one wrote epoch/ over updates: where such
+a run is resumed, those curves end and by_epoch/ begins.
 """
 
 import json
@@ -154,6 +155,7 @@ class Clock:
         timing = {
             "seconds": round(seconds, 3),
             "total_seconds": round(self.total, 3),
+            "images": self.images,
             "images_per_s": round(self.images / seconds, 1),
             "memory_mib": round(peak_memory_mib(device), 1),
         }
