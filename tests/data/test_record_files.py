@@ -294,7 +294,38 @@ def test_other_folders_that_nothing_would_read(data: Path) -> None:
     split(data, "loose.tfrec").unlink()
     for path in split(data, "val").iterdir():
         path.rename(f"{path}.zip")
-    assert "is packed, so the split val would be passed over: unpack it there" in told_by_all(data)
+    assert "is packed, so it would be passed over (and so 1 more there): unpack it there" in told_by_all(data)
+
+
+@pytest.mark.parametrize("name", ["tf_flowers-train.tfrecord-00001-of-00002", "train-00001-of-00002", "x.records"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_file_of_a_split_that_would_not_be_read_is_told(name: str, beside: bool, data: Path) -> None:
+    path = split(data, "val") / name
+    one, other = sorted(split(data, "val").iterdir())
+    other.rename(path)
+    if not beside:
+        one.unlink()
+    fault = told_by_all(data)
+    assert f"{path}" in fault
+    assert fault.endswith(
+        f"ends in none of .tfrec, .tfrecord, .tfrecords, so it would be passed over: mv {path} {path}.tfrec"
+    )
+    subprocess.run(shlex.split(fault.partition("over: ")[2]), check=True)
+    assert faults(data) == []
+
+
+def test_what_lies_in_a_split_is_told_or_a_second_copy(data: Path) -> None:
+    path = split(data, "val") / "more" / "a.tfrec"
+    path.parent.mkdir()
+    first(data).rename(path)
+    assert told_by_all(data).endswith(f"of a split, so it would be passed over: mv {path} {split(data, 'val')}")
+    unfinished = path.rename(split(data, "val") / "a.tfrec.part")
+    assert "is a download that has not ended, so it would be passed over: download it anew" in told_by_all(data)
+    whole = unfinished.rename(split(data, "train") / "a.tfrec")
+    for suffix in (".bak", ".gz", "~"):
+        shutil.copy(whole, f"{whole}{suffix}")
+    (split(data, "val") / "list.txt").write_text("a note of the owner's")
+    assert faults(data) == []
 
 
 def test_a_folder_one_level_off_is_told(data: Path, tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corolla.data.competition import SPLITS
+from corolla.data.tfrecord import has_header
 from corolla.text_files import shell_words
 
 SUFFIXES = (".tfrec", ".tfrecord", ".tfrecords")
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".aria2")
 PACKED = (".zip", ".gz", ".zst", ".xz", ".bz2", ".7z")
 OTHER_NAMES = {
     "train": ("train", "training", "trainset", "tr"),
@@ -49,9 +51,7 @@ def passed_over(records: Path) -> Iterator[tuple[Path, str]]:
         if path.name.startswith("."):
             continue
         if path.name in SPLITS and path.is_dir():
-            packed = [each for each in sorted(path.iterdir()) if _is_packed(each)]
-            if packed and not record_files(path):
-                yield packed[0], f"is packed, so the split {path.name} would be passed over: unpack it there"
+            yield from _unread(path)
         elif path.is_dir() and record_files(path):
             split = next((split for split, names in OTHER_NAMES.items() if path.name.lower() in names), None)
             yield path, _mended(path, split)
@@ -59,8 +59,46 @@ def passed_over(records: Path) -> Iterator[tuple[Path, str]]:
             yield path, f"is in no split, so it would be passed over: {shell_words('mv', path, records / 'train')}"
 
 
+def _unread(split: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what in the folder of a split holds records and would not be read, but for second copies of what is."""
+    alike: dict[str, list[tuple[Path, str]]] = {}
+    read = record_files(split)
+    for path in sorted(set(split.iterdir()) - set(read)):
+        is_copy = any(path.name.startswith(each.name) for each in read)
+        if not path.name.startswith(".") and not is_copy and (why := _why_unread(path)):
+            alike.setdefault(why[0], []).append((path, why[1]))
+    for what, places in alike.items():
+        path, remedy = places[0]
+        more = f" (and so {len(places) - 1} more there)" if len(places) > 1 else ""
+        yield path, f"{what}, so it would be passed over{more}: {remedy}"
+
+
+def _why_unread(path: Path) -> tuple[str, str] | None:
+    """Return why a path in the folder of a split is not read, and what to do; None where it holds no records."""
+    if path.is_dir():
+        inside = record_files(path)
+        return ("is a folder in that of a split", shell_words("mv", *inside, path.parent)) if inside else None
+    if _is_packed(path):
+        return "is packed", "unpack it there"
+    if path.suffix.lower() in UNFINISHED:
+        return "is a download that has not ended", "download it anew, or remove it"
+    if _holds_records(path):
+        return f"ends in none of {', '.join(SUFFIXES)}", shell_words("mv", path, f"{path}.tfrec")
+    return None
+
+
 def _is_packed(path: Path) -> bool:
     return path.suffix.lower() in PACKED and Path(path.stem).suffix.lower() in SUFFIXES
+
+
+def _holds_records(path: Path) -> bool:
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as file:
+            return has_header(file.read(12))
+    except OSError:
+        return False
 
 
 def _mended(path: Path, split: str | None) -> str:
