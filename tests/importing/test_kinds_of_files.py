@@ -212,7 +212,7 @@ def test_listed_test_photos_in_a_folder_that_is_no_class(tmp_path: Path) -> None
         (b"\0\x01\0\x02" * 50, "train.txt"),
         (b"\xff\xfea\0b", "train.txt is damaged, or no text"),
         (b"a/0.jpg,a\n" + b"x" * 5000 + b",b\n", "not found"),
-        (b"a/0.jpg,a\nb/\x81.jpg,b\n", "not found"),
+        (b"a/0.jpg,a\nb/\x81.jpg,b\n", "neither UTF-8 nor UTF-16 nor Windows-1252"),
         (b"a/0.jpg,a\n\x1b[2J.jpg,b\n", r"\x1b[2J.jpg not found"),
         (b"", "no photos found"),
         (b"a/0.jpg,a\na/1.jpg,a\n", "all photos are of one class"),

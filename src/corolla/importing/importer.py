@@ -24,9 +24,11 @@ from corolla.importing.pixels import Crop, Pixels
 from corolla.importing.record_sources import holds_records, root_of
 from corolla.importing.records import broken_records, find_record_photos, record_facts
 from corolla.importing.splits import photo_ids, split_photos
+from corolla.importing.suspect_layouts import ARCHIVES
 from corolla.importing.tables import tables_of, write_tables
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.temporary import remove_leftovers, temporary_folder
+from corolla.text_files import printable
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +145,8 @@ def _check_arguments(out: Path, *, size: int, val: float, test: float, seed: int
 
 def _check_places(sources: list[Path], out: Path, *, from_records: bool) -> None:
     for source in sources:
+        if source.suffix.lower() in ARCHIVES and source.is_file() and not from_records:
+            raise UserError(f"{source} is packed: unpack it, and name the folder that holds its class folders")
         if not source.is_dir() and not from_records:
             raise UserError(f"{source} is no folder: name the one that holds a folder of photos for each class")
         if not source.exists():
@@ -160,7 +164,7 @@ def _from_folder(folder: Path) -> Read:
 
 
 def _broken(folder: Path, reasons: Mapping[str, str], total: int, shown: int = 20) -> str:
-    faults = [f"{path} ({reason})" for path, reason in reasons.items()]
+    faults = [f"{printable(path)} ({printable(reason)})" for path, reason in reasons.items()]
     more = f" and {len(faults) - shown} more" if len(faults) > shown else ""
     what = "is no photo that can be read" if len(faults) == 1 else "are no photos that can be read"
     return f"{folder}: {len(faults)} of {total} files {what}: {', '.join(faults[:shown])}{more}"
@@ -194,16 +198,19 @@ def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mappin
     sizes = Counter(photo.name for members in splits.values() for photo in members)
     if small := sum(1 for name, count in sizes.items() if name is not None and count < 3) * (photos[0].split is None):
         notes.append(f"classes with fewer than 3 photos, which are not in every split: {small}")
-    copies = defaultdict[str, list[str]](list)
+    copies = defaultdict[str, list[tuple[str, str | None]]](list)
     for split, members in splits.items():
         for photo in members:
-            copies[jpegs[photo.path].digest].append(split)
+            copies[jpegs[photo.path].digest].append((split, photo.name))
     twice = [found for found in copies.values() if len(found) > 1]
     if twice:
-        across = sum(len(set(found)) > 1 for found in twice)
+        across = sum(len({split for split, _ in found}) > 1 for found in twice)
+        differ = sum(len({name for _, name in found if name is not None}) > 1 for found in twice)
         extra = sum(map(len, twice)) - len(twice)
         notes.append(
-            f"photos there more than once, byte for byte: {len(twice)} ({extra} copies; {across} across splits)"
+            f"photos there more than once, byte for byte: {len(twice)} ({extra} copies; {across} across splits"
+            + f"; {differ} in different classes)" * bool(differ)
+            + ")" * (not differ)
         )
     return notes
 

@@ -1,20 +1,22 @@
 """Find the photos that lists name: train.txt, val.txt and test.txt, or one CSV."""
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from corolla.data.competition import SPLITS
 from corolla.errors import UserError
 from corolla.files import is_file
 from corolla.importing.csv_labels import label_table
-from corolla.importing.photos import Found, Photo
+from corolla.importing.csv_tables import PHOTO_COLUMNS, TABLES, PhotoNames, is_submission, letters, tables_beside
+from corolla.importing.photos import SUFFIXES, Found, Photo, is_photo, visible
 from corolla.importing.split_names import split_of
 from corolla.importing.texts import as_posix, read_any_text
 from corolla.text_files import printable, split_lines
 
-TABLES = (".csv", ".tsv")
-ENDINGS = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".webp")
-"""Endings that a list of ids leaves out."""
+MARKS = ("\t", ",", ";", " ")  # between a path and its class
 
 
 def listed_photos(folder: Path, lists: Path) -> Found:
@@ -72,49 +74,125 @@ def _photos_of(folder: Path, split: str | None, path: Path) -> Iterator[tuple[st
     if path.suffix.lower() in TABLES:
         yield from label_table(folder, path, split)
         return
-    lines = [(number, line.strip(" ")) for number, line in enumerate(split_lines(read_any_text(path)), 1)]
-    lines = [(number, line) for number, line in lines if line.strip()]  # a tab at the end is an empty class
-    if len(lines) > 1 and not _found(folder, lines[0][1]) and _is_header(lines[0][1]):
+    lines = _lines(path)
+    finder = _Finder(folder, lines)
+    if len(lines) > 1 and finder.photo(lines[0][1]) is None and _is_header(lines[0][1]):
         lines = lines[1:]
     for number, line in lines:
-        yield f"{path}:{number}", _listed_photo(folder, split, line, f"{path}:{number}")
+        yield f"{path}:{number}", _listed_photo(finder, split, line, f"{path}:{number}")
 
 
-HEADERS = {"path", "file", "filename", "filepath", "filepaths", "image", "imagepath", "imageid", "id", "photo", "img"}
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Return a list's lines with their numbers, without those that are empty or comments."""
+    lines = [(number, line.strip(" ")) for number, line in enumerate(split_lines(read_any_text(path)), 1)]
+    return [(number, line) for number, line in lines if line.strip() and not _is_comment(line)]
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") and not any(suffix in line.lower() for suffix in SUFFIXES)
 
 
 def _is_header(line: str) -> bool:
-    first = line.replace("\t", ",").split(",")[0]
-    return "".join(filter(str.isalpha, first.lower())) in HEADERS
+    return letters(re.split(r"[\t,; ]", line)[0]) in PHOTO_COLUMNS
 
 
-def _found(folder: Path, line: str) -> tuple[str, str | None] | None:
-    """Return the path that a line names and its class: None where it says none, empty where it says so."""
-    candidates: list[tuple[str, str | None]] = [(line, None)]
-    candidates += [(path, name) for path, mark, name in (line.rpartition("\t"), line.rpartition(",")) if mark]
-    for text, name in candidates:
-        for path in (text, as_posix(text)):
-            path = path.strip(' "')
-            if is_file(folder / path):
-                return path, None if name is None else name.strip().strip('"')
-    for text, name in candidates:
-        path = as_posix(text).strip(' "')
-        there = [path + suffix for suffix in ENDINGS if is_file(folder / (path + suffix))]
-        if path and len(there) == 1:
-            return there[0], None if name is None else name.strip().strip('"')
-    return None
+class _Finder:
+    """The photos of a folder by the lines of a list."""
+
+    def __init__(self, folder: Path, lines: list[tuple[int, str]]) -> None:
+        self.folder = folder
+        # In a list of paths alone a blank is a part of a name.
+        self._marks = MARKS if all(" " in line for _, line in lines) else MARKS[:-1]
+
+    @cached_property
+    def _names(self) -> PhotoNames:
+        files = [file for file in sorted(self.folder.rglob("*")) if is_file(file) and is_photo(file)]
+        return PhotoNames(Photo(file.relative_to(self.folder).as_posix(), None, None) for file in files)
+
+    def photo(self, line: str) -> tuple[str, str | None] | None:
+        """Return the path that a line names and its class: None where it says none, empty where it says so."""
+        candidates: list[tuple[str, str | None]] = [(line, None)]
+        candidates += [(path, name) for path, mark, name in map(line.rpartition, self._marks) if mark]
+        for text, name in candidates:
+            for path in (text, as_posix(text)):
+                path = path.strip(' "')
+                if is_file(self.folder / path):
+                    return path, None if name is None else name.strip().strip('"')
+        for text, name in candidates:  # without its suffix, with other accents, or below other folders
+            found = self._names.photo(text.strip(' "'), None)
+            if found and not (name and PurePosixPath(name).suffix.lower() in SUFFIXES):
+                return found.path, None if name is None else name.strip().strip('"')
+        return None
+
+    def too_many(self, line: str) -> int:
+        """Return the number of columns where a line begins with a photo and goes on with more than a class; else 0."""
+        for mark in self._marks:
+            first, *others = line.split(mark)
+            if len(others) > 1 and self.photo(first):
+                return 1 + len(others)
+        return 0
 
 
-def _listed_photo(folder: Path, split: str | None, line: str, place: str) -> Photo:
+def _listed_photo(finder: _Finder, split: str | None, line: str, place: str) -> Photo:
     shortest = as_posix(line.replace("\t", ",").rpartition(",")[0] or line).strip()
     for text in (as_posix(line), shortest):
-        if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts:
-            raise UserError(f"{place}: {printable(text)} is not a path relative to {folder}")
-    if (found := _found(folder, line)) is None:
-        raise UserError(f"{place}: {printable(folder / shortest)} not found; correct the line or remove it")
+        drive = PureWindowsPath(text).drive
+        if drive or PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts:
+            raise UserError(f"{place}: {printable(text)} is not a path relative to {finder.folder}")
+    if (found := finder.photo(line)) is None:
+        if columns := finder.too_many(line):
+            raise UserError(f"{place} has {columns} columns, so its class can't be told: leave only path and class")
+        raise UserError(f"{place}: {printable(finder.folder / shortest)} not found; correct the line or remove it")
     path, name = PurePosixPath(found[0]), found[1]
     if name is None and len(path.parts) > 1:
         name = path.parts[0]
     if not name and split != "test":
         raise UserError(f"{place}: {printable(path)} has no class; write it behind a comma, or remove the line")
     return Photo(path.as_posix(), split, name or None)
+
+
+# Lists that were not asked for
+
+
+def splits_beside(folder: Path, photos: list[Photo]) -> tuple[list[Photo], list[str]]:
+    """Return the photos of class folders with the splits that the lists and CSVs beside these tell, and notes.
+
+    They are taken where they tell one of every photo.
+    """
+    told = defaultdict[Photo, set[str]](set)
+    sources = []
+    for table in tables_beside(folder, photos, strict=False):
+        if any(row.split for row in table.rows.values()) and not is_submission(table.path):
+            sources.append(table.path)
+            for photo, row in table.rows.items():
+                told[photo].add(row.split or "")
+    names = PhotoNames(photos)
+    for path in visible(folder):
+        split = split_of(path.stem)
+        if split is None or path.suffix.lower() != ".txt" or not path.is_file():
+            continue
+        texts = ([line, *(line.rpartition(mark)[0] for mark in MARKS)] for _, line in _lines(path))
+        found = [next(filter(None, (names.photo(text, None) for text in each)), None) for each in texts]
+        if any(found):
+            sources.append(path)
+            for photo in filter(None, found):
+                told[photo].add(split)
+    splits = set[str]().union(*told.values())
+    said = ", ".join(sorted(path.name for path in sources))
+    if len(splits) < 2:
+        return photos, []
+    if "train" in splits and all(len(told.get(photo, ())) == 1 for photo in photos):
+        return [photo._replace(split=min(told[photo])) for photo in photos], [f"the splits are those of {said}"]
+    listed = f"{len(told)} of {len(photos)} photos" if len(told) < len(photos) else "some photos more than once"
+    return photos, [f"the splits of {said} are not used, as they list {listed}: --lists {folder} takes what they list"]
+
+
+def folder_of_lists(folder: Path, photos: Path) -> Path | None:
+    """Return the folder, or one in it, that holds lists of splits for the photos in `photos`; None: there is none."""
+    for place in (folder, *(path for path in visible(folder) if path.is_dir())):
+        for path in visible(place):
+            if path.suffix.lower() == ".txt" and split_of(path.stem) == "train" and path.is_file():
+                lines = _lines(path)
+                if lines and _Finder(photos, lines).photo(lines[0][1]):
+                    return place
+    return None

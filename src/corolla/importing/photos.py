@@ -26,7 +26,11 @@ UNREAD: dict[str, str] = {
 }
 """Photos that can't be read, and why: they may not be left out without a word, as a text file may."""
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
-LITTER = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}  # left beside photos by systems, as hidden files are
+# What systems leave beside photos, as hidden files are.
+LITTER = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin"),
+    *("system volume information", "lost+found", "__pycache__"),
+}
 
 
 class Photo(NamedTuple):

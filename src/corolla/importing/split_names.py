@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 
 SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "evaluation", "eval", "pred", "prediction", "predict"), "test"),
 }

@@ -1,10 +1,14 @@
 """Read the text of lists and tables as people's programs write them: UTF-8, UTF-16 with a mark, Windows' Latin-1."""
 
 import csv
+import logging
+import re
 from pathlib import Path
 
 from corolla.errors import UserError
 from corolla.text_files import split_lines
+
+log = logging.getLogger(__name__)
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 DELIMITERS = "\t;,|"
@@ -28,9 +32,18 @@ def read_any_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         if encoding is not None:
             raise UserError(f"{path} is damaged, or no text ({error}); save it as UTF-8") from None
-        text = data.decode("cp1252", errors="replace")
+        text = _windows_text(path, data)
     if "\0" in text:
         raise UserError(f"{path} is no text; save it as UTF-8 with a photo a line")
+    return text.replace("\ufeff", "")  # where files were joined, the mark is in the middle
+
+
+def _windows_text(path: Path, data: bytes) -> str:
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:  # letters that can't be told would make two classes one
+        raise UserError(f"{path} is neither UTF-8 nor UTF-16 nor Windows-1252; save it as UTF-8") from None
+    log.warning("%s is not UTF-8, so it is read as Windows-1252; if the classes look odd, save it as UTF-8", path)
     return text
 
 
@@ -43,6 +56,8 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
         UserError: it is no text, or no CSV, or a cell goes on over a line's end: no path or class does.
     """
     lines = split_lines(read_any_text(path))
+    if re.fullmatch(r'"?sep=.?"?', lines[0].strip()):  # which Excel writes and takes for no row
+        lines[0] = ""
     first = next((line for line in lines if line.strip()), "")
     delimiter = max(DELIMITERS, key=first.count) if any(first.count(mark) for mark in DELIMITERS) else ","
     rows = []
