@@ -23,7 +23,7 @@ from corolla.config.networks import PACKAGE_MODEL, TIMM_PREFIX
 from corolla.errors import UserError
 from corolla.models.factory import classifier_names, create_timm_model
 from corolla.models.weights_file import FOREIGN, find_state_dicts, first_keys, read_weights_file
-from corolla.models.weights_fit import check_tensors, find_weights
+from corolla.models.weights_fit import FoundWeights, check_tensors, find_weights
 from corolla.text_files import printable
 
 log = logging.getLogger(__name__)
@@ -87,10 +87,11 @@ def load_weights(
     elif config.weights == "package":
         state, preprocessing = _from_package(model)
     else:
-        state, preprocessing, hint, said = _from_file(model, config)
+        found, preprocessing = _from_file(model, config)
+        state, hint, said = found.state, found.hint, found.said
     kept = fill_model(model, state, f"{config.weights} weights do not fit {config.name}", hint=hint)
     if not quiet:
-        if not kept and (there := _num_classes(model, state)):
+        if not kept and (there := num_classes_in(model, state)):
             said = (*said, f"classifier made new ({there} -> {num_classes} classes)")
         if said and config.weights not in ("pretrained", "package"):
             log.info("%s: %s", config.weights, "; ".join(said))
@@ -139,34 +140,49 @@ def _from_package(model: nn.Module) -> tuple[StateDict, Preprocessing]:
     return dict(zip(model.state_dict(), state.values(), strict=True)), _timm_preprocessing(model)
 
 
-def _from_file(model: nn.Module, config: ModelConfig) -> tuple[StateDict, Preprocessing | None, str, tuple[str, ...]]:
-    """Return the weights in a file (EMA where it has them), their preprocessing, a hint about the file, and notes."""
+def _from_file(model: nn.Module, config: ModelConfig) -> tuple[FoundWeights, Preprocessing]:
+    """Return the weights in a file (EMA where it has them), and their preprocessing."""
     path = Path(config.weights).expanduser()
     if path.is_dir():
         path /= "best.pt"
     if not path.is_file():
         raise UserError(f"no weights at {path}: --model.weights takes none, pretrained, package or a file")
-    content, own = read_weights_file(path), model.state_dict()
+    content = read_weights_file(path)
+    found = weights_for(path, content, model, config.name)
+    usual = _timm_preprocessing(model) if config.name.startswith(TIMM_PREFIX) else IMAGENET
+    return found, preprocessing_in(content) or usual
+
+
+def weights_for(path: Path, content: Any, model: nn.Module, name: str) -> FoundWeights:
+    """Return the weights for `model` in the content of the file at `path`, in the shape that timm's networks want.
+
+    Args:
+        name: of the network, as in the settings.
+
+    Raises:
+        UserError: there are none, or some are no numbers.
+    """
+    own = model.state_dict()
     found = find_weights(path, content, own)
     check_tensors(path, found.state, own)
-    preprocessing, state = _preprocessing_in(content), found.state
-    if not config.name.startswith(TIMM_PREFIX):
-        return state, preprocessing or IMAGENET, found.hint, found.said
+    if not name.startswith(TIMM_PREFIX):
+        return found
     # By timm's convention the function that brings foreign names, and positions of another input size, into shape.
-    module = importlib.import_module(timm.model_entrypoint(config.name.removeprefix(TIMM_PREFIX)).__module__)
+    module = importlib.import_module(timm.model_entrypoint(name.removeprefix(TIMM_PREFIX)).__module__)
     if to_model := getattr(module, "checkpoint_filter_fn", None):
         try:
-            state = to_model(state, model)
+            state = to_model(dict(found.state), model)
         except FOREIGN as error:  # it looks for names and shapes of its own family
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "other shapes"
             raise UserError(
-                f"{path} weights do not fit {config.name}: {reason} ({found.hint or first_keys(state)})"
+                f"{path} weights do not fit {name}: {reason} ({found.hint or first_keys(found.state)})"
             ) from error
         check_tensors(path, state, own)
-    return state, preprocessing or _timm_preprocessing(model), found.hint, found.said
+        found = dataclasses.replace(found, state=state)
+    return found
 
 
-def _preprocessing_in(content: Any) -> Preprocessing | None:
+def preprocessing_in(content: Any) -> Preprocessing | None:
     """Return the preprocessing that a checkpoint of corolla has; what others keep under that name is not understood."""
     fields = content.get("preprocessing") if isinstance(content, Mapping) else None
     if not isinstance(fields, Mapping) or set(fields) != {field.name for field in dataclasses.fields(Preprocessing)}:
@@ -181,7 +197,7 @@ def _preprocessing_in(content: Any) -> Preprocessing | None:
     return Preprocessing(**{**fields, "mean": tuple(mean), "std": tuple(std)})
 
 
-def _num_classes(model: nn.Module, state: StateDict) -> int | None:
+def num_classes_in(model: nn.Module, state: StateDict) -> int | None:
     """Return how many classes the classifier in `state` has; None where there is none."""
     weights = [state[name] for part in classifier_names(model) if (name := f"{part}.weight") in state]
     return weights[0].shape[0] if weights and weights[0].ndim else None
