@@ -109,8 +109,15 @@ INSTEAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "a JPEG": (lambda _: draw(0, 0, SIDE), "the file is a JPEG image, not TFRecords"),
     "HDF5": (lambda _: b"\x89HDF\r\n\x1a\n" + bytes(90), "the file is HDF5, not TFRecords"),
-    "text": (lambda _: b"hello", "truncated: 5 bytes of the record's 12-byte header"),
-    "other bytes": (lambda _: b"x" * 100, "length CRC differs"),
+    "Parquet": (lambda _: b"PAR1" + bytes(90), "the file is Parquet, not TFRecords: replace it"),
+    "MXNet": (lambda _: b"\x0a\x23\xd7\xce" + bytes(90), "the file is MXNet's RecordIO, not TFRecords"),
+    "Zstandard": (lambda _: b"\x28\xb5\x2f\xfd" + bytes(90), "the file is Zstandard, not TFRecords: unpack it"),
+    "7z": (lambda _: b"7z\xbc\xaf\x27\x1c" + bytes(90), "the file is a 7z archive, not TFRecords: unpack it"),
+    "text": (lambda _: b"404: Not Found\n", "the file is text that begins '404: Not Found\\n', not TFRecords"),
+    "JSON": (lambda _: b'{"error": {"code": 403}}' * 9, "the file is text that begins '{"),
+    "zeros": (lambda _: bytes(5000), "the file begins with zeros, as a download does that has not ended"),
+    "few bytes": (lambda _: b"\1\2\3", "truncated: 3 bytes of the record's 12-byte header"),
+    "other bytes": (lambda _: b"\1" * 100, "length CRC differs"),
 }
 
 
@@ -216,6 +223,16 @@ BY_HAND = "write them as image (bytes: a JPEG), class (int64) and id (bytes)"
             "no class: its features are image (bytes), n (int64)",
             "image=image,class=FEATURE",
         ),
+        (
+            {"image": JPEG, "label": INT, "target": INT},
+            "no class: its features are image (bytes), label (int64), target (int64)",
+            "label and target may each be the class, so name the right one: image=image,class=label",
+        ),
+        (
+            {"img": JPEG, "photo": JPEG, "label": INT},
+            "no image: its features are img (bytes), label (int64), photo (bytes)",
+            "img and photo may each be the photo, so name the right one: image=img,class=label",
+        ),
         ({"image": JPEG, "class": b"\x1a\x02\x08\x63"}, "class 99 is outside 0..4", ""),
     ],
 )
@@ -230,9 +247,11 @@ def test_other_features_are_one_line_for_the_file_with_the_command_that_converts
     assert fault.startswith(f"{path}:0 record 0: {message}")
     said, _, how = fault.partition(" (and so 11 more records of the file, to 11)")
     assert said.startswith(f"{path}:0 record 0: {message}")
-    if remedy.startswith("image="):
+    doubt, _, command = remedy.rpartition(": ")
+    if command.startswith("image="):
+        assert how.startswith(f"; {doubt}: convert it: " if doubt else "; convert it: ")
         assert shlex.split(how.partition("convert it: ")[2]) == [
-            *("corolla", "import", str(split(data, ".")), "OUT", "--features", remedy)
+            *("corolla", "import", str(split(data, ".")), "OUT", "--features", command)
         ]
     else:
         assert how == (f"; {remedy}" if remedy else "")
@@ -245,6 +264,9 @@ def test_other_images_are_one_line_for_the_file(kind: str, data: Path) -> None:
     path = first(data)
     path.unlink()
     path = split(data, "train") / "flowers.tfrec"
+    write_tfrecord(path, [encode_example(image=image, label=0, id=f"x{i}") for i in range(2)])
+    (fault,) = faults(data)
+    assert "(and so 1 more records of the file, to 1); convert it: corolla import" in fault
     write_tfrecord(path, [encode_example(image=image, label=0, id=f"x{i}") for i in range(12)])
     (fault,) = faults(data)
     seen = {".png": "they are a PNG image", ".webp": "they are a WebP image", "raw": "as many as the raw pixels have"}
@@ -281,6 +303,14 @@ def test_a_split_by_another_name_is_told_with_the_command_that_mends_it(name: st
     assert (finding.state, finding.remedy) == ("fault", command)
     subprocess.run(shlex.split(command), check=True)
     assert faults(data) == []
+
+
+@pytest.mark.parametrize("name", ["val_set", "Valid-TFRecords", "../val", "../validation"])
+def test_a_split_by_a_longer_name_or_one_level_too_high(name: str, data: Path) -> None:
+    split(data, "val").rename(split(data, name))
+    assert f": mv {split(data, name).resolve()} {split(data, 'val').resolve()}" in told_by_all(data.resolve())
+    split(data, "val").mkdir()
+    assert "too: move its records there" in told_by_all(data)
 
 
 def test_other_folders_that_nothing_would_read(data: Path) -> None:

@@ -523,10 +523,11 @@ def test_several_faults_of_a_file_are_one_line(tmp_path: Path, out: Path) -> Non
     ("content", "message"),
     [
         (photo(0), "the record is a JPEG (malformed protobuf"),
-        (b"hello", "the record is no tf.train.Example (malformed protobuf"),
+        (b"\1hello", "the record is no tf.train.Example (malformed protobuf"),
+        (b'{"image": "a.jpg"}', "the record is text (malformed protobuf"),
         (b"", "feature 'image' holds no photo"),
     ],
-    ids=["JPEG", "text", "empty"],
+    ids=["JPEG", "bytes", "JSON", "empty"],
 )
 def test_records_that_are_no_examples_are_one_line(content: bytes, message: str, tmp_path: Path, out: Path) -> None:
     path = tmp_path / "a.tfrec"

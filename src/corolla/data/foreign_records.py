@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from corolla.data.feature_names import Features, class_candidates, image_candidates, shown
-from corolla.data.jpeg_header import kind_of
+from corolla.data.jpeg_header import is_text, kind_of
 from corolla.text_files import shell_words
 
 REMEDIES = {
@@ -15,7 +15,25 @@ REMEDIES = {
     "a web page or XML": "download the file anew, signed in",
     "a Git LFS pointer": "git lfs pull fetches the file itself",
 }
-OTHERS = {b"\xff\xd8\xff": "a JPEG image", b"\x89HDF": "HDF5", b"PAR1": "Parquet", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+OTHERS = {
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89HDF": "HDF5",
+    b"PAR1": "Parquet",
+    b"ARROW1": "Arrow",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x0a\x23\xd7\xce": "MXNet's RecordIO",
+    b"SQLite format 3": "an SQLite database",
+    b"%PDF": "a PDF",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"\xff\xfe": "text in UTF-16",
+}
+PACKED = ("bzip2", "xz", "Zstandard", "LZ4", "a 7z archive", "a RAR archive", "a tar archive")
+MOST = 4  # features that are named
 
 
 def what_instead(buffer: bytes | mmap.mmap) -> str | None:
@@ -30,7 +48,12 @@ def what_instead(buffer: bytes | mmap.mmap) -> str | None:
         return "the file is compressed with zlib, and only plain TFRecords are read: write it without compression"
     if not kind and start[257:262] == b"ustar":
         kind = "a tar archive"
-    return f"the file is {kind}, not TFRecords: {REMEDIES.get(kind, 'replace it')}" if kind else None
+    if not kind and is_text(start):
+        kind = f"text that begins {start[:40].decode()!r}"
+    if not kind and len(start) > 11 and not any(start):
+        return "the file begins with zeros, as a download does that has not ended: download it anew"
+    remedy = REMEDIES.get(kind) or ("unpack it" if kind in PACKED else "replace it")
+    return f"the file is {kind}, not TFRecords: {remedy}" if kind else None
 
 
 def packing(start: bytes) -> str | None:
@@ -56,12 +79,20 @@ class OtherFeatures(ValueError):
         super().__init__(f"{reason}: {features}")
 
     def remedy(self, path: Path) -> str:
-        """Return the command that converts the file of the record, and those of the other splits beside it."""
+        """Return the command that converts the file of the record, and those of the other splits beside it.
+
+        Where several features may be the photo, or the class, it says so: the command has the first.
+        """
         images, classes = image_candidates(self.features), class_candidates(self.features)
         if not images:
             return "write them as image (bytes: a JPEG), class (int64) and id (bytes)"
         label = shown(classes[0]) if classes else "FEATURE" if path.parent.name != "test" else ""
-        return conversion(path, f"image={shown(images[0])}" + f",class={label}" * bool(label))
+        doubts = [
+            f"{' and '.join(map(shown, names[:MOST]))} may each be the {what}, so name the right one: "
+            for what, names in (("photo", images), ("class", classes))
+            if len(names) > 1
+        ]
+        return "".join(doubts) + conversion(path, f"image={shown(images[0])}" + f",class={label}" * bool(label))
 
 
 def conversion(path: Path, features: str = "") -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from corolla.data.feature_names import features_of
 from corolla.data.features import BYTES_LIST, INT64_LIST, byte_spans, int64s, read_features
 from corolla.data.foreign_records import OtherFeatures, conversion, packing, what_instead
+from corolla.data.jpeg_header import is_text, kind_of
 from corolla.data.protobuf import Buffer, encode_field, encode_varint
 from corolla.errors import UserError
 from corolla.files import replacing
@@ -48,7 +49,7 @@ READ = {b"image", b"class", b"id"}
 MISSING = {b"class": "no class", b"id": "no id, by which a submission would name it"}
 
 MANY = 4
-"""So many records of a file with the same fault are told in one line."""
+"""So many records of a file with the same fault are told in one line; two where one command mends all."""
 
 
 def together(faults: list["RecordFault"]) -> list["RecordFault"]:
@@ -56,7 +57,7 @@ def together(faults: list["RecordFault"]) -> list["RecordFault"]:
     alike: dict[str, list[RecordFault]] = {}
     for fault in faults:
         alike.setdefault(re.sub(r"'[^']*'|\d+", "#", fault.reason), []).append(fault)
-    first = {id(group[0]): group for group in alike.values() if len(group) >= MANY}
+    first = {id(group[0]): group for group in alike.values() if len(group) >= (2 if group[0].remedy else MANY)}
     told = {id(fault) for group in first.values() for fault in group[1:]}
     kept = []
     for fault in faults:
@@ -186,7 +187,11 @@ def parse_example(buffer: Buffer, start: int, end: int, *, needed: bytes | None 
     Raises:
         ValueError: the message is malformed, holds no image, or holds several values where the competition has one.
     """
-    features = read_features(buffer, start, end)
+    try:
+        features = read_features(buffer, start, end)
+    except ValueError as error:
+        kind = instead_of_example(buffer, start, end)
+        raise ValueError(f"{error}, as the record is {kind}" if kind else str(error)) from None
     labels = int64s(buffer, features.get(b"class", []))
     image = _only("image", byte_spans(buffer, features.get(b"image", [])))
     name = _only("id", byte_spans(buffer, features.get(b"id", [])))
@@ -206,6 +211,13 @@ def parse_example(buffer: Buffer, start: int, end: int, *, needed: bytes | None 
             raise OtherFeatures(MISSING[needed], found)
     assert image is not None
     return Example(image[0], image[1] - image[0], label, None if name is None else _text(buffer[name[0] : name[1]]))
+
+
+def instead_of_example(buffer: Buffer, start: int, end: int) -> str | None:
+    """Return what a record is that is no Example; None where its first bytes do not tell."""
+    head = bytes(buffer[start : min(end, start + 32)])
+    kind = "a JPEG" if head.startswith(b"\xff\xd8\xff") else kind_of(head)
+    return kind or ("text" if is_text(head) else None)
 
 
 def _only(name: str, values: list[T]) -> T | None:

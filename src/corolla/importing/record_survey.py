@@ -14,7 +14,7 @@ from tqdm import tqdm
 from corolla.data.feature_names import Features, features_of, shown
 from corolla.data.features import read_features
 from corolla.data.protobuf import Buffer
-from corolla.data.tfrecord import Record, RecordFault, read_records
+from corolla.data.tfrecord import Record, RecordFault, instead_of_example, read_records
 from corolla.errors import UserError
 from corolla.importing.feature_spec import Columns, choose
 from corolla.importing.record_sources import RecordFile, open_records
@@ -110,7 +110,7 @@ def _row(record: Record, buffer: Buffer, columns: Columns, *, own_id: bool) -> R
     try:
         values = read_features(buffer, record.start, record.end)
     except ValueError as error:
-        kind = "a JPEG" if buffer[record.start : record.start + 3] == b"\xff\xd8\xff" else "no tf.train.Example"
+        kind = instead_of_example(buffer, record.start, record.end) or "no tf.train.Example"
         raise ValueError(f"the record is {kind} ({error}): write one with the features image and class") from None
     start, end = read_image(buffer, values, columns.image)
     label = read_label(buffer, values, columns.label)
