@@ -75,6 +75,9 @@ GOOD: dict[str, Callable[[], bytes]] = {
     "fill bytes": lambda: filled(pillow()),
     "turned by EXIF": lambda: pillow(exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
     "bytes after its end": lambda: pillow() + bytes(100),
+    "a line after its end": lambda: pillow(progressive=True) + b"\r\n",
+    "a phone's film after its end": lambda: pillow(restart_marker_blocks=2) + b"\0\0\0\x18ftypmp42" + bytes(200),
+    "a second photo after its end": lambda: pillow() + pillow("L"),
 }
 
 
@@ -101,7 +104,7 @@ def test_every_way_of_decoding_is_pillows(make: Callable[[], bytes]) -> None:
 
 @pytest.mark.parametrize("make", GOOD.values(), ids=GOOD)
 def test_opencv_takes_the_same(make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    data = make().removesuffix(bytes(100))
+    data = make()
     usual = decode_jpeg(data)
     monkeypatch.setattr("corolla.data.decode.simplejpeg", None)
     assert np.abs(decode_photo(data, rows=9)[:9].astype(int) - usual[:9]).max() <= 1
@@ -114,6 +117,10 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "promises 30000x30000 pixels, more",
     ),
     "just too large": (lambda: patched(pillow(), at=5, to=b"\x24\xf4\x24\xf4"), "promises 9460x9460 pixels, more"),
+    "just too wide": (
+        lambda: patched(pillow(), at=7, to=b"\xff\xff"),
+        "promises 65535x96 pixels, more than the 65500 a s",
+    ),
     "no height": (lambda: patched(pillow(), at=5, to=b"\0\0"), "promises 96x0 pixels"),
     "no width": (lambda: patched(pillow(), at=7, to=b"\0\0"), "promises 0x96 pixels"),
     "12 bits": (lambda: patched(pillow(), at=4, to=b"\x0c"), "a JPEG of 12 bits a colour"),
@@ -130,6 +137,31 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "raw pixels": (lambda: bytes(SIDE * SIDE * 3), "not a whole JPEG"),
     "nothing": (lambda: b"", "not a whole JPEG"),
 }
+
+
+@pytest.mark.parametrize("library", ["simplejpeg", "opencv"])
+@pytest.mark.parametrize("behind", [b"", bytes(99), b"\n"], ids=["alone", "zeros", "line"])
+def test_a_photo_without_its_end_is_refused_whatever_lies_behind(
+    library: str, behind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library == "opencv":
+        monkeypatch.setattr("corolla.data.decode.simplejpeg", None)
+    thumbnail = b"\xff\xe1" + (2 + len(pillow("L"))).to_bytes(2, "big") + pillow("L")
+    data = pillow()[:2] + thumbnail + pillow()[2:]
+    assert decode_jpeg(data).shape == PHOTO.shape
+    for cut in (data[:-2], data[:-200]):
+        with pytest.raises(ValueError, match=r"not a whole JPEG|[Pp]remature end"):
+            decode_jpeg(cut + behind)
+
+
+@pytest.mark.parametrize(("sampling"), [b"\x31\x11\x11", b"\x24\x11\x11", b"\x11\x22\x22"])
+def test_a_subsampling_that_is_not_read_is_told_with_those_that_are(sampling: bytes) -> None:
+    data = pillow(subsampling=0)
+    for number, factors in enumerate(sampling):
+        data = patched(data, at=11 + 3 * number, to=bytes([factors]))
+    for decode in (decode_jpeg, decode_photo, lambda data: decode_photo(data, rows=3)):
+        with pytest.raises(ValueError, match="this subsampling is not read; save it with 4:4:4"):
+            decode(data)
 
 
 @pytest.mark.parametrize("library", ["simplejpeg", "opencv"])

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.data.jpeg_header import Header, read_header
+from corolla.data.jpeg_header import Header, has_end, read_header
 
 if TYPE_CHECKING:  # takes seconds, and only evaluation's resize needs it
     import torch
@@ -126,15 +126,19 @@ def decode_jpeg(data: bytes | memoryview, *, out: Image | None = None) -> Image:
 def _decode_all(data: bytes | memoryview, out: Image | None) -> Image:
     if simplejpeg is None:
         return _decode_by_opencv(data, out)
-    if out is None:
-        return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
-    simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, buffer=out)
+    try:
+        if out is None:
+            return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
+        simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, buffer=out)
+    except ValueError as error:
+        if "Could not determine subsampling" not in str(error):
+            raise
+        raise ValueError("a JPEG of this subsampling is not read; save it with 4:4:4, 4:2:2 or 4:2:0") from None
     return out
 
 
 def _decode_by_opencv(data: bytes | memoryview, out: Image | None) -> Image:
-    # OpenCV fills up a JPEG that is cut short without a word, so the end's marker is looked for.
-    whole = bytes(data[-2:]) == b"\xff\xd9"
+    whole = has_end(data)  # OpenCV fills up a JPEG that is cut short without a word
     flag = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if whole else None
     if pixels is None:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 MAX_PIXELS = 89_478_485
 """Pillow's limit against bombs (Image.MAX_IMAGE_PIXELS): a quarter of a GiB of pixels."""
+MAX_SIDE = 65_500
+"""libjpeg's limit (JPEG_MAX_DIMENSION)."""
 
 KINDS = {
     b"\x89PNG": "a PNG image",
@@ -22,6 +24,7 @@ KINDS = {
     b"PK\x03\x04": "a ZIP archive",
 }
 """Patterns of the first bytes. Raw pixels and records may begin with any, so two or three of them are not enough."""
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # 0 belongs to a scan, d0 to d7 restart it
 NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables and a reserved marker among those of frames (ITU T.81, table B.1)
 READABLE_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # the others are lossless or hierarchical
 
@@ -85,6 +88,21 @@ def read_header(data: bytes | memoryview) -> Header:
     raise ValueError("the bytes are not a whole JPEG")
 
 
+def has_end(data: bytes | memoryview) -> bool:
+    """Return whether the marker of a JPEG's end follows its scans; behind it may lie anything, as phones write films.
+
+    The same marker inside of a segment, as of a thumbnail's end, does not count.
+    """
+    position = 2
+    while found := MARKER.search(data, position):
+        marker, position = data[found.start() + 1], found.end()
+        if marker == 0xD9:
+            return True
+        if marker not in (0x01, 0xD8):
+            position += int.from_bytes(data[position : position + 2], "big")
+    return False
+
+
 def _checked(data: bytes | memoryview, position: int, marker: int) -> tuple[int, int]:
     """Return height and width of the frame that begins at `position`."""
     if marker not in READABLE_FRAMES:
@@ -94,6 +112,8 @@ def _checked(data: bytes | memoryview, position: int, marker: int) -> tuple[int,
     height, width = (data[place] << 8 | data[place + 1] for place in (position + 5, position + 7))
     if not height or not width:
         raise ValueError(f"the header promises {width}x{height} pixels")
+    if max(height, width) > MAX_SIDE:
+        raise ValueError(f"the header promises {width}x{height} pixels, more than the {MAX_SIDE} a side that are read")
     if height * width > MAX_PIXELS:
         raise ValueError(f"the header promises {width}x{height} pixels, more than the {MAX_PIXELS} that are read")
     if data[position + 9] not in (1, 3, 4):
