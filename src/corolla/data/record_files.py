@@ -12,11 +12,12 @@ SUFFIXES = (".tfrec", ".tfrecord", ".tfrecords")
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".aria2")
 PACKED = (".zip", ".gz", ".zst", ".xz", ".bz2", ".7z")
 OTHER_NAMES = {
-    "train": ("train", "training", "trainset", "tr"),
+    "train": ("train", "training", "trainval", "trn", "tr"),
     "val": ("val", "valid", "validation", "validate", "dev", "eval", "holdout"),
-    "test": ("test", "testing", "testset", "tst"),
+    "test": ("test", "testing", "tests", "tst"),
 }
-"""Names of splits elsewhere; also ours in capitals are not read."""
+"""Names of splits elsewhere, also with a filler behind (val_set); also ours in capitals are not read."""
+FILLERS = r"(set|data|dataset|split|images|imgs|files|records|tfrecs?|tfrecords?)?"
 
 
 def record_files(folder: Path) -> list[Path]:
@@ -53,10 +54,22 @@ def passed_over(records: Path) -> Iterator[tuple[Path, str]]:
         if path.name in SPLITS and path.is_dir():
             yield from _unread(path)
         elif path.is_dir() and record_files(path):
-            split = next((split for split, names in OTHER_NAMES.items() if path.name.lower() in names), None)
-            yield path, _mended(path, split)
+            split = _split_meant(path)
+            yield path, _mended(path, records / split if split else None)
         elif _is_record_file(path):
             yield path, f"is in no split, so it would be passed over: {shell_words('mv', path, records / 'train')}"
+    for path in sorted(records.parent.iterdir()):  # one level too high
+        split = _split_meant(path)
+        if split and path.name[0] != "." and record_files(path) and not record_files(records / split):
+            yield path, _mended(path, records / split)
+
+
+def _split_meant(path: Path) -> str | None:
+    """Return the split that a folder's name says in other words."""
+    letters = re.sub("[^a-z]", "", path.name.lower())
+    return next(
+        (split for split, names in OTHER_NAMES.items() if re.fullmatch(f"({'|'.join(names)}){FILLERS}", letters)), None
+    )
 
 
 def _unread(split: Path) -> Iterator[tuple[Path, str]]:
@@ -101,12 +114,13 @@ def _holds_records(path: Path) -> bool:
         return False
 
 
-def _mended(path: Path, split: str | None) -> str:
-    """Return that a folder is no split, and the command by which it becomes one."""
+def _mended(path: Path, target: Path | None) -> str:
+    """Return that a folder is no split, and the command by which it becomes one, `target`."""
     what = "would be passed over, as the splits are called train, val and test"
-    if split is None:
+    if target is None:
         return f"{what}: rename it as the one that it is, or move it away"
-    target = path.with_name(split)
+    if target.parent != path.parent:
+        what = f"would be passed over, as the splits lie in {target.parent.name}"
     if target.exists():
         return f"{what}, and there is {target} too: move its records there, or the folder away"
     return f"{what}: {shell_words('mv', path, target)}"
