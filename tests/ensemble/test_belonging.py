@@ -131,6 +131,21 @@ def test_nothing_is_fitted_on_an_older_val(place: Path, method: Method) -> None:
         ensemble([place / "runs/first", place / "runs/second"], method=method)
 
 
+def test_a_val_that_may_have_been_learned_is_told(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another split of the same photos; where train is the same, none of its photos can be in val."""
+    data, run = place / "data", place / "runs/first"
+    rewrite(data, "val", [(n % 5, n, f"{7000 + n:09x}") for n in range(8)])
+    predict(run, split="val", device="cpu", workers=0)
+    assert ensemble([run]).on_val is not None
+    assert "too good" not in caplog.text
+    rewrite(data, "train", [((n + 2) % 5, n + 2, f"{5000 + n:09x}") for n in range(20)])
+    assert ensemble([run], method="weighted").on_val is not None
+    assert re.search(
+        r"first: was trained with other photos, in train and in val, than .*data holds now; .* are too good",
+        caplog.text,
+    )
+
+
 def test_nothing_is_adjusted_by_other_training_photos(place: Path) -> None:
     runs = [place / "runs/first", place / "runs/second"]
     assert ensemble(runs, adjust=True).rule.prior is not None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,36 @@ def test_other_records_of_the_same_ids_are_refused(tmp_path: Path) -> None:
     assert ensemble([runs["first"], runs["old"]]).ids.tolist() == sorted(IDS)
 
 
+def of_size(folder: Path, size: int, data: Path) -> Path:
+    (folder / "config.json").write_text(json.dumps(to_dict(Config(size=size), with_runtime=False)))
+    (folder / "environment.json").write_text(json.dumps({"data": str(data)}))
+    return folder
+
+
+def test_runs_of_two_sizes_are_joined_where_both_lie_in_one_folder(tmp_path: Path) -> None:
+    """Their records have no bytes in common; of one size they must be the same, also where the first is of another."""
+    prints = {"small": (32, "aa"), "large": (48, "bb"), "larger": (48, "cc")}
+    small, large, larger = (
+        of_size(write_run(tmp_path / name, [[1, 0]] * 3, fingerprint=value), size, tmp_path / "data")
+        for name, (size, value) in prints.items()
+    )
+    assert ensemble([small, large]).ids.tolist() == list(IDS)
+    with pytest.raises(UserError, match=r"larger: its test predictions are of other records than those of .*large,"):
+        ensemble([small, large, larger])
+    of_size(large, 48, tmp_path / "other")
+    with pytest.raises(UserError, match=r"large: its test predictions are of other records than those of .*small"):
+        ensemble([small, large])
+    assert ensemble([small, large], data=tmp_path / "data").predicted.tolist() == [0, 0, 0]
+
+
+def test_labels_that_were_corrected_at_one_size_are_seen(tmp_path: Path) -> None:
+    folders = [tmp_path / "small", tmp_path / "large"]
+    for folder, size, labels in zip(folders, (32, 48), ([0, 1, 1], [0, 1, 0]), strict=True):
+        of_size(write_run(folder, [[1, 0]] * 3, split="val", labels=labels, fingerprint=f"{size}"), size, tmp_path)
+    with pytest.raises(UserError, match=r"large: val has other labels at its size than for .*small"):
+        ensemble(folders, split="val")
+
+
 def test_other_classes_are_refused(tmp_path: Path) -> None:
     first = write_run(tmp_path / "first", [[1, 0]] * 3)
     second = write_run(tmp_path / "second", [[1, 0, 0]] * 3)
@@ -198,9 +229,14 @@ def test_the_same_ensemble_on_val(tmp_path: Path) -> None:
 
 
 def test_a_run_has_one_vote(tmp_path: Path) -> None:
-    first = write_run(tmp_path / "first", [[1, 0]])
+    first = write_run(tmp_path / "first", [[1, 0]] * 3)
     with pytest.raises(UserError, match="is named twice"):
         ensemble([first, tmp_path / "." / "first"])
+    copied = Path(shutil.copytree(first, tmp_path / "copied"))
+    with pytest.raises(
+        UserError, match=r"copied: is a copy of .*first \(the same checkpoint\); every run has one vote"
+    ):
+        ensemble([first, write_run(tmp_path / "second", [[1, 0]] * 3), copied])
 
 
 def three_members(folder: Path, *, split: SplitName = "test") -> list[Path]:

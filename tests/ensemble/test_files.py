@@ -16,16 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
-from support import write_run
+from support import draw, write_run
 
 from corolla.cli import run_command
+from corolla.data.index import load_index
+from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.ensemble.ensemble import ensemble
 from corolla.ensemble.rules import Method
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions
 from corolla.evaluation.probabilities import read_probabilities_csv, read_probabilities_npz
 from corolla.kaggle.from_runs import submission_from_runs
-from corolla.kaggle.submission import read_labels
+from corolla.kaggle.submission import read_labels, score
 from corolla.runs.folder import Run
 
 IDS = ("00000000a", "00000000b", "00000000c")
@@ -393,6 +395,58 @@ def test_what_stands_in_the_data_folder_is_no_member_and_no_member_is_written_ov
         with pytest.raises(UserError, match=message):
             submission_from_runs([labels], out, data=data)
     assert (labels.read_bytes(), (data / "sample_submission.csv").read_bytes()) == before
+
+
+def write_records(data: Path, size: int, first: int = 0) -> str:
+    """Write the test photos of a size, drawn from number `first` on, and return the fingerprint."""
+    photos = [encode_example(image=draw(n, first + n, size), label=None, id=name) for n, name in enumerate(IDS)]
+    write_tfrecord(data / f"tfrecords-jpeg-{size}x{size}/test/00-{size}x{size}-3.tfrec", photos)
+    return load_index(data, size).splits["test"].fingerprint
+
+
+def test_a_copy_of_predictions_is_of_one_of_the_sizes_that_the_folder_holds(data: Path, tmp_path: Path) -> None:
+    prints = {size: write_records(data, size) for size in (32, 48)}
+    copies = [
+        write_arrays(tmp_path / f"{size}.npz", np.roll(CERTAIN, size // 16, 0), fingerprint=np.array(prints[size]))
+        for size in prints
+    ]
+    assert len(ensemble(copies, data=data).members.files) == 2
+    run = write_run(tmp_path / "net", [[0.4, 0.3, 0.3]] * 3, class_names=NAMES, fingerprint=prints[32])
+    settings = json.loads((run / "config.json").read_text()) | {"size": 32}
+    (run / "config.json").write_text(json.dumps(settings))
+    assert len(ensemble([run, copies[1]], data=data).members.files) == 1
+    write_records(data, 48, first=500)
+    refused(copies, data, r"48\.npz: is of other photos than .*data holds now, though the ids are the same")
+    refused([run, copies[1]], data, r"48\.npz: is of other photos than")
+    assert ensemble(copies[:1], data=data).predicted.tolist() == [1, 2, 0]
+
+
+def test_what_a_csv_was_made_of_is_told_on_and_held_against_the_data(data: Path, tmp_path: Path) -> None:
+    """Also of a vote over CSVs of others, of which nothing is known but what data they were held against."""
+    fingerprint = write_records(data, 32)
+    csv, out = write_labels(tmp_path / "a.csv", [0, 1, 2]), tmp_path / "out.csv"
+    submission_from_runs([csv], out, data=data)
+    beside = json.loads(out.with_suffix(".json").read_text())
+    assert (beside["size"], beside["test_fingerprint"], beside["class_names"]) == (32, fingerprint, list(NAMES))
+    assert submission_from_runs([csv, out], tmp_path / "again.csv", data=data).num_images == 3
+    write_records(data, 32, first=500)
+    refused([csv, out], data, r"out\.csv: is of other test records than .*data holds now; make its predictions again")
+    with pytest.raises(UserError, match=r"out\.csv: is of other test records than .*data holds now"):
+        score(out, write_labels(data / "test_labels.csv", [0, 1, 2]))
+    write_records(data, 32)
+    assert score(out, data / "test_labels.csv").macro_f1 == 1
+    (data / "classes.txt").write_text("".join(f"{name}\n" for name in NAMES[::-1]))
+    refused([csv, out], data, r"out\.csv: is of other classes than .*data has \(classes\.txt\)")
+    assert submission_from_runs([csv], out, data=data).num_images == 3
+
+
+def test_records_that_files_do_not_need_may_be_damaged(data: Path, tmp_path: Path) -> None:
+    write_records(data, 32)
+    (path,) = data.glob("tfrecords-jpeg-32x32/test/*.tfrec")
+    path.write_bytes(path.read_bytes()[:-1])
+    out = tmp_path / "out.csv"
+    submission_from_runs([write_labels(tmp_path / "a.csv", [0, 1, 2])], out, data=data)
+    assert json.loads(out.with_suffix(".json").read_text())["test_fingerprint"] is None
 
 
 def test_no_such_file_is_told_as_one(data: Path, tmp_path: Path) -> None:

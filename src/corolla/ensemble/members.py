@@ -1,5 +1,6 @@
 """The members of an ensemble: what several runs and files predict, joined by id."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.data.competition import SplitName
-from corolla.data.index import find_index
+from corolla.data.index import Index, find_index
+from corolla.data.record_files import size_folders
 from corolla.data.transforms.tta import TTA
 from corolla.ensemble.files import PredictionFile
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions, current_predictions
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
+from corolla.runs.same_data import warn_of_learned_val
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,35 +72,76 @@ def read_members(
     for position, run in enumerate(runs):
         if run.folder.resolve() in {other.folder.resolve() for other in runs[:position]}:
             raise UserError(f"{run.folder}: is named twice; every run has one vote")
-    places = [(data or data_of(run), run.config.size) for run in runs]
-    there = {place: find_index(*place, cache_dir) for place in set(places)}
-    indexes = [index if (index := there[place]) and split in index.splits else None for place in places]
+    indexes = _indexes(runs, split, data, cache_dir)
     members = [
         current_predictions(run, split, tta, checkpoint, index=index) for run, index in zip(runs, indexes, strict=True)
     ]
-    ids = np.sort(members[0].ids)
-    probabilities = []
-    for run, member in zip(runs, members, strict=True):
-        order = np.argsort(member.ids)
-        if not np.array_equal(member.ids[order], ids):
+    ids, orders = np.sort(members[0].ids), [np.argsort(member.ids) for member in members]
+    labels = [None if each.labels is None else each.labels[order] for each, order in zip(members, orders, strict=True)]
+    for number, (run, member) in enumerate(zip(runs, members, strict=True)):
+        if not np.array_equal(member.ids[orders[number]], ids):
             raise UserError(f"{run.folder}: its {split} predictions are of other photos than those of {runs[0].folder}")
-        if len({member.fingerprint, members[0].fingerprint} - {""}) > 1:
-            raise UserError(
-                f"{run.folder}: its {split} predictions are of other records than those of {runs[0].folder}, "
-                "though the ids are the same; predict both with the same --data"
-            )
-        same_number = member.probabilities.shape[1] == members[0].probabilities.shape[1]
-        if not same_number or len({member.class_names, members[0].class_names} - {()}) > 1:
-            raise UserError(f"{run.folder}: was trained for other classes than {runs[0].folder}")
-        probabilities.append(member.probabilities[order])
-    labels = members[0].labels
+        for before in range(number):
+            _check_together(split, data, (run, member), (runs[before], members[before]))
+        here, first = labels[number], labels[0]
+        if here is not None and first is not None and not np.array_equal(here, first):
+            raise UserError(f"{run.folder}: {split} has other labels at its size than for {runs[0].folder}")
     return MemberPredictions(
         runs=runs,
         predictions=tuple(members),
         ids=ids,
-        probabilities=tuple(probabilities),
-        labels=labels[np.argsort(members[0].ids)] if labels is not None else None,
+        probabilities=tuple(member.probabilities[order] for member, order in zip(members, orders, strict=True)),
+        labels=labels[0],
     )
+
+
+def _indexes(runs: Sequence[Run], split: SplitName, data: Path | None, cache_dir: Path | None) -> list[Index | None]:
+    """Return the index of each run's data as they are now; None where the records are not at hand."""
+    there: dict[tuple[Path, int | None], Index | None] = {}
+    for run in runs:
+        folder, size = place = data or data_of(run), run.config.size
+        if place in there:
+            continue
+        there[place] = index = find_index(folder, size, cache_dir)
+        if index is None and (others := size_folders(folder)):
+            log.warning(
+                "%s: holds photos of %s px, but none of the %s px that %s was trained at: whether they are those that "
+                "were predicted can't be told",
+                folder,
+                ", ".join(map(str, others)),
+                size,
+                run.folder,
+            )
+    indexes = [there[data or data_of(run), run.config.size] for run in runs]
+    if split == "val":
+        for run, index in zip(runs, indexes, strict=True):
+            warn_of_learned_val(run, index)
+    return [index if index and split in index.splits else None for index in indexes]
+
+
+def _check_together(
+    split: SplitName, data: Path | None, second: tuple[Run, Predictions], first: tuple[Run, Predictions]
+) -> None:
+    """Check that predictions of two runs are of the same records and classes, and not of one run twice.
+
+    Two sizes have no bytes in common: they are taken to be of the same photos if they lie in one data folder.
+
+    Raises:
+        UserError: they do not belong together.
+    """
+    (run, member), (other, others) = second, first
+    if member.checkpoint == others.checkpoint:
+        raise UserError(f"{run.folder}: is a copy of {other.folder} (the same checkpoint); every run has one vote")
+    folders = {(data or data_of(each)).resolve() for each in (run, other)}
+    are_sizes_of_one = len(folders) == 1 and run.config.size != other.config.size
+    if not are_sizes_of_one and len({member.fingerprint, others.fingerprint} - {""}) > 1:
+        raise UserError(
+            f"{run.folder}: its {split} predictions are of other records than those of {other.folder}, though the ids "
+            "are the same; predict both with the same --data"
+        )
+    same_number = member.probabilities.shape[1] == others.probabilities.shape[1]
+    if not same_number or len({member.class_names, others.class_names} - {()}) > 1:
+        raise UserError(f"{run.folder}: was trained for other classes than {other.folder}")
 
 
 def all_predicted(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from corolla.data.class_names import read_class_names
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.index import Index, find_index
+from corolla.data.record_files import size_folders
 from corolla.data.transforms.tta import TTA
 from corolla.ensemble.files import PredictionFile, is_file, read_file
 from corolla.ensemble.members import MemberPredictions, data_folder, read_members
@@ -145,8 +146,9 @@ def _check_records(file: PredictionFile, runs: MemberPredictions | None, folder:
         index = find_index(folder, run.config.size, cache_dir)
         current_predictions(run, "test", views.removesuffix("-last"), name, index=index if _has_test(index) else None)
     elif file.fingerprint:
-        known = {each.fingerprint for each in runs.predictions} - {""} if runs else _fingerprints(folder, cache_dir)
-        if known - {file.fingerprint}:
+        known = {each.fingerprint for each in runs.predictions} - {""} if runs else set()
+        known |= set() if file.fingerprint in known else _fingerprints(folder, cache_dir)
+        if known and file.fingerprint not in known:
             raise UserError(f"{file.path}: is of other photos than {folder} holds now, though the ids are the same")
 
 
@@ -155,7 +157,6 @@ def _has_test(index: Index | None) -> bool:
 
 
 def _fingerprints(folder: Path, cache_dir: Path | None) -> set[str]:
-    """Return the fingerprint of the folder's test split; none where there are several sizes, as each has its own."""
-    several = len(list(folder.glob("tfrecords-jpeg-*"))) != 1
-    index = None if several else find_index(folder, None, cache_dir)
-    return {index.splits["test"].fingerprint} if index is not None and "test" in index.splits else set()
+    """Return the fingerprint of the folder's test split at each of its sizes."""
+    indexes = (find_index(folder, size, cache_dir) for size in size_folders(folder))
+    return {index.splits["test"].fingerprint for index in indexes if index and "test" in index.splits}

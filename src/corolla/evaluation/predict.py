@@ -17,6 +17,7 @@ from corolla.paths import AnyPath, AnyPaths, as_paths
 from corolla.results import Result
 from corolla.runs.best_epoch import best_fault
 from corolla.runs.folder import Run, data_of, open_run
+from corolla.runs.same_data import warn_of_learned_val
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +115,8 @@ def _predict_split(run: Run, options: PredictOptions) -> PredictResult:
         log.warning("%s: %s; was the folder restored in part? --checkpoint last is sure", run.folder, fault)
     name = options.split or ("test" if "test" in index.splits else "val")
     split_of(index, name)
+    if name == "val":
+        warn_of_learned_val(run, index)
     path = run.predictions(name, views.name, options.checkpoint)
     try:
         current = current_predictions(run, name, views.name, options.checkpoint, index=index)

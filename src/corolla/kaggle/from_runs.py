@@ -1,17 +1,21 @@
 """`corolla ensemble`: join the predictions of runs and of files into a checked submission CSV."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corolla.data.competition import SAMPLE_SUBMISSION
+from corolla.data.index import find_index
+from corolla.data.record_files import size_folders
 from corolla.data.transforms.tta import TTA, Views, parse_tta
 from corolla.ensemble.ensemble import Ensemble, ensemble
 from corolla.ensemble.members import data_folder
 from corolla.ensemble.rules import EnsembleRule, Method
 from corolla.ensemble.validation import ValidationEstimate
 from corolla.errors import UserError
+from corolla.kaggle.provenance import check_same_data, read_provenance
 from corolla.kaggle.submission import describe_runs, write_submission
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.runs.folder import CheckpointName
@@ -57,10 +61,10 @@ def submission_from_runs(
         method, adjust, tta, checkpoint, cache_dir: as in `corolla.ensemble`.
 
     Raises:
-        UserError: no members, `out` is no .csv or one that is read, predictions are missing or out of date, or the ids
-            are not the sample's.
+        UserError: no members, `out` is no .csv or one that is read, predictions are missing or out of date, the ids are
+            not the sample's, or the JSON beside a CSV tells of other test records or classes than the data folder has.
     """
-    paths, out, data = as_paths(paths), as_path(out), as_path(data)
+    paths, out, data, cache_dir = as_paths(paths), as_path(out), as_path(data), as_path(cache_dir)
     if not paths:
         raise UserError("name at least one run's folder or file")
     if out.suffix != ".csv" or out.is_dir():
@@ -74,14 +78,31 @@ def submission_from_runs(
     sample = source / SAMPLE_SUBMISSION
     if out.resolve() == sample.resolve():
         raise UserError(f"--out {out}: is the sample submission, and would be written over")
+    for file in joined.members.files:
+        if file.probabilities is None:
+            check_same_data(file.path, read_provenance(file.path), source, cache_dir)
     how = _describe_rule(joined.rule, joined.on_val, parse_tta(tta))
     how |= {"checkpoint": checkpoint, "data": _relative(source)}
     if joined.members.files:
         how |= {"members": _describe_members(paths, joined)}
     if not joined.runs:  # nothing is known of how others predicted
         how |= dict.fromkeys(("tta", "crop_fraction", "view_size", "average", "checkpoint"))
-    write_submission(out, joined, sample, describe_runs(joined.runs, joined.predictions, how))
+    provenance = describe_runs(joined.runs, joined.predictions, how)
+    if not joined.runs:
+        provenance |= _describe_data(source, joined, cache_dir)
+    write_submission(out, joined, sample, provenance)
     return Submission(out, len(joined.ids), sample, joined)
+
+
+def _describe_data(folder: Path, joined: Ensemble, cache_dir: Path | None) -> dict[str, Any]:
+    """Return the classes and the test records of the data folder by which files were checked, at one of its sizes."""
+    known: dict[str, Any] = {"class_names": list(joined.members.class_names)}
+    with contextlib.suppress(UserError):  # damaged records, of which files have no need
+        indexes = (find_index(folder, size, cache_dir) for size in size_folders(folder))
+        index = next((each for each in indexes if each and "test" in each.splits), None)
+        if index is not None:
+            known |= {"size": index.size, "test_fingerprint": index.splits["test"].fingerprint}
+    return known
 
 
 def _describe_members(paths: Sequence[Path], joined: Ensemble) -> list[dict[str, str]]:

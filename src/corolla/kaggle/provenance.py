@@ -1,13 +1,13 @@
 """The JSON beside a submission CSV: what made it, and whether the data are still those that it was made of."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from corolla.data.class_names import read_class_names
 from corolla.data.index import Index, find_index
 from corolla.errors import UserError
-from corolla.kaggle.submission import made_by
-from corolla.text_files import mismatch, read_json, shell_words
+from corolla.text_files import mismatch, read_json, read_unpacked, shell_words
 
 SHAPE = {
     "data?": str,
@@ -26,8 +26,23 @@ SHAPE = {
 """Keys that are read again; earlier versions wrote fewer."""
 
 
-def read_provenance(csv: Path, sha256: str) -> dict[str, Any]:
+def made_by(csv: Path) -> Path:
+    """Return where the JSON lies that says what made a CSV: beside it, also where it is packed."""
+    return (csv.with_suffix("") if csv.suffix in (".gz", ".zip") and csv.stem.endswith(".csv") else csv).with_suffix(
+        ".json"
+    )
+
+
+def sha256_of(csv: Path) -> str:
+    """Return the SHA-256 of a CSV, the same where it is packed: it is the same submission."""
+    return hashlib.sha256(read_unpacked(csv)).hexdigest()
+
+
+def read_provenance(csv: Path, sha256: str | None = None) -> dict[str, Any]:
     """Read the JSON beside the CSV, if it is of this very CSV; that of something else is none of ours.
+
+    Args:
+        sha256: `sha256_of(csv)`, where it is known.
 
     Raises:
         UserError: it is damaged.
@@ -37,14 +52,14 @@ def read_provenance(csv: Path, sha256: str) -> dict[str, Any]:
         return {}
     remedy = f"it should say what made {csv.name}: move it away, or make both anew with corolla ensemble"
     made = read_json(path, object, remedy=remedy)
-    if not isinstance(made, dict) or made.get("csv_sha256") != sha256:
+    if not isinstance(made, dict) or made.get("csv_sha256") != (sha256 or sha256_of(csv)):
         return {}
     if wrong := mismatch(made, SHAPE):
         raise UserError(f"{path}: {wrong}; {remedy}")
     return made
 
 
-def check_same_data(csv: Path, made: dict[str, Any], data: Path) -> None:
+def check_same_data(csv: Path, made: dict[str, Any], data: Path, cache_dir: Path | None = None) -> None:
     """Check that a data folder holds the test records and the classes that a CSV was made of, where the JSON tells.
 
     Ids do not tell: other records may have the same ones. Where the folder has no such records, only classes are told
@@ -54,7 +69,7 @@ def check_same_data(csv: Path, made: dict[str, Any], data: Path) -> None:
         UserError: it holds others; the message has the command that makes the CSV again.
         RecordFault: its files are damaged.
     """
-    index = find_index(data, made.get("size")) if made.get("test_fingerprint") else None
+    index = find_index(data, made.get("size"), cache_dir) if made.get("test_fingerprint") else None
     if index and "test" in index.splits and index.splits["test"].fingerprint != made["test_fingerprint"]:
         raise UserError(f"{csv}: is of other test records than {data} holds now; {_make_again(csv, made, data)}")
     names = tuple(made.get("class_names") or ())

@@ -16,22 +16,15 @@ from corolla.config import read_settings
 from corolla.errors import UserError
 from corolla.evaluation.labels import check_submission, read_labels
 from corolla.evaluation.metrics import class_f1, macro_f1
-from corolla.files import sha256, write_atomically
+from corolla.files import write_atomically
+from corolla.kaggle.provenance import check_same_data, made_by, read_provenance
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.folder import Run, git_commit
-from corolla.text_files import read_json
 
 if TYPE_CHECKING:  # it loads scikit-learn, which neither score nor submit needs
     from corolla.ensemble.ensemble import Ensemble
     from corolla.evaluation.predictions import Predictions
-
-
-def made_by(csv: Path) -> Path:
-    """Return where the JSON lies that says what made a CSV: beside it, also where it is packed."""
-    return (csv.with_suffix("") if csv.suffix in (".gz", ".zip") and csv.stem.endswith(".csv") else csv).with_suffix(
-        ".json"
-    )
 
 
 def write_submission(path: Path, joined: "Ensemble", sample_path: Path, provenance: dict[str, Any]) -> Path:
@@ -75,10 +68,12 @@ def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: di
             }
         )
     made = datetime.now(UTC).isoformat(timespec="seconds")
+    sizes = [(run.config.size, member.fingerprint) for run, member in zip(runs, members, strict=True)]
+    size, fingerprint = next((pair for pair in sizes if pair[1]), (None, None))  # early versions tell no fingerprint
     data = {
         "folders": [str(run.folder) for run in runs],
-        "size": next((run.config.size for run in runs), None),
-        "test_fingerprint": next((member.fingerprint for member in members if member.fingerprint), None),
+        "size": size or next((run.config.size for run in runs), None),
+        "test_fingerprint": fingerprint,
         "class_names": next((list(member.class_names) for member in members if member.class_names), None),
     }
     return {**how, "runs": described, **data, "git_commit": git_commit(), "made": made}
@@ -126,24 +121,23 @@ def _check_order(csv: Path, labels: Path) -> None:
         raise UserError(f"{csv}: is the truth by its name, but stands in a submission's place; {order}")
     if names[1].startswith(("sample_submission", "sample-submission")):
         raise UserError(f"{labels}: its labels are an example's, not the truth; {order}")
-    beside = made_by(labels)
-    if not TRUTH.fullmatch(names[1]) and labels.resolve() != csv.resolve() and beside.is_file():
-        made = read_json(beside, object, remedy="move it away")
-        if isinstance(made, dict) and made.get("csv_sha256") == sha256(labels):
-            raise UserError(f"{labels}: is a submission that {beside.name} describes, not the truth; {order}")
+    if not TRUTH.fullmatch(names[1]) and labels.resolve() != csv.resolve() and read_provenance(labels):
+        raise UserError(f"{labels}: is a submission that {made_by(labels).name} describes, not the truth; {order}")
 
 
 def score(csv: AnyPath, labels: AnyPath) -> Score:
     """Return macro F1 and accuracy of a submission, joined with the true labels by id.
 
     Raises:
-        UserError: the two files do not hold the same ids, each once, or are exchanged.
+        UserError: the two files do not hold the same ids, each once, or are exchanged; or the truth lies in a data
+            folder whose test records or classes are not those that the submission was made of.
     """
     csv, labels = as_path(csv), as_path(labels)
     submitted, truth = read_labels(csv), read_labels(labels)
     _check_order(csv, labels)
     num_classes = int(np.concatenate([submitted["label"], truth["label"]]).max()) + 1
     check_submission(submitted, truth, num_classes, source=f"{csv} against {labels}")
+    check_same_data(csv, read_provenance(csv), labels.absolute().parent)
     joined = truth.merge(submitted, on="id", suffixes=("_true", "_submitted"), validate="one_to_one")
     true, predicted = joined["label_true"].to_numpy(), joined["label_submitted"].to_numpy()
     return Score(

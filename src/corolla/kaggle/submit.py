@@ -1,6 +1,5 @@
 """`corolla submit`: a checked CSV to Kaggle, exactly once, and its score into the ledger."""
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.idempotent import choose_row, record_and_send, submit_once, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.manifest import competition_of
-from corolla.kaggle.provenance import check_same_data, read_provenance
+from corolla.kaggle.provenance import check_same_data, read_provenance, sha256_of
 from corolla.kaggle.sending import SendingNote
 from corolla.kaggle.submission import check_submission, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
 from corolla.paths import AnyPath, as_path
-from corolla.text_files import read_unpacked, shell_words
+from corolla.text_files import shell_words
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def submit(
 def _checked(csv: Path, message: str, competition: str | None, data: Path | None) -> tuple[Entry, dict[str, Any]]:
     """Check the CSV and return a new row for the ledger, and what the JSON beside the CSV says."""
     table = read_labels(csv)
-    sha256 = _sha256_of(csv)
+    sha256 = sha256_of(csv)
     made = read_provenance(csv, sha256)
     folder = data or Path(made.get("data", "data"))
     if not (folder / SAMPLE_SUBMISSION).exists():
@@ -99,11 +98,6 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
     return entry, made
 
 
-def _sha256_of(csv: Path) -> str:
-    """Return the SHA-256 of a CSV, the same where it is packed: it is the same submission."""
-    return hashlib.sha256(read_unpacked(csv)).hexdigest()
-
-
 def _send(kaggle: Kaggle, book: Ledger, note: SendingNote, entry: Entry, csv: Path, made: dict[str, Any]) -> Entry:
     """Upload the CSV, submit it and return the ledger's row."""
     about = get_competition(kaggle, entry.competition)
@@ -123,7 +117,7 @@ def _send(kaggle: Kaggle, book: Ledger, note: SendingNote, entry: Entry, csv: Pa
 
 def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any]) -> str:
     """Upload the CSV and return its token."""
-    if _sha256_of(csv) != entry.sha256:
+    if sha256_of(csv) != entry.sha256:
         raise UserError(f"{csv}: was changed while it was being submitted; nothing was sent")
     competition = entry.competition
     from kagglesdk.competitions.types.competition_api_service import ApiStartSubmissionUploadRequest

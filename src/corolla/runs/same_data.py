@@ -1,10 +1,16 @@
-"""Is a checkpoint of the data that lie here? Told without torch."""
+"""Tells whether a run or its checkpoint is of the data that lie here, without torch."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from corolla.data.index import Index
+from corolla.data.subset import subset_index
 from corolla.errors import UserError
+from corolla.runs.folder import Run
+
+log = logging.getLogger(__name__)
 
 
 def train_fingerprint(index: Index) -> dict[str, str]:
@@ -26,3 +32,30 @@ def check_same_data(content: dict[str, Any], index: Index, path: Path) -> None:
                 f"{index.folder}: its {split} images are not those that {path} was trained with; give the same data "
                 "with --data, or start a new run from its weights with --model.weights"
             )
+
+
+def may_have_learned_val(fingerprint: Mapping[str, str], index: Index) -> bool:
+    """Return whether photos of val may be among those that were learned: neither train nor val is what it was then.
+
+    Where train is the same, none of its photos has become one of val; where val is, it is the one it was held against.
+
+    Args:
+        fingerprint: of the splits that a network was trained with.
+    """
+    now = train_fingerprint(index)
+    return len(now) == 2 and all(fingerprint.get(split, each) != each for split, each in now.items())
+
+
+def warn_of_learned_val(run: Run, index: Index | None) -> None:
+    """Say that a run's scores on the val of `index` mean little, where it may have learned photos that are in it."""
+    trained = run.environment.get("fingerprint") or {}
+    if index is None or index.size != run.config.size or "train" not in index.splits or not trained:
+        return
+    settings = run.config.train
+    if may_have_learned_val(trained, subset_index(index, settings.share, settings.seed)):
+        log.warning(
+            "%s: was trained with other photos, in train and in val, than %s holds now; where it has learned from "
+            "some that are in val now, its scores there, and what is fitted to them, are too good",
+            run.folder,
+            index.folder,
+        )
