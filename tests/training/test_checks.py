@@ -14,6 +14,7 @@ from torch import nn
 from corolla.config import Config
 from corolla.data.index import load_index
 from corolla.data.statistics import data_statistics
+from corolla.device import choose_precision
 from corolla.errors import UserError
 from corolla.runs.folder import Run
 from corolla.training.build import new_state
@@ -93,6 +94,34 @@ def test_numbers_that_came_in_spoiled_are_told_before_the_first_step(
     assert line.startswith(f"{'--train.teacher ' if how == 'teacher' else ''}{path}")
     assert SPOILED[where] in line
     assert len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "start", "refused"),
+    [
+        ("resnet18", 32, 16, "images of 16 px leave layer4.0.conv1 less"),
+        ("timm:test_efficientnet", 16, None, "images of 16 px leave blocks.4.0.conv_dw less"),
+        ("resnet18", 32, None, None),
+    ],
+)
+def test_bf16_on_a_cpu_is_not_taken_where_it_has_no_right_gradients(
+    name: str, size: int, start: int | None, refused: str | None, tiny_config: Config
+) -> None:
+    config = changed(tiny_config, "model", name=name, width=0.125 if name == "resnet18" else 1.0)
+    config = changed(dataclasses.replace(config, input_size=size), "augment", start_size=start)
+    index, cpu = load_index(config.data, 32), torch.device("cpu")
+    color = data_statistics(index, ("train",)).color
+    native = choose_precision("auto", cpu)
+    for precision, expected in (("fp32", "fp32"), ("auto", native if refused is None else "fp32")):
+        state = new_state(changed(config, "train", precision=precision), index, cpu, color)
+        assert state.precision == expected
+        assert any("no right gradient" in note for note in state.notes) == (expected != native and precision == "auto")
+    asked = changed(config, "train", precision="bf16")
+    if refused is None:
+        assert new_state(asked, index, cpu, color).precision == "bf16"
+    else:
+        with pytest.raises(UserError, match=refused):
+            new_state(asked, index, cpu, color)
 
 
 @pytest.mark.parametrize("grey", [0, 128])

@@ -235,7 +235,7 @@ def test_what_does_not_fit_on_the_card_is_told(
 
 
 def test_a_network_without_numbers_for_val_does_not_finish_its_epoch(tiny_config: Config) -> None:
-    """Of NaN class 0 would be predicted, and the run be done with a score."""
+    """Else NaN would be class 0 to it, and the run be done with a score."""
 
     def grow(state: TrainState, batch: Batch, lr: float, loss: torch.Tensor) -> None:
         if state.progress.step == 10:  # the last one, whose weights no other step looks at

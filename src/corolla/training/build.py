@@ -19,7 +19,7 @@ from corolla.data.statistics import ColorStatistics, data_statistics
 from corolla.data.transforms.train import TrainTransform, needs_statistics
 from corolla.data.transforms.tta import Views
 from corolla.data.transforms.views import ViewsTransform
-from corolla.device import choose_precision, describe
+from corolla.device import describe
 from corolla.errors import UserError
 from corolla.models.factory import build_model
 from corolla.models.normalise import Normalise
@@ -34,7 +34,13 @@ from corolla.runs.checkpoint import (
 )
 from corolla.runs.same_data import check_same_data, train_fingerprint
 from corolla.runs.without_torch import read_without_tensors
-from corolla.training.checks import check_checkpoint, check_normalisation, check_sizes, check_teacher
+from corolla.training.checks import (
+    check_checkpoint,
+    check_normalisation,
+    check_sizes,
+    check_teacher,
+    checked_precision,
+)
 from corolla.training.distillation import Teacher
 from corolla.training.freezing import Freezing
 from corolla.training.losses import TrainLoss
@@ -224,7 +230,8 @@ def _assemble(
         notes.append(f"note: {describe(device)} has no bf16 and emulates it; a run in fp16 or fp32 is faster there")
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     model = model.to(device=device, memory_format=memory_format)  # pyright: ignore[reportCallIssue] - an overload is missing
-    precision = choose_precision(config.train.precision, device)
+    precision, because = checked_precision(meta, model, device)
+    notes += because
     teacher = Teacher(config.train, index.class_names, device, precision) if config.train.teacher else None
     if teacher is not None:
         check_teacher(teacher, meta.teacher)

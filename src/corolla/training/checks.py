@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from corolla.config.progressive_resizing import run_sizes
+from corolla.device import Precision, choose_precision
 from corolla.errors import UserError
 from corolla.models.factory import forward_error
 from corolla.models.pretrained import Preprocessing
@@ -76,6 +77,43 @@ def check_sizes(meta: ModelMeta, model: nn.Module, teacher: Teacher | None, devi
             _check_size(
                 teacher.model, each, device, f"--train.teacher {config.train.teacher}: the teacher", "leave it out"
             )
+
+
+def checked_precision(meta: ModelMeta, model: nn.Module, device: torch.device) -> tuple[Precision, list[str]]:
+    """Return the precision that a run trains in, and a note where that is fp32 because bf16 has no right gradients.
+
+    Raises:
+        UserError: the run asks for bf16 where it has none.
+    """
+    asked = meta.config.train.precision
+    precision = choose_precision(asked, device)
+    size = run_sizes(meta.config.augment, meta.input_size, meta.config.train.epochs)[0]
+    if precision != "bf16" or device.type != "cpu" or not (name := _stride_past_input(model, size, device)):
+        return precision, []
+    fault = f"images of {size} px leave {name} less to see than its stride, where bf16 on a CPU has no right gradient"
+    if asked == "bf16":
+        raise UserError(f"--train.precision bf16: {fault}; take fp32, or larger images")
+    return "fp32", [f"note: in fp32, as {fault}"]
+
+
+def _stride_past_input(model: nn.Module, size: int, device: torch.device) -> str | None:
+    """Return the name of a convolution, if any, that is shown maps smaller than its stride and pads them.
+
+    There oneDNN (seen with torch 2.14) leaves the bf16 gradient of its weights as it found the memory.
+    """
+    found: list[nn.Module] = []
+
+    def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        assert isinstance(module, nn.Conv2d)
+        sides = zip(inputs[0].shape[-2:], module.stride, module.padding, strict=False)
+        if not isinstance(module.padding, str) and any(side < stride and pad for side, stride, pad in sides):
+            found.append(module)
+
+    hooks = [part.register_forward_pre_hook(look) for part in model.modules() if isinstance(part, nn.Conv2d)]
+    forward_error(model, size, device)
+    for hook in hooks:
+        hook.remove()
+    return next((name for name, part in model.named_modules() if part in found), None)
 
 
 def _check_size(model: nn.Module, size: int, device: torch.device, what: str, remedy: str) -> None:
