@@ -74,7 +74,8 @@ def test_labels_are_judged_by_pretrained_features(tmp_path: Path) -> None:
         ([1] * 8, False),
         ([5] * 5, True),
         ([4] * 6, False),
-        ([5, 1, 1], True),
+        ([5, 1, 1], False),
+        ([5, 2, 1], True),
         ([9, 0, 0], False),
         ([1, 1], False),
     ],
@@ -84,12 +85,24 @@ def test_few_photos_a_class(tmp_path: Path, counts: list[int], judged: bool) -> 
     photos = [(to_jpeg(textured(next(numbers))), label) for label, count in enumerate(counts) for _ in range(count)]
     names = "".join(f"kind {label}\n" for label in range(len(counts)))
     found = audit(write_photos(tmp_path / "data", {"train": photos[1:], "val": photos[:1]}, names), progress=False)
-    assert bool(found.source.num_photos) == judged
+    assert found.source.num_photos == judged * sum(count for count in counts if count > 1)
+    assert {issue.label for issue in found.label_issues} <= {label for label, count in enumerate(counts) if count > 1}
+    if 1 in counts and judged:
+        assert ", without 1 whose class has no other photo to compare with (accuracy" in found.sentences()[2]
     assert len(found.table()) == len(found.label_issues) + sum(
         count - (not label) < 10 for label, count in enumerate(counts)
     )
     if not judged:
         assert found.sentences()[2].startswith("labels were not judged: too few labelled photos: ")
+
+
+def test_what_is_not_there_is_not_judged(data: Path, tmp_path: Path) -> None:
+    assert audit(data, splits="val", progress=False).sentences()[-1].startswith("the balance of the classes was not")
+    with pytest.raises(UserError, match="splits valid: must be some of train, val, test"):
+        audit(data, splits="valid", progress=False)
+    photos = [(to_jpeg(textured(number)), 2 * (number % 2)) for number in range(4)]
+    empty = write_photos(tmp_path / "empty", {"train": photos}, "a\nb\nc\n")
+    assert "the smallest but 1 class without any; 3 classes below 10" in audit(empty, progress=False).sentences()[-1]
 
 
 def test_eight_classes_of_one_photo_that_is_there_many_times(tmp_path: Path) -> None:

@@ -103,7 +103,11 @@ class Audit(Result):
 
     def _about_balance(self) -> list[str]:
         found = self.balance
+        if "train" not in found.counts:
+            return ["the balance of the classes was not judged: there is no photo of train with a label"]
         lines = [f"the largest class of train has {found.ratio:.1f} times as many photos as the smallest"]
+        if empty := int((found.counts["train"] == 0).sum()):
+            lines[0] += f" but {_count(empty, 'class', 'classes')} without any"
         if found.few:
             lines[0] += f"; {_count(len(found.few), 'class', 'classes')} below {FEW}"
         if not math.isnan(found.divergence):
@@ -159,12 +163,14 @@ def audit(
         splits: the splits whose photos are looked at.
 
     Raises:
-        UserError: no data, a photo that does not decode, no such run, or fewer than 2 folds.
+        UserError: no data, a photo that does not decode, no such run, no such split, or fewer than 2 folds.
     """
     if folds < 2:
         raise UserError(f"--folds {folds}: must be at least 2, or nothing is out of fold")
     cache_dir, folders = as_path(cache_dir), as_paths(runs)
     names = (splits,) if isinstance(splits, str) else tuple(splits)
+    if not names or not set(names) <= set(SPLITS):
+        raise UserError(f"splits {', '.join(names) or 'none'}: must be some of {', '.join(SPLITS)}")
     photos = survey(load_index(as_path(data), size, cache_dir), names, progress=progress)
     pairs = find_pairs(photos)
     if folders:

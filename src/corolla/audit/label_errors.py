@@ -64,7 +64,16 @@ def issues_by_features(photos: Survey, pairs: list[Pair], *, folds: int, progres
     num_classes = len(photos.index.class_names)
     probabilities = out_of_fold(rows, labels, groups, num_classes=num_classes, folds=folds, progress=progress)
     text = f"pretrained features, {folds}-fold logistic regression and neighbours"
-    return _judge(chosen, probabilities, labels, text)
+    judged = ~alone(labels, groups)
+    if num_alone := np.count_nonzero(~judged):
+        text += f", without {num_alone} whose class has no other photo to compare with"
+    return _judge(chosen[judged], probabilities[judged], labels[judged], text)
+
+
+def alone(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which photos have the only label of their class, but for copies: no other fold knows the class then."""
+    pairs = np.unique(np.stack([labels, groups]), axis=1)
+    return np.bincount(pairs[0], minlength=int(labels.max()) + 1)[labels] < 2
 
 
 def too_few(labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int) -> str:
@@ -83,6 +92,8 @@ def too_few(labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int) ->
             f"too few labelled photos: {folds}-fold cross-validation cannot judge labels with fewer than {folds} "
             f"different photos of a class, and the largest here has {most}"
         )
+    if len(np.unique(labels[~alone(labels, groups)])) < 2:
+        return "too few labelled photos: only one class has two different ones, and at least two such are needed"
     return ""
 
 
