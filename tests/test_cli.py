@@ -169,19 +169,82 @@ def options_of(stage: str) -> list[str]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_option_has_a_help_text(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert corolla(stage, "--help") == 0
-    text = plain(capsys.readouterr().out)
+    assert corolla(stage, "--help-all") == 0
+    text = capsys.readouterr().out
+    said = re.split(r"^  (?=\S)", text, flags=re.MULTILINE)
+    entries = {words[0].rstrip(","): " ".join(words[1:]) for words in (entry.split() for entry in said[1:])}
     for option in options_of(stage):
-        found = re.search(rf"--{option}\b(.*?)\((?:default|required)", text)
+        found = next((entries[name] for name in entries if name == f"--{option}"), None)
         if found is None:  # positional
-            found = re.search(rf"\b(?:{option.upper()}|PATH|\[\[PATH \[PATH \.\.\.\]\]\])(.*)", text)
-        assert found, option
-        assert re.search(r"\b[a-z]{2,}\b", re.sub(r"--\S+|\{.*?\}", "", found[1])), found[0]  # not only FLOAT or {A,B}
+            found = " ".join(entries[name] for name in entries if not name.startswith("-"))
+        assert re.search(r"\b[a-z]{2,}\b", re.sub(r"--\S+|\{.*?\}", "", found)), option  # not only N or {A,B}
+    assert "PATH|" not in text
+    assert "{None}" not in text
+    assert "(default: None)" not in text
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_help_flows_with_the_terminal(
+    stage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = []
+    for columns in ("80", "120"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert corolla(stage, "--help-all") == 0
+        texts.append(capsys.readouterr().out)
+        own = texts[-1].partition("usage: corolla")[2]  # of train the list of experiments stands before
+        assert all(len(line) <= int(columns) for line in own.splitlines()[1:])
+    assert plain(texts[0]) == plain(texts[1])
+
+
+def test_the_help_of_train_begins_with_what_people_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert corolla("train", "transfer_best", "--help") == 0
+    shown = re.findall(r"^  (--\S+)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert len(shown) <= 12
+    assert shown[:4] == ["--data", "--size", "--input-size", "--train.epochs"]
+    assert corolla("train", "transfer_best", "--help-all") == 0
+    assert set(shown) < set(re.findall(r"^  (--\S+)", capsys.readouterr().out, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            "train resnet34 --epochs 3",
+            "unknown option --epochs; nearest: --train.epochs; corolla train resnet34 --help",
+        ),
+        (
+            "train resnet34 --train.lr=3",
+            "unknown option --train.lr; nearest: --optim.lr; corolla train resnet34 --help",
+        ),
+        ("train resnet34 --name x", "unknown option --name; nearest: --model.name or --optim.name; "),
+        ("predict runs/x --ttta flip", "unknown option --ttta; nearest: --tta; corolla predict --help"),
+        ("show data --split vall", "invalid choice 'vall' for argument '--split'."),
+        ("train resnet34 --optim.name adam", "invalid choice 'adam' for argument '--optim.name'."),
+        ("predict runs/x --size many", "--size: 'many' is no INT; corolla predict --help"),
+        ("predict runs/x --size", "Missing value for argument '--size'."),
+        ("check", "Missing from corolla check: "),
+        ("check a b", "Unrecognized options: b; corolla check --help"),
+    ],
+)
+def test_a_word_that_can_not_be_parsed_is_one_line(words: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert corolla(*words.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(line)
+    assert told.count("\n") == 1
+
+
+def test_options_may_be_written_as_tyro_takes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("show nowhere --per_class 2", "show nowhere --per-class=2", "import nowhere out --no-skip-broken"):
+        assert corolla(*words.split()) == 2
+        assert "nowhere" in capsys.readouterr().err
+    assert corolla("train", "resnet34", "--model.zero-gamma", "True", "--augment.no-color", "--data", "nowhere") == 2
+    assert "no TFRecords in nowhere" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiments_help_has_its_values(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert corolla("train", name, "--help") == 0
+    assert corolla("train", name, "--help-all") == 0
     text = plain(capsys.readouterr().out)
     config = EXPERIMENTS[name]()
     assert f"(default: {config.model.name})" in text
@@ -196,7 +259,7 @@ def test_an_experiments_help_has_its_values(name: str, capsys: pytest.CaptureFix
         (["train"], "corolla train EXPERIMENT --help lists"),
         (["train", "resnet35"], "unknown experiment resnet35; nearest: resnet"),
         (["train", "mine.toml"], "mine.toml: there is no such file"),
-        (["train", "resnet34", "--train.epoch", "3"], "Perhaps you meant: --train.epochs INT"),
+        (["train", "resnet34", "--train.epoch", "3"], "unknown option --train.epoch; nearest: --train.epochs; "),
         (["train", "resnet34", "--train.epochs", "many"], "--train.epochs"),
         (["train", "resnet34", "--train.epochs", "0"], "train.epochs = 0: input should be greater than or equal to 1"),
         (["train", "resnet34"], "no TFRecords in data: looked for tfrecords-jpeg-SxS"),
@@ -220,7 +283,7 @@ def test_a_mistake_is_told_in_short_and_exits_2(
     told = capsys.readouterr().err
     assert message in plain(told)
     assert "Traceback" not in told
-    assert len(told.splitlines()) < 20  # tyro quotes the help of up to three near options
+    assert len(told.splitlines()) < 20
     assert not list(tmp_path.iterdir())
 
 

@@ -58,9 +58,9 @@ def run_command(arguments: Sequence[str]) -> int:
     module = commands.load(name)
     if hasattr(module, "run"):  # a stage that parses its arguments by itself
         return module.run(rest)
-    import tyro
+    from corolla.arguments import parse
 
-    return tyro.cli(getattr(module, module.__name__.rpartition(".")[2]), prog=f"corolla {name}", args=rest)
+    return parse(getattr(module, module.__name__.rpartition(".")[2]), prog=f"corolla {name}", words=rest)
 
 
 def _as_today(word: str) -> str:

@@ -2,31 +2,53 @@
 
 import inspect
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
-import tyro
-
+from corolla.arguments import help_text, parse
 from corolla.commands.common import next_command
 from corolla.config import Config, keys
 from corolla.config.experiments import EXPERIMENTS, experiment_name, find_experiment
 from corolla.errors import DONE, STOPPED, USER_ERROR
 
+FIRST = (
+    *("--data", "--size", "--input-size", "--train.epochs", "--train.batch-size", "--optim.lr", "--train.seed"),
+    *("--model.weights", "--run-name", "--train.max-hours", "--device", "--resume"),
+)
+"""The options that --help shows."""
+DESCRIPTION = (
+    "Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped."
+)
+
 
 def train(arguments: Sequence[str]) -> int:
     """Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped."""
-    listing = "\n".join(f"  {name:20} {inspect.getdoc(make)}".partition("\n")[0] for name, make in EXPERIMENTS.items())
+    listing = "\n".join(
+        textwrap.fill(
+            f"{name:20} {_summary(name)}",
+            shutil.get_terminal_size().columns,
+            initial_indent="  ",
+            subsequent_indent=" " * 23,
+        )
+        for name in EXPERIMENTS
+    )
     if not arguments or arguments[0].startswith("-"):
-        asked = bool({"-h", "--help"} & set(arguments))
+        asked = bool({"-h", "--help", "--help-all"} & set(arguments))
         print(f"usage: corolla train EXPERIMENT [OPTIONS]\n\nexperiments, or a .toml or .json file:\n{listing}\n")
         if asked:
-            tyro.cli(Config, prog="corolla train EXPERIMENT", args=["--help"])
+            first = () if "--help-all" in arguments else FIRST
+            print(help_text(Config, prog="corolla train EXPERIMENT", description=DESCRIPTION, first=first))
+            return DONE
         print("corolla train EXPERIMENT --help lists the options with that experiment's values", file=sys.stderr)
         return USER_ERROR
     name, *options = arguments
     base = find_experiment(name)
-    description = EXPERIMENTS[name].__doc__ if name in EXPERIMENTS else f"The settings of {name}."
-    config = tyro.cli(Config, prog=f"corolla train {name}", default=base, description=description, args=options)
+    description = _description(name) if name in EXPERIMENTS else f"The settings of {name}."
+    config = parse(
+        Config, prog=f"corolla train {name}", words=options, default=base, description=description, first=FIRST
+    )
 
     from corolla.training.train import train as train_run
 
@@ -40,6 +62,15 @@ def train(arguments: Sequence[str]) -> int:
 
 run = train
 """It parses its arguments by itself: the experiment decides the defaults of the options."""
+
+
+def _summary(experiment: str) -> str:
+    return (inspect.getdoc(EXPERIMENTS[experiment]) or "").partition("\n")[0]
+
+
+def _description(experiment: str) -> str:
+    """Return what an experiment says of itself, its command in a paragraph of its own."""
+    return re.sub(r"^(corolla train .*)\n", r"\1\n\n", inspect.getdoc(EXPERIMENTS[experiment]) or "", flags=re.M)
 
 
 def _typed(options: Sequence[str]) -> set[str]:
