@@ -2,19 +2,23 @@
 
 import dataclasses
 import pickle
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from support import break_first_jpeg
+from support import break_first_jpeg, write_data
 
 from corolla.config import AugmentConfig
 from corolla.data.dataset import Sample, TFRecordDataset
 from corolla.data.index import load_index
 from corolla.data.loader import Batch, load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
+from corolla.data.tfrecord import read_records
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.train import TrainTransform
 from corolla.errors import UserError
@@ -126,6 +130,45 @@ def test_a_bad_jpeg_may_be_grey(tmp_path: Path, caplog: pytest.LogCaptureFixture
     dataset = TFRecordDataset(load_index(data, None), "train", bad_images="grey")
     assert (dataset[0].image == 128).all()
     assert line in caplog.text
+
+
+def replaced(path: Path) -> None:
+    """Put another file in its place: the same records in another order, so it has as many bytes."""
+    buffer = path.read_bytes()
+    records = [buffer[record.offset : record.end + 4] for record in read_records(path, buffer)]
+    path.unlink()
+    path.write_bytes(b"".join(records[::-1]))
+
+
+def written_to(path: Path) -> None:
+    """Write the other records into the very file that is mapped."""
+    other = path.with_suffix(".other")
+    shutil.copy(path, other)
+    replaced(other)
+    with path.open("rb+") as file:
+        file.write(other.read_bytes())
+
+
+def shortened(path: Path) -> None:
+    """Put a file of the first record alone in its place."""
+    buffer = path.read_bytes()
+    path.unlink()
+    path.write_bytes(buffer[: next(read_records(path, buffer)).end + 4])
+
+
+@pytest.mark.parametrize(("change", "is_mapped"), [(replaced, False), (written_to, True), (shortened, False)])
+def test_a_file_that_changes_under_its_index_gives_no_other_photos(
+    change: Callable[[Path], None], is_mapped: bool, tmp_path: Path
+) -> None:
+    data = write_data(tmp_path / "data", train=6, val=2, test=2)
+    dataset = TFRecordDataset(load_index(data, None), "train", bad_images="grey")
+    if is_mapped:
+        dataset[0]
+    path = data / "tfrecords-jpeg-32x32/train/00-32x32-3.tfrec"
+    change(path)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(path))}: has changed since its records were indexed; "):
+        dataset[2]
+    assert dataset[3].label == 3
 
 
 def test_a_missing_split_is_named(tiny_data: Path) -> None:

@@ -121,9 +121,18 @@ class TFRecordDataset:
             self._transformed(epoch, i, transform, row)
 
     def jpeg(self, i: int) -> memoryview:
-        """Return the bytes of the JPEG of sample i, without a copy."""
-        start = int(self.split.offset[i])
-        return self.maps[int(self.split.file[i])][start : start + int(self.split.length[i])]
+        """Return the bytes of the JPEG of sample i, without a copy.
+
+        Raises:
+            UserError: the record there is another one than was indexed: its file was replaced or written to since.
+        """
+        content, start = self.maps[int(self.split.file[i])], int(self.split.start[i])
+        end = start + 12 + int.from_bytes(content[start : start + 8], "little")  # of the record's data
+        if int.from_bytes(content[end : end + 4], "little") != self.split.crc[i]:
+            path = self.folder / self.split.files[int(self.split.file[i])]
+            raise UserError(f"{path}: has changed since its records were indexed; the same command again reads it anew")
+        offset = int(self.split.offset[i])
+        return content[offset : offset + int(self.split.length[i])]
 
     def image(self, i: int) -> Image:
         """Return the whole photo, H x W x 3 uint8.
