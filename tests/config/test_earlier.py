@@ -81,7 +81,7 @@ def make_earlier(run: Run) -> None:
     (run.folder / "config.json").write_text(json.dumps(content["config"]))
 
 
-@pytest.mark.parametrize("how", ["in its folder", "in a copy"])
+@pytest.mark.parametrize("how", ["in its folder", "in a copy", "by the old option"])
 @pytest.mark.parametrize("color", [True, False])
 def test_the_command_that_began_an_earlier_run_still_means_it(color: bool, how: str, tmp_path: Path) -> None:
     begun = Run(tmp_path / "begun")
@@ -92,6 +92,10 @@ def test_the_command_that_began_an_earlier_run_still_means_it(color: bool, how: 
     config, run = Config(augment=AugmentConfig(color=color)), begun
     if how == "in a copy":
         config, run = dataclasses.replace(config, resume=begun.folder), Run(tmp_path / "copy")
+    elif how == "by the old option":
+        config, run = dataclasses.replace(config, resume_from=begun.folder), Run(tmp_path / "copy")
+        new = changed(config, "optim", lr=0.2)
+        assert with_earlier_defaults(new, run, ()) == new, "a run that begins now, from those weights"
     check_same_config(begun, with_earlier_defaults(config, run, {"augment.color"}))
     for key in ("contrast", "hue") if color else ():  # typed, so that it is meant
         asked = with_earlier_defaults(config, run, {f"augment.{key}"})
@@ -100,7 +104,7 @@ def test_the_command_that_began_an_earlier_run_still_means_it(color: bool, how: 
     with pytest.raises(UserError, match=r"augment\.contrast is 0\.[04], now 0\.3"):
         check_same_config(begun, with_earlier_defaults(other, run, ()))
     assert with_earlier_defaults(config, Run(tmp_path / "new"), ()).augment.hue == (
-        0.2 if color and config.resume else 0
+        0.2 if color and how != "in its folder" else 0
     )
 
 

@@ -92,8 +92,8 @@ class Recipe:
             if earlier := member.run.environment.get("lengthened_from"):
                 steps = " to ".join(map(str, [*earlier, epochs]))
                 found.append(
-                    f"{member.name} was lengthened from {steps} epochs: one training of {epochs} has other learning "
-                    "rates, and so may have another result."
+                    f"{member.name} was lengthened from {steps} epochs: one training of {epochs} may have other "
+                    "learning rates, and so another result."
                 )
         for seed in sorted({member.seed for member in self.members}):
             repeated = [member.name for member in self.members if member.seed == seed]

@@ -37,7 +37,8 @@ def with_earlier_defaults(config: Config, run: Run, explicit: Collection[str]) -
     So the command that began a run also resumes it, whatever it says of the others. What the user typed (`explicit`)
     stays.
     """
-    begun = run if run.last.exists() else Run(config.resume) if config.resume is not None else None
+    source = config.resume or config.resume_from
+    begun = run if run.last.exists() else Run(source) if source is not None else None
     if begun is None or not (begun.folder / "config.json").is_file() or not config.augment.color:
         return config
     there, usual = begun.config.augment, AugmentConfig()
@@ -48,15 +49,17 @@ def with_earlier_defaults(config: Config, run: Run, explicit: Collection[str]) -
         and getattr(config.augment, name) == getattr(usual, name)
         and f"augment.{name}" not in explicit
     }
-    augment = dataclasses.replace(config.augment, **was)
-    if "contrast" not in was or augment.hue != there.hue:
+    earlier = dataclasses.replace(config, augment=dataclasses.replace(config.augment, **was))
+    if "contrast" not in was or earlier.augment.hue != there.hue:
+        return config
+    if config.resume_from and begun is not run and not _goes_on(begun, earlier):  # a new run, from its weights
         return config
     log.info(
         "note: %s was begun with %s, as earlier versions had it by default, and goes on so",
         begun.folder,
         " and ".join(f"--augment.{name} {value:g}" for name, value in sorted(was.items(), reverse=True)),
     )
-    return dataclasses.replace(config, augment=augment)
+    return earlier
 
 
 def starting_point(run: Run, config: Config) -> StartingPoint:
@@ -133,14 +136,17 @@ def _is_longer(differing: dict[str, str], run: Run, config: Config) -> bool:
     return set(differing) == {"train.epochs"} and config.train.epochs > run.config.train.epochs
 
 
+def _goes_on(run: Run, config: Config) -> bool:
+    """Return whether a run can go on with `config`: its own settings, or with more epochs."""
+    differing = _differing(run, config)
+    return not differing or _is_longer(differing, run, config)
+
+
 def _old_option(source: Path, config: Config) -> tuple[Path | None, Path | None]:
     """Return what --resume-from, the name of one release ago, means: --resume or --init-from."""
-    if (source / "config.json").is_file() and (source / "last.pt").is_file():
-        run = Run(source)
-        differing = _differing(run, config)
-        if not differing or _is_longer(differing, run, config):
-            log.warning("--resume-from goes with the next release; for this, use --resume %s", source)
-            return source, None
+    if (source / "config.json").is_file() and (source / "last.pt").is_file() and _goes_on(Run(source), config):
+        log.warning("--resume-from goes with the next release; for this, use --resume %s", source)
+        return source, None
     log.warning(
         "--resume-from goes with the next release; for a new run from these weights, use --init-from %s", source
     )
