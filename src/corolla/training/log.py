@@ -1,10 +1,10 @@
 """The log of a run: lines on the screen, metrics.jsonl, timing.jsonl, TensorBoard.
 
 `tensorboard --logdir runs` shows all runs side by side: SCALARS has a chart for each curve, CUSTOM SCALARS train and
-val loss in one chart, IMAGES the first batch as the network sees it and a confusion matrix per evaluation, HPARAMS what
-the finished runs differ in. The x axis of what is under by_epoch/ counts epochs, everywhere else updates: also that of
-result/, which HPARAMS shows, a point where a run ended. Versions before this one wrote epoch/ over updates: where such
-a run is resumed, those curves end and by_epoch/ begins.
+val loss in one chart, IMAGES the first batch, augmented (not mixed yet), and a confusion matrix per evaluation, HPARAMS
+what the finished runs differ in. The x axis of what is under by_epoch/ counts epochs, everywhere else updates: that of
+result/ too, which HPARAMS shows, a point where a run ended. Versions before this one wrote epoch/ over updates: where
+such a run is resumed, those curves end and by_epoch/ begins.
 """
 
 import json
@@ -78,7 +78,7 @@ class RunLog:
         self._board.add_scalar("step/lr", lr, step)
 
     def batch(self, step: int, batch: Batch) -> None:
-        """Write the first batch of this start, augmented, as the network sees it."""
+        """Write the first batch of this start, augmented; what mixup and CutMix do comes after it."""
         if self._has_shown_batch:
             return
         self._has_shown_batch = True
