@@ -479,6 +479,7 @@ def test_views_are_named_in_one_way_in_every_command(
     assert corolla("runs", *say) == 0
     assert name in capsys.readouterr().out
     assert corolla("compare", "runs/net-seed0", "--device", "cpu", "--checkpoint", "best", *say) == 0
-    assert f'"tta": "{name}"' in Path("runs/comparison.json").read_text()
+    assert f'"tta": "{name}"' in Path(f"comparisons/net-{name}-best/comparison.json").read_text()
+    assert [path.name for path in Path("runs").iterdir()] == ["net-seed0"]
     assert corolla("show", tiny_data, "--out", "views.png", *say) == 0
     assert Path("views.png").exists()

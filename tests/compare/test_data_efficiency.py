@@ -73,13 +73,17 @@ def test_a_run_of_other_data_is_not_joined(
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny-share1-seed1"]
 
 
-def test_the_command_trains_fractions(small: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_trains_fractions(
+    small: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from corolla.cli import run_command
 
+    monkeypatch.chdir(tmp_path)
     (toml := tmp_path / "tiny.toml").write_text(TINY)
     arguments = ["compare", str(toml), "--fractions", "0.5", "1", "--epochs", "1", "--data", str(small.data)]
     arguments += ["--runs", str(tmp_path / "runs"), "--workers", "0", "--device", "cpu"]
     assert run_command(arguments) == 0
     assert "0.500" in capsys.readouterr().out
-    assert (tmp_path / "runs/comparison-shares.png").read_bytes().startswith(b"\x89PNG")
-    assert len((tmp_path / "runs/comparison-shares.csv").read_text().splitlines()) == 3
+    written = tmp_path / "comparisons" / "tiny-fractions"
+    assert (written / "comparison-shares.png").read_bytes().startswith(b"\x89PNG")
+    assert len((written / "comparison-shares.csv").read_text().splitlines()) == 3

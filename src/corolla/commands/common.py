@@ -1,6 +1,10 @@
-"""Types of arguments that several subcommands have, and the line by which a command names the next one."""
+"""Parts of several subcommands: types of arguments, tables, and the line by which a command names the next one."""
 
+import os
 import re
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -49,3 +53,40 @@ def refuse_with(other: str, **options: object) -> None:
 def next_command(*words: object) -> str:
     """Return the command to go on with, as a shell takes it."""
     return f"next: corolla {shell_words(*words)}"
+
+
+def text_table(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[bool] = (), least: Sequence[str] = ()
+) -> str:
+    """Lay out a table for the terminal, without the columns in `least`, one by one, as long as it is too wide.
+
+    Args:
+        numeric: which columns are set flush right; default: none.
+        least: titles of the columns that go, the first first; a line below says which.
+    """
+    kept, gone = list(range(len(titles))), list[str]()
+    numeric = numeric or [False] * len(titles)
+    widths = [max(len(row[column]) for row in (titles, *rows)) for column in kept]
+    for title in least:
+        if sum(widths[column] + 2 for column in kept) - 2 <= _terminal_width():
+            break
+        if title in titles:
+            kept.remove(titles.index(title))
+            gone.append(title)
+    lines = [
+        "  ".join(
+            row[column].rjust(widths[column]) if numeric[column] else row[column].ljust(widths[column])
+            for column in kept
+        ).rstrip()
+        for row in (titles, *rows)
+    ]
+    if gone:
+        lines.append(f"(too narrow here for: {', '.join(reversed(gone))})")
+    return "\n".join(lines)
+
+
+def _terminal_width() -> int:
+    """Return the terminal's width in columns; a file or a pipe takes everything."""
+    if "COLUMNS" in os.environ or sys.stdout.isatty():
+        return shutil.get_terminal_size().columns
+    return sys.maxsize

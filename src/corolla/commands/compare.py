@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolla.commands.common import Paths, ViewArguments, check_workers, refuse_with, refuse_without
+from corolla.commands.common import Paths, ViewArguments, check_workers, refuse_with, refuse_without, text_table
+from corolla.compare.places import comparison_name, folder_for, holds
 from corolla.config import Config, PipelineConfig
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE, UserError
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from corolla.compare.report.tables import Table
 
 NO_VIEWS = ViewOptions()
+LEAST = (
+    *("best epoch (chosen on val)", "multiply-adds (billions)", "images", "memory (MiB)", "epoch (min) of 50%"),
+    *("epoch (min) of 80%", "lr drops", "val loss", "train loss", "top-5", "loss", "p", "top-1", "epochs"),
+)
+"""Columns that a narrow terminal goes without, the first first; CSV, JSON and report have them all."""
 
 
 def compare(
@@ -44,7 +50,8 @@ def compare(
         words: folders of runs, or names of experiments: resnet34 is every runs/resnet34-seed*.
         runs: where experiments' runs are looked for.
         checkpoint: last (default), or best (chosen on the val it is scored on, so optimistic).
-        out: OUT.csv, OUT.json, OUT.html and OUT.png are written; default: comparison in the runs folder.
+        out: OUT.csv, OUT.json, OUT.html and OUT.png are written; default: comparisons/NAMES/comparison, a folder for
+            each comparison.
         data: the data folder; default: the one the runs were trained with.
         cache_dir: folder for the index; default: the user's cache.
         device: auto, cpu, cuda, cuda:1, mps.
@@ -62,9 +69,8 @@ def compare(
     from corolla.evaluation.compute import PredictOptions
 
     check_workers(workers)
-    out = out or runs / "comparison"
-    if out.is_dir() and str(out) in (".", ".."):
-        raise UserError(f"--out {out}: the beginning of file names is expected, as runs/comparison")
+    if out is not None and out.is_dir() and str(out) in (".", ".."):
+        raise UserError(f"--out {out}: the beginning of file names is expected, as comparisons/mine/comparison")
     if fractions:
         refuse_with("--fractions", checkpoint=checkpoint, tta=None if views.is_default else views.name)
         places = Config(data=data or Path("data"), runs=runs, device=device, cache_dir=cache_dir)
@@ -86,12 +92,16 @@ def _compare_fractions(
     seeds: tuple[int, ...],
     epochs: int | None,
     places: Config,
-    out: Path,
+    out: Path | None,
 ) -> int:
     from corolla.compare.data_efficiency import data_efficiency, data_efficiency_figure, data_efficiency_summary
 
     table = data_efficiency(experiments, fractions, seeds=seeds, changes=places, epochs=epochs)
-    write_atomically(Path(f"{out}-shares.csv"), table.to_csv(index=False).encode())
+    content = table.to_csv(index=False).encode()
+    if out is None:
+        name = comparison_name([Path(experiment).stem for experiment in experiments], "fractions")
+        out = folder_for(name, lambda folder: holds(folder / "comparison-shares.csv", content)) / "comparison"
+    write_atomically(Path(f"{out}-shares.csv"), content)
     with replacing(Path(f"{out}-shares.png")) as temporary:
         data_efficiency_figure(table).savefig(temporary, format="png", dpi=120)
     print("\nmacro F1 on val of the last epoch, by fraction of the training photos")
@@ -111,47 +121,44 @@ def _print(comparison: "Comparison") -> None:
 
 
 def _text(table: "Table") -> str:
-    rows = [table.titles, *(tuple(cell.text for cell in row) for row in table.rows)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(table.titles))]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if numeric else text.ljust(width)
-            for text, width, numeric in zip(row, widths, table.numeric, strict=True)
-        ).rstrip()
-        for row in rows
-    )
+    rows = [[cell.text for cell in row] for row in table.rows]
+    return text_table(table.titles, rows, numeric=table.numeric, least=LEAST)
 
 
-def _write(comparison: "Comparison", out: Path, data: Path | None, cache_dir: Path | None) -> None:
+def _write(comparison: "Comparison", out: Path | None, data: Path | None, cache_dir: Path | None) -> None:
     from corolla.compare.notebook_figures import comparison_figure
     from corolla.compare.report.html import write_report
+    from corolla.compare.tables import all_tables
 
-    written = _write_tables(comparison, out)
-    report = Path(f"{out}.html")
-    written.append(
-        write_report(comparison, report, data=data, reproduce=_commands(comparison, data), cache_dir=cache_dir)
-    )
-    with replacing(Path(f"{out}.png")) as temporary:
+    content = _json(comparison)
+    if out is None:
+        marks = [comparison.tta] * (comparison.tta != "none") + ["best"] * (comparison.checkpoint == "best")
+        name = comparison_name([recipe.name for recipe in comparison.recipes], *marks)
+        out = folder_for(name, lambda folder: holds(folder / "comparison.json", content)) / "comparison"
+    csv, as_json, page, figure = (Path(f"{out}.{suffix}") for suffix in ("csv", "json", "html", "png"))
+    write_atomically(csv, all_tables(comparison)["recipes"].to_csv(index=False).encode())
+    write_atomically(as_json, content)
+    write_report(comparison, page, data=data, reproduce=_commands(comparison, data), cache_dir=cache_dir)
+    with replacing(figure) as temporary:
         comparison_figure(comparison).savefig(temporary, format="png", dpi=100)
-    print("\nwrote " + " ".join(map(str, [*written, f"{out}.png"])))
+    print(f"\nwrote {csv} {as_json} {page} {figure}")
 
 
-def _write_tables(comparison: "Comparison", out: Path) -> list[Path]:
+def _json(comparison: "Comparison") -> bytes:
     import json
 
     from corolla.compare.tables import all_tables
 
-    tables = all_tables(comparison)
     content = {
         "verdict": comparison.verdict,
         **{name: getattr(comparison, name) for name in ("split", "tta", "checkpoint")},
         # by way of pandas, which writes what is missing as null
-        **{name: json.loads(str(t.to_json(orient="records", double_precision=15))) for name, t in tables.items()},
+        **{
+            name: json.loads(str(table.to_json(orient="records", double_precision=15)))
+            for name, table in all_tables(comparison).items()
+        },
     }
-    csv, as_json = Path(f"{out}.csv"), Path(f"{out}.json")
-    write_atomically(csv, tables["recipes"].to_csv(index=False).encode())
-    write_atomically(as_json, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-    return [csv, as_json]
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _commands(comparison: "Comparison", data: Path | None) -> list[str]:

@@ -1,17 +1,19 @@
 """corolla runs: all runs in a table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from corolla.commands.common import ViewArguments
+from corolla.commands.common import ViewArguments, text_table
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE
 from corolla.files import write_atomically
 from corolla.runs.folder import CheckpointName
 
 NO_VIEWS = ViewOptions()
+LEAST = ("weights", "px", "at", "model", "seed", "minutes", "experiment", "of", "best F1")
+"""Columns that a narrow terminal goes without, the first first; --csv has them all."""
 
 
 def runs(
@@ -51,7 +53,17 @@ def runs(
     if csv is not None:
         write_atomically(csv, table.to_csv(index=False).encode())
     shown = table.drop(columns=["command"] if any(table["fault"]) else ["command", "fault"])
-    for column in ("seed", "px", "epochs", "of", "at"):
-        shown[column] = shown[column].astype("Int64")
-    print(shown.to_string(index=False, na_rep="", float_format="{:.4f}".format) if len(shown) else "no runs")
+    titles = [str(title) for title in shown]
+    rows = [[_text(title, value) for title, value in zip(titles, row, strict=True)] for row in shown.to_numpy()]
+    numeric = [title not in ("name", "experiment", "model", "weights", "state", "fault") for title in titles]
+    print(text_table(titles, rows, numeric=numeric, least=LEAST) if rows else "no runs")
     return DONE
+
+
+def _text(title: str, value: Any) -> str:
+    """Return a value as people read it."""
+    if value is None or value == "" or value != value:  # the last is NaN
+        return ""
+    if title in ("seed", "px", "epochs", "of", "at"):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if title == "minutes" else f"{value:.4f}" if isinstance(value, float) else str(value)

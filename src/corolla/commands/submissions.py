@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from corolla.commands.common import slug
+from corolla.commands.common import slug, text_table
 from corolla.errors import DONE, Failure
 from corolla.kaggle.ledger import LEDGER
+
+LEAST = ("message", "ref", "runs", "here", "Kaggle", "private", "time")
+"""Columns that a narrow terminal goes without, the first first; the ledger has them all."""
 
 
 def submissions(competition: str | None = None, ledger: Path = LEDGER) -> int:
@@ -14,8 +17,6 @@ def submissions(competition: str | None = None, ledger: Path = LEDGER) -> int:
         competition: the slug; default: every competition in the ledger.
         ledger: the file that records every submission.
     """
-    import pandas as pd
-
     from corolla.kaggle.ledger import Ledger
     from corolla.kaggle.submissions import Listed
     from corolla.kaggle.submissions import submissions as list_all
@@ -37,7 +38,8 @@ def submissions(competition: str | None = None, ledger: Path = LEDGER) -> int:
             }
             for line in lines
         ]
-        print(pd.DataFrame(rows).to_string(index=False) if rows else "no submissions yet")
+        values = [[str(value) for value in row.values()] for row in rows]
+        print(text_table(tuple(rows[0]), values, least=LEAST) if rows else "no submissions yet")
 
     try:
         show(list_all(slug(competition), ledger=ledger))
