@@ -6,11 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import break_first_jpeg
+from support import break_first_jpeg, changed
 
 from corolla.config import Config
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.index import load_index
+from corolla.data.subset import subset_index
+from corolla.data.transforms.train import TrainTransform
 from corolla.errors import UserError
-from corolla.show.show import show, show_augmented
+from corolla.plots.contact_sheet import GAP, MIN_CELL
+from corolla.show.show import NUM_PHOTOS, show, show_augmented
 from corolla.synthetic.dataset import synthesize
 
 
@@ -71,6 +76,23 @@ def test_what_the_network_is_given(tiny_config: Config, tmp_path: Path) -> None:
     assert crops.shape[1] > 2 * first.shape[1], "the photo and ten views beside the photo and three epochs"
     with pytest.raises(UserError, match="--epochs 0"):
         show_augmented(tiny_config, epochs=0)
+
+
+def test_crops_are_those_of_training_also_of_a_subset_and_while_images_grow(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    config = changed(changed(tiny_config, "train", share=0.5), "augment", start_size=16)
+    sheet = np.asarray(Image.open(show_augmented(config, epochs=2, out=tmp_path / "a.png")))
+    index = subset_index(load_index(config.data, 32), 0.5, config.train.seed)
+    transform = TrainTransform(config.augment, 32, epochs=config.train.epochs)
+    photos = TFRecordDataset(index, "train", transform, seed=config.train.seed)
+    last_row = sheet[-((sheet.shape[0] - GAP) // NUM_PHOTOS) :]
+    for epoch in range(2):
+        crop = Image.fromarray(photos[epoch, len(photos) - 1].image)
+        assert crop.size == (16, 16)
+        left = GAP + (1 + epoch) * (MIN_CELL + GAP)
+        tile = last_row[:MIN_CELL, left : left + MIN_CELL]
+        assert np.array_equal(tile, np.asarray(crop.resize((MIN_CELL, MIN_CELL), Image.Resampling.LANCZOS)))
 
 
 def test_the_weights_own_interpolation_is_shown(tiny_config: Config, tmp_path: Path) -> None:
