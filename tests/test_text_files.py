@@ -1,10 +1,14 @@
 """Text, JSON and CSV of others: a value of the declared shape, or one line with file, place and remedy."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
+import pickle
 import shlex
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +63,10 @@ JSON = st.recursive(
         (b'{"name": "a", "files": {"x": {"bytes": true}}}', "files.x.bytes: a whole number is expected, not true"),
         (b'{"name": "a", "files": {"x": 1}}', "files.x: an object is expected, not 1"),
         (b'{"name": "a", "files": {}, "score": "1"}', "score: null is expected, not 1"),
+        (b'{"name": "a", "name": "b", "files": {}}', "name stands in it twice"),
+        (b'{"name": "a", "files": {"x": {"bytes": 1, "bytes": 2}}}', "bytes stands in it twice"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
+        (b"\n<!DOCTYPE html>", "is a web page"),
         (b'{"name": "a", "files": {}, "runs": [1]}', r"runs\[0\]: an object is expected, not 1"),
     ],
 )
@@ -131,7 +139,7 @@ def zipped(path: Path, **members: bytes) -> Path:
 def test_a_csv_is_read_packed_or_not(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(TABLE)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(TABLE))
-    zipped(tmp_path / "a.zip", **{"a.csv": TABLE, "__MACOSX/._a.csv": b"x"})
+    zipped(tmp_path / "a.zip", **{"a.csv": TABLE, "__MACOSX/._a.csv": b"x", "b/.DS_Store": b"x"})
     for name in ("a.csv", "a.csv.gz", "a.zip"):
         assert [row for _, row in read_csv_rows(tmp_path / name)] == ROWS
 
@@ -145,6 +153,38 @@ def test_a_packed_csv_that_is_cut_is_one_line(position: int, tmp_path: Path) -> 
             list(read_csv_rows(tmp_path / name))
     with pytest.raises(UserError, match="holds 2 files"):
         list(read_csv_rows(zipped(tmp_path / "two.zip", a=TABLE, b=TABLE)))
+
+
+@pytest.mark.parametrize(
+    ("pack", "said"),
+    [
+        (bz2.compress, "is compressed with bzip2: unpack it first"),
+        (lzma.compress, "is compressed with xz: unpack it first"),
+        (lambda table: gzip.compress(gzip.compress(table)), "is compressed with gzip: unpack it first"),
+        (lambda _: pickle.dumps([1]), "is a pickle of Python"),
+        (lambda _: b"\x93NUMPY" + bytes(99), "is a NumPy array"),
+        (lambda _: b"\xff\xd8\xff\xe0\0\x10JFIF", "is a photo"),
+    ],
+)
+def test_what_is_no_text_is_told_by_its_bytes(pack: Callable[[bytes], bytes], said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(pack(TABLE))
+    with pytest.raises(UserError, match=rf"a\.csv: {said}"):
+        list(read_csv_rows(tmp_path / "a.csv"))
+
+
+def test_a_workbook_is_told_and_a_directory_of_another_content_is_damage(tmp_path: Path) -> None:
+    book = zipped(tmp_path / "a.xlsx", **{"[Content_Types].xml": b"x", "xl/workbook.xml": b"x"})
+    with pytest.raises(UserError, match=r"a\.xlsx: is an Excel workbook: save it as CSV"):
+        list(read_csv_rows(book))
+    whole = zipped(tmp_path / "a.zip", **{"a.csv": TABLE}).read_bytes()
+    place = whole.index(b"PK\1\2") + 16  # CRC and sizes of the directory: an empty file has none
+    (tmp_path / "a.zip").write_bytes(whole[:place] + bytes(12) + whole[place + 12 :])
+    with pytest.raises(UserError, match=r"a\.zip: can't be unpacked \(Bad directory entry of 'a\.csv'\)"):
+        list(read_csv_rows(tmp_path / "a.zip"))
+
+
+def test_names_in_a_checkpoint_that_are_no_text_are_one_line() -> None:
+    assert mismatch({"config": {5: 1}}, {"config": {str: object}}) == "config: names are expected, not 5"
 
 
 def test_what_is_printed_can_be_pasted() -> None:

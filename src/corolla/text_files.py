@@ -4,31 +4,21 @@ It gives a value of the shape that the caller declares, or a `UserError` of one 
 """
 
 import csv
-import gzip
 import io
 import json
-import lzma
 import re
 import shlex
 import stat
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from corolla.errors import UserError
+from corolla.file_kinds import foreign_kind, not_text_kind
+from corolla.packed_files import NotUnpacked, unpacked
 
 MAX_BYTES = 256 << 20
 """More than any file that is read as text may hold: beyond it, another file was named."""
-
-PACKING_FAULTS = (
-    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error, ValueError, OverflowError),
-    *(IndexError, RuntimeError),
-)
-"""Errors of gzip and zipfile on a damaged file. ValueError: a part that would begin before the file; IndexError:
-one without a name; RuntimeError: a password, or a way of packing that Python does not know."""
 
 Shape = Any
 """The declared form of a JSON value: a type (`float` takes whole numbers too, `object` everything), None, a tuple of
@@ -76,9 +66,13 @@ def decode_text(content: bytes, path: Path, *, remedy: str = "") -> str:
     """Return bytes of a file as text, as `read_text` does."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise _fault(path, "is UTF-16 text: save it as UTF-8", remedy)
+    if kind := foreign_kind(content[:1024]):
+        raise _fault(path, kind, remedy)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if kind := not_text_kind(content[:1024]):
+            raise _fault(path, kind, remedy) from None
         line = content.count(b"\n", 0, error.start) + 1
         raise _fault(path, f"line {line}: is not UTF-8 text", remedy) from None
     if "\0" in text:
@@ -109,17 +103,36 @@ def parse_json(text: str, shape: Shape, *, source: str, remedy: str = "", line: 
     if not text.strip():
         raise _fault(source, "is empty" if line == 1 else f"line {line} is empty", remedy)
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_each_once)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno + line - 1}, column {error.colno}"
         raise _fault(source, f"{place}: is no valid JSON ({error.msg}), perhaps cut short", remedy) from None
     except RecursionError:
         raise _fault(source, f"line {line}: is nested too deep", remedy) from None
+    except _DoubledKey as error:
+        raise _fault(source, f"{printable(error)} stands in it twice", remedy) from None
     except ValueError:  # of Python's limit on digits
         raise _fault(source, f"line {line}: holds a number of thousands of digits", remedy) from None
     if wrong := mismatch(value, shape):
         raise _fault(source, f"line {line}: {wrong}" if line > 1 else wrong, remedy)
     return value
+
+
+class _DoubledKey(ValueError):
+    """An object has a key twice, of which Python would take the last."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of a JSON text.
+
+    Raises:
+        _DoubledKey: which of two values is meant is not known.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DoubledKey(next(key for key in keys if keys.count(key) > 1))
+    return values
 
 
 def read_json_lines(path: Path, shape: Shape, *, remedy: str = "", end: str = "") -> list[Any]:
@@ -152,6 +165,8 @@ def mismatch(value: Any, shape: Shape, where: str = "") -> str | None:
             if missing := [key for key in required if key not in value]:
                 return f"{prefix}{missing[0]} is missing"
             named = {key.removesuffix("?"): each for key, each in shape.items() if key.removesuffix("?") in value}
+        if other := [key for key in named if not isinstance(key, str)]:  # in a checkpoint
+            return f"{prefix}names are expected, not {shown(other[0])}"
         places = {key: f"{where}.{printable(key)}" if where else printable(key) for key in named}
         faults = (not_text(key, places[key]) or mismatch(value[key], named[key], places[key]) for key in named)
         return next(filter(None, faults), None)
@@ -233,26 +248,10 @@ def read_unpacked(path: Path, *, remedy: str = "") -> bytes:
     Raises:
         UserError: it can't be read or unpacked, or the archive holds other than one file.
     """
-    content = read_bytes(path, remedy=remedy)
     try:
-        if content.startswith(b"\x1f\x8b"):
-            with gzip.open(io.BytesIO(content)) as packed:
-                inside = packed.read(MAX_BYTES + 1)
-        elif content.startswith(b"PK\x03\x04"):
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                named = [
-                    each
-                    for each in archive.infolist()
-                    if not each.is_dir() and not each.filename.startswith("__MACOSX/")
-                ]
-                if len(named) != 1:
-                    raise _fault(path, f"holds {len(named)} files: a zip archive of one CSV is expected", remedy)
-                with archive.open(named[0]) as packed:
-                    inside = packed.read(MAX_BYTES + 1)
-        else:
-            return content
-    except PACKING_FAULTS as error:
-        raise _fault(path, f"can't be unpacked ({printable(error)}), perhaps cut short", remedy) from None
+        inside = unpacked(read_bytes(path, remedy=remedy), MAX_BYTES + 1)
+    except NotUnpacked as error:
+        raise _fault(path, printable(error), remedy) from None
     if len(inside) > MAX_BYTES:
         raise _fault(path, f"unpacks to more than {MAX_BYTES >> 20} MiB", remedy)
     return inside

@@ -25,6 +25,23 @@ def test_an_experiment_survives_its_own_config_json(name: str, tmp_path: Path) -
     assert load_config(path) == config
 
 
+def test_a_file_of_settings_is_known_by_its_name_in_any_case_and_others_are_told(tmp_path: Path) -> None:
+    for name, text in (("A.TOML", "size = 32\n"), ("a.Json", '{"size": 32}')):
+        (tmp_path / name).write_text(text)
+        assert find_experiment(tmp_path / name).size == 32
+    for name in ("a.yaml", "a.txt", "a"):
+        (tmp_path / name).write_text("size = 32\n")
+        with pytest.raises(UserError, match=rf"{name}: is no TOML or JSON file by its name: name an experiment, or a"):
+            find_experiment(tmp_path / name)
+    with pytest.raises(UserError, match=r"is a folder: name an experiment, or a file that ends in \.toml or \.json"):
+        find_experiment(tmp_path)
+    (tmp_path / "a.json").write_text('{"train": {"seed": 1, "seed": 2}}')
+    with pytest.raises(UserError, match=r"a\.json: seed stands in it twice"):
+        find_experiment(tmp_path / "a.json")
+    with pytest.raises(UserError, match=r"^unknown experiment a{300}; nearest"):
+        find_experiment("a" * 300)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_says_its_command_and_what_to_expect(name: str) -> None:
     text = EXPERIMENTS[name].__doc__ or ""

@@ -209,6 +209,8 @@ def test_nothing_is_fitted_with_files(options: dict[str, Any], data: Path, tmp_p
         ("id,0,1,2\n", "there are no rows"),
         (",id,0,1,2\n0,a,1,0,0\n", "the columns are ,id,0,1,2, not id"),
         ("id;0;1;2\na;1;0;0\n", "the columns are id;0;1;2, not id"),
+        ("id, label\n00000000a, 1\n", "the columns are id, label, not id,label$"),
+        ("id,label,score\n00000000a,1,0.5\n", "the columns are id,label,score, not id,label$"),
         ("id,0,1\na,1,0\n", "has 2 classes, the data has 3"),
         ("id,0,1,2,3\na,1,0,0,0\n", "has 4 classes, the data has 3"),
         ("id,1,2,3\na,1,0,0\n", r"3 columns are no class of the data, .*: 1, 2, 3$"),

@@ -110,7 +110,12 @@ def test_a_damaged_archive_gives_the_rows_or_one_line(how: str, fuzz: Fuzz, tmp_
         whole[: directory + 28] + b"\0\0\5\0" + whole[directory + 32 :],  # a part without a name
         whole[:8] + b"\x0e" + whole[9 : directory + 10] + b"\x0e" + whole[directory + 11 :],  # packed as by LZMA
         whole[:8] + b"\x0c" + whole[9 : directory + 10] + b"\x0c" + whole[directory + 11 :],  # and by bzip2
-    ]
+        whole[: directory + 16]
+        + bytes(4)
+        + whole[directory + 20 : directory + 24]
+        + bytes(4)
+        + whole[directory + 28 :],
+    ]  # the last: its directory tells of an empty file
     fuzz(check, mutated(packed(as_csv(rows), how)), fast=30, slow=3000, known=known)
 
 

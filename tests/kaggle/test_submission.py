@@ -55,7 +55,11 @@ FAULTS = [
     ([*IDS[:2], IDS[1]], [0, 1, 1], "1 doubled ids: 12345e678"),
     (IDS, [0, 3, 1], r"1 labels outside 0\.\.2: 3 \(12345e678\)"),
     (IDS, [-1, 2, 1], r"1 labels outside 0\.\.2: -1 \(000000123\)"),
-    ([f"x{n}" for n in range(5)], [0] * 5, "3 missing ids: 000000123, 12345e678, 5cc0ffee5$"),
+    (
+        [f"x{n}" for n in range(5)],
+        [0] * 5,
+        "3 missing ids: 000000123, 12345e678, 5cc0ffee5, and 5 unknown: x0, x1, x2, ...$",
+    ),
     ([*IDS, *(f"x{n}" for n in range(5))], [0] * 8, r"5 unknown ids: x0, x1, x2, \.\.\.$"),
 ]
 
@@ -269,6 +273,10 @@ def test_arguments_of_score_that_are_exchanged_are_seen(tmp_path: Path) -> None:
     mine, truth = write_csv(tmp_path / "mine.csv", IDS, [0, 1, 1]), write_csv(tmp_path / "labels.csv", IDS, [0, 1, 2])
     with pytest.raises(UserError, match=r"labels\.csv: is the truth by its name, .*: corolla score CSV\.\.\. LABELS"):
         score(truth, mine)
+    for name in ("ground_truth.csv", "y_true.csv", "test_labels (1).csv", "my-solution_v2.csv"):
+        (tmp_path / name).write_bytes(truth.read_bytes())
+        with pytest.raises(UserError, match="is the truth by its name"):
+            score(tmp_path / name, mine)
     hidden, example = tmp_path / "answers-of-mine.csv", tmp_path / "sample_submission.csv"
     for path in (hidden, example):
         path.write_bytes(truth.read_bytes())
@@ -277,5 +285,8 @@ def test_arguments_of_score_that_are_exchanged_are_seen(tmp_path: Path) -> None:
     write_submission(tmp_path / "written.csv", joined(IDS, [0, 1, 2]), truth, {})
     with pytest.raises(UserError, match=r"written\.csv: is a submission that written\.json describes, not the truth"):
         score(hidden, tmp_path / "written.csv")
+    (tmp_path / "written.csv.gz").write_bytes(gzip.compress((tmp_path / "written.csv").read_bytes()))
+    with pytest.raises(UserError, match=r"written\.csv\.gz: is a submission that written\.json describes"):
+        score(hidden, tmp_path / "written.csv.gz")
     assert score(tmp_path / "written.csv", hidden).macro_f1 == 1.0
     assert score(truth, truth).macro_f1 == 1.0

@@ -147,7 +147,7 @@ def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
     torch.save({"lr": 0.1}, path)
     assert refusal(config) == f"{path} holds no state dict: its first keys are lr"
     broken = tmp_path / "weights.safetensors"
-    broken.write_bytes(b"petals")
+    broken.write_bytes(b"\xfepetals")
     said = refusal(ModelConfig(name="resnet18", weights=str(broken)))
     assert said.startswith(f"{broken} is cut, or its header is broken")
 

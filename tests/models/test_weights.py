@@ -2,10 +2,13 @@
 
 import argparse
 import collections
+import dataclasses
+import datetime
 import io
 import math
 import pickle
 import tarfile
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +70,10 @@ def prefixed(state: State, prefix: str) -> State:
     return {prefix + name: tensor for name, tensor in state.items()}
 
 
+def doubled(state: State) -> State:
+    return {name: tensor * 2 for name, tensor in state.items()}
+
+
 SHAPES: dict[str, Callable[[State], Any]] = {
     "lightning": lambda s: {"state_dict": prefixed(s, "model."), "epoch": 3, "hyper_parameters": {"lr": 0.1}},
     "model_state_dict": lambda s: {"epoch": 1, "model_state_dict": s, "optimizer_state_dict": {"state": {}}},
@@ -98,6 +105,16 @@ SHAPES: dict[str, Callable[[State], Any]] = {
     "foreign preprocessing": lambda s: {"state_dict": s, "preprocessing": {"mean": [0.5]}},
     "foreign preprocessing, text": lambda s: {"state_dict": s, "preprocessing": "resize"},
     "numbered keys beside": lambda s: {1: 2, "state_dict": s},
+    "list of one": lambda s: [s],
+    "beside its optimizer": lambda s: (s, {"state": {}, "param_groups": [{"lr": 0.1}]}),
+    "list in a container": lambda s: {"models": [s], "epoch": 3},
+    "arrays": lambda s: {"state_dict": {name: tensor.numpy() for name, tensor in s.items()}},
+    "arrays of a Mac of old": lambda s: {
+        name: tensor.numpy().astype(tensor.numpy().dtype.newbyteorder(">")) for name, tensor in s.items()
+    },
+    "times": lambda s: {"state_dict": s, "began": datetime.datetime(2026, 1, 1), "took": datetime.timedelta(1)},
+    "namespace of another kind": lambda s: {"state_dict": s, "args": types.SimpleNamespace(lr=0.1)},
+    "a copy beside": lambda s: {"net_1": s, "net_2": {name: tensor.clone() for name, tensor in s.items()}},
 }
 
 
@@ -144,6 +161,49 @@ def test_the_log_says_what_was_left_out_and_made_new(
     assert "kept" in caplog.messages[-1]
 
 
+WARNED: dict[str, tuple[Callable[[State], Any], str]] = {
+    "student and teacher": (
+        lambda s: {"student": s, "teacher": doubled(s)},
+        "left out, though it fits as well: 'teacher'",
+    ),
+    "query and key": (
+        lambda s: {"state_dict": prefixed(s, "module.encoder_q.") | prefixed(doubled(s), "module.encoder_k.")},
+        "left out, though it fits as well: 'module.encoder_k.'; save it by itself",
+    ),
+    "best so far": (lambda s: {"state_dict": s, "best_state_dict": doubled(s)}, "as well: 'best_state_dict'; save"),
+    "zeros": (lambda s: s | {"layer1.0.conv1.weight": torch.zeros(8, 8, 3, 3)}, "zeros alone are in layer1.0.conv1"),
+    "no variance": (lambda s: s | {"bn1.running_var": torch.zeros(8)}, "zeros alone are in bn1.running_var, as in"),
+    "of timm": (lambda s: {"arch": "resnetrs18", "state_dict": s}, "it says that it is of resnetrs18"),
+    "another activation": (
+        lambda s: {"config": to_dict(Config(model=dataclasses.replace(SMALL, activation="silu"))), "model": s},
+        "it says that it is of resnet18 with activation silu",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WARNED)
+def test_what_else_fits_or_may_be_wrong_is_said(
+    tmp_path: Path, state: State, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    make, said = WARNED[kind]
+    torch.save(make(state), tmp_path / "w.pt")
+    load(tmp_path / "w.pt")
+    (warning,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert said in warning.getMessage()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [lambda s: {"arch": "resnet18", "state_dict": s}, lambda s: {"config": to_dict(Config(model=SMALL)), "model": s}],
+)
+def test_nothing_is_said_of_a_networks_own_weights(
+    tmp_path: Path, state: State, caplog: pytest.LogCaptureFixture, content: Callable[[State], Any]
+) -> None:
+    torch.save(content(state), tmp_path / "w.pt")
+    load(tmp_path / "w.pt")
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+
 class Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return (eval, ("open('executed', 'w')",))
@@ -186,16 +246,24 @@ def tar_of(data: bytes) -> bytes:
         ("w.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file"),
         ("w.pt", b"\x1f\x8b\x08" + bytes(99), "is compressed with gzip"),
         ("w.onnx", b"\x08\x07\x12\x07pytorch", ".onnx"),
-        ("w.npz", zip_of({"a.npy": b"\x93NUMPY"}), "zip archive of other files (a.npy)"),
+        ("w.npz", zip_of({"a.npy": b"\x93NUMPY"}), "is an archive of NumPy arrays"),
         ("w.zip", zip_of({"best/model.pth": b"x"}), "zip archive of other files (best/model.pth)"),
         ("w.pth.tar", tar_of(b"x"), "is a tar archive"),
         ("w.pt", b"some notes\nabout flowers", "is text"),
         ("w.pt", bytes(100), "is damaged, or no file of weights"),
-        ("w.safetensors", b"petals", "is cut, or its header is broken"),
+        ("w.pt", bytes(2048), "begins with zero bytes only, as of a download that was never finished"),
+        ("w.safetensors", b"Access denied\n", "is text: no checkpoint of PyTorch (.pt, .pth, .ckpt)"),
+        ("w.pth", "Access denied".encode("utf-16"), "; it begins Access denied"),
+        ("w.safetensors", b'{"error": "Repository not found"}', 'it begins {"error": "Repository not found"}'),
+        ("w.pth", b"<Error><Code>AccessDenied</Code></Error>", "is a web page or an answer of a server"),
+        ("w.pth", b"../.git/annex/objects/x3/W/SHA256E-s9--0.pth\n", "is a pointer of git-annex"),
+        ("model.safetensors.index.json", b'{"metadata": {}}', "lists which files hold the weights"),
+        ("w.bin", b'{"weight_map": {"conv1.weight": "pytorch_model-00001-of-00002.bin"}}', "lists which files hold"),
+        ("w.safetensors", b"\xfepetals", "is cut, or its header is broken"),
         ("w.safetensors", (99).to_bytes(8, "little") + b"{}", "is cut, or its header is broken"),
         ("w.safetensors", (2).to_bytes(8, "little") + b"{]", "is cut, or its header is broken"),
-        ("w.pt", pickle.dumps({"a": [1.0]}), "is damaged, or no checkpoint of PyTorch"),
-        ("w.pt", pickle.dumps({"a": np.zeros(3)}), "is damaged, or no checkpoint of PyTorch"),
+        ("w.pt", pickle.dumps({"a": [1.0]}), "is a pickle that torch.save did not write"),
+        ("R-50.pkl", pickle.dumps({"model": {"a": np.zeros(3)}}, 2), "is a pickle that torch.save did not write"),
     ],
 )
 def test_what_is_no_checkpoint_is_told_by_its_bytes(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
@@ -222,7 +290,13 @@ def with_value(state: State, tensor: Tensor) -> State:
         (lambda s: with_value(s, torch.quantize_per_tensor(torch.ones(8), 0.1, 0, torch.qint8)), "bn1.bias is qint8"),
         (lambda s: with_value(s, torch.zeros(8).to_sparse()), "bn1.bias is a sparse tensor"),
         (lambda s: with_value(s, torch.zeros(8, device="meta")), "bn1.bias has a shape and no values"),
-        (lambda s: with_value(s, torch.zeros(8, dtype=torch.complex64)), "bn1.bias is complex64"),
+        (lambda s: with_value(s, torch.zeros(8, dtype=torch.complex64)), "bn1.bias is complex64, not real"),
+        (lambda s: with_value(s, torch.zeros(8, dtype=torch.float8_e4m3fn)), "bn1.bias is float8_e4m3fn, not floating"),
+        (lambda s: {name: torch.zeros_like(tensor) for name, tensor in s.items()}, "holds no trained weights"),
+        (lambda s: {name: torch.ones_like(tensor) for name, tensor in s.items()}, "holds no trained weights"),
+        (lambda s: {"fold_0": s, "fold_1": doubled(s)}, "holds several networks that fit, 'fold_0', 'fold_1': save"),
+        (lambda s: {"grads": doubled(s), "my_net": s}, "holds several networks that fit, 'grads', 'my_net'"),
+        (lambda s: [s, doubled(s)], "holds several networks that fit, '0', '1'"),
         (lambda s: {"model": s | {"layer5.weight": torch.zeros(1)}}, "layer5.weight is not in the model"),
         (lambda s: prefixed(s, "net.") | {"net.layer5.weight": torch.zeros(1)}, "layer5.weight is not in the model"),
         (lambda s: s | {"bn1.bias": [1.0]}, "bn1.bias is no tensor but list"),

@@ -158,6 +158,9 @@ EXPERIMENTS: dict[str, Callable[[], Config]] = {
 }
 
 
+SUFFIXES = (".toml", ".json")
+
+
 def find_experiment(name: AnyPath, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
     """Return the config of a named experiment, or of a TOML or JSON file.
 
@@ -173,8 +176,11 @@ def find_experiment(name: AnyPath, *, near: Path | None = None, within: tuple[Pa
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]()
     path = near.parent / name if near else as_path(name)
-    if path.suffix in (".toml", ".json"):
+    if path.suffix.lower() in SUFFIXES:
         return load_config(path, within=within)
+    if os.path.exists(path):  # noqa: PTH110 - of a name that is too long pathlib raises
+        kind = "a folder" if path.is_dir() else "no TOML or JSON file by its name"
+        raise UserError(f"{path}: is {kind}: name an experiment, or a file that ends in {' or '.join(SUFFIXES)}")
     nearest = difflib.get_close_matches(name, EXPERIMENTS, 1, 0.0)[0]
     where = f"{near}: base: " if near else ""
     raise UserError(
@@ -185,7 +191,7 @@ def find_experiment(name: AnyPath, *, near: Path | None = None, within: tuple[Pa
 def experiment_name(name: AnyPath) -> str:
     """Return what a run is called: the experiment, the file's stem, or for runs/NAME/config.json that NAME."""
     path = Path(name)
-    if path.suffix not in (".toml", ".json"):
+    if path.suffix.lower() not in SUFFIXES:
         return os.fspath(name)
     return path.absolute().parent.name if path.name == "config.json" else path.stem
 

@@ -48,7 +48,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         UserError: there is no such file, or it does not hold a table.
     """
     text = read_text(path)
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         values = parse_json(text, object, source=str(path))
     else:
         try:

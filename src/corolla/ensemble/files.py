@@ -52,7 +52,7 @@ def read_file(path: Path, sample: pd.DataFrame, class_names: Sequence[str]) -> P
     if not path.exists():
         raise UserError(f"{path}: there is no such file")
     digest = sha256(path) if path.is_file() else ""  # a pipe is for the reader to refuse
-    if not _is_npz(path) and next(read_csv_rows(path), (1, []))[1] == ["id", "label"]:
+    if not _is_npz(path) and _has_labels(path, class_names):
         table = read_labels(path)
         check_submission(table, sample, len(class_names), source=str(path))
         return PredictionFile(path, digest, table.sort_values("id")["label"].to_numpy(), None)
@@ -60,6 +60,12 @@ def read_file(path: Path, sample: pd.DataFrame, class_names: Sequence[str]) -> P
     check_ids(found.ids.tolist(), sample["id"].tolist(), source=str(path))
     values = found.values[np.argsort(found.ids)]
     return PredictionFile(path, digest, values.argmax(1), values, found.fingerprint)
+
+
+def _has_labels(path: Path, class_names: Sequence[str]) -> bool:
+    """Return whether a CSV is meant as id,label, so that its reader says what is amiss with the columns."""
+    header = next(read_csv_rows(path), (1, list[str]()))[1]
+    return header == ["id", "label"] or ("label" not in class_names and "label" in [each.strip() for each in header])
 
 
 def _is_npz(path: Path) -> bool:

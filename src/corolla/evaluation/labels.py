@@ -52,7 +52,8 @@ def check_ids(ids: Sequence[str], wanted: Sequence[str], *, source: str) -> None
     }
     for what, those in faults.items():
         if those:
-            raise UserError(f"{source}: {len(those)} {what}: {first_few(those)}")
+            instead = f", and {len(unknown)} unknown: {first_few(unknown)}" if those is missing and unknown else ""
+            raise UserError(f"{source}: {len(those)} {what}: {first_few(those)}{instead}")
 
 
 def first_few(values: Sequence[object]) -> str:

@@ -105,7 +105,11 @@ class Score(Result):
         return sorted(self.class_f1.items(), key=lambda item: item[1])[:count]
 
 
-TRUTH = re.compile(r"((test|val|true|private)[-_ ]?)?(labels?|truth|solution|answers?)")
+TRUTH = re.compile(
+    r"(my[-_ ])?((test|val|true|private|public|ground|y|answer)[-_ ]?)?"
+    r"(labels?|truth|true|gt|solutions?|answers?|answer[-_ ]?key|targets?)([-_ ](test|val|true|private|public))?"
+    r"([-_ ]?(v?\d+|\(\d+\)|copy|final))?"
+)
 """Names of files with the true labels: `test_labels.csv` is what `corolla synth` writes."""
 
 

@@ -23,7 +23,7 @@ from corolla.config.networks import PACKAGE_MODEL, TIMM_PREFIX
 from corolla.errors import UserError
 from corolla.models.factory import classifier_names, create_timm_model
 from corolla.models.weights_file import FOREIGN, find_state_dicts, first_keys, read_weights_file
-from corolla.models.weights_fit import FoundWeights, check_tensors, find_weights
+from corolla.models.weights_fit import FoundWeights, check_tensors, check_trained, find_weights, other_network
 from corolla.text_files import printable
 
 log = logging.getLogger(__name__)
@@ -81,20 +81,22 @@ def load_weights(
     """
     if config.weights == "none":
         return None
-    hint, said = "", ()
+    hint, said, warnings = "", (), ()
     if config.weights == "pretrained":
         state, preprocessing = _from_hub(config, input_size)
     elif config.weights == "package":
         state, preprocessing = _from_package(model)
     else:
         found, preprocessing = _from_file(model, config)
-        state, hint, said = found.state, found.hint, found.said
+        state, hint, said, warnings = found.state, found.hint, found.said, found.warnings
     kept = fill_model(model, state, f"{config.weights} weights do not fit {config.name}", hint=hint)
     if not quiet:
         if not kept and (there := num_classes_in(model, state)):
             said = (*said, f"classifier made new ({there} -> {num_classes} classes)")
         if said and config.weights not in ("pretrained", "package"):
             log.info("%s: %s", config.weights, "; ".join(said))
+        for warning in warnings:
+            log.warning("%s: %s", config.weights, warning)
         how = "kept" if kept else "fresh"
         log.info("%s weights loaded, classifier of %d classes %s", config.weights, num_classes, how)
     return preprocessing
@@ -149,6 +151,8 @@ def _from_file(model: nn.Module, config: ModelConfig) -> tuple[FoundWeights, Pre
         raise UserError(f"no weights at {path}: --model.weights takes none, pretrained, package or a file")
     content = read_weights_file(path)
     found = weights_for(path, content, model, config.name)
+    if whose := other_network(content, config):
+        found = dataclasses.replace(found, warnings=(*found.warnings, whose))
     usual = _timm_preprocessing(model) if config.name.startswith(TIMM_PREFIX) else IMAGENET
     return found, preprocessing_in(content) or usual
 
@@ -160,11 +164,12 @@ def weights_for(path: Path, content: Any, model: nn.Module, name: str) -> FoundW
         name: of the network, as in the settings.
 
     Raises:
-        UserError: there are none, or some are no numbers.
+        UserError: there are none, some are no numbers, or none was ever trained.
     """
     own = model.state_dict()
     found = find_weights(path, content, own)
     check_tensors(path, found.state, own)
+    check_trained(path, found.state, own)
     if not name.startswith(TIMM_PREFIX):
         return found
     # By timm's convention the function that brings foreign names, and positions of another input size, into shape.

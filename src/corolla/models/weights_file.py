@@ -1,12 +1,14 @@
 """Read a file of weights that anybody may have made: the tensors in it, or the true reason why there are none.
 
-Nothing in a file is executed. Beside tensors and plain values only `argparse.Namespace`, paths and NumPy's scalars and
+Nothing in a file is executed. Beside tensors and plain values only namespaces, times, paths and NumPy's scalars and
 arrays are taken, which training scripts keep beside their weights.
 """
 
 import argparse
+import datetime
 import pickle
 import re
+import types
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -21,8 +23,9 @@ from numpy._core.multiarray import scalar as numpy_scalar  # pyright: ignore[rep
 from torch import Tensor
 
 from corolla.errors import UserError
+from corolla.file_kinds import foreign_kind
 from corolla.files import ZIP_FAULTS, is_zip, zip_fault
-from corolla.text_files import printable
+from corolla.text_files import printable, shown
 
 # Everything that torch.load and zipfile raise for bytes that are damaged or foreign, found by changing them at random.
 FOREIGN: tuple[type[Exception], ...] = (
@@ -48,6 +51,8 @@ def _plain_dict(*_default: object) -> dict[Any, Any]:
 
 SAFE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     argparse.Namespace,
+    types.SimpleNamespace,
+    *(datetime.datetime, datetime.date, datetime.timedelta, datetime.timezone),
     (_plain_dict, "collections.defaultdict"),
     *[(kind, f"builtins.{kind.__name__}") for kind in (list, dict, int, float, str, tuple, slice, range)],
     *[
@@ -66,17 +71,8 @@ SAFE: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 Kind = Literal["safetensors", "zip", "pickle"]
 
-BEGINNINGS = (
-    (b"version https://git-lfs", "is a Git LFS pointer, not the weights: fetch them with `git lfs pull`"),
-    (b"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras or TensorFlow), not weights of PyTorch"),
-    (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
-    (b"BZh", "is compressed with bzip2: unpack it first"),
-    (b"\xfd7zXZ", "is compressed with xz: unpack it first"),
-    (b"Rar!", "is a RAR archive: unpack it first"),
-    (b"7z\xbc\xaf", "is a 7z archive: unpack it first"),
-    (b"\x93NUMPY", "is a NumPy array, not weights of PyTorch"),
-    (b"GGUF", "is a GGUF file, not weights of PyTorch"),
-)
+MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+"""The first object of a file that torch.save wrote before it wrote zip archives (torch/serialization.py)."""
 
 
 def read_weights_file(path: Path) -> Any:
@@ -111,13 +107,14 @@ def _kind(path: Path) -> Kind:
         raise UserError(f"{path}: {error.strerror}") from None
     if not start:
         raise UserError(f"{path} is empty: fetch it again")
-    for beginning, what in BEGINNINGS:
-        if start.startswith(beginning):
-            raise UserError(f"{path} {what}")
-    if re.match(rb"\s*(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml|head)", start, re.IGNORECASE):
-        raise UserError(f"{path} is a web page, not weights: fetch the file that the page links to")
-    if start[257:262] == b"ustar":
-        raise UserError(f"{path} is a tar archive: unpack it first")
+    if what := foreign_kind(start):
+        raise UserError(f"{path} {what}")
+    if b'"weight_map"' in start or path.name.endswith(".index.json"):
+        raise UserError(f"{path} lists which files hold the weights: join these into one, or name a model of one file")
+    if (text := _as_text(start)) is not None:
+        raise UserError(
+            f"{path} is text: no checkpoint of PyTorch (.pt, .pth, .ckpt) and no .safetensors; it begins {text}"
+        )
     if start[:2] == b"PK":
         return "zip"
     length = int.from_bytes(start[:8], "little")
@@ -128,9 +125,26 @@ def _kind(path: Path) -> Kind:
     if path.suffix.lower() in (".onnx", ".tflite", ".pb", ".mlmodel", ".keras", ".msgpack"):
         raise UserError(f"{path} is no file of PyTorch weights ({path.suffix}): convert it to .pt or .safetensors")
     if start[:1] != b"\x80":  # the first byte of every pickle since protocol 2
-        what = "text" if start[:200].isascii() and b"\0" not in start else "damaged, or no file of weights"
-        raise UserError(f"{path} is {what}: no checkpoint of PyTorch (.pt, .pth, .ckpt) and no .safetensors")
+        raise UserError(
+            f"{path} is damaged, or no file of weights: no checkpoint of PyTorch (.pt, .pth, .ckpt) and no .safetensors"
+        )
+    if not start.startswith(MAGIC):
+        raise UserError(
+            f"{path} is a pickle that torch.save did not write, or damaged: load it where it was made, and save its "
+            "tensors with torch.save"
+        )
     return "pickle"
+
+
+def _as_text(start: bytes) -> str | None:
+    """Return the first words of a text for a message; None of bytes that are none."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = start[: len(start) // 2 * 2].decode("utf-16", "replace")
+    elif start[:200].isascii() and b"\0" not in start:
+        text = start.decode("ascii", "replace")
+    else:
+        return None
+    return shown(" ".join(text.split()), 40)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -155,6 +169,8 @@ def _check_zip(path: Path) -> None:
     if any(name.endswith("/constants.pkl") for name in names):
         raise UserError(f"{path} is a TorchScript program, which holds code: save the model's state_dict() instead")
     if not any(name.endswith("data.pkl") for name in names):
+        if all(name.endswith(".npy") for name in names):
+            raise UserError(f"{path} is an archive of NumPy arrays (.npz): save them as tensors with torch.save")
         inside = ", ".join(map(printable, names[:3]))
         raise UserError(f"{path} is a zip archive of other files ({inside}): unpack it, or name the weights in it")
 
@@ -194,8 +210,15 @@ STATE_DICT_KEYS = (
 )
 
 
+LONGEST_LIST = 16  # networks in a list; longer ones are histories, and states of random generators
+
+
 def find_state_dicts(content: Any, depth: int = 3) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the mappings in a checkpoint that hold tensors by name, with their place, the likeliest first."""
+    """Yield the mappings in a checkpoint that hold tensors, or NumPy arrays, by name, with their place, the likeliest
+    first.
+    """
+    if isinstance(content, list | tuple) and len(content) <= LONGEST_LIST:
+        content = {str(number): each for number, each in enumerate(content)}
     if not isinstance(content, Mapping):
         return
     if depth:
@@ -204,8 +227,15 @@ def find_state_dicts(content: Any, depth: int = 3) -> Iterator[tuple[str, dict[s
         for key in (*known, *others):
             for place, found in find_state_dicts(content[key], depth - 1):
                 yield f"{key}.{place}".rstrip("."), found
-    if any(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
-        yield "", {key: value for key, value in content.items() if isinstance(key, str)}
+    if any(isinstance(key, str) and isinstance(value, Tensor | np.ndarray) for key, value in content.items()):
+        yield "", {key: _as_tensor(value) for key, value in content.items() if isinstance(key, str)}
+
+
+def _as_tensor(value: Any) -> Any:
+    """Return the tensor of a NumPy array of numbers that torch has too; anything else as it is."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fib" or value.dtype.itemsize > 8:
+        return value
+    return torch.from_numpy(np.array(value, value.dtype.newbyteorder("=")))
 
 
 def first_keys(content: Any, count: int = 4) -> str:

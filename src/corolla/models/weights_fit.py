@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from corolla.config import ModelConfig
+from corolla.config.networks import TIMM_PREFIX
 from corolla.errors import UserError
-from corolla.models.weights_file import find_state_dicts, first_keys
+from corolla.models.weights_file import STATE_DICT_KEYS, find_state_dicts, first_keys
 from corolla.text_files import printable
 
 # First parts of names that are no network's: losses, metrics, counters of training scripts; thop's counts at the end.
@@ -33,6 +35,8 @@ class FoundWeights:
     state: dict[str, Tensor]
     said: tuple[str, ...]
     """Where they lay in the file, the prefix that was taken off, and what was left out."""
+    warnings: tuple[str, ...]
+    """Where other weights lie that fit as well, whose network they are by the file, and tensors of zeros alone."""
     hint: str
     """A remark for the message that they don't fit: whose checkpoint it is, or its first keys where few names agree."""
 
@@ -44,13 +48,18 @@ def find_weights(path: Path, content: Any, own: Mapping[str, Tensor]) -> FoundWe
         own: the network's own state dict.
 
     Raises:
-        UserError: the file holds no tensors by name.
+        UserError: the file holds no tensors by name, or several networks of which none is known to be meant.
     """
     candidates = [(place, _unwrapped(found)) for place, found in find_state_dicts(content)]
     if not candidates:
         raise UserError(f"{path} holds no state dict: {first_keys(content)}")
     best = max(candidates, key=lambda candidate: _best_prefix(candidate[1], own)[1])  # of equals the first
     (place, found), (prefix, matches) = best, _best_prefix(best[1], own)
+    others = _others(candidates, best, own)
+    if others and place.split(".")[0] not in STATE_DICT_KEYS and place:
+        raise UserError(
+            f"{path} holds several networks that fit, {_quoted([place, *others])}: save the one that is meant by itself"
+        )
     state = {name[len(prefix) :]: value for name, value in found.items() if name.startswith(prefix)}
     outside = {name: value for name, value in found.items() if not name.startswith(prefix)}
     state |= {name: value for name, value in outside.items() if name in own and name not in state}
@@ -66,7 +75,45 @@ def find_weights(path: Path, content: Any, own: Mapping[str, Tensor]) -> FoundWe
     if left_out:
         more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
         said.append(f"left out: {', '.join(map(printable, left_out[:5]))}{more}")
-    return FoundWeights(state, tuple(said), _hint(content) or (first_keys(found) if matches * 2 < len(own) else ""))
+    others += [each for each, count in _prefixes(found, own).items() if matches and count == matches and each != prefix]
+    warnings = [f"left out, though it fits as well: {_quoted(others)}; save it by itself if it is meant"] * bool(others)
+    if zeros := [name for name, value in state.items() if name in own and _is_zero(name, value)]:
+        more = f" and {len(zeros) - 3} more" if len(zeros) > 3 else ""
+        warnings.append(f"zeros alone are in {', '.join(zeros[:3])}{more}, as in a file that was never filled")
+    hint = _hint(content) or (first_keys(found) if matches * 2 < len(own) else "")
+    return FoundWeights(state, tuple(said), tuple(warnings), hint)
+
+
+def _others(
+    candidates: Sequence[tuple[str, Mapping[str, Any]]], best: tuple[str, Mapping[str, Any]], own: Mapping[str, Tensor]
+) -> list[str]:
+    """Return the places of other weights that fit a network as well as the best; copies of these do not count."""
+    prefix, matches = _best_prefix(best[1], own)
+    found = []
+    for place, values in candidates:
+        other, count = _best_prefix(values, own)
+        if place != best[0] and matches and count == matches:
+            pairs = ((best[1].get(prefix + name), values.get(other + name)) for name in own)
+            if any(isinstance(a, Tensor) and isinstance(b, Tensor) and not _equal(a, b) for a, b in pairs):
+                found.append(place)
+    return found
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    if first is second:
+        return True
+    plain = all(each.layout == torch.strided and not (each.is_meta or each.is_quantized) for each in (first, second))
+    return plain and first.dtype == second.dtype and torch.equal(first, second)
+
+
+def _quoted(places: Sequence[str]) -> str:
+    return ", ".join(repr(printable(place)) for place in places[:3]) + ", ..." * (len(places) > 3)
+
+
+def _is_zero(name: str, value: Any) -> bool:
+    """Return whether weights or variances are 0 throughout; biases and factors often are, also after training."""
+    is_plain = isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized)
+    return is_plain and (value.ndim > 1 or name.endswith("running_var")) and not bool(value.any())
 
 
 def _unwrapped(found: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -81,6 +128,12 @@ def _best_prefix(found: Mapping[str, Any], own: Mapping[str, Tensor]) -> tuple[s
 
     Of equals an average of the weights is taken (ema), as of the containers, else the first.
     """
+    counts = _prefixes(found, own)
+    return max(counts.items(), key=lambda item: (item[1], bool(AVERAGE.search(item[0]))))
+
+
+def _prefixes(found: Mapping[str, Any], own: Mapping[str, Tensor]) -> Counter[str]:
+    """Return the beginnings of names behind which the network's own names stand, and how many."""
     counts = Counter[str]({"": 0})
     for name, value in found.items():
         parts = name.split(".")
@@ -88,7 +141,7 @@ def _best_prefix(found: Mapping[str, Any], own: Mapping[str, Tensor]) -> tuple[s
             tail = ".".join(parts[start:])
             if tail in own:
                 counts[name[: len(name) - len(tail)]] += 1
-    return max(counts.items(), key=lambda item: (item[1], bool(AVERAGE.search(item[0]))))
+    return counts
 
 
 def _hint(content: Any) -> str:
@@ -99,6 +152,40 @@ def _hint(content: Any) -> str:
         width = f", width {model['width']:g}" if isinstance(model.get("width"), float) else ""
         return f"it is a corolla checkpoint of {printable(model['name'])}{width}"
     return ""
+
+
+SAME_NAMES = ("shortcut", "stride_in_1x1", "stem", "activation", "avg_shortcut")
+"""Settings of the own networks that may change what one computes and leave names and shapes of its tensors."""
+
+
+def other_network(content: Any, config: ModelConfig) -> str:
+    """Return which network a checkpoint says that it is of, where it is another one than `config`'s; else nothing.
+
+    Names and shapes may be the same: timm:tf_efficientnet_b0 pads its images in another way than efficientnet_b0.
+    """
+    if not isinstance(content, Mapping):
+        return ""
+    told = content["config"].get("model") if isinstance(content.get("config"), Mapping) else None
+    if not isinstance(told, Mapping):
+        told = {"name": content.get("arch")}  # as timm and torchvision's references write it
+    name, own = told.get("name"), config.name.removeprefix(TIMM_PREFIX)
+    if not isinstance(name, str):
+        return ""
+    differing = [f"{key} {told[key]}" for key in SAME_NAMES if key in told and told[key] != getattr(config, key)]
+    if name.removeprefix(TIMM_PREFIX).partition(".")[0] == own and (config.name != own or not differing):
+        return ""
+    return printable(f"it says that it is of {' with '.join([name, *[', '.join(differing)] * bool(differing)])}")
+
+
+def check_trained(path: Path, state: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+    """Check that weights are not those of a network that was never filled.
+
+    Raises:
+        UserError: every tensor with more than one dimension has one value throughout.
+    """
+    weights = [value for name, value in state.items() if name in own and value.ndim > 1]
+    if weights and all(bool((value == value.flatten()[0]).all()) for value in weights if value.numel()):
+        raise UserError(f"{path} holds no trained weights: all those of a layer are the same number; fetch it again")
 
 
 def check_tensors(path: Path | str, state: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
@@ -122,9 +209,13 @@ def _fault(tensor: Any, own: Tensor) -> str:
         return f"is no tensor but {type(tensor).__name__}"
     if tensor.is_meta:
         return "has a shape and no values (a meta tensor): save the weights after they are loaded"
-    if tensor.is_quantized or (own.is_floating_point() and not tensor.is_floating_point()):
-        kind = str(tensor.dtype).removeprefix("torch.")
-        return f"is {kind}, not floating point: quantized weights can't be trained; take those before quantizing"
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_complex():
+        return f"is {kind}, not real"
+    is_short = tensor.is_floating_point() and tensor.element_size() < 2  # float8, whose factors lie elsewhere
+    if tensor.is_quantized or (own.is_floating_point() and (is_short or not tensor.is_floating_point())):
+        least = " of 16 bits or more" if is_short else ""
+        return f"is {kind}, not floating point{least}: quantized weights can't be trained; take those before quantizing"
     if tensor.layout != torch.strided or tensor.is_nested:
         return "is a sparse tensor: save it dense (tensor.to_dense())"
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
