@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_origin
 
 import pytest
 
@@ -43,7 +44,9 @@ def options_of(stage: str) -> frozenset[str]:
         function = getattr(module, module.__name__.rpartition(".")[2])
         for name, parameter in inspect.signature(function).parameters.items():
             if dataclasses.is_dataclass(parameter.default):
-                values |= vars(parameter.default)
+                has_prefix = get_origin(parameter.annotation) is None  # else it is marked: its fields stand alone
+                prefix = f"{name}." if has_prefix else ""
+                values |= {prefix + field: value for field, value in vars(parameter.default).items()}
             elif parameter.kind is not parameter.POSITIONAL_ONLY:
                 values[name] = parameter.default
     names = {"help", *values, *(_off(name) for name, value in values.items() if isinstance(value, bool))}

@@ -82,6 +82,9 @@ def test_every_name_of_all_is_there_and_takes_text(run: Run, data: str, tmp_path
         "score": lambda: corolla.score(str(tmp_path / "a.csv"), str(tmp_path / "truth.csv")),
         "audit": lambda: corolla.audit(data, runs=str(run.folder), cache_dir=str(tmp_path), progress=False),
         "import_photos": lambda: outcome_of(corolla.import_photos, str(tmp_path / "none"), str(tmp_path / "out")),
+        "import_checkpoint": lambda: corolla.import_checkpoint(
+            f"{data}/../runs/one/best.pt", str(tmp_path / "imported"), model="timm:test_efficientnet", data=data
+        ),
         "download": lambda: outcome_of(corolla.download, "no slug", to=str(tmp_path / "down")),
         "submit": lambda: outcome_of(corolla.submit, str(tmp_path / "none.csv"), "a try", ledger=out + "/l.csv"),
         "submit_notebook": lambda: outcome_of(corolla.submit_notebook, str(tmp_path / "none"), "a try"),

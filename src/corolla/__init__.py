@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from corolla.data.statistics import stats as stats
     from corolla.ensemble.ensemble import ensemble as ensemble
     from corolla.evaluation.predict import predict as predict
+    from corolla.importing.checkpoint import import_checkpoint as import_checkpoint
     from corolla.importing.importer import import_photos as import_photos
     from corolla.kaggle.download import download as download
     from corolla.kaggle.from_runs import submission_from_runs as submission_from_runs
@@ -34,6 +35,7 @@ _STAGES = {
     "check": "corolla.data.check",
     "stats": "corolla.data.statistics",
     "import_photos": "corolla.importing.importer",
+    "import_checkpoint": "corolla.importing.checkpoint",
     "find_experiment": "corolla.config.experiments",
     "train": "corolla.training.train",
     "open_run": "corolla.runs.folder",

@@ -10,8 +10,9 @@ from importlib.resources import files
 from types import ModuleType
 
 PIPELINE = (
-    *("download", "synth", "import", "check", "audit", "stats", "show", "train", "runs", "predict", "compare"),
-    *("report", "ensemble", "score", "pack", "submit", "submissions", "leaderboard", "doctor", "bench"),
+    *("download", "synth", "import", "check", "audit", "stats", "show", "train", "import-checkpoint", "runs"),
+    *("predict", "compare", "report", "ensemble", "score", "pack", "submit", "submissions", "leaderboard", "doctor"),
+    "bench",
 )
 """The order in which stages are listed; others come after them."""
 NO_STAGES = ("__init__", "common")

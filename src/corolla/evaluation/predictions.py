@@ -16,8 +16,8 @@ from corolla.files import replacing, sha256
 from corolla.runs.folder import CheckpointName, Run, data_of
 from corolla.runs.without_torch import read_without_tensors
 
-REQUIRED = ("ids", "probabilities", "checkpoint", "epochs", "seconds")
-OPTIONAL = ("labels", "fingerprint", "class_names")
+REQUIRED = ("ids", "probabilities", "checkpoint")
+OPTIONAL = ("labels", "fingerprint", "class_names", "epochs", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,20 +33,18 @@ class Predictions:
     """SHA-256 of the checkpoint that made them."""
     fingerprint: str = ""
     """Fingerprint of the split's records: photos, ids and labels (data/index.py); empty in files of early versions."""
-    epochs: int = 0
-    """Epochs that the checkpoint was trained."""
-    seconds: float = 0.0
-    """Seconds that it took, in all."""
+    epochs: int | None = 0
+    """Epochs that the checkpoint was trained; None where that is unknown, as of one that was imported."""
+    seconds: float | None = 0.0
+    """Seconds that it took, in all; None as with `epochs`."""
     class_names: tuple[str, ...] = ()
     """Names of the classes, in the columns' order; empty in files of earlier versions, whose checkpoint knows them."""
 
     def save(self, path: Path) -> None:
         columns = {"ids": self.ids, "probabilities": self.probabilities, "checkpoint": np.array(self.checkpoint)}
-        columns |= {
-            "fingerprint": np.array(self.fingerprint),
-            "epochs": np.array(self.epochs),
-            "seconds": np.array(self.seconds),
-        }
+        columns["fingerprint"] = np.array(self.fingerprint)
+        if self.epochs is not None and self.seconds is not None:
+            columns |= {"epochs": np.array(self.epochs), "seconds": np.array(self.seconds)}
         if self.labels is not None:
             columns["labels"] = self.labels
         if self.class_names:
@@ -70,8 +68,8 @@ class Predictions:
             labels=found.get("labels"),
             checkpoint=str(found["checkpoint"]),
             fingerprint=str(found.get("fingerprint", "")),
-            epochs=int(found["epochs"]),
-            seconds=float(found["seconds"]),
+            epochs=int(found["epochs"]) if "epochs" in found else None,
+            seconds=float(found["seconds"]) if "seconds" in found else None,
             class_names=tuple(map(str, found.get("class_names", ()))),
         )
 

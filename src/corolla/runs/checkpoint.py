@@ -18,6 +18,8 @@ from corolla.runs.without_torch import check_undamaged, read_without_tensors
 from corolla.text_files import mismatch, printable
 
 FORMAT = 1
+KNOWN_OF_IMPORTED = ("size", "input_size", "model")
+"""Settings that are known of a checkpoint that others have trained."""
 SHAPE = {
     "config": {str: object},
     "input_size": int,
@@ -25,6 +27,7 @@ SHAPE = {
     "preprocessing": {"mean": [float], "std": [float], "interpolation": str, "crop_fraction": float},
     "fingerprint": {str: str},
     "teacher?": (None, str),
+    "imported?": (None, {"file": str, "sha256": str}),
     "progress": {"rows": [dict], "step?": int, "loss_sum?": float, "num_seen?": int, "seconds?": float},
     "model": {str: object},
     "ema": (None, {str: object}),
@@ -62,9 +65,12 @@ class ModelMeta:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     fingerprint: dict[str, str]
-    """Split to fingerprint of the data it was trained and validated on."""
+    """Split to fingerprint of the data it was trained and validated on; empty where `imported`."""
     teacher: str | None = None
     """SHA-256 of the checkpoint that --train.teacher names; None without one."""
+    imported: dict[str, str] | None = None
+    """Name and SHA-256 of the file that it was made of without training; nothing is known of its training then, and the
+    settings of `config` but for the network are no more than defaults. None of a run that was trained."""
 
 
 def save_checkpoint(
@@ -93,10 +99,37 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else None,
     }
+    _write(content, path, *copies)
+
+
+def save_imported(state: dict[str, torch.Tensor], meta: ModelMeta, path: Path, *copies: Path) -> None:
+    """Write weights that others have trained as a checkpoint at `path` and then its `copies`.
+
+    Of the settings it holds the sizes and the network, and no progress and no optimizer, as nothing of them is known.
+    """
+    config = to_dict(meta.config, with_runtime=False)
+    content = {
+        "format": FORMAT,
+        "config": {name: config[name] for name in KNOWN_OF_IMPORTED},
+        "input_size": meta.input_size,
+        "class_names": list(meta.class_names),
+        "preprocessing": asdict(meta.preprocessing),
+        "fingerprint": {},
+        "imported": meta.imported,
+        "progress": {"rows": []},
+        "model": {name: tensor.detach().clone() for name, tensor in state.items()},  # not all that a view is a part of
+        "ema": None,
+        "optimizer": {"state": {}, "param_groups": []},
+        "scaler": None,
+    }
+    _write(content, path, *copies)
+
+
+def _write(content: dict[str, Any], *paths: Path) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    for target in (path, *copies):
-        with replacing(target) as temporary:
+    for path in paths:
+        with replacing(path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
 
@@ -145,6 +178,7 @@ def read_meta(content: dict[str, Any]) -> ModelMeta:
         preprocessing=preprocessing,
         fingerprint=content["fingerprint"],
         teacher=content.get("teacher"),  # checkpoints of early versions do not say
+        imported=content.get("imported"),
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OWN_NAMES = ("*.pt", "*.json", "*.jsonl", "*.npz", "events.out.tfevents.*")
 """Names of the files that corolla writes into a run's folder."""
-State = Literal["new", "stopped", "done"]
+State = Literal["new", "stopped", "done", "imported"]
 CheckpointName = Literal["best", "last"]
 
 ENVIRONMENT = {
@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "init_from?": (None, str),
     "resumed_from?": (None, str),
     "lengthened_from?": (None, [int]),
+    "imported?": (None, {"file": str, "sha256": str, "command?": str}),
 }
 """The shape of environment.json, as far as it is read again."""
 _SCORES = ("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1")
@@ -114,14 +115,32 @@ class Run(Result):
 
     @property
     def state(self) -> State:
-        """How far training has come, by last.pt.
+        """How far training has come, by last.pt; "imported" where it is a checkpoint that others have trained.
 
         Raises:
             UserError: last.pt is damaged.
         """
         if not self.last.exists():
             return "new"
-        return "done" if len(self._history()) >= self.config.train.epochs else "stopped"
+        content = read_without_tensors(self.last)
+        if content.get("imported"):
+            return "imported"
+        return "done" if len(content["progress"]["rows"]) >= self.config.train.epochs else "stopped"
+
+    @property
+    def imported(self) -> dict[str, str] | None:
+        """The file and SHA-256 of the checkpoint that the run was made of by `corolla import-checkpoint`.
+
+        Nothing is known of its training then: it has no metrics, epochs, times, seed and fingerprint. None of a run
+        that was trained here.
+        """
+        with contextlib.suppress(UserError):
+            if known := self.environment:
+                return known.get("imported")
+        for path in (self.last, self.best):
+            with contextlib.suppress(UserError):
+                return read_without_tensors(path).get("imported")
+        return None
 
     @property
     def summary(self) -> str:
@@ -131,6 +150,9 @@ class Run(Result):
             state = "training now" if self.is_training else self.state
         except UserError as error:
             return str(error)
+        if state == "imported":
+            origin = (self.imported or {}).get("file", "a file")
+            return f"{self.folder}, imported from {origin}; its training is unknown"
         line = f"{self.folder}, {state}, {len(rows)} of {epochs} epochs"
         if rows:
             best = max(row["macro_f1"] for row in rows)

@@ -1,0 +1,219 @@
+"""`corolla import-checkpoint`: a run of others' weights, which every stage takes and of which nothing is invented."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import write_data
+from torch import Tensor
+
+import corolla
+from corolla import cli
+from corolla.config import ModelConfig
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.index import load_index
+from corolla.errors import UserError
+from corolla.models.factory import build_model
+from corolla.runs.folder import Run
+
+NETWORK = "timm:test_efficientnet"
+MEAN, STD = (np.reshape(three, (3, 1, 1)) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+State = dict[str, Tensor]
+
+
+def weights(num_classes: int = 5, name: str = NETWORK, size: int = 32, **settings: Any) -> State:
+    """Return a state dict unlike any fresh one: batch norms with statistics of their own, and sure of its classes."""
+    torch.manual_seed(num_classes)
+    state = build_model(ModelConfig(name=name, **settings), num_classes, size).state_dict()
+    state |= {key: value + torch.rand_like(value) / 9 for key, value in state.items() if "running" in key}
+    return state | {key: 40 * value for key, value in state.items() if key == "classifier.weight"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("imported") / "data")
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    return weights()
+
+
+@pytest.fixture
+def file(state: State, tmp_path: Path) -> Path:
+    """Return a checkpoint as Lightning writes it."""
+    path = tmp_path / "epoch=3.ckpt"
+    torch.save({"epoch": 3, "state_dict": {f"model.{name}": each for name, each in state.items()}}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, state: State, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("imported_run")
+    torch.save({f"module.{name}": each for name, each in state.items()}, folder / "mine.pth")
+    return corolla.import_checkpoint(
+        folder / "mine.pth", folder / "runs" / "mine", model=NETWORK, data=data, input_size=32, crop_fraction=1.0
+    )
+
+
+def content(run: Run) -> dict[str, Any]:
+    return torch.load(run.last, weights_only=True)
+
+
+def same_bits(kept: State, given: State) -> bool:
+    return kept.keys() == given.keys() and all(
+        kept[name].dtype == each.dtype and torch.equal(kept[name], each) for name, each in given.items()
+    )
+
+
+def refusal(*args: Any, **how: Any) -> str:
+    with pytest.raises(UserError) as error:
+        corolla.import_checkpoint(*args, **how)
+    assert "\n" not in str(error.value)
+    assert not Path(args[1]).exists()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_no_tensor_changes_by_a_bit_whatever_its_type(state: State, data: Path, tmp_path: Path, dtype: Any) -> None:
+    given = {name: each.to(dtype) if each.is_floating_point() else each for name, each in state.items()}
+    torch.save({"model_ema": None, "net": {f"module.net.{name}": each for name, each in given.items()}}, tmp_path / "a")
+    run = corolla.import_checkpoint(tmp_path / "a", tmp_path / "run", model=NETWORK, data=data, input_size=32)
+    assert same_bits(content(run)["model"], given)
+    assert run.best.read_bytes() == run.last.read_bytes()
+
+
+def test_an_own_network_with_its_settings(tmp_path: Path) -> None:
+    given = weights(104, "resnet18", width=0.125, stem="small")
+    torch.save(given, tmp_path / "own.pt")
+    model = {"name": "resnet18", "width": 0.125, "stem": "small"}
+    run = corolla.import_checkpoint(str(tmp_path / "own.pt"), str(tmp_path / "run"), model=model, input_size=32)
+    assert same_bits(content(run)["model"], given)
+    assert (run.config.model.stem, run.config.input_size, run.config.size) == ("small", 32, None)
+    assert content(run)["class_names"][:2] == ["pink primrose", "hard-leaved pocket orchid"]
+
+
+def test_probabilities_are_those_of_the_network_in_the_file(run: Run, data: Path, state: State) -> None:
+    found = corolla.predict(run, split="val", device="cpu", workers=0).predictions
+    records = TFRecordDataset(load_index(data, 32), "val")
+    images = torch.stack([torch.from_numpy(records.image(row)) for row in range(len(found.ids))])
+    normalised = (images.permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+    model = build_model(ModelConfig(name=NETWORK), 5, 32).eval()
+    model.load_state_dict(state)
+    with torch.no_grad():
+        expected = model(normalised.float()).softmax(1).numpy()
+    assert list(found.ids) == list(records.split.id)
+    np.testing.assert_allclose(found.probabilities, expected, atol=0.02)  # a CPU may compute it in bf16
+    assert np.ptp(expected, axis=0).max() > 0.08
+
+
+def test_preprocessing_is_taken_from_options_then_the_file_then_timm(
+    state: State, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = argparse.Namespace(mean=[0.5, 0.4, 0.3], std=None, interpolation="bilinear", crop_pct=0.9, img_size=64)
+    torch.save({"arch": "test_efficientnet", "state_dict": state, "args": arguments}, tmp_path / "timm.pth.tar")
+    with caplog.at_level("INFO"):
+        run = corolla.import_checkpoint(tmp_path / "timm.pth.tar", tmp_path / "run", data=data, crop_fraction=1.0)
+    assert content(run)["preprocessing"] == {
+        "mean": (0.5, 0.4, 0.3),
+        "std": (0.229, 0.224, 0.225),
+        "interpolation": "bilinear",
+        "crop_fraction": 1.0,
+    }
+    assert run.config.input_size == 64
+    said = "\n".join(caplog.messages)
+    assert "given: crop fraction 1" in said
+    assert "said by the file: mean 0.5 0.4 0.3, interpolation bilinear, input size 64" in said
+    assert "by timm's pretrained_cfg of test_efficientnet.r160_in1k: std 0.229 0.224 0.225" in said
+
+
+def test_a_checkpoint_of_corolla_brings_its_classes_and_preprocessing(run: Run, tmp_path: Path) -> None:
+    again = corolla.import_checkpoint(run.best, tmp_path / "again", model=NETWORK)
+    kept, before = content(again), content(run)
+    assert [kept[name] for name in ("class_names", "preprocessing", "input_size")] == [
+        before[name] for name in ("class_names", "preprocessing", "input_size")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({}, "its classifier has 5 outputs: name their classes with --classes FILE"),
+        ({"classes": "six"}, "its classifier has 5 outputs, but "),
+        ({"classes": "none.txt"}, "--classes none.txt: there is no such file"),
+        ({"classes": "others", "data": True}, "names other classes than "),
+        ({"data": True, "model": "timm:test_vit"}, "its weights do not fit timm:test_vit: "),
+        ({"data": True, "model": "timm:test_efficientnt"}, "did you mean timm:test_efficientnet"),
+        ({"data": True, "model": "timm:test_efficientnet.a1"}, "the tags are r160_in1k"),
+        ({"data": True, "model": ""}, "--model.name: name the checkpoint's network"),
+        ({"data": True, "model": {"name": NETWORK, "dropout": 0.5}}, "--model.dropout has no effect on a checkpoint"),
+        ({"data": True, "model": {"name": NETWORK, "width": 0.5}}, "--model.width has no effect without "),
+        ({"data": True, "mean": (124.0, 116.0, 104.0)}, "--mean 124 116 104: is for pixels from 0 to 1"),
+        ({"data": True, "std": (0.2, 0.0, 0.2)}, "--std 0.2 0 0.2: numbers above 0 are expected"),
+        ({"data": True, "crop_fraction": 0.0}, "--crop-fraction 0: a number from 0.1 to 1"),
+        ({"data": True, "input_size": 0}, "--input-size 0: "),
+        ({"data": True, "interpolation": "nearest"}, "--interpolation nearest: bilinear or bicubic"),
+        ({"data": True, "size": 64}, "the sizes there are 32"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_leaves_nothing(
+    file: Path, data: Path, tmp_path: Path, how: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "six").write_text("a\nb\nc\nd\ne\nf\n")
+    (tmp_path / "others").write_text("a\nb\nc\nd\ne\n")
+    how = {"model": NETWORK, "input_size": 32, **how}
+    if "data" in how:
+        how["data"] = data
+    if how.get("classes") in ("six", "others"):
+        how["classes"] = tmp_path / how["classes"]
+    assert said in refusal(file, tmp_path / "runs" / "x", **how)
+
+
+def test_files_without_a_fitting_classifier_or_of_no_weights_are_refused(
+    state: State, data: Path, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"model": NETWORK, "data": data, "input_size": 32}
+    torch.save({n: each for n, each in state.items() if not n.startswith("classifier")}, tmp_path / "headless.pth")
+    said = refusal(tmp_path / "headless.pth", tmp_path / "x", **how)
+    assert "holds no classifier" in said
+    assert "--model.weights" in said
+    torch.save({**state, "conv_stem.weight": state["conv_stem.weight"] * float("nan")}, tmp_path / "nan.pth")
+    assert "NaN" in refusal(tmp_path / "nan.pth", tmp_path / "x", **how)
+    (tmp_path / "page.pth").write_text("<html>")
+    assert "web page" in refusal(tmp_path / "page.pth", tmp_path / "x", **how)
+    assert "name the file" in refusal(tmp_path, tmp_path / "x", **how)
+
+
+def test_positions_that_timm_would_fit_to_another_size_are_refused(data: Path, tmp_path: Path) -> None:
+    torch.save(weights(5, "timm:test_vit", 64), tmp_path / "vit.pth")
+    how: dict[str, Any] = {"model": "timm:test_vit", "data": data}
+    assert "pos_embed is (1, 17, 64), which timm would change" in refusal(tmp_path / "vit.pth", tmp_path / "x", **how)
+    run = corolla.import_checkpoint(tmp_path / "vit.pth", tmp_path / "x", **how, input_size=64)
+    assert same_bits(content(run)["model"], weights(5, "timm:test_vit", 64))
+
+
+def test_a_folder_that_holds_something_is_not_written_into(file: Path, run: Run, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds a run already"):
+        corolla.import_checkpoint(file, run, model=NETWORK, data=data)
+    with pytest.raises(UserError, match="holds other files"):
+        corolla.import_checkpoint(file, tmp_path, model=NETWORK, data=data)
+    with pytest.raises(UserError, match="is a run already"):
+        corolla.import_checkpoint(run, tmp_path / "x", model=NETWORK, data=data)
+
+
+def test_the_command_line_makes_the_run_and_says_how_it_is_made_again(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["import-checkpoint", str(file), str(tmp_path / "run"), "--model.name", NETWORK, "--data", str(data)]
+    assert cli.run_command([*words, "--mean", "0.5", "0.5", "0.5", "--input-size", "32"]) == 0
+    assert f"next: corolla predict {tmp_path / 'run'}" in capsys.readouterr().out
+    run = Run(tmp_path / "run")
+    assert list(json.loads((run.folder / "config.json").read_text())) == ["size", "input_size", "model"]
+    imported = run.imported
+    assert imported is not None
+    assert imported["command"].startswith(f"corolla import-checkpoint {file}")
+    assert "--mean 0.5 0.5 0.5 --std 0.229 0.224 0.225 --input-size 32" in imported["command"]
