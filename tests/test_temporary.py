@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corolla.files import replacing, write_atomically
-from corolla.temporary import is_temporary, remove_leftovers, temporary_folder, temporary_name
+from corolla.temporary import is_temporary, remove_leftovers, scratch_folder, temporary_folder, temporary_name
 
 DAY_S = 24 * 3600.0
 
@@ -142,6 +143,21 @@ def test_a_folder_is_there_for_as_long_as_it_is_needed(tmp_path: Path) -> None:
         remove_leftovers(tmp_path)
         assert folder.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["classes.txt"]
+
+
+def test_what_a_kill_left_among_the_systems_temporary_files_goes(
+    dead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compressed TFRecords that were unpacked there may be as large as a data set."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left_behind = tmp_path / of(dead, "corolla-import-")
+    left_behind.mkdir()
+    (left_behind / "0.tfrec").write_bytes(b"half")
+    others = make(tmp_path / "corolla-import-notes", days=9)
+    with scratch_folder("photos") as first, scratch_folder("import") as second:
+        (second / "0.tfrec").write_bytes(b"whole")
+        assert {path.name for path in tmp_path.iterdir()} == {others.name, first.name, second.name}
+    assert list(tmp_path.iterdir()) == [others]
 
 
 def commands(data: Path, tmp_path: Path) -> dict[str, tuple[Path, Callable[[], object]]]:

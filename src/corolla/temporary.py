@@ -36,6 +36,18 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """Yield a folder among the system's temporary ones (TMPDIR), which is removed at the end with what is left in it.
+
+    What a kill has left of earlier ones is removed: they may hold a data set.
+    """
+    parent = Path(tempfile.gettempdir())
+    remove_leftovers(parent)
+    with temporary_folder(parent, f"corolla-{name}") as folder:
+        yield folder
+
+
 def is_temporary(name: str, *earlier: str) -> bool:
     """Return whether a file of this name is half-written, `earlier` as in `remove_leftovers`."""
     return bool(_TEMPORARY.fullmatch(name)) or _is_earlier(name, earlier)

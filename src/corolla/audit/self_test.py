@@ -1,7 +1,6 @@
 """Measure the audit by synthetic faults: near duplicates and wrong labels put into a copy of a data folder."""
 
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from corolla.data.index import Index, load_index
 from corolla.data.survey import survey
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
+from corolla.temporary import scratch_folder
 
 COPY_QUALITY = 80  # the copies' JPEGs have it; the competition's have 90 and more
 KINDS = ("re-encoded", "brightened", "cropped", "mirrored", "cropped, darkened and mirrored")
@@ -67,9 +67,9 @@ def self_test(data: Path, *, size: int | None = None, folds: int = 5, cache_dir:
     Raises:
         UserError: no data, or fewer labelled photos than faults.
     """
-    with tempfile.TemporaryDirectory(prefix="corolla-audit-") as temporary:
-        faults = plant_faults(data, Path(temporary) / "data", size=size, cache_dir=cache_dir)
-        found = audit(faults.folder, cache_dir=Path(temporary) / "index", folds=folds)
+    with scratch_folder("audit") as temporary:
+        faults = plant_faults(data, temporary / "data", size=size, cache_dir=cache_dir)
+        found = audit(faults.folder, cache_dir=temporary / "index", folds=folds)
         existing = existing_duplicates(data, size=size, cache_dir=cache_dir)
         return SelfTest(found, recall_and_precision(found, faults, existing))
 

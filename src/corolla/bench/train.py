@@ -3,11 +3,9 @@
 import copy
 import dataclasses
 import itertools
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -23,6 +21,7 @@ from corolla.data.loader import Batch, load_batches, make_batch
 from corolla.data.sampler import TrainBatchSampler
 from corolla.device import Precision, autocast, choose_device, num_workers
 from corolla.runs.folder import Run
+from corolla.temporary import scratch_folder
 from corolla.training.build import build_datasets, new_state, train_color
 from corolla.training.log import RunLog
 from corolla.training.loop import run_steps
@@ -64,8 +63,8 @@ def bench_train(experiment: str, options: BenchOptions) -> Report:
     workers = num_workers(options.workers, device)
     batch = make_batch(photos, [(0, i % len(photos)) for i in range(batch_size)])
     bare = _BareStep(state, batch)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder) / "bench")
+    with scratch_folder("bench") as folder:
+        run = Run(folder / "bench")
         run.folder.mkdir()
         sampler = TrainBatchSampler(len(photos), batch_size, 0, 0, 10**9)
         stop = Stop()

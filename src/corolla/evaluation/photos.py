@@ -9,7 +9,6 @@ import io
 import json
 import logging
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -34,6 +33,7 @@ from corolla.importing.pixels import Crop, Pixels, is_upright, to_jpeg
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.runs.folder import Run, data_of, open_run
 from corolla.runs.without_torch import read_without_tensors
+from corolla.temporary import scratch_folder
 from corolla.text_files import printable
 
 log = logging.getLogger(__name__)
@@ -65,10 +65,10 @@ def predict_photos(
     views, class_names, by_pixels = options.views, _class_names(opened, options), _by_pixels(opened, options)
     paths = find_photos(as_paths(photos))
     probabilities, broken = np.zeros((len(paths), len(class_names)), np.float32), dict[int, str]()
-    with tempfile.TemporaryDirectory(prefix="corolla-photos-") as place:
+    with scratch_folder("photos") as place:
         indexes = list[Index]()
         for number, (pixels, members) in enumerate(by_pixels.items()):
-            index, faults = _as_data(paths, pixels, class_names, Path(place) / str(number))
+            index, faults = _as_data(paths, pixels, class_names, place / str(number))
             indexes.append(index)
             broken |= faults
             for run in members:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import math
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from corolla.importing.splits import photo_ids, split_photos
 from corolla.importing.suspect_layouts import ARCHIVES
 from corolla.importing.tables import tables_of, write_tables
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
-from corolla.temporary import remove_leftovers, temporary_folder
+from corolla.temporary import remove_leftovers, scratch_folder, temporary_folder
 from corolla.text_files import printable
 
 log = logging.getLogger(__name__)
@@ -72,11 +71,11 @@ def import_photos(
     _check_arguments(out, size=size, val=val, test=test, seed=seed, quality=quality)
     _check_places(sources, out, from_records=from_records)
     recipe: dict[str, Any] = {"format": FORMAT, "val": val, "test": test, "seed": seed}
-    with tempfile.TemporaryDirectory(prefix="corolla-import-") as unpacked:  # for compressed TFRecords
+    with scratch_folder("import") as unpacked:  # for compressed TFRecords
         if from_records:
             if lists:
                 raise UserError("--lists names photos in a folder: with TFRecords leave it out")
-            found = find_record_photos(sources, features, Path(unpacked), skip_broken=skip_broken, progress=progress)
+            found = find_record_photos(sources, features, unpacked, skip_broken=skip_broken, progress=progress)
             recipe["records"] = record_facts(found)
         else:
             found = listed_photos(root, lists) if lists else find_photos(root)

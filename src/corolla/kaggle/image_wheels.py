@@ -8,13 +8,13 @@ import logging
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from corolla.files import replacing
 from corolla.kaggle.image import ABI, PLATFORMS, PYTHON, fitting
 from corolla.kaggle.wheels import repack
+from corolla.temporary import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,12 @@ def fitting_wheels(pins: Mapping[str, str], folder: Path) -> list[Path]:
     found = _there(pins, folder)
     missing = {name: version for name, version in pins.items() if name not in found}
     if missing:
-        with tempfile.TemporaryDirectory(prefix="corolla-wheels-") as temporary:
+        with scratch_folder("wheels") as temporary:
             try:
-                new = _download(missing, Path(temporary))
+                new = _download(missing, temporary)
                 log.info("%d wheels for Python %s come from the package index", len(new), PYTHON)
             except _NoWheels as error:
-                new = {name: repack(name, Path(temporary)) for name in missing}
+                new = {name: repack(name, temporary) for name in missing}
                 log.warning("%s", _instead(str(error), new))
             for name, wheel in new.items():
                 found[name] = folder / wheel.name

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from pathlib import Path
 
 from corolla.data.competition import SAMPLE_SUBMISSION
@@ -19,6 +18,7 @@ from corolla.evaluation.predict import predict
 from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, find_bundle, read_bundle, restore_runs
 from corolla.kaggle.submission import describe_runs, write_submission
+from corolla.temporary import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -210,8 +210,8 @@ def predict_submission(
     if data is None:
         problem = mount_problem(competition)
         raise UserError(problem or f"{input_root}: the data of {competition} is not attached, or holds no TFRecords")
-    with tempfile.TemporaryDirectory(prefix="corolla-") as temporary:
-        bundle, place = read_bundle(dataset), work or Path(temporary)
+    with scratch_folder("notebook") as temporary:
+        bundle, place = read_bundle(dataset), work or temporary
         options = PredictOptions(
             tta=bundle.tta,
             checkpoint=bundle.checkpoint,
