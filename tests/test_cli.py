@@ -20,8 +20,9 @@ from corolla import cli, commands
 from corolla.config import keys
 from corolla.config.experiments import EXPERIMENTS
 
-STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "runs", "predict", "compare"]
-STAGES += ["report", "ensemble", "score", "pack", "submit", "submissions", "leaderboard", "doctor", "bench"]
+STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "import-checkpoint", "runs"]
+STAGES += ["predict", "compare", "report", "ensemble", "score", "pack", "submit", "submissions", "leaderboard"]
+STAGES += ["export", "doctor", "bench"]
 SETTINGS = """
 size = 32
 [model]
@@ -75,7 +76,7 @@ def test_the_stages_are_listed_in_the_order_of_the_pipeline(capsys: pytest.Captu
         assert corolla(*words) == 0
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1] == outputs[2]
-    assert re.findall(r"^  (\w+) +\S.{20}", outputs[0], re.MULTILINE) == STAGES
+    assert re.findall(r"^  ([\w-]+) +\S.{20}", outputs[0], re.MULTILINE) == STAGES
 
 
 def test_listing_them_imports_no_stage() -> None:

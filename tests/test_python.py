@@ -85,6 +85,7 @@ def test_every_name_of_all_is_there_and_takes_text(run: Run, data: str, tmp_path
         "import_checkpoint": lambda: corolla.import_checkpoint(
             f"{data}/../runs/one/best.pt", str(tmp_path / "imported"), model="timm:test_efficientnet", data=data
         ),
+        "export": lambda: corolla.export(str(run.folder), to="timm", out=str(tmp_path / "network.safetensors")),
         "download": lambda: outcome_of(corolla.download, "no slug", to=str(tmp_path / "down")),
         "submit": lambda: outcome_of(corolla.submit, str(tmp_path / "none.csv"), "a try", ledger=out + "/l.csv"),
         "submit_notebook": lambda: outcome_of(corolla.submit_notebook, str(tmp_path / "none"), "a try"),

@@ -2,8 +2,8 @@
 
 Each stage is a function: `run = corolla.train("transfer_best", data="photos", epochs=3)`,
 `corolla.predict(run, split="test", tta="ten-crop")`, ... Where a path is expected, text, a Path or the result that lies
-there will do. They are imported on first use, because torch takes seconds. Four of them (audit, compare, ensemble,
-show) have the name of the package that they are in, which can be called as the function.
+there will do. They are imported on first use, because torch takes seconds. Five of them (audit, compare, ensemble,
+export, show) have the name of the package that they are in, which can be called as the function.
 """
 
 import importlib
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from corolla.data.statistics import stats as stats
     from corolla.ensemble.ensemble import ensemble as ensemble
     from corolla.evaluation.predict import predict as predict
+    from corolla.export.export import export as export
     from corolla.importing.checkpoint import import_checkpoint as import_checkpoint
     from corolla.importing.importer import import_photos as import_photos
     from corolla.kaggle.download import download as download
@@ -47,7 +48,7 @@ _STAGES = {
     "submit_notebook": "corolla.kaggle.submit_notebook",
 }
 
-_PACKAGES = ("audit", "compare", "ensemble", "show")
+_PACKAGES = ("audit", "compare", "ensemble", "export", "show")
 
 __all__ = ["__version__", *_STAGES, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll] - imported on first use
 
