@@ -124,6 +124,16 @@ def test_runs_of_other_data_are_refused(trained: Path, small: Config, tmp_path: 
         compare([trained, train(other).folder], workers=0)
 
 
+def test_another_val_than_a_run_was_trained_beside_is_said(good: list[Path]) -> None:
+    path = good[0] / "environment.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"fingerprint": {**facts["fingerprint"], "val": "0" * 64}}))
+    comparison = compare(good[:2], workers=0, num_resamples=10)
+    (caution,) = comparison.recipes[0].cautions
+    assert caution.startswith("good-seed0 was trained beside another val than this one, ")
+    assert caution in comparison.verdict
+
+
 def test_mistakes_are_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name at least one"):
         compare([])

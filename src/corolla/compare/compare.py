@@ -169,7 +169,7 @@ def compare(
     weights = resample_weights(len(predictions[0].ids), num_resamples, seed=0)
     first = (runs[0], predictions[0])
     named = zip(runs, distinct_names(runs), predictions, strict=True)
-    recipes = group_recipes([make_member(*each, first, weights) for each in named])
+    recipes = group_recipes([make_member(*each, first, weights, options.size) for each in named])
     return Comparison(
         split=options.split,
         tta=options.name,

@@ -37,6 +37,8 @@ class Member:
     """Shape: images x classes."""
     resampled: NDArray[np.float64]
     """Macro F1 in each bootstrap sample of the images; the same samples for all members."""
+    is_own_val: bool = True
+    """False where the images are another val than the one that each epoch was scored on."""
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -83,7 +85,7 @@ class Recipe:
 
     @property
     def cautions(self) -> list[str]:
-        """Warnings about runs that are not finished or were lengthened, and about seeds that are there twice."""
+        """Warnings about runs that are not finished, were lengthened or have another val, and about doubled seeds."""
         found = []
         for member in self.members:
             done, epochs = len(member.rows), member.run.config.train.epochs
@@ -94,6 +96,11 @@ class Recipe:
                 found.append(
                     f"{member.name} was lengthened from {steps} epochs: one training of {epochs} may have other "
                     "learning rates, and so another result."
+                )
+            if not member.is_own_val:
+                found.append(
+                    f"{member.name} was trained beside another val than this one, of which its curves and its best "
+                    "epoch are; if it has learned photos that are in this one, its score here is too good."
                 )
         for seed in sorted({member.seed for member in self.members}):
             repeated = [member.name for member in self.members if member.seed == seed]
@@ -156,7 +163,12 @@ def distinct_names(runs: Sequence[Run]) -> list[str]:
 
 
 def make_member(
-    run: Run, name: str, found: Predictions, reference: tuple[Run, Predictions], weights: NDArray[np.float32]
+    run: Run,
+    name: str,
+    found: Predictions,
+    reference: tuple[Run, Predictions],
+    weights: NDArray[np.float32],
+    size: int | None = None,
 ) -> Member:
     """Return a run with its predictions, scored in every bootstrap sample.
 
@@ -164,6 +176,7 @@ def make_member(
         name: of the run in this comparison.
         reference: the run, with its predictions, whose images all others must have.
         weights: the bootstrap samples: resamples x images in the order of sorted ids.
+        size: of the images, where it was asked for; default: that of the run's own.
 
     Raises:
         UserError: its images, labels or classes are not those of the reference.
@@ -184,8 +197,8 @@ def make_member(
             f"{run.folder}: its val images are not those of {first_run.folder}, though the ids are the same; compare "
             "them on the same --data"
         )
-    seed = config["train"].pop("seed")
-    config["trained with"] = (run.environment.get("fingerprint") or {}).get("train")
+    seed, trained = config["train"].pop("seed"), run.environment.get("fingerprint") or {}
+    config["trained with"] = trained.get("train")
     if earlier := run.environment.get("lengthened_from"):  # its learning rates are not those of a straight run
         config["lengthened from"] = earlier
     labels, probabilities = found.labels[order], found.probabilities[order]
@@ -198,6 +211,7 @@ def make_member(
         labels=labels,
         probabilities=probabilities,
         resampled=weighted_macro_f1(labels, probabilities.argmax(1), weights),
+        is_own_val=size not in (None, run.config.size) or trained.get("val") in (None, found.fingerprint),
     )
 
 
