@@ -468,6 +468,19 @@ def test_named_features_win(tmp_path: Path, out: Path) -> None:
     assert run(path, tmp_path / "two", features="class=target,image=image").class_names == ("0", "1")
 
 
+@pytest.mark.parametrize("name", ["f-{}-of-00004.tfrec", "flowers-train.tfrecord-{}-of-00004"])
+def test_files_that_the_others_count_are_missed(name: str, tmp_path: Path, out: Path) -> None:
+    for number in (0, 2):
+        write(tmp_path / "in" / name.format(f"0000{number}"), common(20, 10 * number))
+    first = tmp_path / "in" / name.format("00001")
+    made = run(tmp_path / "in", out, val=0.2)
+    assert made.notes[0] == f"2 files are missing by the names of the others, {first} first"
+    if name.startswith("f-"):
+        train = next(out.glob("*/train"))
+        (train / next(train.iterdir()).name).rename(train / "f-00001-of-00002.tfrec")
+        assert check(out, None, progress=False).notes[-1].endswith("f-00000-of-00002.tfrec first")
+
+
 def damaged(content: bytes, kind: str) -> bytes:
     if kind == "a flipped bit":
         return content[:100] + bytes([content[100] ^ 1]) + content[101:]
@@ -665,6 +678,7 @@ def test_wrong_features_are_one_line(text: str, message: str) -> None:
 
 def test_a_feature_named_with_commas_and_equals() -> None:
     assert parse_features("image=a,b/c d,label=x=y") == {"image": b"a,b/c d", "class": b"x=y"}
+    assert parse_features(" image = a , class = b, ") == {"image": b"a", "class": b"b"}
 
 
 def test_an_image_of_our_own_layout_keeps_its_bytes(tmp_path: Path, out: Path) -> None:

@@ -17,7 +17,7 @@ from corolla.data.dataset import FileMaps
 from corolla.data.decode import decode_jpeg
 from corolla.data.feature_names import Features, features_of
 from corolla.data.features import read_features
-from corolla.data.foreign_records import image_remedy
+from corolla.data.foreign_records import image_remedy, missing_shards
 from corolla.data.index import Index, Split, scan
 from corolla.data.tfrecord import RecordFault, together
 from corolla.parallel import map_in_threads
@@ -78,7 +78,7 @@ def check(data: AnyPath, size: int | None = None, *, progress: bool = True) -> C
         num_bytes=sum(path.stat().st_size for path in files),
         seconds=time.perf_counter() - start,
         faults=tuple(sorted(faults + id_faults, key=lambda fault: (order.get(fault.path, -1), fault.record))),
-        notes=tuple(notes),
+        notes=(*notes, *filter(None, [missing_shards(files)])),
     )
 
 

@@ -3,6 +3,7 @@
 import mmap
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from corolla.data.feature_names import Features, class_candidates, image_candidates, shown
@@ -33,6 +34,7 @@ OTHERS = {
     b"\xff\xfe": "text in UTF-16",
 }
 PACKED = ("bzip2", "xz", "Zstandard", "LZ4", "a 7z archive", "a RAR archive", "a tar archive")
+MOST_SHARDS = 100_000
 MOST = 4  # features that are named
 
 
@@ -69,6 +71,21 @@ def packing(start: bytes) -> str | None:
         return "zlib" if zlib.decompressobj().decompress(start, 12) or len(start) < 64 else None
     except zlib.error:
         return None
+
+
+def missing_shards(paths: Iterable[Path]) -> str | None:
+    """Return a note on files that the names of others count (flowers-00000-of-00003) and that are not there."""
+    there: dict[tuple[Path, str, str, str], set[int]] = {}
+    for path in paths:
+        if match := re.fullmatch(r"(.*-)(\d+)(-of-)(\d+)(?: ?\(\d+\))?((?:\.\w+)*)", path.name):
+            there.setdefault((path.parent, match[1], match[3] + match[4], match[5]), set()).add(int(match[2]))
+    missing = [
+        folder / f"{start}{number:05}{end}{suffix}"
+        for (folder, start, end, suffix), numbers in sorted(there.items())
+        for number in range(min(int(end.rpartition("-")[2]), MOST_SHARDS))
+        if number not in numbers
+    ]
+    return f"{len(missing)} files are missing by the names of the others, {missing[0]} first" if missing else None
 
 
 class OtherFeatures(ValueError):

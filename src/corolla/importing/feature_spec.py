@@ -43,7 +43,7 @@ def parse_features(text: str | None) -> dict[str, bytes]:
     if text is None:
         return {}
     named: dict[str, bytes] = {}
-    for part in re.split(rf",(?=(?:{'|'.join(ROLES)})=)", text.strip()):
+    for part in re.split(rf"\s*,\s*(?=(?:{'|'.join(ROLES)})\s*=)", text.strip().rstrip(",")):
         key, mark, name = part.partition("=")
         key, name = key.strip(), name.strip()
         if not mark or not name:

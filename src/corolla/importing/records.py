@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corolla.data.competition import SPLITS
+from corolla.data.foreign_records import missing_shards
 from corolla.errors import UserError
 from corolla.importing.feature_spec import Columns, parse_features
 from corolla.importing.photos import Found, Photo
@@ -79,6 +80,8 @@ def find_record_photos(
         *classes.notes,
         *id_notes,
     ]
+    if missing := missing_shards(file.path for file in rows):
+        notes.insert(0, missing)
     return Found(photos, [*notes, *_untrained(photos, classes)], classes.names, ids, StoredPhotos(places))
 
 
