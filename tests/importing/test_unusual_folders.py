@@ -50,6 +50,8 @@ def refusal(folder: Path, lists: Path | None = None) -> str:
         (("train_val_images/Aves/x", "train_val_images/Aves/y", "train_val_images/Plantae/z"), ("called Aves",)),
         (("train/a", "test/a", "set/train/a"), ("test/, train/ and 1 folder called set, of no split: move {}/set",)),
         (("train/a", "unlabeled"), ("holds train/ and 1 folder called unlabeled, of no split",)),
+        (("train/photos", "train/pictures"), ("called photos and pictures, which are no names of classes",)),
+        (("train/images", "train/masks", "test/images", "test/masks"), ("images/0.jpg lies in no class folder",)),
         (("jpg",), ("labels/imagelabels.mat can't be read for labels",)),
     ],
 )  # fmt: skip
@@ -69,6 +71,9 @@ def test_what_can_mean_several_things_is_refused(tmp_path: Path, places: tuple[s
         (("train/set/a", "train/set/b", "test/set/a"), {"a": 8, "b": 4}, "the photos of train are those in train/set/"),
         (("a", "a/old", "a/old/x", "b"), {"a": 12, "b": 4}, "a class folder are of its class, 2 such: a/old, a/old/x"),
         (("train/Aves/x", "train/Aves/y", "train/Plantae/z"), {"Aves": 8, "Plantae": 4}, "3 such: train/Aves/x"),
+        (("a/images", "a/masks", "b/images", "b/masks"), {"a": 4, "b": 4}, "annotations left out: a/masks, b/masks"),
+        (("train/a", "train/a/labels", "train/b", "val/a"), {"a": 8, "b": 4}, "left out: train/a/labels"),
+        (("train/hats", "train/masks"), {"hats": 4, "masks": 4}, ""),
         (("rose", "rose ", "tulip"), {"rose": 8, "tulip": 4}, "blanks alone are one class: 'rose', 'rose '"),
         (("a", "b", "$RECYCLE.BIN/x", "lost+found", "System Volume Information"), {"a": 4, "b": 4}, ""),
         (("a", "b", "b/1", "c", "d/1", "d/2"), {"a": 4, "b": 8, "c": 4, "d": 8}, "3 such: b/1, d/1, d/2"),
@@ -142,6 +147,14 @@ def test_a_csv_that_can_mean_other_photos_is_refused(tmp_path: Path, table: str,
     if "which of" in seen:
         (photos / "sizes.csv").write_text("file,width\n0.jpg,7\n1.jpg,8\n2.jpg,7\n3.jpg,9\n")
     assert seen in refusal(photos)
+
+
+def test_a_test_csv_with_other_columns_names_photos_without_a_class(tmp_path: Path) -> None:
+    photos = lay_out(tmp_path, "images")
+    (photos / "train.csv").write_text("id,label\n0,a\n1,b\n")
+    (photos / "test.csv").write_text("id,width\n2,40\n3,50\n")
+    found = find_photos(photos)
+    assert (classes(found), splits(found)) == ({"a": 1, "b": 1, None: 2}, {"train": 2, "test": 2})
 
 
 def test_a_photo_that_is_gone_is_not_the_one_of_another_folder(tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ def label_photos(folder: Path, photos: list[Photo]) -> tuple[list[Photo], list[s
     if not told or (not told[0].titled and any(table.doubt for table in tables)):
         raise UserError(_no_table(folder, photos, tables))
     rows: dict[Photo, tuple[Table, Row]] = {}
-    for table in [*told, *(table for table in tables if not table.column)]:
+    for table in [*told, *(table for table in tables if table not in told)]:
         for photo, row in table.rows.items():
-            if photo not in rows:
-                rows[photo] = table, row
-            elif table.column and rows[photo][1][1:] != row[1:]:
+            if photo not in rows and (table in told or row.split == "test" or not table.column):
+                rows[photo] = table, row if table in told else row._replace(name=None)
+            elif table in told and rows[photo][1][1:] != row[1:]:
                 other, first = rows[photo]
                 raise UserError(
                     f"{table.path}:{row.line}: {photo.path} is given otherwise in {other.path}:{first.line}; keep one"

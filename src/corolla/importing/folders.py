@@ -17,8 +17,15 @@ from corolla.importing.csv_tables import TABLES
 from corolla.importing.lists import folder_of_lists, splits_beside
 from corolla.importing.photos import Found, Photo
 from corolla.importing.split_names import names_contents, split_of, splits_of
-from corolla.importing.suspect_layouts import packed, refuse_copies, refuse_empty, refuse_mixed, refuse_sets
-from corolla.importing.tree import Tree, command, listed, scan
+from corolla.importing.suspect_layouts import (
+    packed,
+    refuse_contents,
+    refuse_copies,
+    refuse_empty,
+    refuse_mixed,
+    refuse_sets,
+)
+from corolla.importing.tree import Tree, command, listed, remove_masks, scan
 from corolla.text_files import printable
 
 USUAL = {"train", "val", "valid", "validation", "test"}  # taken without a note
@@ -31,6 +38,7 @@ def find_photos(folder: Path) -> Found:
         UserError: the folder's layout is none of those that import_photos() takes.
     """
     tree = scan(folder)
+    masks = remove_masks(tree)
     if splits := splits_of([child.name for child in tree.full]):
         photos, notes = _split_folders(tree, splits)
     else:
@@ -38,6 +46,9 @@ def find_photos(folder: Path) -> Found:
         refuse_copies(tree)
         photos, notes = _class_folders(tree)
     notes += _inside_classes(tree, photos)
+    if masks:
+        shown = printable(", ".join(str(path.relative_to(folder)) for path in masks[:3])) + ", …" * (len(masks) > 3)
+        notes.append(f"folders of masks or annotations left out: {shown}")
     used: tuple[str, ...] = ()
     if any(photo.name is None and photo.split != "test" for photo in photos):
         photos, said = label_photos(folder, photos)
@@ -98,6 +109,7 @@ def _split_folders(tree: Tree, splits: dict[str, str]) -> tuple[list[Photo], lis
         if inner is not root:
             notes.append(f"the photos of {split} are those in {inner.path.relative_to(tree.path).as_posix()}/")
         refuse_copies(inner)
+        refuse_contents(inner)
         if split == "train":
             refuse_empty(inner)
             if root.name.lower() != "train":  # so the photos may be called where a refusal says that they are classes

@@ -49,18 +49,22 @@ def refuse_copies(tree: Tree) -> None:
             )
 
 
+def refuse_contents(tree: Tree) -> None:
+    """Refuse folders all of which are called by what lies in them."""
+    if len(tree.full) > 1 and all(names_contents(child.name) for child in tree.full):
+        raise UserError(
+            f"{tree.path} holds {listed(child.name for child in tree.full)}, which are no names of classes: import a "
+            "folder that holds one for each class, list the photos (--lists), or, if they are classes, rename them"
+        )
+
+
 def refuse_sets(tree: Tree) -> None:
     """Refuse folders that seem to be whole sets, splits or kinds of files, and not classes."""
     sets = [child for child in tree.full if not child.inner.photos]
     lower = [child.inner for child in sets]
     classes = len(tree.full) - len(sets)
     if sum(len(inner.full) for inner in lower) <= classes:
-        contents = [child.name for child in tree.full if names_contents(child.name)]
-        if contents and len(contents) == len(tree.full):
-            raise UserError(
-                f"{tree.path} holds {listed(contents)}, which are no names of classes: import a folder that holds one "
-                f"for each class, list the photos (--lists), or, if they are classes, move them into {tree.path}/train"
-            )
+        refuse_contents(tree)
         return
     common = set.intersection(*({child.name for child in inner.full} for inner in lower))
     imports = f"{command(lower[0].path)} imports " + ("one of them" if len(sets) > 1 else "them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 from corolla.importing.photos import is_photo, visible
-from corolla.importing.split_names import split_of
+from corolla.importing.split_names import names_contents, split_of
+
+MASKS = re.compile("(image|img)?[ _-]?(masks?|labels?|annotations?|segmentations?|trimaps?|ground[ _-]?truth)")
 
 
 @dataclass
@@ -73,6 +76,22 @@ def scan(folder: Path, *, links: bool = True) -> Tree:
         else:
             tree.links.append(path)
     return tree
+
+
+def remove_masks(tree: Tree) -> list[Path]:
+    """Remove folders of masks and annotations beside the photos that they are of; return their paths.
+
+    A class may be called masks too: so they must lie right beside photos, or beside a folder such as `images`.
+    """
+    removed = []
+    for folder in (each for child in tree.folders for each in child.below()):
+        masks = [child for child in folder.full if MASKS.fullmatch(child.name.lower())]
+        others = [child for child in folder.full if child not in masks]
+        if masks and (folder.photos or (others and all(names_contents(child.name) for child in others))):
+            folder.folders = [child for child in folder.folders if child not in masks]
+            del folder.full
+            removed += [child.path for child in masks]
+    return removed
 
 
 def listed(names: Iterable[str]) -> str:
