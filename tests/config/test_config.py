@@ -64,7 +64,7 @@ def test_the_report_recipe() -> None:
         ({"trian": {"epochs": 3}}, "unknown key trian; the nearest valid one is train"),
         ({"lr": 0.1}, "unknown key lr; the nearest valid one is optim.lr"),
         ({"train": {"epochs": "3"}}, 'train.epochs = "3": input should be a valid integer'),
-        ({"train": {"epochs": 0}}, "train.epochs = 0: input should be greater than or equal to 1"),
+        ({"train": {"epochs": -1}}, "train.epochs = -1: input should be greater than or equal to 1"),
         ({"optim": {"name": "adam"}}, "optim.name = \"adam\": input should be 'sgd' or 'adamw'"),
         ({"augment": {"area": [0.9, 0.1]}}, "augment.area = [0.9, 0.1]: value error, the smaller number comes first"),
         ({"train": 3}, "train = 3: input should be an object"),

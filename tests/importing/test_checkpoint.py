@@ -217,3 +217,25 @@ def test_the_command_line_makes_the_run_and_says_how_it_is_made_again(
     assert imported is not None
     assert imported["command"].startswith(f"corolla import-checkpoint {file}")
     assert "--mean 0.5 0.5 0.5 --std 0.229 0.224 0.225 --input-size 32" in imported["command"]
+
+
+def test_training_goes_on_from_its_weights_in_a_run_of_its_own(run: Run, data: Path, tmp_path: Path) -> None:
+    small: dict[str, Any] = {"data": data, "device": "cpu", "workers": 0, "epochs": 1, "batch_size": 16}
+    with pytest.raises(UserError, match="holds an imported checkpoint") as error:
+        corolla.train("transfer_best", runs=run.folder.parent, run_name=run.name, **small)
+    command = str(error.value).rpartition(": ")[2].split()
+    assert command[:5] == ["corolla", "train", "transfer_best", "--init-from", str(run.folder)]
+    with pytest.raises(UserError, match="holds an imported checkpoint"):
+        corolla.train("transfer_best", runs=tmp_path, resume=run, **small)
+    words = ["--runs", str(tmp_path), "--train.epochs", "1", "--device", "cpu", "--pipeline.workers", "0"]
+    assert cli.run_command([*command[1:], *words]) == 0
+    trained = Run(tmp_path / f"{run.name}-trained")
+    assert trained.state == "done"
+    assert trained.imported is None
+
+
+def test_no_epochs_are_refused_with_the_command_that_makes_a_run_without(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        corolla.train("transfer_best", data=data, runs=tmp_path, epochs=0)
+    assert str(error.value).startswith("settings: train.epochs = 0: ")
+    assert str(error.value).endswith("corolla import-checkpoint")

@@ -16,6 +16,7 @@ from corolla.data.subset import subset_index
 from corolla.errors import Failure, UserError
 from corolla.plots.style import color, escaped
 from corolla.runs.folder import Run
+from corolla.runs.imported import check_has_training
 from corolla.runs.without_torch import read_without_tensors
 from corolla.training.train import train
 
@@ -80,6 +81,7 @@ def _check_data(run: Run, index: Index) -> None:
     Raises:
         UserError: it was not; the scores of one curve would be of several data sets.
     """
+    check_has_training(run)
     if not run.last.exists():
         return
     trained = read_without_tensors(run.last)

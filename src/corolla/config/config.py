@@ -121,7 +121,9 @@ def _explain(error: ValidationError) -> str:
         nearest = difflib.get_close_matches(key, valid, 1, 0.6) or difflib.get_close_matches(path[-1], valid, 1, 0.0)
         return f"unknown key {shown(key)}; the nearest valid one is {nearest[0]}"
     key = ".".join(part for part in fault["loc"] if isinstance(part, str) and "[" not in part)
-    return f"{key} = {short(fault['input'])}: {fault['msg'].lower()}"
+    nothing = key == "train.epochs" and fault["input"] == 0
+    remedy = "; a run without training is made of a checkpoint by corolla import-checkpoint" if nothing else ""
+    return f"{key} = {short(fault['input'])}: {fault['msg'].lower()}{remedy}"
 
 
 def fields_of(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:

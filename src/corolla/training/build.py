@@ -32,7 +32,7 @@ from corolla.runs.checkpoint import (
     read_meta,
     read_progress,
 )
-from corolla.runs.same_data import check_same_data, train_fingerprint
+from corolla.runs.same_data import check_same_data, notes_on_val, train_fingerprint
 from corolla.runs.without_torch import read_without_tensors
 from corolla.training.checks import (
     check_checkpoint,
@@ -114,17 +114,20 @@ def new_state(
     )
     state = _assemble(meta, Progress(), model, device, index, ignored=ignored, explicit=explicit)
     path = Path(config.model.weights).expanduser()
-    state.notes += _notes_on_classes(path / "best.pt" if path.is_dir() else path, index)
+    state.notes += _notes_on_source(path / "best.pt" if path.is_dir() else path, index)
     return state
 
 
-def _notes_on_classes(path: Path, index: Index) -> list[str]:
-    """Return a note where the weights at `path` are a run's on as many classes as these, but others."""
+def _notes_on_source(path: Path, index: Index) -> list[str]:
+    """Return a note where the weights at `path` are a run's on as many classes as these, but others, or may know val."""
     try:
-        before = tuple(read_without_tensors(path)["class_names"])
+        content = read_without_tensors(path)
+        before = tuple(content["class_names"])
     except (UserError, KeyError):  # no file, or not one of corolla's
         return []
-    if before == index.class_names or len(before) != len(index.class_names):
+    if before == index.class_names:
+        return notes_on_val(content, index, path)
+    if len(before) != len(index.class_names):
         return []
     number = next(i for i, (old, new) in enumerate(zip(before, index.class_names, strict=True)) if old != new)
     return [
@@ -190,8 +193,8 @@ def initialised_state(
             f"note: {path} holds a moving average, too; this run starts from the weights themselves, to which the "
             "optimizer's state belongs (--model.weights takes the average)"
         )
-    state.notes += _notes_on_classes(path, index)
-    if before.config.optim.name == config.optim.name:
+    state.notes += _notes_on_source(path, index)
+    if before.config.optim.name == config.optim.name and not before.imported:  # whose optimizer is unknown
         _load_optimizer(state, content, before.config)
     return state
 
@@ -236,6 +239,7 @@ def _assemble(
     if teacher is not None:
         check_teacher(teacher, meta.teacher)
         meta = dataclasses.replace(meta, teacher=teacher.sha256)
+        notes += _notes_on_source(teacher.path, index)
     check_sizes(meta, model, teacher, device)
     # The warm-up keeps the random first weights out of the average of a short run.
     ema = ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None

@@ -13,6 +13,7 @@ from corolla.data.index import Index
 from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.runs.folder import Run, open_run
+from corolla.runs.imported import check_has_training
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def starting_point(run: Run, config: Config) -> StartingPoint:
     """
     if sum(source is not None for source in (config.resume, config.init_from, config.resume_from)) > 1:
         raise UserError("--resume goes on with a run, --init-from begins a new one: give one of the two")
+    check_has_training(run)
     if run.last.exists():
         _check_same_source(run, config.resume)
         return StartingPoint("resume")
@@ -114,6 +116,7 @@ def _checked_source(source: Path, config: Config) -> Path:
     if source.is_file():
         raise UserError(f"--resume {source}: is a checkpoint; --resume takes a run's folder, --init-from a checkpoint")
     run = open_run(source)
+    check_has_training(run)
     if not run.last.is_file():
         raise UserError(f"--resume {source}: holds no last.pt to go on from; start the run anew without --resume")
     differing = _differing(run, config)
