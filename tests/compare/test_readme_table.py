@@ -20,7 +20,7 @@ from corolla.training.train import train
 
 def test_the_results_are_means_over_seeds_with_the_command(make_run: Callable[..., Run], tmp_path: Path) -> None:
     runs = [make_run(f"r{seed}", [0.9, 0.5 + seed / 10], seed=seed, epochs=2) for seed in range(3)]
-    lone = make_run("lone", [0.25], epochs=1)
+    lone = make_run("lone", [0.2, 0.25], epochs=2, lengthened_from=[1])
     for run in [*runs, lone]:
         set_history(run, run.metrics)
     table = results_table([run.folder for run in [*runs, lone, lone]])
@@ -28,6 +28,7 @@ def test_the_results_are_means_over_seeds_with_the_command(make_run: Callable[..
     assert "| 0, 1, 2 | 2 | 0.600 ± 0.100 | 0.600 ± 0.100 | 0.900 ± 0.000 | 2 |" in first
     assert "`corolla train resnet18 --size 64 --train.epochs 2`" in first
     assert "| 0.250 | 0.250 | 0.250 |" in second
+    assert second.startswith("| resnet18, lengthened from 1 to 2 epochs |"), "by its command it is another run"
     with pytest.raises(UserError, match="no run is in this folder"):
         results_table([tmp_path])
     with pytest.raises(UserError, match="has 1 of 9 epochs; finish it first"):

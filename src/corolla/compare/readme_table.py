@@ -72,8 +72,11 @@ def _line(runs: Sequence[Run]) -> str:
     best = [max(row["macro_f1"] for row in run.metrics) for run in runs]
     minutes = [timing[-1]["total_seconds"] / 60 for run in runs if (timing := run.timing)]
     seeds = ", ".join(str(run.config.train.seed) for run in runs)
+    name = runs[0].environment.get("experiment", runs[0].name)
+    if earlier := runs[0].environment.get("lengthened_from"):  # its command trains another run
+        name += f", lengthened from {' to '.join(map(str, [*earlier, runs[0].config.train.epochs]))} epochs"
     cells = [
-        runs[0].environment.get("experiment", runs[0].name),
+        name,
         seeds,
         str(len(runs[0].metrics)),
         _spread([row["macro_f1"] for row in last]),
