@@ -70,3 +70,25 @@ def test_weights_of_a_run_on_other_classes_are_told(
     said = [message for message in caplog.messages if "was trained for other classes than" in message]
     assert len(said) == (names == "others")
     assert all("class 2 was kind 2, now it is kind 3" in message for message in said)
+    assert "are too good" not in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["init_from", "weights", "teacher"])
+def test_a_source_that_may_have_learned_val_is_told(
+    how: str, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = changed(tiny_config, "train", epochs=1)
+    before = train(
+        dataclasses.replace(config, data=write_data(tmp_path / "other", train=30, val=12), run_name="before")
+    )
+    if how == "init_from":
+        config = dataclasses.replace(config, init_from=before.folder)
+    elif how == "weights":
+        config = changed(config, "model", weights=str(before.folder))
+    else:
+        config = changed(config, "train", teacher=str(before.folder))
+    with caplog.at_level(logging.INFO):
+        train(dataclasses.replace(config, run_name="after"))
+    (said,) = [message for message in caplog.messages if "are too good" in message]
+    assert said.startswith(f"note: {before.folder / ('last.pt' if how == 'init_from' else 'best.pt')} was trained with")

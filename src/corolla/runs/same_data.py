@@ -9,6 +9,7 @@ from corolla.data.index import Index
 from corolla.data.subset import subset_index
 from corolla.errors import UserError
 from corolla.runs.folder import Run
+from corolla.text_files import mismatch
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,21 @@ def may_have_learned_val(fingerprint: Mapping[str, str], index: Index) -> bool:
     """
     now = train_fingerprint(index)
     return len(now) == 2 and all(fingerprint.get(split, each) != each for split, each in now.items())
+
+
+def notes_on_val(content: dict[str, Any], index: Index, path: Path) -> list[str]:
+    """Return a note where the checkpoint at `path`, from which a run learns, may know photos of this val.
+
+    Where it was trained at another size, nothing tells.
+    """
+    is_known = mismatch(content, {"config": {str: object}, "fingerprint": {str: str}}) is None
+    same_size = is_known and content["config"].get("size") == index.size
+    if not (same_size and may_have_learned_val(content["fingerprint"], index)):
+        return []
+    return [
+        f"note: {path} was trained with other photos, in train and in val, than {index.folder} holds; where it has "
+        "learned from some that are in val here, this run's scores are too good"
+    ]
 
 
 def warn_of_learned_val(run: Run, index: Index | None) -> None:

@@ -119,7 +119,7 @@ def new_state(
 
 
 def _notes_on_source(path: Path, index: Index) -> list[str]:
-    """Return a note where the weights at `path` are a run's on as many classes as these, but others, or may know val."""
+    """Return a note where the weights at `path` are of a run on as many other classes, or of one that may know val."""
     try:
         content = read_without_tensors(path)
         before = tuple(content["class_names"])

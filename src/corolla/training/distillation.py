@@ -28,7 +28,7 @@ class Teacher:
         path = path / "best.pt" if path.is_dir() else path
         if not path.is_file():
             raise UserError(f"--train.teacher {config.teacher}: there is no checkpoint at {path}; name a run's folder")
-        self.sha256 = sha256(path)
+        self.path, self.sha256 = path, sha256(path)
         model, meta = rebuild_model(load_checkpoint(path))
         if meta.class_names != class_names:
             raise UserError(
