@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -179,7 +179,8 @@ def test_photos_are_drawn_where_the_data_are_gone(run: Run, tmp_path: Path) -> N
 def test_a_network_that_came_out_otherwise_is_not_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "TOLERANCE", -1.0)  # all that is found is too much
     out = run.folder.parent / "never"
-    for to, name in (("timm", "a.safetensors"), ("hub", "a")):
+    wanted: list[tuple[Literal["timm", "hub"], str]] = [("timm", "a.safetensors"), ("hub", "a")]
+    for to, name in wanted:
         with pytest.raises(Failure, match=r"is not this network: .* on 18 photos of val; nothing was written"):
             corolla.export(run, to=to, out=out / name)
     assert list(out.iterdir()) == []
@@ -197,7 +198,7 @@ def test_a_network_that_came_out_otherwise_is_not_written(run: Run, monkeypatch:
     ],
 )
 def test_what_can_not_be_exported_is_one_line(run: Run, keywords: dict[str, str], line: str) -> None:
-    asked = {name: value.format(run=run.folder) for name, value in keywords.items()}
+    asked: dict[str, Any] = {name: value.format(run=run.folder) for name, value in keywords.items()}
     with pytest.raises(UserError) as refusal:
         corolla.export(run, **asked)
     assert str(refusal.value) == line.format(run=run.folder)

@@ -25,7 +25,7 @@ class Source:
     run: Run
     checkpoint: CheckpointName
     sha256: str
-    """Of the checkpoint."""
+    """The checkpoint's hash."""
     model: nn.Module
     meta: ModelMeta
     rows: list[dict[str, Any]]

@@ -39,7 +39,7 @@ def load_weights(path: Path, network: TimmNetwork) -> Classify:
         network.architecture,
         num_classes=num_classes,
         checkpoint_path=str(path),
-        **network.arguments,  # pyright: ignore[reportArgumentType]
+        **network.arguments,
     ).eval()
     values = json.loads(metadata["preprocessing"])
     normalise = _normalise(values["mean"], values["std"])

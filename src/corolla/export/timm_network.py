@@ -1,6 +1,7 @@
 """The network of timm that has the very weights of a run, by its name and arguments."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from timm.models import get_pretrained_cfg
 
@@ -15,7 +16,7 @@ class TimmNetwork:
     """A call of `timm.create_model`, but for the number of classes."""
 
     architecture: str
-    arguments: dict[str, str | int | bool]
+    arguments: dict[str, Any]
 
     def call(self, **more: object) -> str:
         """Return the call as Python's source."""
@@ -40,7 +41,7 @@ def timm_network(config: ModelConfig, num_classes: int, input_size: int) -> Timm
     if small and "model.stem" not in unused:
         raise UserError(f"timm's {config.name.removeprefix(TIMM_PREFIX)} has no {small}; --to onnx takes it")
     architecture = config.name.removeprefix(TIMM_PREFIX)
-    arguments: dict[str, str | int | bool] = {}
+    arguments: dict[str, Any] = {}
     if config.activation and "model.activation" not in unused:
         arguments["act_layer"] = config.activation
     if (cfg := get_pretrained_cfg(architecture)) is not None and cfg.fixed_input_size:
@@ -61,7 +62,7 @@ def _own_design(config: ModelConfig) -> str:
 
 def _own_in_timm(config: ModelConfig) -> TimmNetwork:
     """Return timm's ResNet of the same design: its parts have the same names and order (models/resnet.py)."""
-    name, arguments = config.name, dict[str, str | int | bool]()
+    name, arguments = config.name, dict[str, Any]()
     if config.stem == "3x3" and config.avg_shortcut:
         name += "d"
     elif config.stem == "3x3":
