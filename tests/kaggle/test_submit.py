@@ -375,6 +375,17 @@ def test_a_ledger_of_another_hand_keeps_its_columns(server: StandIn, send: Calla
     assert path.read_text() == "something else\n1\n"
 
 
+def test_a_ledger_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    facts = dict.fromkeys(COLUMNS, "x")
+    kept, linked = tmp_path / "kept" / "ledger.csv", tmp_path / "submissions" / "ledger.csv"
+    linked.parent.mkdir()
+    linked.symlink_to("../kept/ledger.csv")
+    for number, path in enumerate((linked, kept, linked)):
+        Ledger(path).write(Entry(**{**facts, "tag": str(number)}))
+    assert linked.is_symlink()
+    assert [entry.tag for entry in Ledger(kept).read()] == ["0", "1", "2"]
+
+
 def test_the_leaderboard(server: StandIn, send: Callable[..., Any]) -> None:
     server.public_score, server.private_score = "0.9", ""
     send()

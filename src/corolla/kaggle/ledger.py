@@ -66,7 +66,7 @@ class Ledger:
     """A ledger file; columns and rows that others added are kept as they are."""
 
     def __init__(self, path: Path = LEDGER) -> None:
-        self.path = path
+        self.path = path.resolve() if path.is_symlink() else path  # to replace a link would fork what is kept
 
     def read(self) -> list[Entry]:
         """Return all rows in the file's order.
