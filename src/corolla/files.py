@@ -107,6 +107,8 @@ def zip_fault(path: Path) -> str | None:
         return f"{_escaped(marked[0])} is marked as a folder"
     # An entry whose length is damaged swallows those behind it, and zipfile does not miss them.
     with path.open("rb") as file:
+        if file.read(2) != b"PK":  # zipfile looks for its parts from the end on, torch from the beginning
+            return "other bytes stand before its first part"
         file.seek(-22, os.SEEK_END)
         signature, told = struct.unpack("<4s6xH10x", file.read())
     is_told = signature == b"PK\5\6" and told < 0xFFFF  # no comment, and not so many that they stand elsewhere

@@ -20,6 +20,7 @@ from corolla.compare.run_table import list_runs
 from corolla.errors import UserError
 from corolla.evaluation.predict import predict
 from corolla.evaluation.predictions import Predictions
+from corolla.runs.best_epoch import best_fault
 from corolla.runs.checkpoint import load_checkpoint
 from corolla.runs.folder import CheckpointName, Run
 from corolla.runs.without_torch import read_without_tensors
@@ -183,6 +184,22 @@ def test_a_best_checkpoint_that_is_not_the_best_epochs_is_told_by_predict(
     assert told("last") == []
 
 
+def test_checkpoints_of_another_run_are_told(run: Run) -> None:
+    assert best_fault(run) is None
+    for path in (run.last, run.best):
+        content = torch.load(path, weights_only=True)
+        content["config"]["train"]["seed"] += 1
+        content["config"]["train"]["epochs"] += 1  # as of a run that goes on in a copy
+        torch.save(content, path)
+    assert best_fault(run) == "last.pt is another run's, whose train.seed config.json does not tell"
+
+
+def test_bytes_before_a_checkpoint_are_refused_and_the_whole_one_is_named(run: Run) -> None:
+    run.last.write_bytes(b"x" * 30 + run.last.read_bytes())
+    with pytest.raises(UserError, match=r"other bytes stand before its first part\); whole beside it: best\.pt"):
+        load_checkpoint(run.last)
+
+
 def test_what_is_read_without_torch_is_what_torch_reads(run: Run) -> None:
     content, known = load_checkpoint(run.last), read_without_tensors(run.last)
     for key in ("progress", "config", "class_names", "fingerprint", "preprocessing"):
@@ -199,6 +216,10 @@ class Planted:
 def foreign(path: Path, kind: str) -> None:
     if kind == "text":
         path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "zeros":
+        path.write_bytes(bytes(5000))
     elif kind == "code":
         with zipfile.ZipFile(path, "w") as file:
             file.writestr("archive/data.pkl", pickle.dumps({"progress": {"rows": [Planted()]}}))
@@ -211,7 +232,14 @@ def foreign(path: Path, kind: str) -> None:
         torch.save(torch.ones(3), path)
 
 
-@pytest.mark.parametrize("kind", ["text", "code", "weights", "no pickle", "tensor"])
+REASONS = {
+    "text": "it is a Git LFS pointer, which git lfs pull replaces",
+    "empty": "it is empty",
+    "zeros": "it begins with zeros",
+}
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "zeros", "code", "weights", "no pickle", "tensor"])
 def test_other_files_by_the_name_of_a_checkpoint(
     kind: str, run: Run, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +249,8 @@ def test_other_files_by_the_name_of_a_checkpoint(
         with pytest.raises(UserError, match=r"last\.pt: not a (readable )?checkpoint") as caught:
             act()
         assert "\n" not in str(caught.value)
+        assert REASONS.get(kind, "") in str(caught.value)
+        assert "whole beside it: best.pt, a copy of which can take its place" in str(caught.value)
         assert "weights_only" not in str(caught.value), "no advice to run its code"
     assert not (tmp_path / "planted").exists()
     assert list_runs(run.folder.parent)["state"].tolist() == ["damaged"]

@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+from corolla.config import differing_settings, from_dict
 from corolla.errors import UserError
 from corolla.runs.folder import Run
 from corolla.runs.without_torch import read_without_tensors
@@ -20,18 +21,23 @@ def _quality(row: dict[str, Any], select_by: str) -> float:
 
 
 def best_fault(run: Run) -> str | None:
-    """Return how best.pt is not the best epoch of last.pt, as where a folder was restored in part.
+    """Return how best.pt is not the best epoch of last.pt, or last.pt another run's, as of a folder restored in part.
 
     None where it is, where one of them is missing or damaged, and while the run trains, which writes best.pt first.
     """
     try:
-        last, best = (read_without_tensors(path)["progress"] for path in (run.last, run.best))
-        select_by = run.config.train.select_by
+        content = read_without_tensors(run.last)
+        last, best = content["progress"], read_without_tensors(run.best)["progress"]
+        config = run.config
+        others = differing_settings(from_dict(content.get("config", {}), source=str(run.last)), config)
     except UserError:
         return None
-    rows, own = last["rows"], best["rows"]
+    rows, own, select_by = last["rows"], best["rows"], config.train.select_by
     if not own or run.is_training:
         return None
+    others.pop("train.epochs", None)  # it grows where a run goes on in a copy
+    if others and not last.get("inherited"):
+        return f"last.pt is another run's, whose {' and '.join(list(others)[:3])} config.json does not tell"
     epoch = own[-1]["epoch"]
     if json.dumps(rows[: len(own)]) != json.dumps(own):  # by their text: a loss may be NaN, which equals nothing
         return f"best.pt is of an epoch {epoch} that last.pt ({len(rows)} epochs) does not tell of"

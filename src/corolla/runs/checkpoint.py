@@ -14,7 +14,7 @@ from corolla.files import replacing
 from corolla.models.factory import build_model
 from corolla.models.pretrained import Preprocessing
 from corolla.models.weights_file import FOREIGN
-from corolla.runs.without_torch import check_undamaged, read_without_tensors
+from corolla.runs.without_torch import check_undamaged, read_without_tensors, whole_beside
 from corolla.text_files import mismatch, printable
 
 FORMAT = 1
@@ -157,7 +157,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FOREIGN:  # torch's own words advise to run what is in it
         raise UserError(
-            f"{path}: not a readable checkpoint (it is damaged, or holds other than plain values)"
+            f"{path}: not a readable checkpoint (it is damaged, or holds other than plain values){whole_beside(path)}"
         ) from None
     is_ours = isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] == FORMAT
     if not is_ours:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, ClassVar
 
+from corolla.data.jpeg_header import kind_of
 from corolla.errors import UserError
 from corolla.files import ZIP_FAULTS, is_zip, zip_fault
 from corolla.text_files import printable
@@ -33,11 +34,11 @@ def read_without_tensors(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from None
     except (*ZIP_FAULTS, *PICKLE_FAULTS) as error:
-        reason = printable(error) or type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason}){_whole_beside(path)}") from None
+        reason = _instead(path) or printable(error) or type(error).__name__
+        raise UserError(f"{path}: not a readable checkpoint ({reason}){whole_beside(path)}") from None
     progress = content.get("progress") if isinstance(content, dict) else None
     if not (isinstance(progress, dict) and isinstance(progress.get("rows"), list)):
-        raise UserError(f"{path}: not a checkpoint of corolla")
+        raise UserError(f"{path}: not a checkpoint of corolla{whole_beside(path)}")
     return content
 
 
@@ -55,10 +56,22 @@ def check_undamaged(path: Path) -> None:
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from None
     if fault:
-        raise UserError(f"{path}: is damaged ({printable(fault)}){_whole_beside(path)}")
+        raise UserError(f"{path}: is damaged ({printable(fault)}){whole_beside(path)}")
 
 
-def _whole_beside(path: Path) -> str:
+def _instead(path: Path) -> str | None:
+    """Return what a file is that is no zip; None where its first bytes do not tell."""
+    with path.open("rb") as file:
+        start = file.read(256)
+    if not start:
+        return "it is empty"
+    if not any(start):
+        return "it begins with zeros"
+    kind = None if start.startswith(b"PK") else kind_of(start)
+    return f"it is {kind}" if kind else None
+
+
+def whole_beside(path: Path) -> str:
     """Return the end of a message on a checkpoint that can't be used."""
     others = [other for other in sorted(path.parent.glob("[!.]*.pt")) if other.name != path.name and _is_whole(other)]
     if not others:
