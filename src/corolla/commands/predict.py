@@ -7,14 +7,14 @@ import tyro
 
 from corolla.commands.common import Paths, next_command, refuse_with, refuse_without
 from corolla.data.competition import SplitName
-from corolla.data.index import load_index
 from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of
 from corolla.evaluation.photo_predictions import PhotoPredictions
 from corolla.evaluation.photos import broken_photos, predict_photos
 from corolla.evaluation.predict import PredictResult
 from corolla.evaluation.predict import predict as predict_split
-from corolla.runs.folder import data_of, open_run
+from corolla.runs.data import index_for
+from corolla.runs.folder import open_run
 from corolla.text_files import printable
 
 PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
@@ -57,7 +57,7 @@ def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
 def _splits(folder: Path, options: PredictOptions) -> list[SplitName]:
     run = open_run(folder)
     checkpoint_of(run, options)
-    index = load_index(options.data or data_of(run), options.size or run.config.size, options.cache_dir)
+    index = index_for(run, options.data, options.size, options.cache_dir)
     if options.split:
         return [options.split]
     return [split for split in ("val", "test") if split in index.splits]

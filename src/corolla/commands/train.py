@@ -6,25 +6,29 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from corolla.arguments import help_text, parse
 from corolla.commands.common import next_command
 from corolla.config import Config, keys
 from corolla.config.experiments import EXPERIMENTS, experiment_name, find_experiment
 from corolla.errors import DONE, STOPPED, USER_ERROR
+from corolla.runs.data import own_settings
+from corolla.runs.folder import Run
 
 FIRST = (
     *("--data", "--size", "--input-size", "--train.epochs", "--train.batch-size", "--optim.lr", "--train.seed"),
     *("--model.weights", "--run-name", "--train.max-hours", "--device", "--resume"),
 )
 """The options that --help shows."""
+EXPECTED = "experiments, or a .toml or .json file, or the folder of a run to go on with"
 DESCRIPTION = (
     "Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped."
 )
 
 
 def train(arguments: Sequence[str]) -> int:
-    """Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped."""
+    """Train an experiment or a TOML file, or go on with runs/NAME; the same command goes on where it stopped."""
     listing = "\n".join(
         textwrap.fill(
             f"{name:20} {_summary(name)}",
@@ -36,7 +40,7 @@ def train(arguments: Sequence[str]) -> int:
     )
     if not arguments or arguments[0].startswith("-"):
         asked = bool({"-h", "--help", "--help-all"} & set(arguments))
-        print(f"usage: corolla train EXPERIMENT [OPTIONS]\n\nexperiments, or a .toml or .json file:\n{listing}\n")
+        print(f"usage: corolla train EXPERIMENT [OPTIONS]\n\n{EXPECTED}:\n{listing}\n")
         if asked:
             first = () if "--help-all" in arguments else FIRST
             print(help_text(Config, prog="corolla train EXPERIMENT", description=DESCRIPTION, first=first))
@@ -44,7 +48,8 @@ def train(arguments: Sequence[str]) -> int:
         print("corolla train EXPERIMENT --help lists the options with that experiment's values", file=sys.stderr)
         return USER_ERROR
     name, *options = arguments
-    base = find_experiment(name)
+    begun = Run(Path(name)) if (Path(name) / "config.json").is_file() else None
+    base = find_experiment(name) if begun is None else own_settings(begun)
     description = _description(name) if name in EXPERIMENTS else f"The settings of {name}."
     config = parse(
         Config, prog=f"corolla train {name}", words=options, default=base, description=description, first=FIRST
@@ -52,11 +57,12 @@ def train(arguments: Sequence[str]) -> int:
 
     from corolla.training.train import train as train_run
 
-    run = train_run(config, experiment=experiment_name(name), explicit=_typed(options))
+    experiment = experiment_name(name) if begun is None else begun.environment.get("experiment", "custom")
+    run = train_run(config, experiment=experiment, explicit=_typed(options))
     if run.state != "done":
         return STOPPED
     print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: tensorboard --logdir {run.folder.parent}")
-    print(next_command("predict", run.folder, "--split", "test", "--tta", "ten-crop"))
+    print(next_command("predict", run.folder, "--tta", "ten-crop"))
     return DONE
 
 

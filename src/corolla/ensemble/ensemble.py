@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.data.competition import SplitName
-from corolla.data.index import load_index
 from corolla.data.subset import subset_index
 from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.ensemble.files import is_file
@@ -23,7 +22,8 @@ from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
-from corolla.runs.folder import CheckpointName, Run, data_of
+from corolla.runs.data import index_for
+from corolla.runs.folder import CheckpointName, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +169,7 @@ def _prior(members: MemberPredictions, data: Path | None, cache_dir: Path | None
         UserError: the data folder holds other classes, or other training photos than that run learned from.
     """
     first = members.runs[0]
-    index = load_index(data or data_of(first), first.config.size, cache_dir)
+    index = index_for(first, data, cache_dir=cache_dir)
     prior = class_prior(index)
     if members.class_names not in ((), index.class_names):
         raise UserError(f"--adjust: {index.folder} has other classes than the runs; {TRAINED_WITH}")

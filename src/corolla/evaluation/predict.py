@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from corolla.data.index import load_index, split_of
+from corolla.data.index import split_of
 from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of, compute_predictions
 from corolla.evaluation.photos import PhotoPredictions, predict_photos
@@ -16,7 +16,8 @@ from corolla.files import replacing
 from corolla.paths import AnyPath, AnyPaths, as_paths
 from corolla.results import Result
 from corolla.runs.best_epoch import best_fault
-from corolla.runs.folder import Run, data_of, open_run
+from corolla.runs.data import index_for
+from corolla.runs.folder import Run, open_run
 from corolla.runs.same_data import warn_of_learned_val
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def predict(
 def _predict_split(run: Run, options: PredictOptions) -> PredictResult:
     views = options.views
     checkpoint_of(run, options)
-    index = load_index(options.data or data_of(run), options.size or run.config.size, options.cache_dir)
+    index = index_for(run, options.data, options.size, options.cache_dir)
     if options.checkpoint == "best" and (fault := best_fault(run)):
         log.warning("%s: %s; was the folder restored in part? --checkpoint last is sure", run.folder, fault)
     name = options.split or ("test" if "test" in index.splits else "val")

@@ -22,7 +22,7 @@ from corolla.runs.config_file import read_config
 from corolla.runs.html import run_html
 from corolla.runs.without_torch import read_without_tensors
 from corolla.temporary import remove_leftovers
-from corolla.text_files import read_json, read_json_lines
+from corolla.text_files import read_json, read_json_lines, shell_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -250,10 +250,15 @@ def check_same_config(run: Run, config: Config) -> None:
     """
     if not (run.last.exists() and (run.folder / "config.json").exists()):
         return
-    if differing := differing_settings(run.config, config):
-        raise UserError(
-            f"{run.folder}: holds a run of another config ({'; '.join(differing.values())}); choose another --run-name"
-        )
+    if not (differing := differing_settings(run.config, config)):
+        return
+    if set(differing) == {"train.epochs"} and config.train.epochs > run.config.train.epochs:
+        name = f"{run.name}-{config.train.epochs}-epochs"
+        remedy = f"to go on with it in a copy: {shell_words('--resume', run.folder, '--run-name', name)}"
+    else:
+        from_here = shell_words("--init-from", run.folder)
+        remedy = f"choose another --run-name; with {from_here} it begins from these weights"
+    raise UserError(f"{run.folder}: holds a run of another config ({'; '.join(differing.values())}); {remedy}")
 
 
 def write_config(run: Run, config: Config) -> None:

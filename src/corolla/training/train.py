@@ -13,8 +13,9 @@ from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
 from corolla.data.index import Index, load_index
 from corolla.data.subset import subset_index
-from corolla.paths import AnyPath
+from corolla.paths import AnyPath, as_path
 from corolla.runs.copy import copy_run
+from corolla.runs.data import own_settings
 from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment, write_metrics
 from corolla.runs.same_data import check_same_data
 from corolla.runs.without_torch import read_without_tensors
@@ -41,7 +42,7 @@ def train(
     """Train an experiment into `runs/NAME`, or go on with the run that is there: `train("transfer_best", epochs=3)`.
 
     Args:
-        config: an experiment by its name, a TOML or JSON file, or a `Config`.
+        config: an experiment by its name, a TOML or JSON file, a `Config`, or a run (or its folder) to go on with.
         experiment: names the run, unless a run_name does; default: as `config` is called, "custom" for a `Config`.
         explicit: keys (dotted, such as optim.momentum) of the settings that the user gave, beside those of an
             experiment or a file and `settings`: where one of them has no effect, it is refused.
@@ -57,8 +58,11 @@ def train(
         TrainingFailed: the loss is not finite any more, or the device fails.
     """
     if not isinstance(config, Config):
-        experiment = experiment or experiment_name(config)
-        config = find_experiment(config)
+        if (folder := as_path(config)) and (folder / "config.json").is_file():
+            begun = Run(folder)
+            experiment, config = experiment or begun.environment.get("experiment"), own_settings(begun)
+        else:
+            experiment, config = experiment or experiment_name(config), find_experiment(config)
     config, given = with_keywords(config, settings)
     return _train(validate(config), experiment or "custom", {*explicit, *given}, on_step)
 

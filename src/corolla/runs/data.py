@@ -1,0 +1,31 @@
+"""The data that a run was trained with, wherever they lie now, and the settings by which it goes on with them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from corolla.config import Config
+from corolla.data.index import Index, load_index
+from corolla.errors import UserError
+from corolla.runs.folder import Run, data_of
+
+
+def index_for(run: Run, data: Path | None = None, size: int | None = None, cache_dir: Path | None = None) -> Index:
+    """Return the index of a data folder for a run.
+
+    Args:
+        data: default: the one that the run was trained with.
+        size: of the photos; default: the run's.
+
+    Raises:
+        UserError: there are no such data; of a run whose data were moved, or which was trained on another machine, the
+            message says so.
+    """
+    folder = data or data_of(run)
+    if data is None and not folder.exists() and run.environment.get("data"):
+        raise UserError(f"{run.folder}: was trained on {folder}, which is not here; say where it is now: --data FOLDER")
+    return load_index(folder, size or run.config.size, cache_dir)
+
+
+def own_settings(run: Run) -> Config:
+    """Return the settings by which a run goes on in its own folder, with its own data."""
+    return replace(run.config, data=data_of(run), runs=run.folder.parent, run_name=run.folder.name)
