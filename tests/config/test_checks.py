@@ -223,7 +223,7 @@ def test_a_file_keeps_its_settings_when_another_network_is_typed(tmp_path: Path)
         ({"name": "timm:tf_efficientnet_lite0", "weights": "package", "activation": "silu"}, "another --model.activa"),
         ({"name": "plain34", "weights": "pretrained"}, "no pretrained weights for this plain34"),
         ({"name": "resnet50", "weights": "pretrained", "shortcut": "A"}, "shortcut B"),
-        ({"name": "resnet50", "weights": "pretrained", "stride_in_1x1": True}, "the stride in the 3x3"),
+        ({"name": "resnet50", "weights": "pretrained", "stride_in_1x1": True}, "--model.no-stride-in-1x1"),
         ({"name": "resnet18", "weights": "pretrained", "stem": "small"}, "with another --model.stem: leave it out"),
         ({"name": "resnet18", "weights": "pretrained", "avg_shortcut": True}, "with another --model.avg-shortcut"),
         ({"name": "resnet18", "weights": "pretrained", "activation": "silu"}, "with another --model.activation"),
@@ -244,6 +244,8 @@ def test_weights_that_there_are_not_are_refused_whoever_asked(settings: dict[str
 def test_settings_of_the_own_networks_do_not_keep_timms_from_their_weights() -> None:
     config = changed(Config(), "model", name="timm:resnet18", weights="pretrained", stem="3x3", avg_shortcut=True)
     assert [note.split(" ")[1] for note in check_settings(config)] == ["--model.stem", "--model.avg-shortcut"]
+    config = changed(Config(), "model", name="resnet18", weights="pretrained", stride_in_1x1=True)
+    assert [note.split(" ")[1] for note in check_settings(config)] == ["--model.stride-in-1x1"]
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,12 @@ def weights_refusals(config: Any) -> str | None:
             return f"no package weights for {model.name} with another --model.activation: leave it out"
     if model.weights != "pretrained":
         return None
-    if is_plain(model.name) or (is_own(model.name) and (model.shortcut != "B" or model.stride_in_1x1)):
+    if is_plain(model.name):
+        return f"no pretrained weights for this {model.name}: ResNets alone have them"
+    if is_own(model.name) and (model.shortcut != "B" or (model.stride_in_1x1 and has_bottlenecks(model.name))):
         return (
-            f"no pretrained weights for this {model.name}: ResNets alone have them, with shortcut B and the stride in "
-            "the 3x3"
+            f"no pretrained weights for this {model.name}: they have shortcut B and the stride in the 3x3 "
+            "(--model.shortcut B --model.no-stride-in-1x1)"
         )
     for f in fields(model):
         acts = f.name in CHANGES_LAYERS and all(need.met(config) for need in f.metadata.get("needs", ()))
