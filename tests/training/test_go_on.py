@@ -64,7 +64,7 @@ def test_data_that_are_elsewhere_now_are_told(stopped: Run, tiny_data: Path, tmp
     environment = stopped.environment | {"data": "/kaggle/input/tpu-getting-started"}
     (run.folder / "environment.json").write_text(json.dumps(environment))
     with pytest.raises(
-        UserError, match="was trained on /kaggle/input/tpu-getting-started, which is not here; .*--data"
+        UserError, match=r"was trained on /kaggle/input/tpu-getting-started, which is not here; .*--data"
     ):
         corolla.predict(run, split="val", device="cpu", workers=0)
     assert len(corolla.predict(run, split="val", data=tiny_data, device="cpu", workers=0).to_pandas()) == 16

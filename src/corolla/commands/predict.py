@@ -1,12 +1,12 @@
 """corolla predict: a run's probabilities for val and test, or the names of photos."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from corolla.commands.common import Paths, next_command, refuse_with, refuse_without
-from corolla.data.competition import SplitName
 from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of
 from corolla.evaluation.photo_predictions import PhotoPredictions
@@ -46,30 +46,28 @@ def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments 
 
 
 def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
-    splits = {run: _splits(run, options) for run in runs}  # all are opened before the first one computes
+    there = {run: _splits(run, options) for run in runs}  # all are opened before the first one computes
+    predicted = ("val", "test") if options.split is None else (options.split,)
     for run in runs:
-        for split in splits[run]:
+        for split in predicted if options.split else [split for split in predicted if split in there[run]]:
             _print_predicted(predict_split(run, options, split=split), split)
-    print(_next(runs, options, is_test=all("test" in splits[run] for run in runs)))
-    return DONE
-
-
-def _splits(folder: Path, options: PredictOptions) -> list[SplitName]:
-    run = open_run(folder)
-    checkpoint_of(run, options)
-    index = index_for(run, options.data, options.size, options.cache_dir)
-    if options.split:
-        return [options.split]
-    return [split for split in ("val", "test") if split in index.splits]
-
-
-def _next(runs: list[Path], options: PredictOptions, *, is_test: bool) -> str:
     words: list[object] = [*runs, "--tta", options.name]
     words += ["--checkpoint", "last"] if options.checkpoint == "last" else []
     words += ["--data", options.data] if options.data else []
-    if is_test:
-        return next_command("ensemble", *words, "--out", "submissions/first.csv")
-    return next_command("predict", *words, "--split", "test")
+    if not all("test" in splits for splits in there.values()):
+        print(next_command("compare", *words))
+    elif "test" in predicted:
+        print(next_command("ensemble", *words, "--out", "submissions/first.csv"))
+    else:
+        print(next_command("predict", *words, "--split", "test"))
+    return DONE
+
+
+def _splits(folder: Path, options: PredictOptions) -> Collection[str]:
+    """Return the splits of the data of a run that can predict."""
+    run = open_run(folder)
+    checkpoint_of(run, options)
+    return index_for(run, options.data, options.size, options.cache_dir).splits
 
 
 def _print_predicted(result: PredictResult, split: str) -> None:
