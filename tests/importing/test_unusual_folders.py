@@ -187,6 +187,21 @@ def test_photos_in_class_folders_keep_their_classes(tmp_path: Path) -> None:
     assert classes(find_photos(photos)) == {"Rosa": 6, "Tulipa": 6}
 
 
+def test_shards_are_no_classes(tmp_path: Path) -> None:
+    """Folders 0 and 1 hold parts of one heap of photos, whose classes a CSV tells."""
+    rows = "".join(f"{shard}/{number},{'ab'[number % 2]}\n" for shard in (0, 1) for number in range(4))
+    for place in (".", "train", "images"):
+        photos = lay_out(tmp_path / f"in {place}", f"{place}/0", f"{place}/1")
+        (photos / "train.csv").write_text("id,label\n" + rows)
+        if place == "images":
+            assert classes(find_photos(photos)) == {"a": 4, "b": 4}
+        else:
+            assert "by train.csv (label) each folder holds several classes" in refusal(photos)
+        (photos / "train.csv").write_text("id,flower\n" + rows)
+        if place != "images":
+            assert "train.csv (flower) is not used: if it tells the classes" in find_photos(photos).notes[0]
+
+
 # Lists beside class folders, and lists as other programs write them
 
 SHARES = {"train": (0, 1), "valid": (2,), "test": (3,)}
@@ -198,6 +213,7 @@ SHARES = {"train": (0, 1), "valid": (2,), "test": (3,)}
         (".csv", ",Filename,Label,ClassName\n", "{number},{path},{label},{name}\n"),
         (".csv", "path\n", "{path}\n"),
         (".txt", "", "{path}\n"),
+        ("_list.txt", "", "/{path}\n"),
         (".txt", "", "{path} {label}\n"),
         (".txt", "# path,class\n", "{path},{name}\n"),
     ],
@@ -211,6 +227,8 @@ def test_lists_beside_class_folders_tell_the_splits(tmp_path: Path, suffix: str,
             for number in numbers
         ]
         (photos / f"{split}{suffix}").write_text(header + "".join(lines))
+    (photos / "trainval.txt").write_text("".join(f"{name}/{number}\n" for name in "ab" for number in range(3)))
+    (photos / "notes.csv").write_text('a,"b\n')
     found = find_photos(photos)
     assert splits(found) == {"train": 4, "val": 2, "test": 2}
     assert found.notes == [f"the splits are those of test{suffix}, train{suffix}, valid{suffix}"]

@@ -7,7 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from corolla.errors import UserError
-from corolla.importing.csv_tables import TABLES, PhotoNames, Row, Table, is_submission, read_table, tables_beside
+from corolla.importing.csv_tables import (
+    SPLIT_COLUMNS,
+    TABLES,
+    PhotoNames,
+    Row,
+    Table,
+    is_submission,
+    letters,
+    read_table,
+    tables_beside,
+)
 from corolla.importing.photos import Photo, is_photo, visible
 from corolla.importing.texts import read_rows
 from corolla.text_files import printable
@@ -97,17 +107,29 @@ def label_table(folder: Path, path: Path, split: str | None) -> Iterator[tuple[s
         yield f"{path}:{row.line}", Photo(photo.path, of, name)
 
 
-def refuse_contradiction(folder: Path, photos: list[Photo], command: str) -> None:
-    """Refuse class folders each of which holds several classes by a CSV beside them: parts of one heap of photos."""
+def contradiction(folder: Path, photos: list[Photo], command: str) -> list[str]:
+    """Return notes on CSVs beside class folders by which each of these holds several classes.
+
+    Raises:
+        UserError: the column of the classes is called so: the folders are parts of one heap of photos.
+    """
+    notes = []
     for table in tables_beside(folder, photos, strict=False):
         inside = defaultdict[str | None, set[str | None]](set)
         for photo, row in table.rows.items():
             inside[photo.name].add(row.name)
-        if table.titled and all(len(found) > 1 for found in inside.values()) and len(table.rows) > len(photos) / 2:
+        if not table.column or len(table.rows) <= len(photos) / 2 or any(len(found) < 2 for found in inside.values()):
+            continue
+        where = f"{table.path.name} ({table.column})"
+        if table.titled:
             raise UserError(
-                f"{folder}: by {table.path.name} ({table.column}) each folder holds several classes: if these are "
-                f"right, {command} --lists {table.path}; if the folders are, move {table.path.name} elsewhere"
+                f"{folder}: by {where} each folder holds several classes: if these are right, {command} --lists "
+                f"{table.path}; if the folders are, move {table.path.name} elsewhere"
             )
+        values = set[str | None]().union(*inside.values())
+        if len(values) <= len(table.rows) / 2 and letters(table.column) not in SPLIT_COLUMNS:  # a class has some photos
+            notes.append(f"{where} is not used: if it tells the classes, and the folders don't, --lists {table.path}")
+    return notes
 
 
 def _no_table(folder: Path, photos: list[Photo], tables: list[Table]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
 from collections import defaultdict
@@ -113,10 +114,13 @@ def is_submission(path: Path) -> bool:
 
 
 def tables_beside(folder: Path, photos: list[Photo], *, strict: bool = True) -> list[Table]:
-    """Return the CSVs in a folder whose rows name photos."""
+    """Return the CSVs in a folder whose rows name photos; if not `strict`, without those that can't be read."""
     names = PhotoNames(photos)
-    paths = [path for path in visible(folder) if path.suffix.lower() in TABLES and path.is_file()]
-    tables = [read_table(path, names, split_within(path.stem), strict=strict) for path in paths]
+    tables = []
+    for path in visible(folder):
+        if path.suffix.lower() in TABLES and path.is_file():
+            with contextlib.suppress(*() if strict else (UserError,)):
+                tables.append(read_table(path, names, split_within(path.stem), strict=strict))
     return [table for table in tables if table]
 
 

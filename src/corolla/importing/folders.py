@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from corolla.errors import UserError
-from corolla.importing.csv_labels import label_photos, refuse_contradiction
-from corolla.importing.csv_tables import TABLES
+from corolla.importing.csv_labels import contradiction, label_photos
+from corolla.importing.csv_tables import TABLES, tables_beside
 from corolla.importing.lists import folder_of_lists, splits_beside
 from corolla.importing.photos import Found, Photo
 from corolla.importing.split_names import names_contents, split_of, splits_of
@@ -120,7 +120,8 @@ def _split_folders(tree: Tree, splits: dict[str, str]) -> tuple[list[Photo], lis
         photos += _photos(tree, inner.photos, split, None)
         for child in inner.full:
             photos += _photos(tree, child.all_photos(), split, child.name.strip())
-    return photos, notes
+    trained_on = [photo for photo in photos if photo.split == "train" and photo.name is not None]
+    return photos, notes + contradiction(tree.path, trained_on, command(tree.path))
 
 
 def _one_folder_a_split(tree: Tree, roots: list[Tree], splits: dict[str, str], notes: list[str]) -> list[Tree]:
@@ -171,8 +172,9 @@ def _class_folders(tree: Tree) -> tuple[list[Photo], list[str]]:
             return _splits_in_classes(tree)
     refuse_sets(tree)
     photos = [photo for child in tree.full for photo in _photos(tree, child.all_photos(), None, child.name.strip())]
-    refuse_contradiction(tree.path, photos, command(tree.path))
-    return splits_beside(tree.path, photos)
+    notes = contradiction(tree.path, photos, command(tree.path))
+    photos, said = splits_beside(tree.path, photos)
+    return photos, notes + said
 
 
 def _only_folder(tree: Tree) -> tuple[list[Photo], list[str]]:
@@ -182,7 +184,9 @@ def _only_folder(tree: Tree) -> tuple[list[Photo], list[str]]:
         UserError: the classes seem to lie one level lower, or there is only one.
     """
     inner = tree.inner
-    if inner.full:
+    photos = _photos(tree, inner.all_photos(), None, None)
+    tables = tables_beside(tree.path, photos, strict=False)
+    if inner.full and not any(table.titled and len(table.rows) > len(photos) / 2 for table in tables):
         names = listed(child.name for child in inner.full)
         lists = folder_of_lists(tree.path, inner.path)
         by = f"; with the splits of the lists in {lists}, {command(inner.path, '--lists', lists)}" if lists else ""
@@ -190,7 +194,7 @@ def _only_folder(tree: Tree) -> tuple[list[Photo], list[str]]:
             f"{tree.path} holds one folder with photos, {inner.path.relative_to(tree.path)}, in which {names} lie: to "
             f"import these, {command(inner.path)}{by}"
         )
-    return _photos(tree, inner.photos, None, None), []
+    return photos, []
 
 
 def _splits_in_classes(tree: Tree) -> tuple[list[Photo], list[str]]:

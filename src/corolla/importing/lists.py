@@ -1,5 +1,6 @@
 """Find the photos that lists name: train.txt, val.txt and test.txt, or one CSV."""
 
+import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from corolla.files import is_file
 from corolla.importing.csv_labels import label_table
 from corolla.importing.csv_tables import PHOTO_COLUMNS, TABLES, PhotoNames, is_submission, letters, tables_beside
 from corolla.importing.photos import SUFFIXES, Found, Photo, is_photo, visible
-from corolla.importing.split_names import split_of
+from corolla.importing.split_names import split_of, split_within
 from corolla.importing.texts import as_posix, read_any_text
 from corolla.text_files import printable, split_lines
 
@@ -62,6 +63,7 @@ def _lists(lists: Path) -> Iterator[tuple[str | None, Path]]:
     for split in SPLITS:
         there = [path for path in paths if path.stem == split]
         there = there or [path for path in paths if split_of(path.stem) == split]
+        there = there or [path for path in paths if split_within(path.stem) == split]
         if len({path.stem for path in there}) > 1:
             names = ", ".join(path.name for path in there)
             raise UserError(f"{lists} holds several lists for {split}: keep one of {names}")
@@ -167,16 +169,14 @@ def splits_beside(folder: Path, photos: list[Photo]) -> tuple[list[Photo], list[
             for photo, row in table.rows.items():
                 told[photo].add(row.split or "")
     names = PhotoNames(photos)
-    for path in visible(folder):
-        split = split_of(path.stem)
-        if split is None or path.suffix.lower() != ".txt" or not path.is_file():
-            continue
-        texts = ([line, *(line.rpartition(mark)[0] for mark in MARKS)] for _, line in _lines(path))
-        found = [next(filter(None, (names.photo(text, None) for text in each)), None) for each in texts]
-        if any(found):
-            sources.append(path)
-            for photo in filter(None, found):
-                told[photo].add(split)
+    for split, path in _texts_of_splits(folder):
+        with contextlib.suppress(UserError):  # it is no text
+            texts = ([line, *(line.rpartition(mark)[0] for mark in MARKS)] for _, line in _lines(path))
+            found = [next(filter(None, (names.photo(text, None) for text in each)), None) for each in texts]
+            if any(found):
+                sources.append(path)
+                for photo in filter(None, found):
+                    told[photo].add(split)
     splits = set[str]().union(*told.values())
     said = ", ".join(sorted(path.name for path in sources))
     if len(splits) < 2:
@@ -187,12 +187,20 @@ def splits_beside(folder: Path, photos: list[Photo]) -> tuple[list[Photo], list[
     return photos, [f"the splits of {said} are not used, as they list {listed}: --lists {folder} takes what they list"]
 
 
+def _texts_of_splits(folder: Path) -> list[tuple[str, Path]]:
+    """Return the text files in a folder that are called by a split; trainval.txt only where there is no train.txt."""
+    paths = [path for path in visible(folder) if path.suffix.lower() in (".txt", *TABLES) and path.is_file()]
+    found = [(split, path) for path in paths if (split := split_within(path.stem))]
+    whole = any(split == "train" and letters(path.stem) != "trainval" for split, path in found)
+    found = [(split, path) for split, path in found if not (whole and letters(path.stem) == "trainval")]
+    return [(split, path) for split, path in found if path.suffix.lower() == ".txt"]
+
+
 def folder_of_lists(folder: Path, photos: Path) -> Path | None:
     """Return the folder, or one in it, that holds lists of splits for the photos in `photos`; None: there is none."""
     for place in (folder, *(path for path in visible(folder) if path.is_dir())):
-        for path in visible(place):
-            if path.suffix.lower() == ".txt" and split_of(path.stem) == "train" and path.is_file():
-                lines = _lines(path)
-                if lines and _Finder(photos, lines).photo(lines[0][1]):
+        for split, path in _texts_of_splits(place):
+            with contextlib.suppress(UserError):
+                if split == "train" and (lines := _lines(path)) and _Finder(photos, lines).photo(lines[0][1]):
                     return place
     return None
