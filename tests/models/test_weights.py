@@ -204,6 +204,26 @@ def test_nothing_is_said_of_a_networks_own_weights(
     assert not [each for each in caplog.records if each.levelname == "WARNING"]
 
 
+@pytest.mark.parametrize(
+    ("content", "is_said"),
+    [
+        (lambda s, _: s, True),
+        (lambda s, _: {"arch": "resnet50", "state_dict": s}, True),
+        (lambda s, config: {"config": to_dict(Config(model=config)), "model": s}, False),
+    ],
+)
+def test_weights_that_stride_elsewhere_fit_too_and_a_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: Callable[[State, ModelConfig], Any], is_said: bool
+) -> None:
+    """Names and shapes are those of torchvision's ResNet-50, which strides in the 3x3."""
+    config = ModelConfig(name="resnet50", width=0.125, stride_in_1x1=True, weights=str(tmp_path / "w.pt"))
+    model = build_model(config, 6, 32)
+    torch.save(content(model.state_dict(), dataclasses.replace(config, weights="none")), tmp_path / "w.pt")
+    load_weights(model, config, 6, 32)
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [("--model.no-stride-in-1x1" in warning) for warning in warnings] == [True] * is_said
+
+
 class Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return (eval, ("open('executed', 'w')",))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from corolla.config import ModelConfig
-from corolla.config.networks import TIMM_PREFIX
+from corolla.config.networks import TIMM_PREFIX, has_bottlenecks
 from corolla.errors import UserError
 from corolla.models.weights_file import STATE_DICT_KEYS, find_state_dicts, first_keys
 from corolla.text_files import printable
@@ -161,7 +161,8 @@ SAME_NAMES = ("shortcut", "stride_in_1x1", "stem", "activation", "avg_shortcut")
 def other_network(content: Any, config: ModelConfig) -> str:
     """Return which network a checkpoint says that it is of, where it is another one than `config`'s; else nothing.
 
-    Names and shapes may be the same: timm:tf_efficientnet_b0 pads its images in another way than efficientnet_b0.
+    Names and shapes may be the same: timm:tf_efficientnet_b0 pads its images in another way than efficientnet_b0, and
+    torchvision's and timm's ResNets stride in the 3x3.
     """
     if not isinstance(content, Mapping):
         return ""
@@ -169,6 +170,9 @@ def other_network(content: Any, config: ModelConfig) -> str:
     if not isinstance(told, Mapping):
         told = {"name": content.get("arch")}  # as timm and torchvision's references write it
     name, own = told.get("name"), config.name.removeprefix(TIMM_PREFIX)
+    unsaid = "stride_in_1x1" not in told and config.stride_in_1x1 and has_bottlenecks(config.name)
+    if unsaid and (name is None or name == own):
+        return "it does not say where its bottlenecks stride: most do in the 3x3, for --model.no-stride-in-1x1"
     if not isinstance(name, str):
         return ""
     differing = [f"{key} {told[key]}" for key in SAME_NAMES if key in told and told[key] != getattr(config, key)]
