@@ -35,7 +35,7 @@ def import_(
         test: share of each class that becomes test, where the folder has no splits; 0: none.
         seed: another seed splits and orders the photos otherwise.
         lists: folder with train.txt, val.txt, test.txt: a path relative to FOLDER a line, its class the first folder
-            or behind a tab or comma; or one such list, such as a CSV of paths and labels.
+            or behind a tab, comma, semicolon or blank; or one such list, such as a CSV of paths and labels.
         crop: center: shorter side to SIZE, middle cut out; stretch: all of the photo, squeezed.
         quality: JPEG quality, 1 to 100; a JPEG of SIZE x SIZE keeps its own bytes, its EXIF tags among them.
         skip_broken: leave out photos that are broken or of a kind that can't be read, instead of stopping.
