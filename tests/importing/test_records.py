@@ -373,6 +373,7 @@ def test_raw_squares_need_no_shape(tmp_path: Path, out: Path) -> None:
     made = run(write(tmp_path / "a.tfrec", records(image=lambda n: raw[n], label=lambda n: n % 5)), out, quality=95)
     told = "no feature tells the size of the raw pixels (in a.tfrec): they are taken as 32 x 32 of 3 colours"
     assert told in made.notes
+    assert any(note.startswith("raw pixels are taken row by row") for note in made.notes)
     assert all(image.shape == (SIDE, SIDE, 3) for image in stored_pixels(out).values())
     assert check(out, None, progress=False).faults == ()
 
@@ -698,7 +699,7 @@ def test_one_hot_lists_of_several_lengths_are_refused(tmp_path: Path, out: Path)
 
 def test_records_of_train_without_a_class_are_refused(tmp_path: Path, out: Path) -> None:
     path = write(tmp_path / "a.tfrec", records(image=photo, label=lambda n: n % 5 if n % 4 else -1))
-    assert refusal(path, out) == f"{path}: 5 of 20 records have no class"
+    assert refusal(path, out) == f"{path}: 5 of 20 records have no class, record 0 first"
 
 
 def test_test_photos_with_and_without_a_class_are_refused(tmp_path: Path, out: Path) -> None:

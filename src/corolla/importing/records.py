@@ -16,7 +16,7 @@ from corolla.importing.photos import Found, Photo
 from corolla.importing.record_classes import Classes, name_classes
 from corolla.importing.record_sources import RecordFile, find_record_files, root_of
 from corolla.importing.record_survey import Row, Survey, survey
-from corolla.importing.record_values import Shape, image_file
+from corolla.importing.record_values import image_file
 from corolla.importing.splits import photo_ids
 
 SHOWN = 20
@@ -75,7 +75,7 @@ def find_record_photos(
     notes = [
         *_left_out(read),
         *_features_taken(read.columns),
-        *_squares(read.squares),
+        *_raw_notes(read),
         *_split_notes(rows, splits),
         *classes.notes,
         *id_notes,
@@ -128,7 +128,8 @@ def _splits(root: Path, rows: Mapping[RecordFile, list[Row]], read: Survey) -> d
         lacking = sum(row.label is None for row in found)
         if lacking and splits[file] != "test":
             hint = f"; {read.features[file]}: name it with --features class=FEATURE" if file in bare else ""
-            raise UserError(f"{file.path}: {lacking} of {len(found)} records have no class{hint}")
+            first = next(row.number for row in found if row.label is None)
+            raise UserError(f"{file.path}: {lacking} of {len(found)} records have no class, record {first} first{hint}")
     if "train" in told and (untold := [file for file, split in splits.items() if split is None]):
         raise UserError(
             f"{untold[0].path} tells no split by its name, others do: rename it, or move it into a folder called "
@@ -177,12 +178,16 @@ def _features_taken(columns: Mapping[RecordFile, Columns]) -> list[str]:
     return [f"features taken{place}: {taken}" for place, taken in zip(where, kinds, strict=True)]
 
 
-def _squares(squares: Mapping[RecordFile, Shape]) -> list[str]:
-    sides = {shape[0]: file for file, shape in reversed(list(squares.items()))}
-    return [
+def _raw_notes(read: Survey) -> list[str]:
+    """Return how raw pixels are taken: nothing tells whether they are so, as channels first have as many."""
+    sides = {shape[0]: file for file, shape in reversed(list(read.squares.items()))}
+    notes = [
         f"no feature tells the size of the raw pixels (in {file.name}): they are taken as {side} x {side} of 3 colours"
         for side, file in sorted(sides.items())
     ]
+    raw = [file.name for file, rows in read.rows.items() if any(not row.is_file for row in rows)]
+    how = "raw pixels are taken row by row, with the colours of each side by side; look at some with corolla show"
+    return [*notes, f"{how} (in {raw[0]}{' and others' * (len(raw) > 1)})"] if raw else notes
 
 
 def _split_notes(rows: Mapping[RecordFile, list[Row]], splits: Mapping[RecordFile, str | None]) -> list[str]:
