@@ -1,11 +1,15 @@
 """`corolla import-checkpoint`: a run of others' weights, which every stage takes and of which nothing is invented."""
 
 import argparse
+import html
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from support import write_data
@@ -13,12 +17,15 @@ from torch import Tensor
 
 import corolla
 from corolla import cli
+from corolla.compare.readme_table import results_table
+from corolla.compare.tables import all_tables
 from corolla.config import ModelConfig
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 from corolla.errors import UserError
 from corolla.models.factory import build_model
 from corolla.runs.folder import Run
+from corolla.runs.imported import check_has_training
 
 NETWORK = "timm:test_efficientnet"
 MEAN, STD = (np.reshape(three, (3, 1, 1)) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -219,7 +226,7 @@ def test_the_command_line_makes_the_run_and_says_how_it_is_made_again(
     assert "--mean 0.5 0.5 0.5 --std 0.229 0.224 0.225 --input-size 32" in imported["command"]
 
 
-def test_training_goes_on_from_its_weights_in_a_run_of_its_own(run: Run, data: Path, tmp_path: Path) -> None:
+def test_training_into_it_is_refused(run: Run, data: Path, tmp_path: Path) -> None:
     small: dict[str, Any] = {"data": data, "device": "cpu", "workers": 0, "epochs": 1, "batch_size": 16}
     with pytest.raises(UserError, match="holds an imported checkpoint") as error:
         corolla.train("transfer_best", runs=run.folder.parent, run_name=run.name, **small)
@@ -227,11 +234,18 @@ def test_training_goes_on_from_its_weights_in_a_run_of_its_own(run: Run, data: P
     assert command[:5] == ["corolla", "train", "transfer_best", "--init-from", str(run.folder)]
     with pytest.raises(UserError, match="holds an imported checkpoint"):
         corolla.train("transfer_best", runs=tmp_path, resume=run, **small)
+
+
+@pytest.mark.slow
+def test_the_command_that_the_refusal_names_trains_from_its_weights(run: Run, tmp_path: Path) -> None:
+    """Slow as it trains: the refusal itself is tested above."""
+    with pytest.raises(UserError) as error:
+        check_has_training(run)
+    command = str(error.value).rpartition(": ")[2].split()
     words = ["--runs", str(tmp_path), "--train.epochs", "1", "--device", "cpu", "--pipeline.workers", "0"]
     assert cli.run_command([*command[1:], *words]) == 0
     trained = Run(tmp_path / f"{run.name}-trained")
-    assert trained.state == "done"
-    assert trained.imported is None
+    assert (trained.state, trained.imported) == ("done", None)
 
 
 def test_no_epochs_are_refused_with_the_command_that_makes_a_run_without(data: Path, tmp_path: Path) -> None:
@@ -239,3 +253,37 @@ def test_no_epochs_are_refused_with_the_command_that_makes_a_run_without(data: P
         corolla.train("transfer_best", data=data, runs=tmp_path, epochs=0)
     assert str(error.value).startswith("settings: train.epochs = 0: ")
     assert str(error.value).endswith("corolla import-checkpoint")
+
+
+def test_what_is_unknown_of_its_training_is_said_and_not_invented(
+    run: Run, state: State, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({name: each * 1.01 for name, each in state.items()}, "other.pth")
+    other = corolla.import_checkpoint("other.pth", "runs/other", model=NETWORK, data=data, input_size=32)
+    comparison = corolla.compare([run, other], num_resamples=20, device="cpu", workers=0)
+    assert "other was imported, and what it was trained with is unknown" in " ".join(comparison.verdict)
+    assert len(comparison.recipes) == 2  # not two seeds of one
+    tables = all_tables(comparison)
+    for name in ("epochs", "minutes", "images", "images_per_s", "memory_mib"):
+        assert tables["cost"][name].isna().all()
+    assert tables["runs"][["epochs", "seed", "best epoch (chosen on val)"]].isna().all(axis=None)
+    assert tables["course"][["train loss", "val loss", "gap", "epochs to 50%", "minutes to 50%"]].isna().all(axis=None)
+    assert cli.run_command(["runs", "runs", "--csv", "runs.csv", "--state", "imported"]) == 0
+    (row,) = pd.read_csv("runs.csv").to_dict("records")
+    assert (row["name"], row["weights"], row["state"]) == ("other", "imported", "imported")
+    assert pd.isna([row[name] for name in ("seed", "epochs", "of", "best F1", "last F1", "minutes")]).all()
+    assert "other, imported | unknown | unknown" in results_table([other.folder])
+
+
+@pytest.mark.slow
+def test_the_report_has_the_command_that_imports_it_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow for its figures: the tables of the same comparison are tested above."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.run_command(["compare", str(run.folder), "--device", "cpu", "--workers", "0"]) == 0
+    (page,) = tmp_path.glob("comparisons/*/comparison.html")
+    (command,) = re.findall(r"corolla (import-checkpoint [^\n<]*)", page.read_text())
+    assert cli.run_command(shlex.split(html.unescape(command))) == 0
+    assert same_bits(content(Run(Path("again/mine")))["model"], content(run)["model"])

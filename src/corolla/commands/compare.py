@@ -164,9 +164,13 @@ def _json(comparison: "Comparison") -> bytes:
 def _commands(comparison: "Comparison", data: Path | None) -> list[str]:
     """Return the commands that train the runs again, from their config.json into the folder `again`, and compare."""
     from corolla.compare.readme_table import options_to_start
+    from corolla.runs.imported import import_words
 
     lines: list[list[object]] = []
     for member in comparison.members:
+        if member.is_imported:
+            lines.append(list(import_words(member.run, Path("again") / member.name)[1:]))
+            continue
         source = ["--data", data or data_of(member.run)]
         config = member.run.folder / "config.json"
         lines.append(

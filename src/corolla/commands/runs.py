@@ -32,7 +32,7 @@ def runs(
     Args:
         folder: the folder of runs.
         experiment: only runs of this experiment.
-        state: only running, stopped, done or damaged ones.
+        state: only running, stopped, done, imported or damaged ones.
         sort: a column, such as "last F1" or minutes.
         reverse: the largest first.
         csv: write the table here as well, each line with the command that trains such a run.

@@ -1,6 +1,7 @@
 """The convergence of runs: epochs and minutes to a score, the gap between train and val loss; and their cost."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,38 +33,38 @@ class Convergence:
     """Times to FRACTIONS of the best last-epoch macro F1 among the runs compared."""
     lr_drops: tuple[int, ...]
     """Epochs before which schedule step or plateau has lowered the learning rate; cosine falls all the time."""
-    train_loss: float
-    val_loss: float
-    """Both are of the last epoch. The training loss is that of augmented images, with all that the recipe has in it
-    (label smoothing, mixing, class weights, distillation)."""
+    train_loss: float | None
+    val_loss: float | None
+    """Both are of the last epoch, and None of an imported run, whose epochs are unknown. The training loss is that of
+    augmented images, with all that the recipe has in it (label smoothing, mixing, class weights, distillation)."""
 
     @property
-    def gap(self) -> float:
+    def gap(self) -> float | None:
         """Val minus train loss, in nats."""
-        return self.val_loss - self.train_loss
+        return None if self.val_loss is None or self.train_loss is None else self.val_loss - self.train_loss
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a run."""
+    """The cost of a run. What it took is None of an imported one, as it is unknown."""
 
     name: str
-    epochs: int
-    minutes: float
+    epochs: int | None
+    minutes: float | None
     """Time of training and evaluating, over all starts."""
-    images: int
+    images: int | None
     """Images that went through the network in training."""
-    images_per_s: float
+    images_per_s: float | None
     parameters: int
     multiply_adds: int
     """Multiply-adds of one image's forward pass."""
-    memory_mib: float
+    memory_mib: float | None
     """Peak: of the GPU, or resident in the main process."""
 
 
 def convergences(members: Sequence[Member]) -> list[Convergence]:
     """Return the convergence of every member, in their order."""
-    best = max(member.rows[-1]["macro_f1"] for member in members)
+    best = max((member.rows[-1]["macro_f1"] for member in members if member.rows), default=math.nan)
     return [_convergence(member, best) for member in members]
 
 
@@ -75,7 +76,8 @@ def _convergence(member: Member, best: float) -> Convergence:
         times.append(TimeToScore(goal, epoch, seconds[epoch] / 60 if epoch in seconds else None))
     steps = member.run.config.optim.schedule in ("step", "plateau")
     drops = [now["epoch"] for before, now in itertools.pairwise(rows) if steps and 0 < now["lr"] < before["lr"]]
-    return Convergence(member.name, tuple(times), tuple(drops), rows[-1]["train_loss"], rows[-1]["val_loss"])
+    losses = (rows[-1]["train_loss"], rows[-1]["val_loss"]) if rows else (None, None)
+    return Convergence(member.name, tuple(times), tuple(drops), *losses)
 
 
 def _images_per_step(member: Member) -> int:
@@ -95,6 +97,10 @@ def cost(member: Member) -> Cost:
     config = member.run.config
     size = config.input_size or config.size or 224
     model = build_model(config.model, member.probabilities.shape[1], size)
+    known = {"parameters": num_parameters(model), "multiply_adds": multiply_adds(model, size)}
+    if member.is_imported:
+        unknown = dict.fromkeys(("epochs", "minutes", "images", "images_per_s", "memory_mib"))
+        return Cost(name=member.name, **unknown, **known)
     timing: list[dict[str, Any]] = member.run.timing
     images = int(member.rows[-1]["step"]) * _images_per_step(member)
     seconds = timing[-1]["total_seconds"] if timing else 0.0
@@ -104,7 +110,6 @@ def cost(member: Member) -> Cost:
         minutes=seconds / 60,
         images=images,
         images_per_s=images / seconds if seconds else 0.0,
-        parameters=num_parameters(model),
-        multiply_adds=multiply_adds(model, size),
         memory_mib=max((line.get("memory_mib", 0.0) for line in timing), default=0.0),
+        **known,
     )

@@ -55,7 +55,7 @@ def learning_curves(runs: Sequence[Run]) -> Figure:
     scores.legend(frameon=False)
     _by_epoch(losses, "loss (nats)")
     # Before batch norm's averages have settled, val loss may be in the hundreds and would flatten all the rest.
-    losses.set_ylim(0, 1.3 * max(row["train_loss"] for run in runs for row in run.metrics))
+    losses.set_ylim(0, 1.3 * max((row["train_loss"] for run in runs for row in run.metrics), default=1.0))
     losses.plot([], [], color=GREY, label="val")
     losses.plot([], [], color=GREY, ls="--", label="train (augmented photos)")
     losses.legend(frameon=False)
@@ -71,7 +71,8 @@ def comparison_figure(comparison: Comparison) -> Figure:
         _draw_scores(end, recipe, -place, color(place))
     _by_epoch(curves, f"macro F1 on {comparison.split}, centre crop")
     curves.set_ylim(bottom=0)
-    curves.legend(frameon=False, loc="best")  # where the fewest points of the curves are
+    if curves.lines:
+        curves.legend(frameon=False, loc="best")  # where the fewest points of the curves are
     curves.set_title("mean of the seeds and their range", fontsize=11, loc="left")
     num_images = len(comparison.members[0].labels)
     views = "centre crop" if comparison.tta == "none" else comparison.tta
@@ -88,6 +89,8 @@ def comparison_figure(comparison: Comparison) -> Figure:
 
 def _draw_curve(axes: Axes, recipe: Recipe, hue: str) -> None:
     length = min(len(member.rows) for member in recipe.members)
+    if not length:  # imported: its epochs are unknown
+        return
     table = np.array([[row["macro_f1"] for row in member.rows[:length]] for member in recipe.members])
     epochs = np.arange(1, length + 1)
     axes.plot(epochs, table.mean(0), color=hue, marker=_marker(epochs), ms=4, label=escaped(recipe.name))
@@ -103,6 +106,7 @@ def _draw_scores(axes: Axes, recipe: Recipe, y: float, hue: str) -> None:
 
 def _label(recipe: Recipe) -> str:
     seeds = "1 seed" if len(recipe.members) == 1 else f"{len(recipe.members)} seeds"
+    seeds = "imported" if recipe.members[0].is_imported else seeds
     return f"{escaped(recipe.name)}\n{spread(recipe.mean, recipe.sd)}\n{seeds}"
 
 

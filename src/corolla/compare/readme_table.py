@@ -12,6 +12,7 @@ from corolla.config.experiments import EXPERIMENTS
 from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.runs.folder import Run, open_run
+from corolla.runs.imported import import_words
 from corolla.text_files import decode_text, read_bytes, shell_words
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -19,6 +20,8 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 def command_of(run: Run) -> str:
     """Return the command that trains a run again, its seed left out: its experiment with the settings that differ."""
+    if run.imported:
+        return shell_words(*import_words(run))
     experiment = run.environment.get("experiment", "")
     start = options_to_start(run)
     if experiment not in EXPERIMENTS:
@@ -51,12 +54,13 @@ def results_table(folders: Sequence[Path]) -> str:
     """
     recipes: dict[str, list[Run]] = {}
     for run in {run.folder.resolve(): run for run in map(open_run, folders)}.values():
-        if run.state != "done":
+        if run.state not in ("done", "imported"):
             raise UserError(
                 f"{run.folder}: has {len(run.metrics)} of {run.config.train.epochs} epochs; finish it first"
             )
         settings = flatten(run.config) | {"train.seed": None, "data": run.environment.get("fingerprint")}
         settings |= {"lengthened from": run.environment.get("lengthened_from")}
+        settings |= {"imported": str(run.folder.resolve()) if run.imported else None}
         recipes.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
     if not recipes:
         raise UserError("name at least one run's folder")
@@ -68,6 +72,8 @@ def results_table(folders: Sequence[Path]) -> str:
 
 
 def _line(runs: Sequence[Run]) -> str:
+    if runs[0].imported:
+        return _row([f"{runs[0].name}, imported", *["unknown"] * 6, f"`{command_of(runs[0])}`"])
     last = [run.metrics[-1] for run in runs]
     best = [max(row["macro_f1"] for row in run.metrics) for run in runs]
     minutes = [timing[-1]["total_seconds"] / 60 for run in runs if (timing := run.timing)]
@@ -85,6 +91,10 @@ def _line(runs: Sequence[Run]) -> str:
         f"{statistics.mean(minutes):.0f}" if minutes else "",
         f"`{command_of(runs[0])}`",
     ]
+    return _row(cells)
+
+
+def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 

@@ -30,7 +30,8 @@ class Member:
     """Name of the run; its folder, where another run of the comparison has the same name."""
     recipe: str
     """Key of its recipe, as JSON: the config without the seed, and the fingerprint of the training data."""
-    seed: int
+    seed: int | None
+    """None of an imported run, of which it is unknown."""
     ids: NDArray[np.str_]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
@@ -52,13 +53,18 @@ class Member:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl."""
+        """The rows of metrics.jsonl; none of an imported run, whose training is unknown."""
         return self.run.metrics
 
     @cached_property
-    def best_macro_f1(self) -> float:
-        """Macro F1 of the best epoch: chosen on val, so optimistic."""
-        return max(row["macro_f1"] for row in self.rows)
+    def is_imported(self) -> bool:
+        """True of weights that were trained elsewhere."""
+        return self.run.imported is not None
+
+    @cached_property
+    def best_macro_f1(self) -> float | None:
+        """Macro F1 of the best epoch: chosen on val, so optimistic; None where no epoch is known."""
+        return max((row["macro_f1"] for row in self.rows), default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +94,12 @@ class Recipe:
         """Warnings about runs that are not finished, were lengthened or have another val, and about doubled seeds."""
         found = []
         for member in self.members:
+            if member.is_imported:
+                found.append(
+                    f"{member.name} was imported, and what it was trained with is unknown: if photos of this val were "
+                    "among that, its score here is too good."
+                )
+                continue
             done, epochs = len(member.rows), member.run.config.train.epochs
             if done < epochs:
                 found.append(f"{member.name} is not finished ({done} of {epochs} epochs): its score says little.")
@@ -102,7 +114,7 @@ class Recipe:
                     f"{member.name} was trained beside another val than this one, of which its curves and its best "
                     "epoch are; if it has learned photos that are in this one, its score here is too good."
                 )
-        for seed in sorted({member.seed for member in self.members}):
+        for seed in sorted({member.seed for member in self.members if member.seed is not None}):
             repeated = [member.name for member in self.members if member.seed == seed]
             if len(repeated) > 1:
                 times = f"{len(repeated)} times ({', '.join(repeated)})"
@@ -150,7 +162,7 @@ def distinct_runs(folders: Sequence[Path]) -> list[Run]:
         run = open_run(folder)
         if run.folder.resolve() in runs:
             raise UserError(f"{folder}: is named twice")
-        if not run.metrics:
+        if not run.metrics and not run.imported:
             raise UserError(f"{folder}: no epoch is finished yet, so there is nothing to compare")
         runs[run.folder.resolve()] = run
     return list(runs.values())
@@ -199,6 +211,8 @@ def make_member(
         )
     seed, trained = config["train"].pop("seed"), run.environment.get("fingerprint") or {}
     config["trained with"] = trained.get("train")
+    if imported := run.imported:  # two of them are not one recipe with two seeds
+        seed, config["imported"] = None, [imported["sha256"], name]
     if earlier := run.environment.get("lengthened_from"):  # its learning rates are not those of a straight run
         config["lengthened from"] = earlier
     labels, probabilities = found.labels[order], found.probabilities[order]
@@ -227,7 +241,7 @@ def group_recipes(members: Sequence[Member]) -> tuple[Recipe, ...]:
         grouped.setdefault(member.recipe, []).append(member)
     names = [without_seed(group[0].name) for group in grouped.values()]
     recipes = [
-        Recipe(name if names.count(name) == 1 else group[0].name, tuple(sorted(group, key=lambda member: member.seed)))
+        Recipe(name if names.count(name) == 1 else group[0].name, tuple(sorted(group, key=lambda each: each.seed or 0)))
         for name, group in zip(names, grouped.values(), strict=True)
     ]
     return tuple(sorted(recipes, key=lambda recipe: -recipe.mean))
@@ -241,7 +255,7 @@ def recipe_table(recipes: Sequence[Recipe]) -> pd.DataFrame:
         low, high = recipe.interval
         row: dict[str, Any] = {
             "recipe": recipe.name,
-            "seeds": len(recipe.members),
+            "seeds": None if recipe.members[0].is_imported else len(recipe.members),
             "macro F1": recipe.mean,
             "sd": recipe.sd,
             "95 % low": low,
@@ -250,6 +264,8 @@ def recipe_table(recipes: Sequence[Recipe]) -> pd.DataFrame:
         for title, name in (("top-1", "top1"), ("top-5", "top5"), ("loss", "loss")):
             values = pd.Series([getattr(score, name) for score in scores])
             row |= {title: values.mean(), f"{title} sd": values.std() if len(values) > 1 else None}
-        row["best epoch (chosen on val)"] = pd.Series([member.best_macro_f1 for member in recipe.members]).mean()
+        row["best epoch (chosen on val)"] = pd.Series(
+            [member.best_macro_f1 for member in recipe.members], dtype=float
+        ).mean()
         rows.append(row)
     return pd.DataFrame(rows)

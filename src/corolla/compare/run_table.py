@@ -1,7 +1,7 @@
 """`corolla runs`: every run of a folder in a table, damaged ones too; no checkpoint is loaded."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predictions import StalePredictions, current_predictions
 from corolla.runs.folder import CheckpointName, Run, checkpoint_fault
 
-RunState = Literal["running", "stopped", "done", "damaged"]
+RunState = Literal["running", "stopped", "done", "imported", "damaged"]
 COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
 COLUMNS += ["minutes", "state", "fault", "command"]
 DAMAGES = (UserError, OSError, ValueError, AttributeError, KeyError, TypeError)
@@ -35,7 +35,7 @@ def list_runs(
 
     Args:
         experiment: only runs of this one.
-        state: only running, stopped, done or damaged ones.
+        state: only running, stopped, done, imported or damaged ones.
         sort: a column.
         reverse: falling order.
         tta: with a column of this name: macro F1 on val with these views, where `checkpoint` was predicted with them.
@@ -51,8 +51,8 @@ def list_runs(
         columns.insert(columns.index("minutes"), tta)
     if sort not in columns:
         raise UserError(f"--sort {sort}: the columns are {', '.join(columns)}")
-    if state not in (None, "running", "stopped", "done", "damaged"):
-        raise UserError(f"--state {state}: running, stopped, done or damaged is expected")
+    if state not in (None, *get_args(RunState)):
+        raise UserError(f"--state {state}: running, stopped, done, imported or damaged is expected")
     folders = {path.parent for name in ("config.json", "last.pt") for path in folder.glob(f"*/{name}")}
     runs = [Run(path) for path in sorted(folders)]
     table = pd.DataFrame([_row(run) for run in runs], columns=columns)
@@ -93,6 +93,9 @@ def _score(run: Run, tta: TTA, checkpoint: CheckpointName) -> float | None:
 
 def _facts(run: Run) -> dict[str, Any]:
     config, environment, metrics = run.config, run.environment, run.metrics
+    if run.imported:  # whatever is missing here is unknown
+        known = {"experiment": "", "model": config.model.name, "weights": "imported", "px": config.input_size}
+        return {**known, "command": command_of(run)}
     timing = run.timing
     row: dict[str, Any] = {}
     row |= {
@@ -115,4 +118,5 @@ def _facts(run: Run) -> dict[str, Any]:
 def _state(run: Run) -> RunState:
     if run.is_training:
         return "running"
-    return "done" if run.state == "done" else "stopped"
+    state = run.state
+    return "stopped" if state == "new" else state

@@ -21,7 +21,7 @@ def run_table(comparison: Comparison) -> pd.DataFrame:
             "run": member.name,
             "recipe": recipe.name,
             "seed": member.seed,
-            "epochs": len(member.rows),
+            "epochs": None if member.is_imported else len(member.rows),
             "macro F1": member.scores.macro_f1,
             "top-1": member.scores.top1,
             "top-5": member.scores.top5,

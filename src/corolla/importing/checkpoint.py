@@ -214,12 +214,12 @@ def _narrowed(state: StateDict) -> set[str]:
 
 def _command(path: Path, out: Path, meta: ModelMeta, *, classes: Path | None, data: Path | None) -> str:
     """Return the command that makes this run again, whatever a later version of timm says."""
-    words: list[object] = ["corolla", "import-checkpoint", path, out]
+    words: list[object] = ["corolla", "import-checkpoint", path.absolute(), out]
     usual = dataclasses.asdict(ModelConfig(name=""))
     for name, value in dataclasses.asdict(meta.config.model).items():
         words += as_options(f"model.{name}", value) if value != usual[name] else []
     for option, value in (("--classes", classes), ("--data", data), ("--size", meta.config.size)):
-        words += [option, value] if value is not None else []
+        words += [option, value.absolute() if isinstance(value, Path) else value] if value is not None else []
     preprocessing = meta.preprocessing
     words += ["--mean", *preprocessing.mean, "--std", *preprocessing.std, "--input-size", meta.input_size]
     words += ["--interpolation", preprocessing.interpolation, "--crop-fraction", preprocessing.crop_fraction]

@@ -1,10 +1,21 @@
-"""Refuses to go on with the training of a run that others have trained, of which nothing but the weights is known."""
+"""Runs that were made of weights trained elsewhere: how they are made again, and that nothing goes on with them."""
+
+import shlex
+from pathlib import Path
 
 from corolla.config import ModelConfig, as_options
 from corolla.config.config import fields_of
 from corolla.errors import UserError
 from corolla.runs.folder import Run
 from corolla.text_files import shell_words
+
+
+def import_words(run: Run, out: Path | None = None) -> list[str]:
+    """Return the words of the command that makes an imported run again, into `out` where that is given."""
+    known = run.imported or {}
+    unknown = f"corolla import-checkpoint {shell_words(known.get('file', 'CHECKPOINT'), run.folder)}"
+    words = shlex.split(known.get("command", unknown))
+    return words if out is None else [*words[:3], str(out), *words[4:]]
 
 
 def check_has_training(run: Run) -> None:

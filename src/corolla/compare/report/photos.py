@@ -46,7 +46,7 @@ class Photos:
             self.why_not = f"The photos are left out: {folder} holds other ones than the runs were scored on."
             return
         self._rows = found
-        if "train" in index.splits:
+        if "train" in index.splits and not member.is_imported:
             train = member.run.config.train
             trained = subset_index(index, train.share, train.seed).splits["train"]
             self.num_train = dict(Counter(trained.label.tolist()))

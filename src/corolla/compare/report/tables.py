@@ -203,6 +203,8 @@ def environment_view(comparison: Comparison) -> Table:
     columns: dict[str, list[Cell]] = {}
     for member in comparison.members:
         known = member.run.environment
+        if member.is_imported:  # it tells of the import, not of the training
+            known = dict[str, Any](experiment="imported")
         versions = known.get("versions", {})
         facts = {"run": member.name, "experiment": known.get("experiment"), "commit": _short(known.get("git_commit"))}
         facts |= {name: versions.get(name) for name in ("corolla", "torch", "torchvision", "timm")}
