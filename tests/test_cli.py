@@ -21,8 +21,8 @@ from corolla.config import keys
 from corolla.config.experiments import EXPERIMENTS
 
 STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "import-checkpoint", "runs"]
-STAGES += ["predict", "compare", "report", "ensemble", "score", "pack", "submit", "submissions", "leaderboard"]
-STAGES += ["export", "doctor", "bench"]
+STAGES += ["predict", "report", "compare", "table", "ensemble", "score", "pack", "submit", "submissions"]
+STAGES += ["leaderboard", "export", "doctor", "bench"]
 SETTINGS = """
 size = 32
 [model]
@@ -413,11 +413,18 @@ def test_a_submission_that_kaggle_would_refuse_is_not_written(
     assert not (tmp_path / "submissions").exists()
 
 
-@pytest.mark.parametrize(("names", "shown"), [("rose\ntulip\n", "tulip"), (None, "hard-leaved pocket orchid")])
+@pytest.mark.parametrize(
+    ("folder", "names", "shown"),
+    [
+        ("data", "rose\ntulip\n", "  tulip"),
+        ("data/tfrecords-jpeg-32x32", None, "  hard-leaved pocket orchid"),
+        ("data", None, ""),  # these labels may be of any classes
+    ],
+)
 def test_score_names_classes_as_the_data_set_does(
-    names: str | None, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: str, names: str | None, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "data").mkdir()
+    (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "data" / "labels.csv").write_text("id,label\na,0\nb,1\n")
     if names:
         (tmp_path / "data" / "classes.txt").write_text(names)
@@ -426,7 +433,7 @@ def test_score_names_classes_as_the_data_set_does(
     output = capsys.readouterr().out
     assert output.splitlines() == [
         "mine.csv: macro F1 0.3333, accuracy 0.5000 (2 images)",
-        f"  F1 0.000  class   1  {shown}",
+        f"  F1 0.000  class   1{shown}",
     ]
 
 

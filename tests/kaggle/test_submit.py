@@ -1,6 +1,7 @@
 """`corolla submit`, `submissions`, `leaderboard` through the real client: one submission, whatever is lost."""
 
 import csv
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -400,7 +401,13 @@ def test_the_leaderboard(server: StandIn, send: Callable[..., Any]) -> None:
     assert board.own is not None
     assert (board.own.rank, board.own_best) == (90, 0.9)
     plot = board.plot(width=40)
-    assert any("▲ you" in line for line in plot)
+    assert plot[-3].index("▲ you, 0.90000") == 30, "where 0.9 is between 0.706 and 0.99, right of the tail"
+    assert plot[-2].startswith("0.6910  │0.7059")
+    assert all(line[8:9] in "│" for line in plot[:6]), "the line between them"
+    low = dataclasses.replace(board, own_best=0.7).plot(width=40)
+    assert low[-3].startswith("    ▲ you, 0.70000"), "a trial is where it is, in the tail"
+    alike = dataclasses.replace(board, standings=board.standings[:1]).plot(width=40)
+    assert "│" not in "".join(alike)
     server.leaderboard = []
     with pytest.raises(Failure, match="no scores yet"):
         leaderboard("tpu-getting-started")

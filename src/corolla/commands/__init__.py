@@ -11,11 +11,23 @@ from types import ModuleType
 
 PIPELINE = (
     *("download", "synth", "import", "check", "audit", "stats", "show", "train", "import-checkpoint", "runs"),
-    *("predict", "compare", "report", "ensemble", "score", "pack", "submit", "submissions", "leaderboard", "export"),
+    *(
+        "predict",
+        "report",
+        "compare",
+        "table",
+        "ensemble",
+        "score",
+        "pack",
+        "submit",
+        "submissions",
+        "leaderboard",
+        "export",
+    ),
     *("doctor", "bench"),
 )
 """The order in which stages are listed; others come after them."""
-NO_STAGES = ("__init__", "common")
+NO_STAGES = ("__init__", "common", "hints")
 
 
 def summaries() -> dict[str, str]:

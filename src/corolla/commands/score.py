@@ -13,6 +13,7 @@ def score(files: Paths, /, worst: int = 10) -> int:
         worst: how many classes to list, for one submission.
     """
     from corolla.data.class_names import read_class_names
+    from corolla.data.record_files import size_folders
     from corolla.kaggle.submission import score as score_csv
 
     if len(files) < 2:
@@ -26,9 +27,11 @@ def score(files: Paths, /, worst: int = 10) -> int:
             print(f"{path!s:{width}}  {result.macro_f1:8.4f}  {result.accuracy:8.4f}")
         return DONE
     ((path, result),) = results.items()
-    names = read_class_names(labels.with_name("classes.txt"))
+    listed = labels.with_name("classes.txt")
+    # a data folder without a list has the competition's classes; labels anywhere else may be of any
+    names = read_class_names(listed) if listed.exists() or size_folders(labels.absolute().parent) else ()
     print(f"{path}: macro F1 {result.macro_f1:.4f}, accuracy {result.accuracy:.4f} ({result.num_images} images)")
     for number, value in result.worst(worst):
         name = names[number] if number < len(names) else ""
-        print(f"  F1 {value:.3f}  class {number:3d}  {name}")
+        print(f"  F1 {value:.3f}  class {number:3d}  {name}".rstrip())
     return DONE

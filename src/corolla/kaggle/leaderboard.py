@@ -12,6 +12,7 @@ from corolla.kaggle.submissions import list_submissions, request
 
 PAGE_SIZE = 200
 BLOCKS = " ▁▂▃▄▅▆▇█"
+LABEL = 8  # columns of a score below the histogram
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,27 @@ class Leaderboard:
     def plot(self, *, width: int = 60, height: int = 6) -> list[str]:
         """Return a histogram of the scores as text, `width` columns by `height` lines, with a mark below your own best.
 
-        The scale begins at the 5th percentile: a leaderboard's tail of trial submissions would squeeze the rest.
+        Trial submissions, the scores below the 5th percentile, would squeeze the rest: they are drawn left of a line,
+        on a scale of their own.
         """
         scores = np.array([standing.score for standing in self.standings])
-        low, high = float(np.quantile(scores, 0.05)), float(scores.max())
+        least, low, high = float(scores.min()), float(np.quantile(scores, 0.05)), float(scores.max())
         if high <= low:
             low, high = low - 0.5, high + 0.5
-        counts, _ = np.histogram(scores.clip(low, high), bins=width, range=(low, high))
+        left = max(LABEL, width // 6) if least < low else 0
+        edges = np.concatenate([np.linspace(least, low, left + 1)[:-1], np.linspace(low, high, width - left + 1)])
+        counts, _ = np.histogram(scores, bins=edges)
         eighths = np.ceil(counts / counts.max() * height * 8).astype(int)
-        lines = ["".join(BLOCKS[int(np.clip(n - 8 * row, 0, 8))] for n in eighths) for row in reversed(range(height))]
+        bars = ["".join(BLOCKS[int(np.clip(n - 8 * row, 0, 8))] for n in eighths) for row in reversed(range(height))]
+        rule = "│" if left else ""
+        lines = [f"{bar[:left]}{rule}{bar[left:]}".rstrip() for bar in bars]
         if self.own_best is not None:
-            column = int((min(max(self.own_best, low), high) - low) / (high - low) * (width - 1))
-            lines.append(" " * column + "▲ you")
-        return [*lines, f"{low:<{width - 8}.4f}{high:>8.4f}", f"teams by score ({len(scores)} in all)"]
+            column = int(np.clip(np.searchsorted(edges, self.own_best, side="right") - 1, 0, width - 1))
+            lines.append(" " * (column + (left > 0 and column >= left)) + f"▲ you, {self.own_best:.5f}")
+        scale = f"{f'{least:.4f}':<{left}}{rule}" if left else ""
+        lines.append(f"{scale}{low:<{width - left - LABEL}.4f}{high:>{LABEL}.4f}")
+        apart = f"; left of the line the lowest {int((scores < low).sum())}, on a scale of their own" if left else ""
+        return [*lines, f"teams by score ({len(scores)} in all{apart})"]
 
 
 def leaderboard(competition: str, *, kaggle: Kaggle | None = None) -> Leaderboard:
