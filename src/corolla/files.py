@@ -188,11 +188,15 @@ def _lock(place: Path) -> IO[str] | None:
     with _guard:
         if _held.get(place) == os.getpid():  # and is not opened: to close it again would drop the lock
             return None
-        file = place.open("a")
+        file = _open_lock(place)
         try:
             import fcntl
 
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not _is_at(file, place):  # its last holder has removed it: who makes it anew would hold another one
+                file.close()
+                file = _open_lock(place)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except ModuleNotFoundError:
             log.warning("%s: this platform has no file locks; take care that nothing else writes there", place.parent)
         except OSError as error:
@@ -202,3 +206,17 @@ def _lock(place: Path) -> IO[str] | None:
             log.warning("%s: this file system has no locks (%s); work there only once", place.parent, error.strerror)
         _held[place] = os.getpid()
         return file
+
+
+def _open_lock(place: Path) -> IO[str]:
+    """Open the file of a lock, which may have been removed with its folder by the last holder."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place.open("a")
+
+
+def _is_at(file: IO[str], place: Path) -> bool:
+    """Return whether an open file is the one that has this name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), place.stat())
+    except FileNotFoundError:
+        return False

@@ -20,6 +20,7 @@ from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.config_file import read_config
 from corolla.runs.html import run_html
+from corolla.runs.unused import LOCK, remove_unused, remove_unused_beside
 from corolla.runs.without_torch import read_without_tensors
 from corolla.temporary import remove_leftovers
 from corolla.text_files import read_json, read_json_lines, shell_words
@@ -179,7 +180,7 @@ class Run(Result):
     @property
     def is_training(self) -> bool:
         """True while a process trains into the folder."""
-        return is_locked(self.folder / ".lock")
+        return is_locked(self.folder / LOCK)
 
     def predictions(self, split: str, tta: str, checkpoint: CheckpointName = "best") -> Path:
         """Return where the predictions of a checkpoint lie; those of last.pt have its name in theirs.
@@ -227,11 +228,13 @@ def data_of(run: Run) -> Path:
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a run's folder, which is made where it is missing: one process at a time trains into it.
 
+    Where nothing was written into it, it is removed again; so are folders beside it that a kill has left like that.
+
     Raises:
         UserError: another one does already.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / ".lock"
+    lock = folder / LOCK
     if is_held_here(lock):
         raise UserError(f"{folder}: this process is training into this folder already")
     with locked(lock, wait=False) as granted:
@@ -239,7 +242,11 @@ def exclusive(folder: Path) -> Iterator[None]:
             raise UserError(f"{folder}: another process is training into this folder; wait for it or stop it")
         for place in (folder, folder / "predictions", folder / "tensorboard"):
             remove_leftovers(place, *OWN_NAMES)
-        yield
+        remove_unused_beside(folder)
+        try:
+            yield
+        finally:
+            remove_unused(lock)
 
 
 def check_same_config(run: Run, config: Config) -> None:
