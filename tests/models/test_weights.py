@@ -208,7 +208,6 @@ def test_nothing_is_said_of_a_networks_own_weights(
     ("content", "is_said"),
     [
         (lambda s, _: s, True),
-        (lambda s, _: {"arch": "resnet50", "state_dict": s}, True),
         (lambda s, config: {"config": to_dict(Config(model=config)), "model": s}, False),
     ],
 )
