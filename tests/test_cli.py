@@ -309,7 +309,7 @@ def test_check_without_faults(tiny_data: Path, capsys: pytest.CaptureFixture[str
     assert corolla("check", tiny_data) == 0
     output = capsys.readouterr()
     assert output.out == ""
-    assert next_command(output.err) == ["train", "resnet34", "--data", str(tiny_data), "--size", "32"]
+    assert next_command(output.err)[:6] == ["train", "transfer_best", "--data", str(tiny_data), "--size", "32"]
 
 
 def test_stats_prints_a_table(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -319,7 +319,7 @@ def test_stats_prints_a_table(tiny_data: Path, capsys: pytest.CaptureFixture[str
     assert re.search(r"^ +all +40 +16$", output, re.MULTILINE)
     assert re.search(r"^mean( +0\.\d{5}){3}$", output, re.MULTILINE)
     assert "32x32 (56)" in output
-    assert next_command(output)[:2] == ["train", "resnet34"]
+    assert next_command(output)[:2] == ["train", "transfer_best"]
 
 
 def test_synth_and_what_it_says_next(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """Tell why this torch cannot use the NVIDIA card that the machine shows, and what to do about it.
 
 Without this a session with a card would train on its CPU without a word, a hundred times slower, or fail in the first
-kernel with a text that does not name the cause (pytorch#31285).
+kernel with a text that does not name the cause (pytorch#31285). torch is imported where it is asked: `visible_card`
+tells without it whether there is a card.
 """
 
 import os
@@ -10,8 +11,6 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from corolla.session import in_kaggle
 
@@ -41,6 +40,8 @@ def card_fault(index: int = 0) -> CardFault | None:
     Args:
         index: which of the cards that torch sees.
     """
+    import torch
+
     if torch.version.hip is not None:
         return None
     if torch.cuda.is_available():
@@ -73,6 +74,8 @@ def _names_by_smi() -> list[str]:
 
 def _no_cuda(card: str) -> CardFault:
     """Say why CUDA does not begin at all, by what torch itself reports."""
+    import torch
+
     there = f"{card} is here, but this torch ({torch.__version__})"
     if torch.version.cuda is None:
         remedy = f"install a build for CUDA (pip install --force-reinstall torch torchvision), {OTHERWISE}"
@@ -93,6 +96,8 @@ def _no_cuda(card: str) -> CardFault:
 
 def _missing_kernels(index: int) -> CardFault | None:
     """Say that torch has no kernels for a card: too old for it (Kaggle's P100), or too new."""
+    import torch
+
     kernels = torch.cuda.get_arch_list()
     major, minor = torch.cuda.get_device_capability(index)
     if not kernels or any(_runs(kernel, major, minor) for kernel in kernels):

@@ -17,7 +17,7 @@ DEFAULTS = BenchOptions()
 
 
 def bench(
-    what: Annotated[Literal["data", "train", "predict", "scaling"], tyro.conf.Positional],
+    what: Annotated[Literal["data", "train", "predict", "scaling", "cost"], tyro.conf.Positional],
     experiment: Annotated[str | None, tyro.conf.Positional] = None,
     /,
     json: Path | None = None,
@@ -27,8 +27,10 @@ def bench(
 
     Args:
         what: data (against the bare decoding of the same photos), train (against the model's step on a batch in
-            memory), predict (against the model's forward), or scaling (what data and train predict for other machines).
-        experiment: whose network trains or predicts; default: resnet50 for train, lite0_scratch for predict.
+            memory), predict (against the model's forward), scaling (what data and train predict for other machines), or
+            cost (what training EXPERIMENT on these data will take here: time, memory, disk, Kaggle's GPU hours).
+        experiment: whose network trains or predicts; default: resnet50 for train, lite0_scratch for predict,
+            transfer_best for cost.
         json: also write everything that was measured to this file.
         options: what is measured, and how often.
     """
@@ -60,6 +62,10 @@ def _measure(what: str, experiment: str | None, options: BenchOptions) -> "Repor
         from corolla.bench.train import bench_train
 
         return bench_train(experiment or "resnet50", options)
+    if what == "cost":
+        from corolla.bench.training_cost import training_cost
+
+        return training_cost(experiment or "transfer_best", options)
     from corolla.bench.scaling import bench_scaling
 
     return bench_scaling(experiment or "resnet50", options)

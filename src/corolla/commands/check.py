@@ -2,32 +2,33 @@
 
 import sys
 
-from corolla.commands.common import Folder, next_command
+from corolla.commands.common import Folder
+from corolla.commands.hints import next_training
 from corolla.errors import DONE, FAILED
 
 
-def check(folder: Folder, /, size: int | None = None) -> int:
+def check(data: Folder, /, size: int | None = None) -> int:
     """Read everything, verify every checksum, decode every JPEG; print every fault.
 
     Args:
-        folder: the data folder.
+        data: the data folder.
         size: which tfrecords-jpeg-SxS; may be left out where there is one only.
     """
     from corolla.data.check import check as check_data
 
-    result = check_data(folder, size, progress=True)
+    result = check_data(data, size, progress=True)
     for fault in result.faults:
         print(fault)
     for note in result.notes:
         print(note, file=sys.stderr)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
-    print(f"{folder}: {counts}; {result.num_bytes / 1e6:.0f} MB in {result.seconds:.1f} s", file=sys.stderr)
+    print(f"{data}: {counts}; {result.num_bytes / 1e6:.0f} MB in {result.seconds:.1f} s", file=sys.stderr)
     if result.faults:
         print(f"{len(result.faults)} faults; replace the files named above", file=sys.stderr)
         return FAILED
     print(
         "no faults",
-        next_command("train", "resnet34", "--data", folder, "--size", result.size),
+        next_training(data, result.size, result.counts.get("train", 0)),
         sep="\n",
         file=sys.stderr,
     )

@@ -3,10 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-from corolla.commands.common import Folder, ViewArguments, next_command, refuse_with, refuse_without
+from corolla.commands.common import Folder, ViewArguments, refuse_with, refuse_without
+from corolla.commands.hints import next_training
 from corolla.config import Config
 from corolla.config.experiments import find_experiment
 from corolla.data.competition import SplitName
+from corolla.data.index import load_index
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE
 
@@ -14,7 +16,7 @@ NO_VIEWS = ViewOptions()
 
 
 def show(
-    folder: Folder,
+    data: Folder,
     /,
     size: int | None = None,
     split: SplitName | None = None,
@@ -30,7 +32,7 @@ def show(
     """Write a contact sheet as PNG: photos of each class with its number and name, or as a network is given them.
 
     Args:
-        folder: the data folder.
+        data: the data folder.
         size: which tfrecords-jpeg-SxS; may be left out where there is one only.
         split: train (default), val or test.
         per_class: photos of each class; default: 1.
@@ -49,7 +51,7 @@ def show(
         refuse_without("--augment or --tta", input_size=input_size)
         per_class = 1 if per_class is None else per_class
         path = show_data(
-            folder, size=size, split=split or "train", per_class=per_class, seed=seed, out=out, cache_dir=cache_dir
+            data, size=size, split=split or "train", per_class=per_class, seed=seed, out=out, cache_dir=cache_dir
         )
     else:
         from corolla.show.show import show_augmented
@@ -58,7 +60,7 @@ def show(
         base = find_experiment(augment) if augment is not None else Config()
         config = dataclasses.replace(
             base,
-            data=folder,
+            data=data,
             size=size or base.size,
             input_size=input_size or base.input_size,
             cache_dir=cache_dir,
@@ -67,7 +69,9 @@ def show(
         tta = None if views.is_default else views.name
         path = show_augmented(config, epochs=6 if epochs is None else epochs, tta=tta, out=out)
     print(f"wrote {path}")
-    print(next_command("train", augment or "resnet34", "--data", folder, *(["--size", size] if size else [])))
+    index = load_index(data, size, cache_dir)
+    num_train = len(index.splits["train"]) if "train" in index.splits else 0
+    print(next_training(data, index.size, num_train, experiment=augment))
     return DONE
 
 

@@ -2,24 +2,25 @@
 
 from pathlib import Path
 
-from corolla.commands.common import Folder, next_command
+from corolla.commands.common import Folder
+from corolla.commands.hints import next_training
 from corolla.errors import DONE
 
 
 def stats(
-    folder: Folder, /, size: int | None = None, splits: tuple[str, ...] = ("train",), cache_dir: Path | None = None
+    data: Folder, /, size: int | None = None, splits: tuple[str, ...] = ("train",), cache_dir: Path | None = None
 ) -> int:
     """Print exact channel means, standard deviations and colour eigenvectors; images per class; image sizes.
 
     Args:
-        folder: the data folder.
+        data: the data folder.
         size: which tfrecords-jpeg-SxS; may be left out where there is one only.
         splits: the splits whose pixels are counted: train, or train val.
         cache_dir: folder for the index; default: the user's cache.
     """
     from corolla.data.statistics import stats as data_stats
 
-    found = data_stats(folder, size=size, splits=splits, cache_dir=cache_dir)
+    found = data_stats(data, size=size, splits=splits, cache_dir=cache_dir)
     names = tuple(found.class_counts)
     width = max(len(name) for name in found.class_names)
     print(f"{'class':>5}  {'name':{width}}" + "".join(f"{name:>8}" for name in names))
@@ -35,5 +36,5 @@ def stats(
     ):
         print(f"{title:18}" + "".join(f"{value:10.5f}" for value in values))
     print("image sizes       " + ", ".join(f"{size} ({count})" for size, count in found.image_sizes.items()))
-    print(next_command("train", "resnet34", "--data", folder, "--size", found.size))
+    print(next_training(data, found.size, sum(found.class_counts.get("train", ()))))
     return DONE

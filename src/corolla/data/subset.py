@@ -29,6 +29,16 @@ def subset_index(index: Index, fraction: float, seed: int) -> Index:
     return dataclasses.replace(index, splits={**index.splits, "train": _take(train, np.sort(np.concatenate(kept)))})
 
 
+def first_rows(index: Index, name: str, count: int) -> Index:
+    """Return the index with the first `count` photos of a split alone in it.
+
+    Raises:
+        UserError: the data has no such split.
+    """
+    split = split_of(index, name)
+    return dataclasses.replace(index, splits={**index.splits, name: _take(split, np.arange(min(count, len(split))))})
+
+
 def _take(split: Split, rows: np.ndarray) -> Split:
     columns = {f.name: getattr(split, f.name) for f in dataclasses.fields(split)}
     return dataclasses.replace(split, **{k: v[rows] for k, v in columns.items() if isinstance(v, np.ndarray)})

@@ -1,0 +1,55 @@
+"""The training that a command proposes next: one that fits the photos and the machine, and how long it takes here."""
+
+from pathlib import Path
+
+from corolla.commands.common import next_command
+from corolla.config.experiments import find_experiment
+from corolla.nvidia import visible_card
+from corolla.parallel import num_cores
+from corolla.text_files import shell_words
+
+FEW = 10_000
+"""Training photos below which weights of ImageNet are ahead by far (docs/results.md)."""
+SMALL, ENLARGED = 112, 128
+"""Photos of fewer pixels a side are enlarged for weights that were trained at 224 px (docs/recipes.md)."""
+IMAGES_PER_S = 17.0
+"""Of `transfer_best` at 224 px on a core with AVX512-BF16 (docs/results.md: Oxford-17, 8 epochs, 4 minutes on two)."""
+WITHOUT_BF16 = 0.3
+"""The speed of a core with AVX2 alone, as a fraction of that."""
+
+
+def next_training(data: Path, size: int, num_train: int, *, experiment: str | None = None) -> str:
+    """Return the command that trains on these photos, below a line that says how long it takes where that is known.
+
+    Args:
+        size: of the photos in pixels.
+        experiment: the one that was spoken of; default: one that fits.
+    """
+    card = visible_card()
+    chosen = experiment or ("transfer_best" if num_train < FEW or card is None else "resnet50_pretrained")
+    words: list[object] = [chosen, "--data", data, "--size", size]
+    if chosen != "transfer_best":
+        return next_command("train", *words)
+    pixels = size if size >= SMALL else ENLARGED
+    words += ["--input-size", pixels] * (pixels != size)
+    measured = f"`corolla bench cost {shell_words(*words)}` measures it"
+    if card is not None:
+        return f"how long it takes on {card}: {measured}\n{next_command('train', *words)}"
+    epochs = find_experiment(chosen).train.epochs
+    rate = num_cores() * IMAGES_PER_S * (224 / pixels) ** 2 * (1 if _has_bf16() else WITHOUT_BF16)
+    return f"{_about(epochs * num_train / rate)} on this CPU ({measured}):\n{next_command('train', *words)}"
+
+
+def _has_bf16() -> bool:
+    """Return whether the CPU computes in bf16, as Linux tells it without torch."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def _about(seconds: float) -> str:
+    """Return a time as one says it."""
+    if seconds < 90:
+        return "about a minute"
+    return f"about {seconds / 60:.0f} minutes" if seconds < 5400 else f"about {seconds / 3600:.0f} hours"
