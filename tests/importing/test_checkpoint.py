@@ -5,6 +5,7 @@ import html
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from corolla.compare.tables import all_tables
 from corolla.config import ModelConfig
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
+from corolla.doctor.runs import run_findings
 from corolla.errors import UserError
 from corolla.models.factory import build_model
 from corolla.runs.folder import Run
@@ -266,14 +268,41 @@ def test_what_is_unknown_of_its_training_is_said_and_not_invented(
     assert len(comparison.recipes) == 2  # not two seeds of one
     tables = all_tables(comparison)
     for name in ("epochs", "minutes", "images", "images_per_s", "memory_mib"):
-        assert tables["cost"][name].isna().all()
-    assert tables["runs"][["epochs", "seed", "best epoch (chosen on val)"]].isna().all(axis=None)
-    assert tables["course"][["train loss", "val loss", "gap", "epochs to 50%", "minutes to 50%"]].isna().all(axis=None)
+        assert np.all(pd.isna(tables["cost"][name]))
+    assert np.all(pd.isna(tables["runs"][["epochs", "seed", "best epoch (chosen on val)"]]))
+    assert np.all(pd.isna(tables["course"][["train loss", "val loss", "gap", "epochs to 50%", "minutes to 50%"]]))
     assert cli.run_command(["runs", "runs", "--csv", "runs.csv", "--state", "imported"]) == 0
     (row,) = pd.read_csv("runs.csv").to_dict("records")
     assert (row["name"], row["weights"], row["state"]) == ("other", "imported", "imported")
     assert pd.isna([row[name] for name in ("seed", "epochs", "of", "best F1", "last F1", "minutes")]).all()
     assert "other, imported | unknown | unknown" in results_table([other.folder])
+    assert repr(other).endswith("other.pth; its training is unknown>")
+
+
+def test_a_submission_says_null_of_what_is_unknown(
+    run: Run, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for split in ("val", "test"):
+        corolla.predict(run, split=split, device="cpu", workers=0)
+    corolla.submission_from_runs(run, tmp_path / "a.csv", method="mean", adjust=True, data=data)
+    (made,) = json.loads((tmp_path / "a.json").read_text())["runs"]
+    unknown = ("experiment", "git_commit", "seed", "epochs", "seconds", "fingerprint")
+    assert [made[name] for name in unknown] == [None] * len(unknown)
+    assert run.imported is not None
+    assert made["imported_sha256"] == run.imported["sha256"]
+    assert "what it was trained with is unknown" in caplog.text
+    assert "how often " in caplog.text
+
+
+def test_the_doctor_tells_of_it_and_how_it_is_mended(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "mine")
+    (_, found) = run_findings(tmp_path)
+    assert (found.state, "imported from " in found.text) == ("ok", True)
+    (tmp_path / "mine" / "best.pt").write_bytes(b"")
+    (_, found) = run_findings(tmp_path)
+    assert str(found.remedy).endswith("the two are the same")
+    (tmp_path / "mine" / "last.pt").write_bytes(b"")
+    assert all("corolla import-checkpoint " in str(found.remedy) for found in list(run_findings(tmp_path))[1:])
 
 
 @pytest.mark.slow

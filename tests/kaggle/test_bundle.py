@@ -13,8 +13,11 @@ from package_index import PackageIndex
 from corolla.config import Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.errors import UserError
 from corolla.files import sha256
+from corolla.importing.checkpoint import import_checkpoint
 from corolla.kaggle import bundle as bundle_module
 from corolla.kaggle.bundle import MANIFEST, Bundle, find_bundle, pack, read_bundle, restore_runs
+from corolla.kaggle.notebook import write_notebook
+from corolla.runs.folder import Run
 from corolla.training.train import train
 
 HOW: dict[str, Any] = {"checkpoint": "best", "tta": "flip", "method": "vote", "name": "petals"}
@@ -236,3 +239,15 @@ def test_foreign_files_are_neither_uploaded_nor_deleted(name: str, run: Path, tm
     with pytest.raises(UserError, match=f"{re.escape(name)}: was not packed by corolla"):
         pack([run], tmp_path, **HOW)
     assert (tmp_path / "dataset" / name).read_text() == "mine"
+
+
+@pytest.mark.usefixtures("no_wheels")
+def test_an_imported_run_is_packed_with_its_epochs_unknown(run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    imported = import_checkpoint(run / "best.pt", tmp_path / "mine", model="timm:test_efficientnet", data=tiny_data)
+    bundle = pack([imported.folder], tmp_path / "pack", **HOW)
+    assert [(each["epochs"], each["val_macro_f1"]) for each in bundle.runs] == [(None, None)]
+    names = dict.fromkeys(("owner", "slug", "title"), "petals")
+    folder = write_notebook(tmp_path, bundle, **names, dataset="petals/petals", competition="petals")
+    assert "| mine | unknown |  |" in "".join(path.read_text() for path in folder.glob("*.ipynb"))
+    (restored,) = restore_runs(bundle.folder, tmp_path / "runs")
+    assert Run(restored).imported == imported.imported

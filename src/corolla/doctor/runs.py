@@ -10,6 +10,7 @@ from corolla.doctor.report import Finding
 from corolla.errors import UserError
 from corolla.runs.best_epoch import best_fault
 from corolla.runs.folder import Run, checkpoint_fault, data_of
+from corolla.runs.imported import import_words
 from corolla.runs.without_torch import check_undamaged, read_without_tensors
 from corolla.text_files import shell_words
 
@@ -42,7 +43,8 @@ def _run(run: Run) -> Iterator[Finding]:
         except OSError as error:
             remedies.append((f"{path} can't be read ({error.strerror})", _make_readable(path)))
         except (ValueError, AttributeError, UserError):
-            remedies.append((f"{path} can't be read", f"{_move_away(path)}, then the same corolla train command again"))
+            again = "" if run.imported else ", then the same corolla train command again"
+            remedies.append((f"{path} can't be read", f"{_move_away(path)}{again}"))
     for text, remedy in remedies:
         yield Finding("runs", "fault", f"damaged run: {text}", remedy)
     if not remedies:
@@ -62,7 +64,11 @@ def _damage(path: Path) -> str | None:
 
 
 def _progress(run: Run) -> Iterator[Finding]:
-    """Tell of a run that can go on, and of one whose metrics.jsonl is not its checkpoint's."""
+    """Tell of a run that can go on, of one whose metrics.jsonl is not its checkpoint's, and of an imported one."""
+    if imported := run.imported:
+        text = f"{run.folder}: imported from {imported['file']}; with what and how long it was trained is unknown"
+        yield Finding("runs", "ok", text)
+        return
     rows, epochs, copied = run.metrics, run.config.train.epochs, len(run.copied_metrics)
     config, data, runs = run.folder / "config.json", data_of(run), run.folder.parent
     name = [f"--run-name={run.name}"] if run.name.startswith("-") else ["--run-name", run.name]
@@ -87,7 +93,7 @@ def _progress(run: Run) -> Iterator[Finding]:
 def _restore_config(run: Run, sound: list[Path]) -> str:
     """Return the remedy for a damaged config: checkpoints hold it too, and a run without any has nothing to lose."""
     if not sound:
-        return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
+        return _anew(run)
     config = f'torch.load({json.dumps(str(sound[0]))}, "cpu", weights_only=True)["config"]'
     target = f'open({json.dumps(str(run.folder / "config.json"))}, "w")'
     return f"python -c {shlex.quote(f'import json, torch; json.dump({config}, {target}, indent=2)')}"
@@ -96,11 +102,20 @@ def _restore_config(run: Run, sound: list[Path]) -> str:
 def _restore_checkpoint(run: Run, path: Path, sound: list[Path]) -> str:
     """Return the remedy for a damaged checkpoint: the other one is like it."""
     if not sound:
-        return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
+        return _anew(run)
     copy = shell_words("cp", sound[0], path)
+    if run.imported:
+        return f"{copy}: the two are the same"
     if path == run.best:
         return f"{copy}: the last epoch then stands for the best one"
     return f"{copy}, then the same corolla train command goes on from there"
+
+
+def _anew(run: Run) -> str:
+    """Return how a run is made once more of which no checkpoint is whole."""
+    if run.imported:
+        return f"{_move_away(run.folder)}, then {shell_words(*import_words(run))}"
+    return f"{_move_away(run.folder)}, then the same corolla train command starts it anew"
 
 
 def _make_readable(path: Path) -> str:

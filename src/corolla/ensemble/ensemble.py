@@ -1,5 +1,6 @@
 """`corolla ensemble`: the predictions of runs, and of files from elsewhere, to labels. It needs no network."""
 
+import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ from corolla.runs.folder import CheckpointName, Run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -173,6 +176,8 @@ def _prior(members: MemberPredictions, data: Path | None, cache_dir: Path | None
     prior = class_prior(index)
     if members.class_names not in ((), index.class_names):
         raise UserError(f"--adjust: {index.folder} has other classes than the runs; {TRAINED_WITH}")
+    if first.imported:
+        log.warning("--adjust: how often %s has seen each class is unknown; taken as in %s", first.folder, index.folder)
     trained = (first.environment.get("fingerprint") or {}).get("train")
     settings = first.config.train
     if trained not in (None, subset_index(index, settings.share, settings.seed).splits["train"].fingerprint):

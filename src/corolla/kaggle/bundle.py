@@ -33,7 +33,7 @@ MANIFEST = "corolla-bundle.json"
 FORMAT = 1
 SHAPE = {
     **dict.fromkeys(("name", "competition", "checkpoint", "tta", "method"), str),
-    "runs": [{"name": str, "epochs": int, "val_macro_f1": (None, float), "files": {str: str}}],
+    "runs": [{"name": str, "epochs": (None, int), "val_macro_f1": (None, float), "files": {str: str}}],
     "files": {str: {"size": int, "sha256": str}},
 }
 MAX_DEPTH = 4  # /kaggle/input/<slug>/ or /kaggle/input/datasets/<owner>/<slug>/, below the folder that is searched
@@ -213,7 +213,8 @@ def _describe(run: Run, checkpoint: CheckpointName) -> tuple[dict[str, Any], tup
     """Return a checkpoint's epochs and score, for the notebook's reader, and its classes."""
     content = load_checkpoint(run.checkpoint(checkpoint))
     history = read_progress(content).history
-    facts = {"epochs": len(history), "val_macro_f1": history[-1].get("macro_f1") if history else None}
+    epochs = None if content.get("imported") else len(history)  # of an imported run it is unknown
+    facts = {"epochs": epochs, "val_macro_f1": history[-1].get("macro_f1") if history else None}
     return facts, read_meta(content).class_names
 
 

@@ -146,7 +146,11 @@ def _notebook(bundle: Bundle, *, title: str, dataset: str, competition: str) -> 
 
 def _description(bundle: Bundle, title: str, dataset: str) -> str:
     """Return the text above the cells."""
-    rows = [f"| {_cell(run['name'])} | {run['epochs']} | {_f1(run['val_macro_f1'])} |" for run in bundle.runs]
+    epochs = ["unknown" if run["epochs"] is None else run["epochs"] for run in bundle.runs]  # of imported ones
+    rows = [
+        f"| {_cell(run['name'])} | {number} | {_f1(run['val_macro_f1'])} |"
+        for run, number in zip(bundle.runs, epochs, strict=True)
+    ]
     joined = {
         "vote": "a vote, ties by summed probability",
         "mean": "the mean of the probabilities",

@@ -48,23 +48,27 @@ def write_submission(path: Path, joined: "Ensemble", sample_path: Path, provenan
 def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: dict[str, Any]) -> dict[str, Any]:
     """Return how a submission was made: `how`, then runs with their checkpoints, config hashes, commits, times.
 
+    Of an imported run commit, seed, epochs and seconds are None: its training is unknown.
+
     By the size, the fingerprint of the test records and the names of the classes it is told whether a data folder still
     holds what was predicted.
     """
     described = []
     for run, member in zip(runs, members, strict=True):
         config = read_settings(run.folder / "config.json")  # as it was written: the hash is the same in every version
+        imported = run.imported
         described.append(
             {
                 "run": run.name,
                 "experiment": run.environment.get("experiment"),
                 "checkpoint_sha256": member.checkpoint,
                 "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
-                "git_commit": run.environment.get("git_commit"),
-                "seed": config["train"]["seed"],
+                "git_commit": None if imported else run.environment.get("git_commit"),
+                "seed": None if imported else config["train"]["seed"],
                 "epochs": member.epochs,
                 "seconds": member.seconds,
                 "fingerprint": run.environment.get("fingerprint"),
+                **({"imported_sha256": imported["sha256"]} if imported else {}),
             }
         )
     made = datetime.now(UTC).isoformat(timespec="seconds")

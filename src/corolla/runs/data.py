@@ -22,7 +22,8 @@ def index_for(run: Run, data: Path | None = None, size: int | None = None, cache
     """
     folder = data or data_of(run)
     if data is None and not folder.exists() and run.environment.get("data"):
-        raise UserError(f"{run.folder}: was trained on {folder}, which is not here; say where it is now: --data FOLDER")
+        was = "was imported for" if run.imported else "was trained on"
+        raise UserError(f"{run.folder}: {was} {folder}, which is not here; say where it is now: --data FOLDER")
     return load_index(folder, size or run.config.size, cache_dir)
 
 

@@ -65,6 +65,13 @@ def notes_on_val(content: dict[str, Any], index: Index, path: Path) -> list[str]
 def warn_of_learned_val(run: Run, index: Index | None) -> None:
     """Say that a run's scores on the val of `index` mean little, where it may have learned photos that are in it."""
     trained = run.environment.get("fingerprint") or {}
+    if index is not None and run.imported:
+        log.warning(
+            "%s: was imported, and what it was trained with is unknown; if photos of val in %s were among that, its "
+            "scores there, and what is fitted to them, are too good",
+            run.folder,
+            index.folder,
+        )
     if index is None or index.size != run.config.size or "train" not in index.splits or not trained:
         return
     settings = run.config.train
