@@ -423,6 +423,19 @@ def test_a_copy_of_predictions_is_of_one_of_the_sizes_that_the_folder_holds(data
     assert ensemble(copies[:1], data=data).predicted.tolist() == [1, 2, 0]
 
 
+def test_records_of_another_size_alone_tell_nothing_and_that_is_said(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_records(data, 48)
+    run = write_run(tmp_path / "net", CERTAIN, class_names=NAMES, fingerprint="of 32 px")
+    settings = json.loads((run / "config.json").read_text()) | {"size": 32}
+    (run / "config.json").write_text(json.dumps(settings))
+    assert ensemble([run], data=data).predicted.tolist() == [0, 1, 2]
+    assert ensemble([run], data=data).num_classes == 3
+    (said,) = caplog.messages
+    assert said.startswith(f"{data}: holds photos of 48 px, but none of the 32 px that {run} was trained at")
+
+
 def test_what_a_csv_was_made_of_is_told_on_and_held_against_the_data(data: Path, tmp_path: Path) -> None:
     """Also of a vote over CSVs of others, of which nothing is known but what data they were held against."""
     fingerprint = write_records(data, 32)

@@ -1,5 +1,6 @@
 """The members of an ensemble: what several runs and files predict, joined by id."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,19 +105,20 @@ def _indexes(runs: Sequence[Run], split: SplitName, data: Path | None, cache_dir
             continue
         there[place] = index = find_index(folder, size, cache_dir)
         if index is None and (others := size_folders(folder)):
-            log.warning(
-                "%s: holds photos of %s px, but none of the %s px that %s was trained at: whether they are those that "
-                "were predicted can't be told",
-                folder,
-                ", ".join(map(str, others)),
-                size,
-                run.folder,
+            _warn_once(
+                f"{folder}: holds photos of {', '.join(map(str, others))} px, but none of the {size} px that "
+                f"{run.folder} was trained at: whether they are those that it predicted can't be told"
             )
     indexes = [there[data or data_of(run), run.config.size] for run in runs]
     if split == "val":
         for run, index in zip(runs, indexes, strict=True):
             warn_of_learned_val(run, index)
     return [index if index and split in index.splits else None for index in indexes]
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    log.warning("%s", text)
 
 
 def _check_together(
