@@ -63,7 +63,7 @@ class Source:
             "run": self.name,
             "checkpoint": self.checkpoint,
             "checkpoint_sha256": self.sha256,
-            "epochs": str(len(self.rows)),
+            "epochs": "unknown" if self.meta.imported else str(len(self.rows)),
             "made_by": f"corolla {version('corolla')}",
         }
 
