@@ -184,6 +184,17 @@ def test_a_best_checkpoint_that_is_not_the_best_epochs_is_told_by_predict(
     assert told("last") == []
 
 
+def test_a_run_that_has_lost_its_last_checkpoint_does_not_begin_anew(run: Run, tiny_data: Path) -> None:
+    best = run.best.read_bytes()
+    run.last.unlink()
+    with pytest.raises(
+        UserError, match=r"tells of 3 epochs, but last\.pt is missing: put it back; cp .*best\.pt .*last"
+    ):
+        again(run, tiny_data)
+    assert run.best.read_bytes() == best
+    assert not run.last.exists()
+
+
 def test_checkpoints_of_another_run_are_told(run: Run) -> None:
     assert best_fault(run) is None
     for path in (run.last, run.best):

@@ -3,6 +3,7 @@
 torch is imported once it is clear that there is something to train.
 """
 
+import contextlib
 import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,14 @@ from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
 from corolla.data.index import Index, load_index
 from corolla.data.subset import subset_index
+from corolla.errors import UserError
 from corolla.paths import AnyPath, as_path
 from corolla.runs.copy import copy_run
 from corolla.runs.data import own_settings
 from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment, write_metrics
 from corolla.runs.same_data import check_same_data
 from corolla.runs.without_torch import read_without_tensors
+from corolla.text_files import shell_words
 from corolla.training.start import StartingPoint, completed, starting_point, with_earlier_defaults
 from corolla.training.stop import stopping, time_budget
 
@@ -77,6 +80,8 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
         start = starting_point(run, config)
         config = completed(config, run, start, index)
         check_same_config(run, config)
+        if not start.has_begun:
+            _check_not_lost(run)
         notes = check_settings(config, explicit=explicit, resuming=start.has_begun)
         if start.kind == "copy":
             assert start.source is not None
@@ -121,6 +126,23 @@ def _origin(run: Run, start: StartingPoint) -> dict[str, Any]:
     if not start.has_begun and start.source is not None:
         origin["init_from"] = str(start.source.absolute())
     return origin
+
+
+def _check_not_lost(run: Run) -> None:
+    """Check that a run which begins is not one that has lost its last.pt, whose best.pt would be overwritten.
+
+    Raises:
+        UserError: metrics.jsonl, which is written after last.pt, tells of epochs.
+    """
+    rows: list[dict[str, Any]] = []
+    with contextlib.suppress(UserError):
+        rows = run.copied_metrics
+    if rows and not run.last.exists():
+        on = f"{shell_words('cp', run.best, run.last)} goes on from best.pt, or " if run.best.exists() else ""
+        raise UserError(
+            f"{run.folder}: metrics.jsonl tells of {len(rows)} epochs, but last.pt is missing: put it back; {on}choose "
+            "another --run-name"
+        )
 
 
 def _copy(source: Run, run: Run, config: Config, index: Index) -> None:
