@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,15 @@ def test_a_damaged_config_names_what_holds_it_too(damage: Any, tmp_path: Path) -
     run.last.write_bytes(b"damaged as well")
     with pytest.raises(UserError, match=r"; best\.pt holds it too: "):
         _ = run.config
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    """To open one to which nobody writes would wait for ever."""
+    run = make(tmp_path / "run", TOLD, TOLD)
+    run.last.unlink()
+    os.mkfifo(run.last)
+    with pytest.raises(UserError, match=r"last\.pt: is a pipe or a device, not a checkpoint"):
+        _ = run.state
 
 
 def test_a_config_without_checkpoints_is_written_anew(tmp_path: Path) -> None:

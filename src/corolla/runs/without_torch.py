@@ -24,6 +24,8 @@ def read_without_tensors(path: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no such file, or it is not a checkpoint of corolla.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():  # nobody may write to a pipe
+        raise UserError(f"{path}: is a pipe or a device, not a checkpoint")
     try:
         with zipfile.ZipFile(path) as file:
             (name,) = [name for name in file.namelist() if name.endswith("/data.pkl")]
