@@ -1,17 +1,14 @@
 """The audit as one HTML file: contact sheets with the photos inside, nothing to fetch, below 5 MB."""
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 
 from corolla.audit.audit import Audit
-from corolla.data.decode import resize
 from corolla.data.duplicates import Pair
 from corolla.files import write_atomically
-from corolla.plots.html import template_environment
+from corolla.plots.html import jpeg_uri, photo_jpeg, template_environment
 
 SIDE = 112  # pixels of a photo's longer side
 QUALITY = 72  # its JPEG's: some 4 kB
@@ -48,6 +45,11 @@ class Section:
     total: int
 
     @property
+    def heading(self) -> str:
+        """Title and number of findings."""
+        return f"{self.title} ({self.total})"
+
+    @property
     def left_out(self) -> int:
         """Number of findings that are not shown."""
         return self.total - len(self.cards)
@@ -57,12 +59,14 @@ def write_html(audit: Audit, path: Path) -> None:
     """Write the contact sheets of an audit to `path`, whole or not at all."""
     folder, size = audit.photos.index.folder, audit.photos.index.size
     template = template_environment("corolla.audit").get_template("audit.html.j2")
+    findings = _findings(audit, _Pictures(audit))
     page = template.render(
         folder=folder.resolve().name,
         size=size,
         num_photos=len(audit.photos),
         sentences=audit.sentences(),
-        sections=_sections(audit, _Pictures(audit)),
+        findings=findings,
+        sections={anchor: section.heading for anchor, section in findings.items()} | {"classes": "Classes"},
         classes=_classes(audit),
         splits=list(audit.balance.counts),
         side=SIDE,
@@ -87,26 +91,30 @@ class _Pictures:
     def _uri(self, photo: int) -> str:
         if self.num_bytes >= MOST_BYTES:
             return ""
-        image = self.photos.image(photo)
-        scale = min(1.0, SIDE / max(image.shape[:2]))
-        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-        small = np.ascontiguousarray(resize(image, width, height))
-        jpeg = simplejpeg.encode_jpeg(small, quality=QUALITY, colorspace="RGB")
+        jpeg = photo_jpeg(self.photos.image(photo), SIDE, quality=QUALITY)
         self.num_bytes += len(jpeg)
-        return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        return jpeg_uri(jpeg)
 
 
-def _sections(audit: Audit, pictures: _Pictures) -> list[Section]:
+def _findings(audit: Audit, pictures: _Pictures) -> dict[str, Section]:
+    """Return the sections by their anchors."""
     ordered = sorted(
         audit.pairs, key=lambda pair: (not pair.label_conflict, not pair.cross_split)
     )  # the harmful ones first
-    return [_label_issues(audit, pictures), _pairs(pictures, ordered), _outliers(audit, pictures)]
+    return {
+        "labels": _label_issues(audit, pictures),
+        "duplicates": _pairs(pictures, ordered),
+        "outliers": _outliers(audit, pictures),
+    }
 
 
 def _label_issues(audit: Audit, pictures: _Pictures) -> Section:
     names = audit.photos.index.class_names
     cards = tuple(
-        Card((pictures.tile(one.photo),), (f"suggested: {one.suggested} {names[one.suggested]}", f"{one.margin:.2f}"))
+        Card(
+            (pictures.tile(one.photo),),
+            (f"suggested: {one.suggested} {names[one.suggested]}", f"margin {one.margin:.2f}"),
+        )
         for one in audit.label_issues[:MOST]
     )
     explanation = f"Given and suggested class with the normalised margin, the worst first; by {audit.source.text}."

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from datetime import datetime
 
 import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -14,13 +15,15 @@ def template_environment(package: str) -> Environment:
 
     Class names and ids are the data's: autoescape keeps them text.
     """
-    return Environment(
+    environment = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader("corolla.plots")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["now"] = datetime.now  # a page says when it was written
+    return environment
 
 
 def photo_jpeg(image: NDArray[np.uint8], side: int, *, quality: int) -> bytes:

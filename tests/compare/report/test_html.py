@@ -67,7 +67,15 @@ def test_small_and_sections_in_order(written: str, page: Page) -> None:
     assert sections[6:] == ["confusions", "mistakes", "calibration", "ensembles", "reproduce"]
 
 
+def test_the_contents_lead_to_every_section(written: str, page: Page) -> None:
+    contents = dict(re.findall(r'<li><a href="#(\w+)">(.*)</a></li>', written))
+    assert list(contents) == [element["id"] for element in page.all("section")]
+    assert list(contents.values()) == re.findall(r"<h2>(.*)</h2>", written)
+    assert re.search(r"Written on \d{4}-\d\d-\d\d at \d\d:\d\d", written)
+
+
 def test_accessible(page: Page) -> None:
+    assert len(page.all("main")) == 1
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("h1")) == 1
     assert len(page.all("caption")) == len(page.all("table"))
@@ -78,7 +86,7 @@ def test_accessible(page: Page) -> None:
 def test_nothing_is_fetched(written: str, page: Page) -> None:
     for _, attributes in page.elements:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
-            assert (attributes.get(name) or "data:").startswith("data:")
+            assert (attributes.get(name) or "#").startswith(("data:", "#"))
     assert not page.all("link")
     style = re.search(r"<style>(.*?)</style>", written, re.DOTALL)
     assert style
@@ -91,7 +99,7 @@ def test_nothing_is_fetched(written: str, page: Page) -> None:
 def test_names_are_escaped(written: str, page: Page) -> None:
     assert "alert('x')</script>" not in written
     assert "<i>" not in written
-    assert len(page.all("script")) == 2
+    assert len(page.all("script")) == 3
     assert EVIL in page.texts
     assert "kind </td></table>" in page.texts
     assert "fast <i>$$x$$" in page.texts
@@ -156,6 +164,7 @@ def test_one_recipe(compared: tuple[Comparison, Path], tmp_path: Path, num_runs:
     ids = {element.get("id") for _, element in page.elements}
     assert ("plot-classes" in ids, "ensembles" in ids) == (num_runs == 2, num_runs == 2)
     assert "differences" not in ids
+    assert "#differences" not in [element["href"] for element in page.all("a")]
 
 
 def test_chosen_on_val_is_said(compared: tuple[Comparison, Path], tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """The report of a comparison: one HTML file that opens from a disk, without a network, on a phone too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bokeh.plotting import figure
 from markupsafe import Markup
 
 from corolla.compare.compare import Comparison
@@ -34,6 +35,13 @@ from corolla.files import write_atomically
 from corolla.plots.html import template_environment
 from corolla.plots.style import color
 
+SECTIONS = {
+    **{"recipes": "Recipes", "differences": "Differences", "curves": "Learning curves", "convergence": "Convergence"},
+    **{"cost": "Cost", "classes": "Class by class", "confusions": "Most confused classes"},
+    **{"mistakes": "Most confident mistakes", "calibration": "Calibration", "ensembles": "Ensembles"},
+    "reproduce": "How to reproduce",
+}
+"""Titles by their anchors; differences and ensembles are of several runs."""
 CURVES = {"macro_f1": "val macro F1", "val_loss": "val loss", "train_loss": "train loss"}
 
 
@@ -55,23 +63,35 @@ def write_report(
     """
     best = comparison.recipes[0].members[0]
     photos = Photos(best, comparison.split, data, cache_dir)
-    environment = template_environment("corolla.compare.report")
-    # Bokeh's JSON names a model where it first stands and refers to it after that: the order must stay
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    page = environment.get_template("report.html.j2").render(
+    content = _content(comparison, photos)
+    write_page(
+        path,
+        "report.html.j2",
+        sections={anchor: title for anchor, title in SECTIONS.items() if content.get(anchor, True)},
         comparison=comparison,
         best=best,
         photos=photos,
         reproduce=reproduce,
         styles=styles(comparison),
-        library=Markup(bokeh_scripts()),
-        **_sections(comparison, photos),
+        **content,
     )
-    write_atomically(path, page.encode())
     return path
 
 
-def _sections(comparison: Comparison, photos: Photos) -> dict[str, Any]:
+def write_page(path: Path, template: str, *, plots: Mapping[str, figure], **content: Any) -> None:
+    """Write a page with plots, by the ids of the elements that they are drawn into, whole or not at all."""
+    environment = template_environment("corolla.compare.report")
+    # Bokeh's JSON names a model where it first stands and refers to it after that: the order must stay
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    page = environment.get_template(template).render(
+        plots={target: as_item(plot, target) for target, plot in plots.items()},
+        library=Markup(bokeh_scripts()),
+        **content,
+    )
+    write_atomically(path, page.encode())
+
+
+def _content(comparison: Comparison, photos: Photos) -> dict[str, Any]:
     """Return the tables, plots and photos that the template places."""
     best, names = comparison.recipes[0].members[0], comparison.class_names
     classes = class_scores(comparison, photos.num_train)
@@ -94,7 +114,7 @@ def _sections(comparison: Comparison, photos: Photos) -> dict[str, Any]:
     }
 
 
-def _plots(comparison: Comparison, classes: ClassScores) -> dict[str, dict[str, Any]]:
+def _plots(comparison: Comparison, classes: ClassScores) -> dict[str, figure]:
     """Return the plots by the id of the element they are drawn into."""
     figures = {f"plot-{key}": curves(comparison, key, title) for key, title in CURVES.items()}
     figures["plot-reliability"] = reliability(comparison)
@@ -102,4 +122,4 @@ def _plots(comparison: Comparison, classes: ClassScores) -> dict[str, dict[str, 
         figures["plot-forest"] = forest(comparison)
     if len(classes.sides) == 2:
         figures["plot-classes"] = class_scatter(classes, [color(0), color(1)])
-    return {target: as_item(plot, target) for target, plot in figures.items()}
+    return figures

@@ -11,7 +11,7 @@ import numpy as np
 from bokeh.core.json_encoder import serialize_json
 from bokeh.core.types import ID
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, HoverTool, Title
+from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Title
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
@@ -80,27 +80,42 @@ def plain(text: str) -> str:
     return text.replace("$$", "$\u200b$").replace("\\(", "\\\u200b(").replace("\\[", "\\\u200b[")
 
 
+Line = tuple[str, Sequence[dict[str, Any]], str, Style]
+"""A name, rows of metrics.jsonl, the column that is drawn, and how."""
+
+
 def curves(comparison: Comparison, key: str, title: str) -> figure:
     """Draw a column of metrics.jsonl over the epochs: a line per run, in its recipe's style."""
-    plot = _figure(title, "epoch", "")
-    lines = []
-    for recipe in comparison.recipes:
-        line_color, dash = styles(comparison)[recipe.name]
-        for member in recipe.members:
-            rows = [row for row in member.rows if row.get(key) is not None]
-            source = ColumnDataSource(
-                {
-                    "epoch": [row["epoch"] for row in rows],
-                    "value": [row[key] for row in rows],
-                    "run": [member.name] * len(rows),
-                }
-            )
-            style: dict[str, Any] = {"line_color": line_color, "line_dash": list(dash), "line_width": 2}
-            lines.append(plot.line("epoch", "value", source=source, **style))
-            if len(rows) == 1:  # a line of one point can't be seen
-                lines.append(plot.scatter("epoch", "value", source=source, size=8, color=line_color))
-    tips = [("run", "@run"), ("epoch", "@epoch"), (title, "@value{0.000}")]
-    _hover(plot, lines, tips)
+    style = styles(comparison)
+    return curve(
+        title,
+        [
+            (member.name, member.rows, key, style[recipe.name])
+            for recipe in comparison.recipes
+            for member in recipe.members
+        ],
+    )
+
+
+def curve(title: str, lines: Sequence[Line], *, form: str = "0.000", **options: Any) -> figure:
+    """Draw lines over the epochs; `form` is the format of their values, as Bokeh has it."""
+    plot = _figure(title, "epoch", "", **options)
+    plot.xaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)  # whole epochs
+    drawn = []
+    for name, rows, key, (line_color, dash) in lines:
+        known = [row for row in rows if row.get(key) is not None]
+        source = ColumnDataSource(
+            {
+                "epoch": [row["epoch"] for row in known],
+                "value": [row[key] for row in known],
+                "name": [name] * len(known),
+            }
+        )
+        style: dict[str, Any] = {"line_color": line_color, "line_dash": list(dash), "line_width": 2}
+        drawn.append(plot.line("epoch", "value", source=source, **style))
+        if len(known) == 1:  # a line of one point can't be seen
+            drawn.append(plot.scatter("epoch", "value", source=source, size=8, color=line_color))
+    _hover(plot, drawn, [("", "@name"), ("epoch", "@epoch"), (title, f"@value{{{form}}}")])
     return plot
 
 
@@ -119,7 +134,7 @@ def forest(comparison: Comparison) -> figure:
         x_range=(low - margin, high + margin),
         y_range=(-0.4, size),
     )
-    plot.yaxis.visible, plot.ygrid.visible = False, False
+    plot.yaxis.visible = plot.grid.visible = False  # lines would strike through the names
     rows = range(size - 1, -1, -1)
     names = [f"{d.first} − {d.second}" for d in differences]
     source = ColumnDataSource(
@@ -134,7 +149,9 @@ def forest(comparison: Comparison) -> figure:
             "color": [PALETTE[0] if d.significant else GREY for d in differences],
         }
     )
-    plot.line([0, 0], [-0.4, size - 0.2], line_color=GREY, line_alpha=0.6, line_width=1.5, line_dash=[4, 4])
+    # of zero too: a piece a row, below its name
+    zeros = {"x0": [0] * size, "x1": [0] * size, "y0": [row - 0.4 for row in rows], "y1": [row + 0.12 for row in rows]}
+    plot.segment(**zeros, line_color=GREY, line_width=1.5, line_dash=[4, 4])
     bars = plot.segment(x0="low", x1="high", y0="y", y1="y", source=source, line_color="color", line_width=3)
     dots = plot.scatter("value", "y", source=source, size=11, color="color")
     text: dict[str, Any] = {"text_font_size": "12px", "text_color": GREY, "y_offset": -8}
