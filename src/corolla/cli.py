@@ -19,13 +19,15 @@ OLD_OPTIONS = {"--index": "--cache-dir"}
 
 def usage() -> str:
     """Return the stages in the order of the pipeline, a line each."""
+    summaries = commands.summaries()
+    width = max(map(len, summaries))
     return "\n".join(
         [
             "corolla: from the 104-class flower TFRecords to a scored Kaggle submission",
             "",
             "usage: corolla STAGE [OPTIONS]",
             "",
-            *(f"  {name:12} {summary}" for name, summary in commands.summaries().items()),
+            *(f"  {name:{width}}  {summary}" for name, summary in summaries.items()),
             "",
             "corolla STAGE --help lists a stage's options.",
         ]
