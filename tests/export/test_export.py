@@ -18,16 +18,19 @@ from support import EVIL, changed, smallest_config, write_data
 
 import corolla
 from corolla import cli
-from corolla.config import ModelConfig
+from corolla.config import Config, ModelConfig
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 from corolla.data.transforms.eval import EvalTransform
 from corolla.errors import Failure, UserError
 from corolla.export import check
 from corolla.export.export import Export
+from corolla.export.onnx_file import load_onnx, write_onnx
+from corolla.export.source import Source
 from corolla.export.timm_network import timm_network
 from corolla.models.factory import build_model
-from corolla.runs.checkpoint import load_checkpoint, read_meta
+from corolla.models.pretrained import IMAGENET
+from corolla.runs.checkpoint import ModelMeta, load_checkpoint, read_meta
 from corolla.runs.folder import Run, data_of
 
 NAMES = (EVIL, "kind </td></table>", "```", "| *kind* 3", "kind 4")
@@ -248,6 +251,28 @@ def test_own_resnets_are_timms(settings: dict[str, Any]) -> None:
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(own(images), twin(images))
     assert own(images).isfinite().all()
+
+
+ONNX_ALONE = ({"stem": "small"}, {"name": "plain18"}, {"shortcut": "A"}, {"shortcut": "C", "width": 0.5})
+FAMILIES = ("test_vit", "convnext_atto", "resnext26ts", "mobilenetv3_small_050", "edgenext_xx_small", "levit_128s")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [*ONNX_ALONE, *({"name": f"timm:{name}"} for name in FAMILIES)], ids=str)
+def test_networks_of_other_kinds_than_that_of_the_fast_tests_are_onnx(settings: dict[str, Any], tmp_path: Path) -> None:
+    """Tracing meets attention, other norms and shortcuts of zeros, and batches of other sizes than its own."""
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra export is not installed")
+    config = ModelConfig(**{"name": "resnet18", **settings})
+    size = 224 if "levit" in config.name else 64
+    torch.manual_seed(0)
+    network = build_model(config, 3, size).eval()
+    meta = ModelMeta(
+        config=Config(model=config), input_size=size, class_names=NAMES[:3], preprocessing=IMAGENET, fingerprint={}
+    )
+    source = Source(Run(tmp_path), "best", "", network, meta, [])
+    write_onnx(source, tmp_path / "a.onnx")
+    assert check.check_export(load_onnx(tmp_path / "a.onnx"), source).difference < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def _rows(source: Source, network: TimmNetwork) -> dict[str, str]:
     }
     if source.rows:
         ema = f", moving average of the weights (decay {config.train.ema})" if config.train.ema else ""
-        rows["trained"] = f"epoch {len(source.rows)} of {config.train.epochs}, seed {config.train.seed}{ema}"
+        share = f", on {config.train.share:.0%} of the training photos" if config.train.share < 1 else ""
+        rows["trained"] = f"epoch {len(source.rows)} of {config.train.epochs}, seed {config.train.seed}{share}{ema}"
         row = source.rows[-1]
         rows["macro F1 on val"] = f"{row['macro_f1']:.4f}, top-1 {row['top1']:.4f}" + _chosen(source)
     else:
