@@ -68,7 +68,7 @@ def test_what_can_mean_several_things_is_refused(tmp_path: Path, places: tuple[s
 @pytest.mark.parametrize(
     ("places", "found", "note"),
     [
-        (("train/set/a", "train/set/b", "test/set/a"), {"a": 8, "b": 4}, "the photos of train are those in train/set/"),
+        (("train/flora/a", "train/flora/b", "test/flora/a"), {"a": 8, "b": 4}, "of train are those in train/flora/"),
         (("a", "a/old", "a/old/x", "b"), {"a": 12, "b": 4}, "a class folder are of its class, 2 such: a/old, a/old/x"),
         (("train/Aves/x", "train/Aves/y", "train/Plantae/z"), {"Aves": 8, "Plantae": 4}, "3 such: train/Aves/x"),
         (("a/images", "a/masks", "b/images", "b/masks"), {"a": 4, "b": 4}, "annotations left out: a/masks, b/masks"),
@@ -178,7 +178,7 @@ def test_a_csv_in_the_folder_of_its_photos(tmp_path: Path) -> None:
 def test_photos_in_class_folders_keep_their_classes(tmp_path: Path) -> None:
     photos = lay_out(tmp_path, "train/a", "train/b", "val")
     (photos / "train.csv").write_text("id,boxes\n" + "".join(f"a/{n},a {n}\nb/{n},b {n}\n" for n in range(4)))
-    (photos / "val.csv").write_text("id,label\nval/0,a\nval/1,b\nval/2,a\nval/3,b\n")
+    (photos / "val.csv").write_text("id,boxes\nval/0,a\nval/1,b\nval/2,a\nval/3,b\n")
     found = find_photos(photos)
     assert classes(found) == {"a": 6, "b": 6}
     names = "".join(f"a/{n},Rosa\nb/{n},Tulipa\n" for n in range(4))

@@ -145,7 +145,8 @@ def _unwrap(root: Tree, split: str, trained: set[str]) -> Tree:
         (child,) = root.full
         known = split_of(child.name) == split or names_contents(child.name)
         # a single folder can't be the only class, and one of another split may hold the classes of train
-        known |= len(child.full) > 1 and (split == "train" or {each.name.strip() for each in child.full} <= trained)
+        names = {each.name.strip() for each in child.full}
+        known |= len(names) > 1 if split == "train" else bool(names) and names <= trained
         strange = split == "test" and len(trained) > 1 and not difflib.get_close_matches(child.name, trained, 1, 0.7)
         if not (known or (strange and not child.full)):
             break
