@@ -169,8 +169,8 @@ OPTIONS = """
     train.label_smoothing
     train.mixup train.cutmix train.mix_share train.mix_off_epochs train.balance train.class_balance
     train.logit_adjustment train.teacher train.distill_temperature train.distill_weight train.ema train.select_by
-    train.precision train.channels_last train.compile train.deterministic train.checkpoint_minutes train.keep_every
-    train.max_hours train.log_steps
+    train.stop_early train.precision train.channels_last train.compile train.deterministic train.checkpoint_minutes
+    train.keep_every train.max_hours train.log_steps
     pipeline.workers pipeline.bad_images pipeline.cache
 """
 

@@ -52,7 +52,8 @@ def runs(
     )
     if csv is not None:
         write_atomically(csv, table.to_csv(index=False).encode())
-    shown = table.drop(columns=["command"] if any(table["fault"]) else ["command", "fault"])
+    empty = [name for name in ("fault", "stopped early") if not any(table[name].notna() & (table[name] != ""))]
+    shown = table.drop(columns=["command", *empty])
     titles = [str(title) for title in shown]
     rows = [[_text(title, value) for title, value in zip(titles, row, strict=True)] for row in shown.to_numpy()]
     numeric = [title not in ("name", "experiment", "model", "weights", "state", "fault") for title in titles]
@@ -64,6 +65,6 @@ def _text(title: str, value: Any) -> str:
     """Return a value as people read it."""
     if value is None or value == "" or value != value:  # the last is NaN
         return ""
-    if title in ("seed", "px", "epochs", "of", "at"):
+    if title in ("seed", "px", "epochs", "of", "at", "stopped early"):
         return f"{value:.0f}"
     return f"{value:.1f}" if title == "minutes" else f"{value:.4f}" if isinstance(value, float) else str(value)

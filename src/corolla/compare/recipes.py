@@ -101,7 +101,12 @@ class Recipe:
                 )
                 continue
             done, epochs = len(member.rows), member.run.config.train.epochs
-            if done < epochs:
+            if member.run.stopped_early is not None:
+                found.append(
+                    f"{member.name} stopped early, after epoch {done} of {epochs}: val has chosen where it ends "
+                    f"(--train.stop-early {member.run.config.train.stop_early})."
+                )
+            elif done < epochs:
                 found.append(f"{member.name} is not finished ({done} of {epochs} epochs): its score says little.")
             if earlier := member.run.environment.get("lengthened_from"):
                 steps = " to ".join(map(str, [*earlier, epochs]))

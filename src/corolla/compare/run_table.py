@@ -14,7 +14,7 @@ from corolla.runs.folder import CheckpointName, Run, checkpoint_fault
 
 RunState = Literal["running", "stopped", "done", "imported", "damaged"]
 COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
-COLUMNS += ["minutes", "state", "fault", "command"]
+COLUMNS += ["minutes", "state", "stopped early", "fault", "command"]
 DAMAGES = (UserError, OSError, ValueError, AttributeError, KeyError, TypeError)
 """Errors of reading a run's files, which may be JSON but not hold what they should."""
 
@@ -31,7 +31,8 @@ def list_runs(
 ) -> pd.DataFrame:
     """Return a row per run in `folder`; `best F1` is that of epoch `at`, chosen on the val it is scored on.
 
-    `command` trains it again, with another `--train.seed` if need be.
+    `stopped early` is the epoch after which --train.stop-early has ended it, if it has. `command` trains it again, with
+    another `--train.seed` if need be.
 
     Args:
         experiment: only runs of this one.
@@ -107,6 +108,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "epochs": len(metrics),
         "of": config.train.epochs,
         "minutes": round(timing[-1]["total_seconds"] / 60, 1) if timing else 0.0,
+        "stopped early": run.stopped_early,
         "command": command_of(run),
     }
     if metrics:

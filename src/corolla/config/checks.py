@@ -39,7 +39,7 @@ def check_settings(config: Config, *, explicit: Collection[str] = (), resuming: 
             if value != defaults[key]:
                 found.append(f"{flag(key)} has no effect {need.word} {need.text}")
             break
-    return [f"note: {line}" for line in (*_too_few_epochs(config), *found)]
+    return [f"note: {line}" for line in (*_too_few_epochs(config), *_stops_too_early(config), *found)]
 
 
 def check_ignored(ignored: Sequence[str], name: str, *, explicit: Collection[str] = ()) -> list[str]:
@@ -57,6 +57,22 @@ def check_ignored(ignored: Sequence[str], name: str, *, explicit: Collection[str
 def _is_off(value: object, default: object) -> bool:
     """Return whether a setting is at a default that asks for nothing, such as 0 or none."""
     return value == default and value in (False, None, "", "none")
+
+
+def _stops_too_early(config: Config) -> list[str]:
+    """Return a line where --train.stop-early never acts, or keeps the learning rate from ever falling."""
+    train, optim = config.train, config.optim
+    wait = f"--train.stop-early {train.stop_early}"
+    if not train.stop_early:
+        return []
+    if train.stop_early >= train.epochs:
+        return [f"training never stops early ({wait} of {train.epochs} epochs)"]
+    # The plateau is noticed after patience + 1 epochs; the next one is the first at the lower rate.
+    if optim.schedule == "plateau" and train.stop_early < optim.patience + 2:
+        return [f"training may end before the learning rate has fallen ({wait}, --optim.patience {optim.patience})"]
+    if optim.schedule in ("cosine", "one-cycle"):
+        return [f"where training stops early, the learning rate has not fallen to its end ({wait}, {optim.schedule})"]
+    return []
 
 
 def _too_few_epochs(config: Config) -> list[str]:

@@ -274,6 +274,9 @@ class TrainConfig(Section):
     timm's warm-up of the decay); 0: off."""
     select_by: Literal["macro_f1", "val_loss"] = "macro_f1"
     """Score on val by which best.pt is chosen."""
+    stop_early: NonNegativeInt = 0
+    """End training when the score of --train.select-by has not been better than the best for so many epochs (Goodfellow
+    et al. 2016, algorithm 7.1); those of --train.head-epochs and of a rising learning rate do not count. 0: off."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where it is native (CUDA capability 8.0, CPUs with AVX512-BF16 or AMX), fp16 on older GPUs, else
     fp32."""

@@ -1,23 +1,12 @@
-"""The best epoch of a run, and whether best.pt holds it."""
+"""Check that best.pt holds the best epoch of a run."""
 
 import json
-import math
-from typing import Any
 
 from corolla.config import differing_settings, from_dict
 from corolla.errors import UserError
 from corolla.runs.folder import Run
+from corolla.runs.length import LONGER, best_row, quality
 from corolla.runs.without_torch import read_without_tensors
-
-
-def best_row(rows: list[dict[str, Any]], select_by: str) -> dict[str, Any]:
-    """Return the epoch that best.pt holds: the first with the highest macro F1, or the lowest val loss."""
-    return max(rows, key=lambda row: _quality(row, select_by))
-
-
-def _quality(row: dict[str, Any], select_by: str) -> float:
-    value = row["macro_f1"] if select_by == "macro_f1" else -row["val_loss"]
-    return -math.inf if math.isnan(value) else value
 
 
 def best_fault(run: Run) -> str | None:
@@ -35,13 +24,13 @@ def best_fault(run: Run) -> str | None:
     rows, own, select_by = last["rows"], best["rows"], config.train.select_by
     if not own or run.is_training:
         return None
-    others.pop("train.epochs", None)  # it grows where a run goes on in a copy
+    others = {key: line for key, line in others.items() if key not in LONGER}  # where a run goes on in a copy
     if others and not last.get("inherited"):
         return f"last.pt is another run's, whose {' and '.join(list(others)[:3])} config.json does not tell"
     epoch = own[-1]["epoch"]
     if json.dumps(rows[: len(own)]) != json.dumps(own):  # by their text: a loss may be NaN, which equals nothing
         return f"best.pt is of an epoch {epoch} that last.pt ({len(rows)} epochs) does not tell of"
     wanted = best_row(rows[last.get("inherited", 0) :] or rows, select_by)
-    if _quality(own[-1], select_by) < _quality(wanted, select_by):
+    if quality(own[-1], select_by) < quality(wanted, select_by):
         return f"best.pt is of epoch {epoch}, and by last.pt epoch {wanted['epoch']} is the best"
     return None

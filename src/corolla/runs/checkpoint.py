@@ -28,7 +28,14 @@ SHAPE = {
     "fingerprint": {str: str},
     "teacher?": (None, str),
     "imported?": (None, {"file": str, "sha256": str}),
-    "progress": {"rows": [dict], "step?": int, "loss_sum?": float, "num_seen?": int, "seconds?": float},
+    "progress": {
+        "rows": [dict],
+        "step?": int,
+        "loss_sum?": float,
+        "num_seen?": int,
+        "seconds?": float,
+        "waits_from?": int,
+    },
     "model": {str: object},
     "ema": (None, {str: object}),
     "optimizer": {str: object},
@@ -54,6 +61,8 @@ class Progress:
     """Images in that sum."""
     seconds: float = 0.0
     """Time spent training and evaluating, over all starts."""
+    waits_from: int = 0
+    """Epochs that were done when the run was last made longer: --train.stop-early counts from there."""
 
 
 @dataclass(frozen=True, kw_only=True)

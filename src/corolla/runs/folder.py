@@ -20,6 +20,7 @@ from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.config_file import read_config
 from corolla.runs.html import run_html
+from corolla.runs.length import has_stopped_early, is_longer
 from corolla.runs.unused import LOCK, remove_unused, remove_unused_beside
 from corolla.runs.without_torch import read_without_tensors
 from corolla.temporary import remove_leftovers
@@ -126,7 +127,18 @@ class Run(Result):
         content = read_without_tensors(self.last)
         if content.get("imported"):
             return "imported"
-        return "done" if len(content["progress"]["rows"]) >= self.config.train.epochs else "stopped"
+        config = self.config
+        is_done = len(content["progress"]["rows"]) >= config.train.epochs or has_stopped_early(content, config)
+        return "done" if is_done else "stopped"
+
+    @property
+    def stopped_early(self) -> int | None:
+        """The epoch after which --train.stop-early has ended the run, before its last one; None where it has not."""
+        with contextlib.suppress(UserError):
+            content = read_without_tensors(self.last)
+            if not content.get("imported") and has_stopped_early(content, self.config):
+                return len(content["progress"]["rows"])
+        return None
 
     @property
     def imported(self) -> dict[str, str] | None:
@@ -154,7 +166,7 @@ class Run(Result):
         if state == "imported":
             origin = (self.imported or {}).get("file", "a file")
             return f"{self.folder}, imported from {origin}; its training is unknown"
-        line = f"{self.folder}, {state}, {len(rows)} of {epochs} epochs"
+        line = f"{self.folder}, {state}, {len(rows)} of {epochs} epochs{' (stopped early)' * bool(self.stopped_early)}"
         if rows:
             best = max(row["macro_f1"] for row in rows)
             line += f", macro F1 on val {rows[-1]['macro_f1']:.4f} (best epoch {best:.4f})"
@@ -259,7 +271,7 @@ def check_same_config(run: Run, config: Config) -> None:
         return
     if not (differing := differing_settings(run.config, config)):
         return
-    if set(differing) == {"train.epochs"} and config.train.epochs > run.config.train.epochs:
+    if is_longer(differing, run.config, config):
         name = f"{run.name}-{config.train.epochs}-epochs"
         remedy = f"to go on with it in a copy: {shell_words('--resume', run.folder, '--run-name', name)}"
     else:

@@ -32,6 +32,7 @@ from corolla.runs.checkpoint import (
     read_meta,
     read_progress,
 )
+from corolla.runs.length import waits_from
 from corolla.runs.same_data import check_same_data, notes_on_val, train_fingerprint
 from corolla.runs.without_torch import read_without_tensors
 from corolla.training.checks import (
@@ -146,7 +147,10 @@ def resumed_state(path: Path, config: Config, index: Index, device: torch.device
     model.load_state_dict(content["model"])
     check_checkpoint(path, content, model)
     check_normalisation(meta.preprocessing, path)
-    state = _assemble(meta, read_progress(content), model, device, index, ignored=ignored, resuming=True)
+    progress = read_progress(content)
+    if config.train.stop_early:
+        progress.waits_from = waits_from(content, config)
+    state = _assemble(meta, progress, model, device, index, ignored=ignored, resuming=True)
     if state.ema is not None:
         state.ema.module.load_state_dict(content["ema"])
     _load_optimizer(state, content, config)

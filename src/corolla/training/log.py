@@ -87,7 +87,9 @@ class RunLog:
         names = [self._class_names[int(label)] for label in batch.labels[:NUM_SHOWN]]
         self._board.add_text("train/first_batch", ", ".join(names), step)
 
-    def epoch(self, rows: list[dict[str, Any]], *, epochs: int, timing: dict[str, float], metrics: Metrics) -> None:
+    def epoch(
+        self, rows: list[dict[str, Any]], *, epochs: int, is_last: bool, timing: dict[str, float], metrics: Metrics
+    ) -> None:
         """Write the last of `rows` to every place, and the confusion matrix of its evaluation."""
         row = rows[-1]
         write_metrics(self.run, rows)
@@ -98,9 +100,9 @@ class RunLog:
         for name in ("images_per_s", "loss_scale"):
             if name in timing:  # the scale in fp16 alone
                 self._board.add_scalar(f"by_epoch/{name}", timing[name], row["epoch"])
-        if timing["seconds"] >= FIGURE_S or row["epoch"] == epochs:
+        if timing["seconds"] >= FIGURE_S or is_last:
             self._confusion(metrics, row)
-        if row["epoch"] == epochs:
+        if is_last:
             self._settings(rows)
         self._board.flush()
         log.info(

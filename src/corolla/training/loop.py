@@ -19,8 +19,8 @@ from corolla.device import num_workers
 from corolla.evaluation.inference import BATCH_SIZE, predict_probabilities
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.tta_model import PartSize, TTAModel
-from corolla.runs.best_epoch import best_row
 from corolla.runs.folder import Run
+from corolla.runs.length import best_row, stopping_line, stops_early
 from corolla.training.build import build_datasets
 from corolla.training.failures import TrainingFailed, check_validation, explain_fault, explain_numbers, update
 from corolla.training.log import Clock, RunLog, log
@@ -33,7 +33,7 @@ OnStep = Callable[[TrainState, Batch, float, torch.Tensor], None]
 
 
 def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnStep | None = None) -> None:
-    """Train to the last epoch, or until `stop` says so.
+    """Train to the last epoch, to where --train.stop-early ends it, or until `stop` says so.
 
     Raises:
         TrainingFailed: the numbers are not finite any more, or the device fails.
@@ -98,7 +98,8 @@ def run_steps(
         TrainingFailed: the network gives no numbers for val.
     """
     run, config, progress = run_log.run, state.config, state.progress
-    clock = Clock(progress.seconds)
+    clock, is_over = Clock(progress.seconds), False
+    last_step = config.train.epochs * epoch_steps
     while True:
         stopped = stop.reason is not None  # asked once, so that a signal cannot fall between saving and leaving
         if stopped or clock.minutes_since_save >= config.train.checkpoint_minutes:
@@ -109,20 +110,26 @@ def run_steps(
         if stopped:
             return
         if progress.step == (state.epoch + 1) * epoch_steps:  # an epoch is over, and not evaluated yet
-            state.sync_and_check(is_last=progress.step == config.train.epochs * epoch_steps)
+            state.sync_and_check(is_last=progress.step == last_step)
             metrics = validate()
             if metrics is None:
                 continue  # to save and leave; the evaluation comes first when the run is resumed
             check_validation(metrics, state, run)
             progress.history.append(_row(state, metrics, _lr_of_step(state, progress.step - 1, epoch_steps)))
+            is_over = stops_early(progress.history, config, since=progress.waits_from)
+            if is_over:
+                state.sync_and_check(is_last=True)
             state.next_epoch()
             progress.seconds = clock.total
             state.save(*_checkpoints(run, state))
             timing = clock.epoch(state.device)
             if state.loss_scale is not None:
                 timing["loss_scale"] = state.loss_scale
-            run_log.epoch(progress.history, epochs=config.train.epochs, timing=timing, metrics=metrics)
-        if progress.step == config.train.epochs * epoch_steps:
+            is_last = is_over or progress.step == last_step
+            run_log.epoch(progress.history, epochs=config.train.epochs, is_last=is_last, timing=timing, metrics=metrics)
+        if is_over:
+            log.info(f"{stopping_line(progress.history, config)}; it is done")
+        if is_over or progress.step == last_step:
             return
 
         batch = next(batches)

@@ -14,6 +14,7 @@ from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.runs.folder import Run, open_run
 from corolla.runs.imported import check_has_training
+from corolla.runs.length import is_longer
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _checked_source(source: Path, config: Config) -> Path:
     if not run.last.is_file():
         raise UserError(f"--resume {source}: holds no last.pt to go on from; start the run anew without --resume")
     differing = _differing(run, config)
-    if differing and not _is_longer(differing, run, config):
+    if differing and not is_longer(differing, run.config, config):
         raise UserError(
             f"--resume {source}: has other settings ({'; '.join(differing.values())}); --resume goes on with the same "
             "ones, or with more --train.epochs alone; to start a new run from its weights, use --init-from"
@@ -135,14 +136,10 @@ def _differing(run: Run, config: Config) -> dict[str, str]:
     return differing_settings(there, dataclasses.replace(_with_parts_of(there, config), **filled_in))
 
 
-def _is_longer(differing: dict[str, str], run: Run, config: Config) -> bool:
-    return set(differing) == {"train.epochs"} and config.train.epochs > run.config.train.epochs
-
-
 def _goes_on(run: Run, config: Config) -> bool:
     """Return whether a run can go on with `config`: its own settings, or with more epochs."""
     differing = _differing(run, config)
-    return not differing or _is_longer(differing, run, config)
+    return not differing or is_longer(differing, run.config, config)
 
 
 def _old_option(source: Path, config: Config) -> tuple[Path | None, Path | None]:

@@ -19,6 +19,7 @@ from corolla.paths import AnyPath, as_path
 from corolla.runs.copy import copy_run
 from corolla.runs.data import own_settings
 from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment, write_metrics
+from corolla.runs.length import stopping_line
 from corolla.runs.same_data import check_same_data
 from corolla.runs.without_torch import read_without_tensors
 from corolla.text_files import shell_words
@@ -89,7 +90,7 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
         if run.state == "done":
             check_same_data(read_without_tensors(run.last), index, run.last)
             write_metrics(run, run.metrics)  # it may have been lost or damaged, or be another checkpoint's
-            log.info("%s: this run is finished (%d epochs); nothing to do", run.folder, config.train.epochs)
+            log.info("%s: this run is finished (%s); nothing to do", run.folder, _length(run))
             return run
 
         from corolla.device import describe, idle_gpus
@@ -114,6 +115,15 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
             step = state.progress.step
             log.info("stopped: %s; %s holds step %d, the same command goes on", stop.reason, run.last, step)
     return run
+
+
+def _length(run: Run) -> str:
+    """Return how long a finished run is; of one that has stopped early also how it goes on."""
+    config, rows = run.config, run.metrics
+    if run.stopped_early is None:
+        return f"{config.train.epochs} epochs"
+    longer = shell_words("--resume", run, "--run-name", f"{run.name}-longer", "--train.stop-early", "0")
+    return f"{stopping_line(rows, config)}; in a copy it goes on with {longer}"
 
 
 def _origin(run: Run, start: StartingPoint) -> dict[str, Any]:
