@@ -140,6 +140,20 @@ def test_preprocessing_is_taken_from_options_then_the_file_then_timm(
     assert "by timm's pretrained_cfg of test_efficientnet.r160_in1k: std 0.229 0.224 0.225" in said
 
 
+def test_numbers_of_numpy_are_taken_and_a_file_that_says_nonsense_is_told(
+    state: State, data: Path, tmp_path: Path
+) -> None:
+    arguments = {"mean": [124, 116, 104], "interpolation": 3, "crop_pct": None, "img_size": True}
+    torch.save({"state_dict": state, "args": arguments}, tmp_path / "a.pth")
+    how: dict[str, Any] = {"model": NETWORK, "data": str(data), "input_size": np.int64(32)}
+    said = refusal(tmp_path / "a.pth", tmp_path / "x", **how)
+    assert said == "the file's mean 124 116 104: is for pixels from 0 to 1: divide it by 255"
+    how["mean"] = np.full(3, 0.5, np.float32)
+    run = corolla.import_checkpoint(tmp_path / "a.pth", tmp_path / "x", **how)
+    assert content(run)["preprocessing"]["mean"] == (0.5, 0.5, 0.5)
+    assert corolla.predict(run, split="val", device="cpu", workers=0).predictions.epochs is None
+
+
 def test_a_checkpoint_of_corolla_brings_its_classes_and_preprocessing(run: Run, tmp_path: Path) -> None:
     again = corolla.import_checkpoint(run.best, tmp_path / "again", model=NETWORK)
     kept, before = content(again), content(run)
@@ -162,6 +176,8 @@ def test_a_checkpoint_of_corolla_brings_its_classes_and_preprocessing(run: Run, 
         ({"data": True, "model": {"name": NETWORK, "dropout": 0.5}}, "--model.dropout has no effect on a checkpoint"),
         ({"data": True, "model": {"name": NETWORK, "width": 0.5}}, "--model.width has no effect without "),
         ({"data": True, "mean": (124.0, 116.0, 104.0)}, "--mean 124 116 104: is for pixels from 0 to 1"),
+        ({"data": True, "mean": "0.5"}, "--mean 0.5: three numbers are expected"),
+        ({"data": True, "mean": (0.5, float("nan"), 0.5)}, "--mean 0.5 nan 0.5: three numbers are expected"),
         ({"data": True, "std": (0.2, 0.0, 0.2)}, "--std 0.2 0 0.2: numbers above 0 are expected"),
         ({"data": True, "crop_fraction": 0.0}, "--crop-fraction 0: a number from 0.1 to 1"),
         ({"data": True, "input_size": 0}, "--input-size 0: "),

@@ -7,11 +7,12 @@ metrics, no times, no seed, no fingerprint of data, and what reads a run says so
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from corolla.config import Config, ModelConfig, as_options, to_dict
 from corolla.config.checks import check_ignored, check_settings
@@ -23,7 +24,6 @@ from corolla.errors import UserError
 from corolla.files import sha256, write_atomically
 from corolla.importing.checkpoint_facts import (
     Facts,
-    Given,
     Interpolation,
     check_outputs,
     class_names_of,
@@ -55,8 +55,8 @@ def import_checkpoint(
     classes: AnyPath | None = None,
     data: AnyPath | None = None,
     size: int | None = None,
-    mean: tuple[float, float, float] | None = None,
-    std: tuple[float, float, float] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     input_size: int | None = None,
     interpolation: Interpolation | None = None,
     crop_fraction: float | None = None,
@@ -88,8 +88,8 @@ def import_checkpoint(
     _check_places(path, out)
     content = read_weights_file(path)
     network, tag = network_of(_settings(model), content)
-    given = Given(mean=mean, std=std, interpolation=interpolation, crop_fraction=crop_fraction, input_size=input_size)
-    facts = facts_of(network.name, tag, content, given)
+    given = {"mean": mean, "std": std, "interpolation": interpolation, "crop_fraction": crop_fraction}
+    facts = facts_of(network.name, tag, content, {**given, "input_size": input_size})
     index = None if data is None else _index(data, size, facts.input_size, as_path(cache_dir))
     names, source = class_names_of(classes, content, index)
     state, notes = _fitting_weights(path, content, network, facts, names, source)
@@ -173,8 +173,7 @@ def _fitting_weights(
     is_kept = fill_model(model, found.state, f"{path}: its weights do not fit {network.name}", hint=found.hint)
     check_outputs(path, num_classes_in(model, found.state), names, source, network.name)
     if not is_kept:
-        names_of_classifier = ", ".join(classifier_names(model))
-        raise UserError(f"{path}: its classifier ({names_of_classifier}) is not of the shape that {network.name} has")
+        raise UserError(f"{path}: its classifier is not that of {network.name}: {_misfits(model, found.state)}")
     if reason := forward_error(model, facts.input_size, torch.device("cpu")):
         raise UserError(
             f"--input-size {facts.input_size}: {network.name} takes no images of this size ({reason}); choose another"
@@ -183,6 +182,14 @@ def _fitting_weights(
     notes = list(found.said) + [f"{renamed} tensors under timm's names"] * bool(renamed)
     notes += [f"{kind} in the file, computed with in float32" for kind in _narrowed(found.state)]
     return {name: tensor for name, tensor in found.state.items() if name in own}, notes
+
+
+def _misfits(model: nn.Module, state: StateDict) -> str:
+    """Return which tensors of a classifier are missing or of another shape."""
+    prefixes = tuple(f"{name}." for name in classifier_names(model))
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name.startswith(prefixes)}
+    there = {name: tuple(state[name].shape) if name in state else "missing" for name in own}
+    return "; ".join(f"{name} is {there[name]}, not {shape}" for name, shape in own.items() if there[name] != shape)
 
 
 def _check_unchanged(path: Path, there: StateDict, state: StateDict, input_size: int) -> int:

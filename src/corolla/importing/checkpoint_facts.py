@@ -5,11 +5,12 @@ Every one is said with its source.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import timm
 from timm.models import get_pretrained_cfg
 
@@ -23,43 +24,56 @@ from corolla.models.pretrained import IMAGENET, Preprocessing, preprocessing_in
 from corolla.text_files import mismatch, printable
 
 Interpolation = Literal["bilinear", "bicubic"]
+NUMBER = int | float | np.integer | np.floating
 USUAL_SIZE = 224
 """The input size of the own networks (He et al. 2015, section 3.4)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """The preprocessing that the user names; None where the file or timm is to tell."""
+def checked(values: Mapping[str, Any], whose: str) -> dict[str, Any]:
+    """Return those parts of a preprocessing that are not None, as Python's own numbers.
 
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    interpolation: Interpolation | None = None
-    crop_fraction: float | None = None
-    input_size: int | None = None
+    Args:
+        values: by the names of the options: mean, std, interpolation, crop_fraction, input_size.
+        whose: stands before a name in a message: "--" of an option.
 
-    @property
-    def values(self) -> dict[str, Any]:
-        """Those that are given, by their names."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+    Raises:
+        UserError: one of them can't be.
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        fault, plain = _fault(name, value)
+        if fault:
+            raise UserError(f"{whose}{name.replace('_', '-')} {printable(_shown(value))}: {fault}")
+        found[name] = plain
+    return found
 
-    def check(self) -> None:
-        """Raise UserError for the first value that can't be."""
-        for name in ("mean", "std"):
-            three = getattr(self, name)
-            if three is None:
-                continue
-            if len(three) != 3 or not all(math.isfinite(number) for number in three):
-                raise UserError(f"--{name} {three}: three numbers are expected, of red, green and blue")
-            if max(three) > 1:
-                raise UserError(f"--{name} {_shown(three)}: is for pixels from 0 to 1; divide it by 255")
-            if name == "std" and min(three) <= 0:
-                raise UserError(f"--std {_shown(three)}: numbers above 0 are expected, as pixels are divided by them")
-        if self.interpolation not in (None, *get_args(Interpolation)):
-            raise UserError(f"--interpolation {printable(self.interpolation)}: bilinear or bicubic is expected")
-        if self.crop_fraction is not None and not 0.1 <= self.crop_fraction <= 1:
-            raise UserError(f"--crop-fraction {self.crop_fraction:g}: a number from 0.1 to 1 is expected")
-        if self.input_size is not None and not 1 <= self.input_size <= 1 << 16:
-            raise UserError(f"--input-size {self.input_size}: a number of pixels is expected, such as 224")
+
+def _fault(name: str, value: Any) -> tuple[str, Any]:
+    """Return what is wrong with a value, or else the value as Python's own type."""
+    if name in ("mean", "std"):
+        three = tuple(float(number) for number in value if isinstance(number, NUMBER)) if _is_row(value) else ()
+        if len(three) != 3 or not all(map(math.isfinite, three)):
+            return "three numbers are expected, of red, green and blue", None
+        if max(three) > 1:
+            return "is for pixels from 0 to 1: divide it by 255", None
+        if name == "std" and min(three) <= 0:
+            return "numbers above 0 are expected, as pixels are divided by them", None
+        return "", three
+    if name == "interpolation":
+        is_known = isinstance(value, str) and value in get_args(Interpolation)
+        return ("", value) if is_known else ("bilinear or bicubic is expected", None)
+    is_number = isinstance(value, NUMBER) and not isinstance(value, bool)
+    if name == "crop_fraction":
+        is_fit = is_number and 0.1 <= value <= 1
+        return ("", float(value)) if is_fit else ("a number from 0.1 to 1 is expected", None)
+    is_fit = is_number and isinstance(value, int | np.integer) and 1 <= value <= 1 << 16
+    return ("", int(value)) if is_fit else ("a number of pixels is expected, such as 224", None)
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) and len(value) == 3
 
 
 @dataclass(frozen=True)
@@ -91,14 +105,19 @@ def network_of(model: ModelConfig, content: Any) -> tuple[ModelConfig, str]:
     return dataclasses.replace(model, name=architecture), tag
 
 
-def facts_of(name: str, tag: str, content: Any, given: Given) -> Facts:
+def facts_of(name: str, tag: str, content: Any, given: Mapping[str, Any]) -> Facts:
     """Return how images are prepared for the network `name`: as `given`, else as the file says, else as usual.
 
+    Args:
+        given: see `checked`; None where the file or timm is to tell.
+
     Raises:
-        UserError: timm has no weights of this tag.
+        UserError: timm has no weights of this tag, or a value can't be.
     """
-    given.check()
-    sources = {"given": given.values, "said by the file": _of_file(content), **dict([_usual(name, tag)])}
+    sources = {"given": checked(given, "--")}
+    of_file = {name: value for name, value in _of_file(content).items() if name not in sources["given"]}
+    sources["said by the file"] = checked(of_file, "the file's ")
+    sources |= dict([_usual(name, tag)])
     taken: dict[str, Any] = {}
     said = []
     for source, values in sources.items():
@@ -111,7 +130,7 @@ def facts_of(name: str, tag: str, content: Any, given: Given) -> Facts:
 
 
 def _shown(value: Any) -> str:
-    numbers = value if isinstance(value, tuple | list) else (value,)
+    numbers = value if _is_row(value) else (value,)
     return " ".join(f"{number:.4g}" if isinstance(number, float) else str(number) for number in numbers)
 
 
@@ -120,26 +139,23 @@ def _of_file(content: Any) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         return {}
     if preprocessing := preprocessing_in(content):
-        size = content.get("input_size")
-        return dataclasses.asdict(preprocessing) | ({"input_size": size} if isinstance(size, int) else {})
+        return dataclasses.asdict(preprocessing) | {"input_size": content.get("input_size")}
     arguments = content.get("args")
     return dict(_of_arguments(arguments if isinstance(arguments, Mapping) else getattr(arguments, "__dict__", {})))
 
 
 def _of_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield those that are set: timm leaves them at None where the network's own hold."""
-    for name in ("mean", "std"):
-        three = arguments.get(name)
-        if three and not mismatch(three, [float]) and len(three) == 3:
-            yield name, tuple(map(float, three))
-    if arguments.get("interpolation") in get_args(Interpolation):
+    """Yield those that are set: timm leaves them at None, or empty, where the network's own hold."""
+    for name, kinds in (("mean", (list, tuple)), ("std", (list, tuple)), ("crop_pct", float)):
+        if isinstance(value := arguments.get(name), kinds):
+            yield name.replace("crop_pct", "crop_fraction"), value
+    if arguments.get("interpolation") in ("bilinear", "bicubic"):
         yield "interpolation", arguments["interpolation"]
-    if isinstance(crop := arguments.get("crop_pct"), float):
-        yield "crop_fraction", crop
-    size = arguments.get("input_size") or arguments.get("img_size")
-    size = size[-1] if isinstance(size, list | tuple) and len(size) == 3 else size
-    if isinstance(size, int) and not isinstance(size, bool):
-        yield "input_size", size
+    for name in ("img_size", "input_size"):
+        size = arguments.get(name)
+        size = size[-1] if isinstance(size, list | tuple) and size else size
+        if isinstance(size, int):
+            yield "input_size", size
 
 
 def _usual(name: str, tag: str) -> tuple[str, dict[str, Any]]:
