@@ -13,12 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import break_first_jpeg, write_data
+from support import break_first_jpeg, changed, smallest_config, write_data
 
 import corolla as corolla_package
 from corolla import cli, commands
+from corolla.compare.readme_table import BEGIN, END
 from corolla.config import keys
 from corolla.config.experiments import EXPERIMENTS
+from corolla.runs.folder import Run
+from corolla.training.train import train
 
 STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "import-checkpoint", "runs"]
 STAGES += ["predict", "report", "compare", "table", "ensemble", "score", "pack", "submit", "submissions"]
@@ -47,6 +50,12 @@ def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """Defaults such as runs/ are relative; and help stands in one column."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    config = smallest_config(tiny_data, tmp_path_factory.mktemp("runs"))
+    return train(changed(config, "train", epochs=1))
 
 
 def corolla(*words: object) -> int:
@@ -361,7 +370,11 @@ def test_a_whole_session(tiny_data: Path, tmp_path: Path, capsys: pytest.Capture
     )
     assert corolla(*training) == 0
     assert len((tmp_path / "runs" / "my net-seed0" / "metrics.jsonl").read_text().splitlines()) == 2
-    to_predict = next_command(capsys.readouterr().out)
+    output = capsys.readouterr().out
+    assert "\nruns/my net-seed0/report.html: curves, confusions, " in output
+    page = tmp_path / "runs" / "my net-seed0" / "report.html"
+    written = page.stat().st_mtime_ns
+    to_predict = next_command(output)
     assert to_predict == ["predict", "runs/my net-seed0", "--tta", "ten-crop"]
     assert corolla(*to_predict, "--split", "val") == 0
     assert next_command(capsys.readouterr().out) == [*to_predict, "--split", "test"]
@@ -383,6 +396,10 @@ def test_a_whole_session(tiny_data: Path, tmp_path: Path, capsys: pytest.Capture
 
     assert corolla(*training) == 0
     assert "is finished" in capsys.readouterr().out
+    assert page.stat().st_mtime_ns == written, "nothing is computed again"
+    assert corolla("report", "runs/my net-seed0") == 0
+    assert capsys.readouterr().out.startswith("runs/my net-seed0/report.html: my net, macro F1 on val 0.")
+    assert page.stat().st_mtime_ns > written
     assert corolla(*training, "--optim.lr", "0.5") == 2
     assert "optim.lr is 0.02, now 0.5" in capsys.readouterr().err
     assert corolla(*to_predict) == 0
@@ -406,11 +423,35 @@ def test_a_submission_that_kaggle_would_refuse_is_not_written(
     sample = data / "sample_submission.csv"
     sample.write_text(sample.read_text() + "123456789,0\n")
     words = ["train", "net.toml", "--data", data, "--device", "cpu", "--train.epochs", 1]
+    (tmp_path / "runs" / "net-seed0" / "report.html" / "notes").mkdir(parents=True)
     assert corolla(*words) == 0
-    assert corolla(*next_command(capsys.readouterr().out)) == 0
+    output = capsys.readouterr()
+    assert "warning: runs/net-seed0: its report is not written (" in output.err, "the run is done all the same"
+    assert corolla(*next_command(output.out)) == 0
     assert corolla(*next_command(capsys.readouterr().out)) == 2
     assert "1 missing ids: 123456789" in capsys.readouterr().err
     assert not (tmp_path / "submissions").exists()
+
+
+def test_the_table_of_results_has_a_command_of_its_own(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run, readme = trained.folder, Path("README.md")
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    assert corolla("table", run, "--into", readme) == 0
+    output = capsys.readouterr()
+    assert (output.out[:10], output.err) == ("| recipe |", "")
+    table = readme.read_text()
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    assert corolla("report", run, "--into", readme) == 0
+    assert "is called corolla table now; the old form goes with the next release" in capsys.readouterr().err
+    assert readme.read_text() == table
+    for words, line in (
+        ((run, run, "--out", "a.html"), "--out is the file of one page"),
+        ((run, "nowhere"), "nowhere: no run is in this folder"),
+        ((), "name at least one run's folder"),
+    ):
+        assert corolla("report", *words) == 2
+        assert line in capsys.readouterr().err
+    assert not (run / "report.html").exists(), "all runs are opened before one is predicted"
 
 
 @pytest.mark.parametrize(

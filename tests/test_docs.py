@@ -107,7 +107,7 @@ def test_every_page_of_docs_is_linked() -> None:
 
 
 def test_the_readme_has_a_place_for_the_table_of_results() -> None:
-    """`corolla report RUN... --into README.md` writes there."""
+    """`corolla table RUN... --into README.md` writes there."""
     found = re.search(f"^{BEGIN}\n(.+)\n{END}$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert found
     assert all(line.startswith("| ") for line in found[1].splitlines())

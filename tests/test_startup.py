@@ -50,6 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = find_experiment(str(folder / "net.toml"))
     config = dataclasses.replace(base, data=folder / "data", runs=folder / "runs", device="cpu")
     run = train(config, experiment="net")
+    (run.folder / "report.html").touch()
     for split in ("val", "test"):
         predict(run.folder, split=split, device="cpu", workers=0)
     return folder
@@ -64,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["ensemble", "runs/net-seed0", "--out", "new.csv", "--method", "weighted", "--adjust"],
         ["score", "data/test_labels.csv", "data/test_labels.csv"],
         ["runs"],
-        ["report", "runs/net-seed0"],
+        ["table", "runs/net-seed0"],
         ["stats", "data"],
         ["check", "data"],
         ["synth", "drawn", "--size", "32", "--share", "0.0001"],

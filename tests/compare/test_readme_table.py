@@ -1,4 +1,4 @@
-"""corolla report: the README's table, with commands that train the same runs again."""
+"""corolla table: the README's table, with commands that train the same runs again."""
 
 import dataclasses
 import json

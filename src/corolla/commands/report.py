@@ -1,23 +1,55 @@
-"""corolla report: the README's table of results."""
+"""corolla report: a run as a page to look at."""
 
+import logging
 from pathlib import Path
 
-from corolla.commands.common import Paths
-from corolla.errors import DONE
+from corolla.commands.common import Paths, check_workers, next_command
+from corolla.errors import DONE, UserError
+
+log = logging.getLogger(__name__)
 
 
-def report(folders: Paths, /, into: Path | None = None) -> int:
-    """Print the README's table of results from run folders: means over seeds, each line with its command.
+def report(
+    runs: Paths,
+    /,
+    out: Path | None = None,
+    data: Path | None = None,
+    cache_dir: Path | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    into: Path | None = None,
+) -> int:
+    """Write a page about a run: curves, confusions and mistakes with photos, every class, the first batch.
+
+    It is one HTML file, which opens from disk without a network. `corolla train` writes it at its end.
 
     Args:
-        folders: folders of runs.
-        into: a Markdown file with the lines <!-- results:begin --> and <!-- results:end -->, between which it goes.
+        runs: folders of runs.
+        out: where the page of a single run goes; default: report.html in the run's folder.
+        data: the data folder; default: the one that each run was trained with.
+        cache_dir: folder for the index; default: the user's cache.
+        device: auto, cpu, cuda, cuda:1, mps.
+        workers: decoding processes; default: by the number of cores.
+        into: as corolla table has it, which took the name of this command before; it goes with the next release.
     """
-    from corolla.compare.readme_table import results_table, update_readme
-
-    table = results_table(folders)
-    print(table)
     if into is not None:
-        update_readme(into, table)
-        print(f"written into {into}")
+        from corolla.commands.table import table
+
+        log.warning(
+            "corolla report RUN… --into FILE is called corolla table now; the old form goes with the next release"
+        )
+        return table(runs, into=into)
+    check_workers(workers)
+    if not runs:
+        raise UserError("name at least one run's folder: corolla report RUN…")
+    if out is not None and len(runs) > 1:
+        raise UserError("--out is the file of one page: name one run, or leave it out")
+
+    from corolla.compare.report.run_page import report as write_report
+    from corolla.runs.folder import open_run
+
+    for run in [open_run(folder) for folder in runs]:  # all are there before the first one is predicted
+        print(write_report(run, out=out, data=data, cache_dir=cache_dir, device=device, workers=workers).summary)
+    options = ["--data", data] if data else []
+    print(next_command("compare" if len(runs) > 1 else "predict", *runs, *options))
     return DONE

@@ -1,6 +1,7 @@
 """corolla train: a run folder from TFRecords."""
 
 import inspect
+import logging
 import re
 import shutil
 import sys
@@ -15,6 +16,8 @@ from corolla.config.experiments import EXPERIMENTS, experiment_name, find_experi
 from corolla.errors import DONE, STOPPED, USER_ERROR
 from corolla.runs.data import own_settings
 from corolla.runs.folder import Run
+
+log = logging.getLogger(__name__)
 
 FIRST = (
     *("--data", "--size", "--input-size", "--train.epochs", "--train.batch-size", "--optim.lr", "--train.seed"),
@@ -62,12 +65,29 @@ def train(arguments: Sequence[str]) -> int:
     if run.state != "done":
         return STOPPED
     print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: tensorboard --logdir {run.folder.parent}")
+    if page := _report(run, config):
+        print(f"{page}: curves, confusions, mistakes with photos, every class; for a browser")
     print(next_command("predict", run.folder, "--tta", "ten-crop"))
     return DONE
 
 
 run = train
 """It parses its arguments by itself: the experiment decides the defaults of the options."""
+
+
+def _report(run: Run, config: Config) -> Path | None:
+    """Return the run's page, which is written unless it is there already; None where that fails: the run is done."""
+    page = run.folder / "report.html"
+    if page.exists() and page.stat().st_mtime >= run.last.stat().st_mtime:
+        return page
+    try:
+        from corolla.compare.report.run_page import report
+
+        return report(run, cache_dir=config.cache_dir, device=config.device, workers=config.pipeline.workers).path
+    except Exception as error:  # whatever a page needs, training has ended well
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        log.warning("%s: its report is not written (%s); corolla report %s tries again", run.folder, reason, run.folder)
+    return None
 
 
 def _summary(experiment: str) -> str:

@@ -1,4 +1,4 @@
-"""`corolla report`: the README's table of results, made from run folders, each line with the command that makes it."""
+"""`corolla table`: the README's table of results, made from run folders, each line with the command that makes it."""
 
 import codecs
 import json

@@ -1,14 +1,11 @@
 """The photos of the report, small and inline, and the mistakes they show."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from corolla.compare.recipes import Member
 from corolla.compare.statistics import confident_mistakes, most_confident
@@ -17,6 +14,7 @@ from corolla.data.index import load_index
 from corolla.data.subset import subset_index
 from corolla.errors import UserError
 from corolla.plots.confusion import confused_pairs, confusion_matrix
+from corolla.plots.html import jpeg_uri, photo_jpeg
 from corolla.runs.folder import data_of
 
 SIDE = 96  # pixels, at most
@@ -58,11 +56,7 @@ class Photos:
         """Return the photo with the id `name`; None where it is not there."""
         if name not in self._rows:
             return None
-        image = Image.fromarray(self._dataset.image(self._rows[name]))
-        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=85)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return jpeg_uri(photo_jpeg(self._dataset.image(self._rows[name]), SIDE, quality=85))
 
 
 @dataclass(frozen=True)

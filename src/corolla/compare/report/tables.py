@@ -36,6 +36,8 @@ class Table:
     numeric: tuple[bool, ...]
     rows: tuple[tuple[Cell, ...], ...]
     searchable: bool = False
+    tall: bool = False
+    """True where it scrolls inside a box of its own, its titles staying in sight."""
 
 
 def cell(value: Any, form: str = "") -> Cell:
@@ -64,10 +66,14 @@ def p_cell(p: float) -> Cell:
     return Cell(p_value(p).removeprefix("= "), float(p))
 
 
-def make_table(caption: str, columns: Mapping[str, Sequence[Cell]], *, searchable: bool = False) -> Table:
+def make_table(
+    caption: str, columns: Mapping[str, Sequence[Cell]], *, searchable: bool = False, tall: bool = False
+) -> Table:
     """Return a table with the cells of every column, by its title."""
     numeric = tuple(any(c.sort is not None for c in cells) for cells in columns.values())
-    return Table(caption, tuple(columns), numeric, tuple(zip(*columns.values(), strict=True)), searchable)
+    return Table(
+        caption, tuple(columns), numeric, tuple(zip(*columns.values(), strict=True)), searchable, searchable or tall
+    )
 
 
 def _table(caption: str, frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]]) -> Table:
