@@ -332,3 +332,14 @@ def test_the_report_has_the_command_that_imports_it_again(
     (command,) = re.findall(r"corolla (import-checkpoint [^\n<]*)", page.read_text())
     assert cli.run_command(shlex.split(html.unescape(command))) == 0
     assert same_bits(content(Run(Path("again/mine")))["model"], content(run)["model"])
+
+
+def test_what_it_is_stands_in_the_checkpoint_too(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "mine")
+    copy = Run(tmp_path / "mine")
+    (copy.folder / "environment.json").unlink()
+    assert copy.imported == {"file": "mine.pth", "sha256": (run.imported or {})["sha256"]}
+    assert "imported from mine.pth" in repr(copy)
+    torch.save({**content(run), "imported": 5}, copy.last)
+    copy.best.unlink()
+    assert copy.imported is None

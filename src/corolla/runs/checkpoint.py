@@ -14,7 +14,7 @@ from corolla.files import replacing
 from corolla.models.factory import build_model
 from corolla.models.pretrained import Preprocessing
 from corolla.models.weights_file import FOREIGN
-from corolla.runs.without_torch import check_undamaged, read_without_tensors, whole_beside
+from corolla.runs.without_torch import IMPORTED, check_undamaged, read_without_tensors, whole_beside
 from corolla.text_files import mismatch, printable
 
 FORMAT = 1
@@ -27,7 +27,7 @@ SHAPE = {
     "preprocessing": {"mean": [float], "std": [float], "interpolation": str, "crop_fraction": float},
     "fingerprint": {str: str},
     "teacher?": (None, str),
-    "imported?": (None, {"file": str, "sha256": str}),
+    "imported?": (None, IMPORTED),
     "progress": {
         "rows": [dict],
         "step?": int,

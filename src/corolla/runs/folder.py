@@ -22,7 +22,7 @@ from corolla.runs.config_file import read_config
 from corolla.runs.html import run_html
 from corolla.runs.length import has_stopped_early, is_longer
 from corolla.runs.unused import LOCK, remove_unused, remove_unused_beside
-from corolla.runs.without_torch import read_without_tensors
+from corolla.runs.without_torch import imported_from, read_without_tensors
 from corolla.temporary import remove_leftovers
 from corolla.text_files import read_json, read_json_lines, shell_words
 
@@ -125,7 +125,7 @@ class Run(Result):
         if not self.last.exists():
             return "new"
         content = read_without_tensors(self.last)
-        if content.get("imported"):
+        if imported_from(content):
             return "imported"
         config = self.config
         is_done = len(content["progress"]["rows"]) >= config.train.epochs or has_stopped_early(content, config)
@@ -152,7 +152,7 @@ class Run(Result):
                 return known.get("imported")
         for path in (self.last, self.best):
             with contextlib.suppress(UserError):
-                return read_without_tensors(path).get("imported")
+                return imported_from(read_without_tensors(path))
         return None
 
     @property
@@ -224,8 +224,13 @@ def open_run(folder: AnyPath) -> Run:
         UserError: there is none; the message names the runs that are beside it.
     """
     folder = as_path(folder)
-    if any((folder / name).is_file() for name in ("config.json", "last.pt")):
+    if any(is_file(folder / name) for name in ("config.json", "last.pt")):
         return Run(folder)
+    if is_file(folder):
+        raise UserError(f"{folder}: is a file; a run is named by its folder, such as {folder.parent}")
+    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if inside:
+        raise UserError(f"{folder}: holds runs; name one of them: {', '.join(str(folder / name) for name in inside[:20])}")
     beside = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
     there = f"in {folder.parent} there are: {', '.join(beside)}" if beside else "train one with corolla train"
     raise UserError(f"{folder}: no run is in this folder; {there}")

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 from corolla.data.jpeg_header import kind_of
 from corolla.errors import UserError
 from corolla.files import ZIP_FAULTS, is_zip, zip_fault
-from corolla.text_files import printable
+from corolla.text_files import mismatch, printable
 
 PICKLE_FAULTS = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError)
 """Errors that pickle's documentation names, and those that a file which is no pickle at all has brought up."""
+IMPORTED = {"file": str, "sha256": str}
+"""The shape of what a checkpoint that was made without training says of its origin."""
 
 
 def read_without_tensors(path: Path) -> dict[str, Any]:
@@ -42,6 +44,12 @@ def read_without_tensors(path: Path) -> dict[str, Any]:
     if not (isinstance(progress, dict) and isinstance(progress.get("rows"), list)):
         raise UserError(f"{path}: not a checkpoint of corolla{whole_beside(path)}")
     return content
+
+
+def imported_from(content: dict[str, Any]) -> dict[str, str] | None:
+    """Return the file and SHA-256 that a checkpoint was made of without training; None of one that was trained."""
+    found = content.get("imported")
+    return None if mismatch(found, IMPORTED) else found
 
 
 def check_undamaged(path: Path) -> None:
