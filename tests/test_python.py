@@ -75,6 +75,15 @@ def test_every_name_of_all_is_there_and_takes_text(run: Run, data: str, tmp_path
         "show": lambda: corolla.show(data, out=str(tmp_path / "sheet.png")),
         "train": lambda: run,
         "open_run": lambda: corolla.open_run(str(run.folder)),
+        "load_index": lambda: corolla.load_index(data),
+        "mounted_data": lambda: corolla.mounted_data("no-such-competition"),
+        "macro_f1": lambda: corolla.macro_f1(np.array([0, 1]), np.array([0, 1])),
+        "to_screen": lambda: None,
+        "build_model": lambda: corolla.build_model(run.config.model, 5, 32),
+        "multiply_adds": lambda: corolla.multiply_adds(corolla.build_model(run.config.model, 5, 32), 32),
+        "num_parameters": lambda: corolla.num_parameters(corolla.build_model(run.config.model, 5, 32)),
+        "figures": lambda: corolla.figures.learning_curves([run]),
+        "tables": lambda: corolla.tables.pair_table,
         "predict": lambda: corolla.predict(str(run.folder), split="val", device="cpu", workers=0),
         "ensemble": lambda: corolla.ensemble([str(run.folder)], data=data),
         "compare": lambda: corolla.compare([str(run.folder)], device="cpu", workers=0, num_resamples=20),
@@ -212,3 +221,55 @@ def test_odd_arguments_of_python_are_a_line_or_what_they_mean(run: Run, data: st
     assert as_path("~no-such-user/photos") == Path("~no-such-user/photos")
     assert "best or last" in outcome_of(corolla.predict, run, checkpoint="lst", device="cpu", workers=0)
     assert "at least 1" in outcome_of(corolla.compare, run, num_resamples=0)
+
+
+ODD: Any = corolla
+"""The package as people call it who don't look at types."""
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda: ODD.open_run(5), "5: a path is expected, as text, a Path or a result, not int"),
+        (lambda: ODD.predict(b"runs/one"), "b'runs/one': a path is expected, as text, a Path or a result, not bytes"),
+        (lambda: ODD.ensemble([None]), "None: a path is expected, as text, a Path or a result"),
+        (lambda: ODD.open_run("x" * 5000), "x: no run is in this folder"),
+        (lambda: ODD.synthesize("new", size="32"), "size '32': a whole number is expected"),
+        (lambda: ODD.synthesize("new", size=32.5), "size 32.5: a whole number is expected"),
+        (lambda: ODD.synthesize("new", share="all"), "share 'all': a number is expected"),
+    ],
+)
+def test_what_is_no_path_or_number_is_one_line(call: Any, line: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        call()
+    assert line in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_numbers_may_be_those_of_numpy(tmp_path: Path) -> None:
+    made = ODD.synthesize(tmp_path / "new", size=np.int64(32), share=np.float32(0.001), seed=np.int32(1))
+    assert corolla.synthesize(tmp_path / "new", size=32, share=float(np.float32(0.001)), seed=1).reused
+    assert not made.reused
+
+
+def test_a_result_may_be_given_where_its_path_is_meant(run: Run, data: str) -> None:
+    of_val = corolla.predict(run, split="val", device="cpu", workers=0, data=data)
+    assert os.fspath(of_val) == str(of_val.path)
+    assert of_val.macro_f1 == pytest.approx(run.metrics[-1]["macro_f1"])
+    assert f"macro F1 {of_val.macro_f1:.4f}" in repr(of_val)
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_is_told_and_does_not_wait_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import corolla\ncorolla.synthesize('new', size=64, share=0.01, processes=2)\n")
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "if __name__ ==" in done.stderr.splitlines()[-1]
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_a_folder_of_runs_and_a_checkpoint_are_told_from_a_run(run: Run) -> None:
+    assert outcome_of(corolla.open_run, run.folder.parent).endswith(f"name one of them: {run.folder}")
+    assert outcome_of(corolla.open_run, run.best).endswith(f"is named by its folder, such as {run.folder}")

@@ -2,8 +2,9 @@
 
 Each stage is a function: `run = corolla.train("transfer_best", data="photos", epochs=3)`,
 `corolla.predict(run, split="test", tta="ten-crop")`, ... Where a path is expected, text, a Path or the result that lies
-there will do. They are imported on first use, because torch takes seconds. Five of them (audit, compare, ensemble,
-export, show) have the name of the package that they are in, which can be called as the function.
+there will do. `corolla.figures` and `corolla.tables` draw and list what they return. All are imported on first use,
+because torch takes seconds. Five of them (audit, compare, ensemble, export, show) have the name of the package that
+they are in, which can be called as the function.
 """
 
 import importlib
@@ -12,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from corolla.audit.audit import audit as audit
+    from corolla.compare import notebook_figures
+    from corolla.compare import tables as tables
     from corolla.compare.compare import compare as compare
     from corolla.config.experiments import find_experiment as find_experiment
     from corolla.data.check import check as check
+    from corolla.data.index import load_index as load_index
+    from corolla.data.mounts import mounted_data as mounted_data
     from corolla.data.statistics import stats as stats
     from corolla.ensemble.ensemble import ensemble as ensemble
+    from corolla.evaluation.metrics import macro_f1 as macro_f1
     from corolla.evaluation.predict import predict as predict
     from corolla.export.export import export as export
     from corolla.importing.checkpoint import import_checkpoint as import_checkpoint
@@ -26,10 +32,16 @@ if TYPE_CHECKING:
     from corolla.kaggle.submission import score as score
     from corolla.kaggle.submit import submit as submit
     from corolla.kaggle.submit_notebook import submit_notebook as submit_notebook
+    from corolla.logs import to_screen as to_screen
+    from corolla.models.factory import build_model as build_model
+    from corolla.models.factory import multiply_adds as multiply_adds
+    from corolla.models.factory import num_parameters as num_parameters
     from corolla.runs.folder import open_run as open_run
     from corolla.show.show import show as show
     from corolla.synthetic.dataset import synthesize as synthesize
     from corolla.training.train import train as train
+
+    figures = notebook_figures
 
 _STAGES = {
     "synthesize": "corolla.synthetic.dataset",
@@ -46,14 +58,25 @@ _STAGES = {
     "download": "corolla.kaggle.download",
     "submit": "corolla.kaggle.submit",
     "submit_notebook": "corolla.kaggle.submit_notebook",
+    "load_index": "corolla.data.index",
+    "mounted_data": "corolla.data.mounts",
+    "macro_f1": "corolla.evaluation.metrics",
+    "to_screen": "corolla.logs",
+    "build_model": "corolla.models.factory",
+    "multiply_adds": "corolla.models.factory",
+    "num_parameters": "corolla.models.factory",
 }
 
+_MODULES = {"figures": "corolla.compare.notebook_figures", "tables": "corolla.compare.tables"}
+"""Modules by the names that they have here."""
 _PACKAGES = ("audit", "compare", "ensemble", "export", "show")
 
-__all__ = ["__version__", *_STAGES, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll] - imported on first use
+__all__ = ["__version__", *_STAGES, *_MODULES, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll] - imported on first use
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name in _PACKAGES:
         return importlib.import_module(f"corolla.{name}")
     if name in _STAGES:

@@ -1,4 +1,4 @@
-"""What a training will take, from a few measured steps: the arithmetic behind it."""
+"""The expected cost of a training, from a few measured steps: the arithmetic behind it."""
 
 from pathlib import Path
 

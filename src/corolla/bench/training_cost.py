@@ -1,4 +1,4 @@
-"""`corolla bench cost`: what a training will take on this machine, from a few seconds of it.
+"""`corolla bench cost`: the time and memory that a training will take here, from a few seconds of it.
 
 An epoch is its steps, one validation and one saved checkpoint. What a step costs is measured on the loop's own state
 and batches: at full size, and apart from that with everything but the classifier frozen where the recipe begins so;
@@ -54,15 +54,15 @@ class TrainingCost(Report):
     epoch_s: tuple[float, ...] = ()
     """Seconds of each epoch."""
     images_per_s: float = 0.0
-    """Of training at full size."""
+    """The rate of training at full size."""
     val_s: float = 0.0
     save_s: float = 0.0
     card_bytes: int = 0
     """Most that was taken on the card; 0 without one."""
     memory_bytes: int = 0
-    """Of this process and its workers."""
+    """Most that this process and its workers took."""
     checkpoint_bytes: int = 0
-    """Of last.pt or best.pt."""
+    """The size of last.pt or best.pt."""
     cache_bytes: int = 0
     """Decoded photos that the user's cache may come to hold."""
     t4_hours: float = 0.0

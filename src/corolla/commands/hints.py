@@ -13,7 +13,7 @@ FEW = 10_000
 SMALL, ENLARGED = 112, 128
 """Photos of fewer pixels a side are enlarged for weights that were trained at 224 px (docs/recipes.md)."""
 IMAGES_PER_S = 17.0
-"""Of `transfer_best` at 224 px on a core with AVX512-BF16 (docs/results.md: Oxford-17, 8 epochs, 4 minutes on two)."""
+"""The rate of `transfer_best` at 224 px on a core with AVX512-BF16 (docs/results.md: Oxford-17, 4 minutes on two)."""
 WITHOUT_BF16 = 0.3
 """The speed of a core with AVX2 alone, as a fraction of that."""
 

@@ -26,6 +26,7 @@ from corolla.data.record_files import count_in_name, passed_over, record_files, 
 from corolla.data.tfrecord import Example, Record, RecordFault, map_file, parse_example, read_records, together
 from corolla.errors import UserError
 from corolla.parallel import hidden
+from corolla.paths import AnyPath, as_path
 
 FORMAT = 1  # of the cache; counted up when its content changes, so that older ones are made again
 COLUMNS: dict[str, Any] = dict.fromkeys(("file", "offset", "length", "label", "id", "crc", "record", "start"), np.int64)
@@ -71,7 +72,7 @@ class Index:
         return {name: split.fingerprint for name, split in self.splits.items()}
 
 
-def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> Index:
+def load_index(data: AnyPath, size: int | None = None, cache_dir: AnyPath | None = None) -> Index:
     """Index the data folder, or take the index from the cache if no file of the folder was touched since it was read.
 
     `size` None is the only size there. The index is kept in `cache_dir`, or else in the user's own cache. Where sizes,
@@ -82,7 +83,7 @@ def load_index(data: Path, size: int | None, cache_dir: Path | None = None) -> I
         UserError: there are no such files, or several sizes.
         RecordFault: the first fault in them.
     """
-    found = _find(data, size)
+    found, cache_dir = _find(as_path(data), size), as_path(cache_dir)
     for path, reason in found.passed_over:
         raise UserError(f"{path}: {reason}")
     cache = IndexCache(found.folder, found.size, cache_dir, manifest=found.manifest, stats=found.stats)

@@ -10,7 +10,7 @@ import numpy as np
 from corolla.data.index import split_of
 from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of, compute_predictions
-from corolla.evaluation.photos import PhotoPredictions, predict_photos
+from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predictions import Predictions, StalePredictions, current_predictions
 from corolla.files import replacing
 from corolla.paths import AnyPath, AnyPaths, as_paths
@@ -22,6 +22,8 @@ from corolla.runs.same_data import warn_of_learned_val
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from corolla.evaluation.photo_predictions import PhotoPredictions
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +38,20 @@ class PredictResult(Result):
     made: bool
     """False: the file was there already, made by the same checkpoint."""
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def macro_f1(self) -> float | None:
+        """Macro F1 where the split is labelled."""
+        found = self.predictions
+        return None if found.labels is None else macro_f1(found.labels, found.probabilities.argmax(axis=1))
+
     @property
     def summary(self) -> str:
-        """The number of photos and the file."""
-        return f"{len(self.predictions.ids)} photos of {len(self.class_names)} classes, {self.path}"
+        """The number of photos, their score where it is known, and the file."""
+        score = "" if self.macro_f1 is None else f", macro F1 {self.macro_f1:.4f}"
+        return f"{len(self.predictions.ids)} photos of {len(self.class_names)} classes{score}, {self.path}"
 
     @property
     def table_path(self) -> Path:
@@ -73,7 +85,7 @@ def predict(
     photos: AnyPaths,
     out: AnyPath | None = None,
     **changes: Any,
-) -> PhotoPredictions: ...
+) -> "PhotoPredictions": ...
 def predict(
     run: AnyPaths,
     options: PredictOptions | None = None,
@@ -81,7 +93,7 @@ def predict(
     photos: AnyPaths | None = None,
     out: AnyPath | None = None,
     **changes: Any,
-) -> PredictResult | PhotoPredictions:
+) -> "PredictResult | PhotoPredictions":
     """Predict a split with a run, unless it was done already with the checkpoint as it is now; or predict photos.
 
     A file of predictions that is damaged, of another checkpoint or of other photos is made again.
@@ -99,6 +111,8 @@ def predict(
     """
     options = replace(options or PredictOptions(), **changes)
     if photos is not None:
+        from corolla.evaluation.photos import predict_photos  # a page needs what a notebook on Kaggle may lack
+
         return predict_photos(run, photos, options, out=out)
     if out is not None:
         raise UserError(f"out={str(out)!r} has no effect without photos: leave it out")

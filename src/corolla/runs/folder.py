@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from corolla.config import Config, differing_settings, to_dict
 from corolla.data.transforms.tta import parse_tta
 from corolla.errors import UserError
-from corolla.files import is_held_here, is_locked, locked, write_atomically
+from corolla.files import is_file, is_held_here, is_locked, locked, write_atomically
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.config_file import read_config
@@ -43,6 +43,7 @@ ENVIRONMENT = {
     "init_from?": (None, str),
     "resumed_from?": (None, str),
     "lengthened_from?": (None, [int]),
+    "fitted?": (None, {"hours": float, "epochs": int}),
     "imported?": (None, {"file": str, "sha256": str, "command?": str}),
 }
 """The shape of environment.json, as far as it is read again."""
@@ -135,8 +136,8 @@ class Run(Result):
     def stopped_early(self) -> int | None:
         """The epoch after which --train.stop-early has ended the run, before its last one; None where it has not."""
         with contextlib.suppress(UserError):
-            content = read_without_tensors(self.last)
-            if not content.get("imported") and has_stopped_early(content, self.config):
+            config = self.config
+            if config.train.stop_early and has_stopped_early(content := read_without_tensors(self.last), config):
                 return len(content["progress"]["rows"])
         return None
 
@@ -230,7 +231,8 @@ def open_run(folder: AnyPath) -> Run:
         raise UserError(f"{folder}: is a file; a run is named by its folder, such as {folder.parent}")
     inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
     if inside:
-        raise UserError(f"{folder}: holds runs; name one of them: {', '.join(str(folder / name) for name in inside[:20])}")
+        names = ", ".join(str(folder / name) for name in inside[:20])
+        raise UserError(f"{folder}: is a folder of runs; name one of them: {names}")
     beside = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
     there = f"in {folder.parent} there are: {', '.join(beside)}" if beside else "train one with corolla train"
     raise UserError(f"{folder}: no run is in this folder; {there}")

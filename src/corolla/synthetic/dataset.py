@@ -5,10 +5,12 @@ import json
 import logging
 import math
 import multiprocessing
+import numbers
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -108,10 +110,14 @@ def synthesize(
     are written privately and moved into place whole.
 
     Raises:
-        UserError: a size, share or seed is out of range, or `folder` holds another data set.
+        UserError: a size, share or seed is out of range, `folder` holds another data set, or a script has no
+            `if __name__ == "__main__":` around the call.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(1)  # a process that is to draw runs the script of its parent, which holds the lock and waits for it
     folder = as_path(folder)
     _check_arguments(size, share, seed)
+    size, share, seed = int(size), float(share), int(seed)  # NumPy's numbers can't be written as JSON
     files = plan(share=share, seed=seed)
     recipe = {"size": size, "share": share, "seed": seed, "drawing": DRAWING}
     counts = {split: sum(map(len, parts)) for split, parts in files.items()}
@@ -146,6 +152,13 @@ def render(photo: Photo, size: int) -> bytes:
 
 
 def _check_arguments(size: int, share: float, seed: int) -> None:
+    for name, value, kind in (
+        ("size", size, numbers.Integral),
+        ("share", share, numbers.Real),
+        ("seed", seed, numbers.Integral),
+    ):
+        if not isinstance(value, kind):
+            raise UserError(f"{name} {value!r}: a {'whole ' * (kind is numbers.Integral)}number is expected")
     if not 32 <= size <= 512:
         raise UserError(f"size {size}: synthetic photos are 32 to 512 pixels wide")
     if not 0 < share <= 1:
@@ -201,8 +214,14 @@ def _drawers(processes: int) -> Iterator[Draw]:
         return
     # Not forked: the caller may have threads, whose locks a fork would copy while held.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _die_with_parent) as pool:
-        yield lambda photos, size: pool.map(render, photos, itertools.repeat(size), chunksize=8)
+    try:
+        with ProcessPoolExecutor(processes, context, _die_with_parent) as pool:
+            yield lambda photos, size: pool.map(render, photos, itertools.repeat(size), chunksize=8)
+    except BrokenProcessPool:
+        raise UserError(
+            "the processes that draw could not start: in a script, put what calls corolla below "
+            '`if __name__ == "__main__":`, as Python asks for where processes are started; or give processes=1'
+        ) from None
 
 
 def _die_with_parent() -> None:
