@@ -73,6 +73,11 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a folder is there, as `is_file` does."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def is_zip(path: Path) -> bool:
     """Return whether a file is a zip by its end, also one whose end is damaged so that zipfile refuses to look on."""
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from corolla.config import Config, differing_settings, to_dict
 from corolla.data.transforms.tta import parse_tta
 from corolla.errors import UserError
-from corolla.files import is_file, is_held_here, is_locked, locked, write_atomically
+from corolla.files import is_file, is_folder, is_held_here, is_locked, locked, write_atomically
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.config_file import read_config
@@ -229,7 +229,7 @@ def open_run(folder: AnyPath) -> Run:
         return Run(folder)
     if is_file(folder):
         raise UserError(f"{folder}: is a file; a run is named by its folder, such as {folder.parent}")
-    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    inside = sorted(path.parent.name for path in folder.glob("*/config.json")) if is_folder(folder) else []
     if inside:
         names = ", ".join(str(folder / name) for name in inside[:20])
         raise UserError(f"{folder}: is a folder of runs; name one of them: {names}")
