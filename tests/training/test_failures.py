@@ -101,7 +101,7 @@ def test_a_scale_that_finds_its_place_is_no_fault(
     run = train(tiny_config, on_step=overflow.on_step)
     assert run.state == "done"
     assert [row["loss_scale"] for row in run.timing] == [2.0**11, 2.0**8]
-    events = EventAccumulator(str(run.folder / "tensorboard"))
+    events = EventAccumulator(str(run.folder))
     events.Reload()
     assert [point.value for point in events.Scalars("by_epoch/loss_scale")] == [2.0**11, 2.0**8]
     assert [point.step for point in events.Scalars("by_epoch/loss_scale")] == [1, 2]
@@ -111,7 +111,7 @@ def test_other_precisions_have_no_scale(tiny_config: Config) -> None:
     run = train(tiny_config)
     expected = {"epoch", "seconds", "total_seconds", "images", "images_per_s", "memory_mib"}
     assert [set(row) for row in run.timing] == [expected] * 2
-    events = EventAccumulator(str(run.folder / "tensorboard"))
+    events = EventAccumulator(str(run.folder))
     events.Reload()
     assert "by_epoch/loss_scale" not in events.Tags()["scalars"]
 

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support import stop_at
+from support import changed, stop_at
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from corolla.config import Config
 from corolla.training.log import SummaryWriter
@@ -21,7 +22,7 @@ UNCHARTED = {"by_epoch/lr", "by_epoch/images_per_s"}
 
 
 def events(folder: Path) -> Any:
-    found = EventAccumulator(str(folder / "tensorboard"), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+    found = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
     found.Reload()
     return found
 
@@ -38,9 +39,24 @@ def test_everything_a_board_shows(tiny_config: Config) -> None:
         if tag.startswith("by_epoch/"):
             assert [event.step for event in board.Scalars(tag)] == [1, 2], tag
     assert "kind 1" in board.Tensors("train/first_batch/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert "_hparams_/session_start_info" in board.summary_metadata
+    data = board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    plugin: Any = plugin_data_pb2
+    settings = plugin.HParamsPluginData.FromString(data).session_start_info.hparams
+    assert list(map(str, sorted(settings))) == [
+        *("augment.area", "augment.crop", "augment.flip", "batch", "epochs", "experiment", "lr", "model"),
+        *("optim.schedule", "px", "weights"),
+    ]
+    assert (settings["lr"].number_value, settings["model"].string_value) == (0.005, "timm:test_efficientnet")
     layout = board.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
     assert set(re.findall(rb"\w+/\w+", layout)) == {tag.encode() for tag in CURVES - UNCHARTED}, "of tags that exist"
+
+
+def test_a_run_of_an_earlier_version_keeps_its_events_together(tiny_config: Config) -> None:
+    folder = tiny_config.runs / "tiny-seed0"
+    (folder / "tensorboard").mkdir(parents=True)
+    train(changed(tiny_config, "train", epochs=1), experiment="tiny")
+    assert not list(folder.glob("events*"))
+    assert events(folder / "tensorboard").Scalars("by_epoch/macro_f1")
 
 
 def test_a_resumed_run_shows_nothing_twice_and_no_tag_over_two_axes(tiny_config: Config) -> None:
@@ -48,7 +64,7 @@ def test_a_resumed_run_shows_nothing_twice_and_no_tag_over_two_axes(tiny_config:
     assert run.state == "stopped"
     with (run.folder / "timing.jsonl").open("a") as file:
         file.write('{"epoch": 1, "sec')  # as a crash may leave it
-    with SummaryWriter(str(run.folder / "tensorboard")) as writer:
+    with SummaryWriter(str(run.folder)) as writer:
         writer.add_scalar("epoch/val_loss", 1.0, 5)  # as versions before wrote it, over updates
     run = train(dataclasses.replace(tiny_config), experiment="tiny")
     assert run.state == "done"

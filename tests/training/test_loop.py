@@ -20,6 +20,7 @@ from corolla.data.loader import Batch
 from corolla.errors import UserError
 from corolla.evaluation.metrics import metrics_of_probabilities
 from corolla.evaluation.predict import predict
+from corolla.evaluation.predictions import Predictions
 from corolla.runs.checkpoint import load_checkpoint, rebuild_model
 from corolla.runs.folder import exclusive
 from corolla.training.loop import TrainingFailed
@@ -46,10 +47,22 @@ def test_a_run_folder_holds_what_the_design_says(tiny_config: Config) -> None:
     assert set(environment["fingerprint"]) == {"train", "val", "test"}
     timing = [json.loads(line) for line in (run.folder / "timing.jsonl").read_text().splitlines()]
     assert all(line["images_per_s"] > 0 and line["memory_mib"] > 0 and line["images"] == 40 for line in timing)
-    assert list((run.folder / "tensorboard").glob("events*"))
+    assert list(run.folder.glob("events*"))
     model, description = rebuild_model(load_checkpoint(run.best))
     assert description.class_names[1] == "kind 1"
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 5)
+
+
+def test_it_leaves_what_its_last_weights_say_of_val(tiny_config: Config) -> None:
+    """To the bit what predict makes of last.pt."""
+    run = train(changed(tiny_config, "train", epochs=1, ema=0.9, channels_last=True))
+    left = predict(run, split="val", checkpoint="last", device="cpu", workers=0)
+    assert not left.made
+    left.path.unlink()
+    made = predict(run, split="val", checkpoint="last", device="cpu", workers=0)
+    assert made.made
+    for field in dataclasses.fields(Predictions):
+        assert np.array_equal(getattr(left.predictions, field.name), getattr(made.predictions, field.name)), field.name
 
 
 def test_it_learns(tiny_config: Config) -> None:
@@ -277,7 +290,7 @@ def test_tensorboard_has_loss_per_step_and_metrics_per_epoch(tiny_config: Config
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = train(changed(tiny_config, "train", log_steps=1))
-    events = EventAccumulator(str(run.folder / "tensorboard"))
+    events = EventAccumulator(str(run.folder))
     events.Reload()
     by_epoch = {f"by_epoch/{name}" for name in ("val_loss", "top1", "top5", "macro_f1")}
     assert {"step/train_loss", "step/lr"} | by_epoch <= set(events.Tags()["scalars"])

@@ -142,7 +142,7 @@ def test_a_copy_goes_on_as_if_in_place(
     assert timing == [1, 2, 3]
     assert all(path.stat().st_mode & 0o200 for path in run.folder.rglob("*"))
     assert not list(run.folder.rglob("*.tmp"))
-    copied = {name for name in before if name.startswith(("predictions/", "tensorboard/"))}
+    copied = {name for name in before if name.startswith(("predictions/", "events.out"))}
     assert copied <= set(content(run))
     assert len(copied) == (1 if step <= STEPS else 3)  # events; and predictions, as .npz and as .csv
 

@@ -1,6 +1,6 @@
 """The competition's metric and its companions, over every sample exactly once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class Metrics:
     labels: NDArray[np.int64] = field(repr=False, compare=False)
     """N, the truth."""
     predicted: NDArray[np.int64] = field(repr=False, compare=False)
+    probabilities: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    """N x classes, where the metrics are of probabilities."""
 
 
 def metrics_of_probabilities(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Metrics:
@@ -46,7 +48,8 @@ def metrics_of_probabilities(probabilities: NDArray[np.float32], labels: NDArray
     Training, `predict` and `compare` all have their loss from here, so that a run has one. A probability that float32
     has as 0 counts as the smallest normal number, 1.2e-38.
     """
-    return classification_metrics(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), labels)
+    found = classification_metrics(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), labels)
+    return replace(found, probabilities=probabilities)
 
 
 def classification_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Metrics:

@@ -9,7 +9,7 @@ from corolla.files import replacing, write_atomically
 from corolla.runs.folder import Run
 
 SMALL = ("timing.jsonl", "metrics.jsonl", "environment.json", "config.json")
-LARGE = ("best.pt", "epoch-*.pt", "tensorboard/*", "predictions/*")
+LARGE = ("best.pt", "epoch-*.pt", "events.out.tfevents.*", "tensorboard/*", "predictions/*")
 
 
 def copy_run(source: Run, run: Run, config: Config, **facts: str) -> None:

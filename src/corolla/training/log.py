@@ -2,15 +2,17 @@
 
 `tensorboard --logdir runs` shows all runs side by side: SCALARS has a chart for each curve, CUSTOM SCALARS train and
 val loss in one chart, IMAGES the first batch, augmented (not mixed yet), and a confusion matrix per evaluation, HPARAMS
-what the finished runs differ in. The x axis of what is under by_epoch/ counts epochs, everywhere else updates: that of
-result/ too, which HPARAMS shows, a point where a run ended. Versions before this one wrote epoch/ over updates: where
-such a run is resumed, those curves end and by_epoch/ begins.
+what the finished runs came to and what tells them apart. A run is called there as its folder, in which its events are;
+one that an earlier version began keeps them in the folder tensorboard inside. The x axis of what is under by_epoch/
+counts epochs, everywhere else updates: that of result/ too, which HPARAMS shows, a point where a run ended. Versions
+before this one wrote epoch/ over updates: where such a run is resumed, those curves end and by_epoch/ begins.
 """
 
 import json
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,11 +20,11 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm.auto import tqdm
 
-from corolla.config import flatten
 from corolla.data.loader import Batch
 from corolla.device import peak_memory_mib
 from corolla.evaluation.metrics import Metrics
 from corolla.runs.folder import Run, write_metrics
+from corolla.runs.settings import telling_settings
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class RunLog:
                 file.write("\n")
         # purge_step hides what a killed start wrote beyond the checkpoint it is resumed from. It counts updates, so it
         # keeps all of by_epoch/, where nothing is beyond the checkpoint: an epoch is saved before it is logged.
-        self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=step + 1)
+        self._board = SummaryWriter(str(_events_folder(run)), purge_step=step + 1)
         self._board.add_custom_scalars(CHARTS)
         self._bar = tqdm(total=total, initial=done, unit="img", desc=run.name, disable=None, smoothing=0.05)
 
@@ -119,8 +121,8 @@ class RunLog:
 
     def _settings(self, rows: list[dict[str, Any]]) -> None:
         """Write the HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
-        settings = flatten(self.run.config)
-        plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items() if v}
+        settings = telling_settings(self.run)
+        plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
         results = {
             "result/macro_f1": rows[-1]["macro_f1"],
             "result/best_macro_f1": max(row["macro_f1"] for row in rows),
@@ -130,6 +132,12 @@ class RunLog:
             self._board.file_writer.add_summary(summary)  # pyright: ignore[reportOptionalMemberAccess] - open till the end
         for name, value in results.items():
             self._board.add_scalar(name, value, rows[-1]["step"])
+
+
+def _events_folder(run: Run) -> Path:
+    """Return where a run's events are: TensorBoard calls a run as the folder."""
+    earlier = run.folder / "tensorboard"
+    return earlier if earlier.is_dir() else run.folder
 
 
 class Clock:

@@ -18,7 +18,9 @@ from corolla.data.transforms.views import ViewsTransform
 from corolla.device import num_workers
 from corolla.evaluation.inference import BATCH_SIZE, predict_probabilities
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
+from corolla.evaluation.predictions import Predictions
 from corolla.evaluation.tta_model import PartSize, TTAModel
+from corolla.files import sha256
 from corolla.runs.folder import Run
 from corolla.runs.length import best_row, stopping_line, stops_early
 from corolla.training.build import build_datasets
@@ -71,7 +73,11 @@ def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnSte
         parts = PartSize(BATCH_SIZE * state.meta.input_size**2)
         validate = functools.partial(evaluate, state, val_set, workers=workers, stop=stop, parts=parts)
         try:
-            run_steps(state, batches, run_log, stop, validate=validate, epoch_steps=epoch_steps, on_step=on_step)
+            metrics = run_steps(
+                state, batches, run_log, stop, validate=validate, epoch_steps=epoch_steps, on_step=on_step
+            )
+            if metrics is not None:
+                _keep_predictions(state, run, val_set, metrics)
         except NonFiniteError as error:
             ids = [str(train_set.split.id[i % len(train_set)]) for _, i in sampler.keys(error.step - 1)]
             lr = _lr_of_step(state, error.step - 1, epoch_steps)
@@ -91,14 +97,16 @@ def run_steps(
     validate: Callable[[], Metrics | None],
     epoch_steps: int,
     on_step: OnStep | None = None,
-) -> None:
+) -> Metrics | None:
     """Run the loop itself, in epochs of `epoch_steps`. `validate` gives None where it was told to stop.
+
+    Returns the metrics of the last epoch; None where `stop` came before.
 
     Raises:
         TrainingFailed: the network gives no numbers for val.
     """
     run, config, progress = run_log.run, state.config, state.progress
-    clock, is_over = Clock(progress.seconds), False
+    clock, is_over, metrics = Clock(progress.seconds), False, None
     last_step = config.train.epochs * epoch_steps
     while True:
         stopped = stop.reason is not None  # asked once, so that a signal cannot fall between saving and leaving
@@ -108,7 +116,7 @@ def run_steps(
             state.save(run.last)
             clock.saved()
         if stopped:
-            return
+            return None
         if progress.step == (state.epoch + 1) * epoch_steps:  # an epoch is over, and not evaluated yet
             state.sync_and_check(is_last=progress.step == last_step)
             metrics = validate()
@@ -130,7 +138,7 @@ def run_steps(
         if is_over:
             log.info(f"{stopping_line(progress.history, config)}; it is done")
         if is_over or progress.step == last_step:
-            return
+            return metrics
 
         batch = next(batches)
         run_log.batch(progress.step + 1, batch)
@@ -186,6 +194,22 @@ def _uncompiled_copy(model: torch.nn.Module) -> torch.nn.Module:
         return copy.deepcopy(model).cpu().eval()
     finally:
         model._compiled_call_impl = compiled  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _keep_predictions(state: TrainState, run: Run, val_set: TFRecordDataset, metrics: Metrics) -> None:
+    """Write what the last epoch's weights say of val, as `corolla predict` would compute it once more."""
+    records, progress = val_set.split, state.progress
+    assert metrics.probabilities is not None
+    Predictions(
+        ids=records.id,
+        probabilities=metrics.probabilities,
+        labels=records.label,
+        checkpoint=sha256(run.last),
+        fingerprint=records.fingerprint,
+        epochs=len(progress.history),
+        seconds=progress.seconds,
+        class_names=state.meta.class_names,
+    ).save(run.predictions("val", "none", "last"))
 
 
 def _row(state: TrainState, metrics: Metrics, lr: float) -> dict[str, Any]:

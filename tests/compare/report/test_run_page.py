@@ -62,7 +62,7 @@ def test_it_says_what_the_run_has(made: RunReport, page: str) -> None:
 
 
 def test_the_first_batch_is_the_one_that_training_had(trained: Path, page: str) -> None:
-    events = EventAccumulator(str(trained / "tensorboard"), size_guidance={"tensors": 0})
+    events = EventAccumulator(str(trained), size_guidance={"tensors": 0})
     events.Reload()
     (text,) = events.Tensors("train/first_batch/text_summary")
     (batch,) = re.findall('<section id="batch">(.*?)</section>', page, re.DOTALL)
