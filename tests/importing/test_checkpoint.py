@@ -28,6 +28,7 @@ from corolla.errors import UserError
 from corolla.models.factory import build_model
 from corolla.runs.folder import Run
 from corolla.runs.imported import check_has_training
+from corolla.runs.settings import telling_settings
 
 NETWORK = "timm:test_efficientnet"
 MEAN, STD = (np.reshape(three, (3, 1, 1)) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -293,6 +294,8 @@ def test_what_is_unknown_of_its_training_is_said_and_not_invented(
     assert pd.isna([row[name] for name in ("seed", "epochs", "of", "best F1", "last F1", "minutes")]).all()
     assert "other, imported | unknown | unknown" in results_table([other.folder])
     assert repr(other).endswith("other.pth; its training is unknown>")
+    known = {"model": NETWORK, "weights": "imported", "px": 32}
+    assert telling_settings(other) == known | dict.fromkeys(("lr", "epochs", "batch"), "unknown")
 
 
 def test_a_submission_says_null_of_what_is_unknown(
