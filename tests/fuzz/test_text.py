@@ -20,7 +20,7 @@ from corolla.config import Config, flatten, from_dict, to_dict
 from corolla.config.experiments import load_config
 from corolla.config.reading import read_settings
 from corolla.data.class_names import read_class_names
-from corolla.importing.texts import read_rows
+from corolla.data.texts import read_rows
 from corolla.kaggle.credentials import credential_faults, find_credentials
 from corolla.kaggle.ledger import COLUMNS, Entry, Ledger
 from corolla.kaggle.manifest import read_manifest

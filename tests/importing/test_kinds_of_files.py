@@ -13,7 +13,7 @@ from support import smooth
 
 from corolla.errors import UserError
 from corolla.importing.importer import Imported, import_photos
-from corolla.importing.texts import read_any_text
+from corolla.data.texts import read_any_text
 
 SIZE = 32
 CODERS = {

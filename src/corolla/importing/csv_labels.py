@@ -19,7 +19,7 @@ from corolla.importing.csv_tables import (
     tables_beside,
 )
 from corolla.importing.photos import Photo, is_photo, visible
-from corolla.importing.texts import read_rows
+from corolla.data.texts import read_rows
 from corolla.text_files import printable
 
 UNREAD_TABLES = (".mat", ".json", ".jsonl", ".xml", ".pkl", ".npy", ".xls", ".xlsx", ".ods", ".parquet", ".h5", ".arff")

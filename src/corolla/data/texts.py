@@ -21,9 +21,13 @@ def read_any_text(path: Path) -> str:
         UserError: the file can't be read, or is no text.
     """
     try:
-        data = path.read_bytes()
+        return decode_any_text(path.read_bytes(), path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
+
+
+def decode_any_text(data: bytes, path: Path) -> str:
+    """Return the bytes of a file as text, as `read_any_text` does."""
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
     if encoding is None and b"\0" in data[:200]:  # without a mark: ASCII has its zeros on one side
         encoding = "utf-16-le" if data[1:200:2].count(0) > data[0:200:2].count(0) else "utf-16-be"
@@ -55,7 +59,12 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     Raises:
         UserError: it is no text, or no CSV, or a cell goes on over a line's end: no path or class does.
     """
-    lines = split_lines(read_any_text(path))
+    return rows_in(read_any_text(path), path)
+
+
+def rows_in(text: str, path: Path) -> list[tuple[int, list[str]]]:
+    """Return the cells of a CSV's text as `read_rows` does."""
+    lines = split_lines(text)
     if re.fullmatch(r'"?sep=.?"?', lines[0].strip()):  # which Excel writes and takes for no row
         lines[0] = ""
     first = next((line for line in lines if line.strip()), "")
