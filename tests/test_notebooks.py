@@ -64,6 +64,13 @@ class TestAsCommitted:
         assert "to_screen()" in second.source, "training is watched"
         assert re.search(r"^ *DATA, ", second.source, re.M), "the data is chosen in this cell"
 
+    def test_imports_nothing_else_of_corolla(self, path: Path) -> None:
+        trees = [ast.parse(without_magics(source)) for source in code_cells(read(path))]
+        nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        modules = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        modules += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        assert [name for name in modules if name.partition(".")[0] == "corolla"] == ["corolla"]
+
     def test_is_thin(self, path: Path) -> None:
         settings, *others = code_cells(read(path))
         assert len(settings.splitlines()) <= MAX_LINES
@@ -142,7 +149,11 @@ class TestOnRealPhotos:
         self, number: int, expected: list[Any], real: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         trained: list[Config] = []
-        monkeypatch.setattr(corolla, "train", lambda config, experiment: trained.append(config))
+
+        def train(config: Config | str, experiment: str | None = None, **settings: Any) -> None:
+            trained.append(config if isinstance(config, Config) else corolla.find_experiment(config, **settings))
+
+        monkeypatch.setattr(corolla, "train", train)
         run_cells(NOTEBOOKS[number - 1], *(["configs ="] if number == 2 else []), "corolla.train(")
         assert [(c.model.name, c.model.weights, c.train.epochs, c.train.seed) for c in trained] == expected
         for config in trained:

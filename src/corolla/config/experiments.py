@@ -14,9 +14,11 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from corolla.config.config import Config, from_dict
 from corolla.config.fields import AugmentConfig, ModelConfig, OptimConfig, TrainConfig
+from corolla.config.keywords import with_keywords
 from corolla.config.reading import read_settings, unfit
 from corolla.errors import UserError
 from corolla.paths import AnyPath, as_path
@@ -161,16 +163,25 @@ EXPERIMENTS: dict[str, Callable[[], Config]] = {
 SUFFIXES = (".toml", ".json")
 
 
-def find_experiment(name: AnyPath, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
-    """Return the config of a named experiment, or of a TOML or JSON file.
+def find_experiment(name: AnyPath, **settings: Any) -> Config:
+    """Return the config of a named experiment, or of a TOML or JSON file: `find_experiment("resnet34", epochs=3)`.
 
     Args:
         name: `transfer_best`, or a file's path.
-        near: the file from whose folder a relative path starts; None: from the working directory.
-        within: the files that are being read; one that has itself as its base is an error.
+        settings: what differs from it, as `corolla.train` takes it.
 
     Raises:
-        UserError: neither is there; the nearest name is suggested.
+        UserError: neither is there (the nearest name is suggested), or a setting is none.
+    """
+    return with_keywords(_find(name), settings)[0]
+
+
+def _find(name: AnyPath, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
+    """Return the config of an experiment or a file.
+
+    Args:
+        near: the file from whose folder a relative path starts; None: from the working directory.
+        within: the files that are being read; one that has itself as its base is an error.
     """
     name = os.fspath(name)
     if name in EXPERIMENTS:
@@ -213,6 +224,6 @@ def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:
         raise UserError(f"{path}: {wrong}")
     return from_dict(
         values,
-        base=find_experiment(base, near=path, within=(*within, place)) if base else None,
+        base=_find(base, near=path, within=(*within, place)) if base else None,
         source=str(path),
     )
