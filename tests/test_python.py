@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support import smallest_config, write_data
+from PIL import Image
+from support import smallest_config, textured, write_data
 
 import corolla
 from corolla.compare.compare import Comparison
@@ -85,6 +86,7 @@ def test_every_name_of_all_is_there_and_takes_text(run: Run, data: str, tmp_path
         "figures": lambda: corolla.figures.learning_curves([run]),
         "tables": lambda: corolla.tables.pair_table,
         "predict": lambda: corolla.predict(str(run.folder), split="val", device="cpu", workers=0),
+        "report": lambda: corolla.report(str(run.folder), out=str(tmp_path / "run.html"), device="cpu", workers=0),
         "ensemble": lambda: corolla.ensemble([str(run.folder)], data=data),
         "compare": lambda: corolla.compare([str(run.folder)], device="cpu", workers=0, num_resamples=20),
         "submission_from_runs": lambda: corolla.submission_from_runs([run], str(tmp_path / "a.csv"), data=data),
@@ -273,3 +275,18 @@ def test_a_script_without_a_main_guard_is_told_and_does_not_wait_for_ever(tmp_pa
 def test_a_folder_of_runs_and_a_checkpoint_are_told_from_a_run(run: Run) -> None:
     assert outcome_of(corolla.open_run, run.folder.parent).endswith(f"name one of them: {run.folder}")
     assert outcome_of(corolla.open_run, run.best).endswith(f"is named by its folder, such as {run.folder}")
+
+
+def test_a_submission_and_an_import_show_themselves(run: Run, data: str, tmp_path: Path) -> None:
+    corolla.predict(run, split="test", device="cpu", workers=0, data=data)
+    submission = corolla.submission_from_runs(run, tmp_path / "a.csv", data=data)
+    assert repr(submission).startswith(f"<Submission: {tmp_path / 'a.csv'}, vote of one: 11 photos")
+    assert len(submission.to_pandas()) == 11
+    assert os.fspath(submission) == str(tmp_path / "a.csv")
+    for name in ("rose", "tulip"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.fromarray(textured(number, 40)).save(tmp_path / "photos" / name / f"{name}{number}.png")
+    imported = corolla.import_photos(tmp_path / "photos", tmp_path / "data", size=32, progress=False)
+    assert "photos of 2 classes at 32 px" in repr(imported)
+    assert imported.to_pandas()["photos"].sum() == 16

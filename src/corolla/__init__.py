@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from corolla.compare import notebook_figures
     from corolla.compare import tables as tables
     from corolla.compare.compare import compare as compare
+    from corolla.compare.report.run_page import report as report
     from corolla.config.experiments import find_experiment as find_experiment
     from corolla.data.check import check as check
     from corolla.data.index import load_index as load_index
@@ -53,6 +54,7 @@ _STAGES = {
     "train": "corolla.training.train",
     "open_run": "corolla.runs.folder",
     "predict": "corolla.evaluation.predict",
+    "report": "corolla.compare.report.run_page",
     "submission_from_runs": "corolla.kaggle.from_runs",
     "score": "corolla.kaggle.submission",
     "download": "corolla.kaggle.download",

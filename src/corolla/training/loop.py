@@ -200,7 +200,7 @@ def _keep_predictions(state: TrainState, run: Run, val_set: TFRecordDataset, met
     """Write what the last epoch's weights say of val, as `corolla predict` would compute it once more."""
     records, progress = val_set.split, state.progress
     assert metrics.probabilities is not None
-    Predictions(
+    found = Predictions(
         ids=records.id,
         probabilities=metrics.probabilities,
         labels=records.label,
@@ -209,7 +209,11 @@ def _keep_predictions(state: TrainState, run: Run, val_set: TFRecordDataset, met
         epochs=len(progress.history),
         seconds=progress.seconds,
         class_names=state.meta.class_names,
-    ).save(run.predictions("val", "none", "last"))
+    )
+    try:
+        found.save(run.predictions("val", "none", "last"))
+    except OSError as error:  # training is done, and they can be made again
+        log.warning("%s: the predictions of val are not written (%s)", run.folder, error)
 
 
 def _row(state: TrainState, metrics: Metrics, lr: float) -> dict[str, Any]:
