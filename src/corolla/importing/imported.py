@@ -4,15 +4,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corolla.data.class_names import read_class_names
 from corolla.errors import UserError
 from corolla.importing.pixels import Pixels
+from corolla.results import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True, kw_only=True)
-class Imported:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Imported(Result):
     """The data folder that `import_photos` leaves, `counts` photos a split; `reused` if it was there before."""
 
     folder: Path
@@ -24,6 +28,18 @@ class Imported:
 
     def __fspath__(self) -> str:
         return str(self.folder)
+
+    @property
+    def summary(self) -> str:
+        """The folder, and what lies in it."""
+        counts = ", ".join(f"{split} {count}" for split, count in self.counts.items())
+        return f"{self.folder}, {counts} photos of {len(self.class_names)} classes at {self.size} px"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row per split: its name, and the number of its photos."""
+        import pandas as pd
+
+        return pd.DataFrame({"split": list(self.counts), "photos": list(self.counts.values())})
 
 
 def _is_whole(about: Any) -> bool:
