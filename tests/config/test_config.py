@@ -124,7 +124,7 @@ def test_what_may_change_between_starts_is_not_in_config_json() -> None:
     decisive = to_dict(Config(), with_runtime=False)
     absent = {"data", "runs", "run_name", "device", "resume", "init_from", "resume_from", "cache_dir"}
     assert absent.isdisjoint(decisive)
-    assert {"checkpoint_minutes", "max_hours", "keep_every", "log_steps"}.isdisjoint(decisive["train"])
+    assert {"checkpoint_minutes", "max_hours", "fit_hours", "keep_every", "log_steps"}.isdisjoint(decisive["train"])
     assert set(decisive["pipeline"]) == {"bad_images"}
     assert {"seed", "epochs", "batch_size"} <= set(decisive["train"])
     assert "init_sha256" in decisive
@@ -170,7 +170,7 @@ OPTIONS = """
     train.mixup train.cutmix train.mix_share train.mix_off_epochs train.balance train.class_balance
     train.logit_adjustment train.teacher train.distill_temperature train.distill_weight train.ema train.select_by
     train.stop_early train.precision train.channels_last train.compile train.deterministic train.checkpoint_minutes
-    train.keep_every train.max_hours train.log_steps
+    train.keep_every train.max_hours train.fit_hours train.log_steps
     pipeline.workers pipeline.bad_images pipeline.cache
 """
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 FIRST = (
     *("--data", "--size", "--input-size", "--train.epochs", "--train.batch-size", "--optim.lr", "--train.seed"),
-    *("--model.weights", "--run-name", "--train.max-hours", "--device", "--resume"),
+    *("--model.weights", "--run-name", "--train.fit-hours", "--train.max-hours", "--device", "--resume"),
 )
 """The options that --help shows."""
 EXPECTED = "experiments, or a .toml or .json file, or the folder of a run to go on with"

@@ -294,6 +294,9 @@ class TrainConfig(Section):
     max_hours: Positive | None = runtime_only(None)
     """Stop after so many hours with a checkpoint to resume from (exit status 75). Default: no limit; in a Kaggle
     notebook what its session has left, less half an hour."""
+    fit_hours: Positive | None = runtime_only(None)
+    """Choose, in place of --train.epochs, as many epochs as fit into so many hours on this machine: an epoch is
+    measured, and the schedule is whole. A run keeps its number. (--train.max-hours cuts.)"""
     log_steps: Count = runtime_only(10)
     """Steps between two points of the loss curve in TensorBoard."""
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from corolla.config import AugmentConfig, Config, differing_settings
 from corolla.config.earlier import COLOR_BEFORE_CONTRAST
@@ -62,6 +62,27 @@ def with_earlier_defaults(config: Config, run: Run, explicit: Collection[str]) -
         " and ".join(f"--augment.{name} {value:g}" for name, value in sorted(was.items(), reverse=True)),
     )
     return earlier
+
+
+def with_chosen_epochs(config: Config, run: Run) -> tuple[Config, dict[str, Any] | None]:
+    """Return `config`, where --train.fit-hours chooses the epochs, with those that were chosen before, and the facts.
+
+    A run that has begun keeps its number. So does a start that was killed before its first checkpoint, as long as it is
+    asked for the same hours with the same settings.
+    """
+    if config.train.fit_hours is None:
+        return config, None
+    begun = run if run.last.exists() or config.resume is None else Run(config.resume)
+    if not (begun.folder / "config.json").is_file():
+        return config, None
+    there, fitted = begun.config, begun.environment.get("fitted") or {}
+    is_same = fitted.get("hours") == config.train.fit_hours and fitted.get("epochs") == there.train.epochs
+    chosen = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=there.train.epochs))
+    if not begun.last.exists() and not (is_same and not _differing(begun, chosen)):
+        return config, None
+    did = "as was chosen when the run began" if is_same else "with which the run has begun, and which it keeps"
+    log.info("note: --train.fit-hours %g: %d epochs, %s", config.train.fit_hours, there.train.epochs, did)
+    return chosen, fitted or None
 
 
 def starting_point(run: Run, config: Config) -> StartingPoint:

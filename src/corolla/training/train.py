@@ -5,6 +5,7 @@ torch is imported once it is clear that there is something to train.
 
 import contextlib
 import logging
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,13 @@ from corolla.runs.length import stopping_line
 from corolla.runs.same_data import check_same_data
 from corolla.runs.without_torch import read_without_tensors
 from corolla.text_files import shell_words
-from corolla.training.start import StartingPoint, completed, starting_point, with_earlier_defaults
+from corolla.training.start import (
+    StartingPoint,
+    completed,
+    starting_point,
+    with_chosen_epochs,
+    with_earlier_defaults,
+)
 from corolla.training.stop import stopping, time_budget
 
 if TYPE_CHECKING:
@@ -72,12 +79,13 @@ def train(
 
 
 def _train(config: Config, experiment: str, explicit: Collection[str], on_step: "OnStep | None") -> Run:
+    started = time.monotonic()
     index = load_index(config.data, config.size, config.cache_dir)
     index = subset_index(index, config.train.share, config.train.seed)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     budget = time_budget(config.train.max_hours)
     with exclusive(run.folder), stopping(budget.hours) as stop:
-        config = with_earlier_defaults(config, run, explicit)
+        config, fitted = with_chosen_epochs(with_earlier_defaults(config, run, explicit), run)
         start = starting_point(run, config)
         config = completed(config, run, start, index)
         check_same_config(run, config)
@@ -94,10 +102,17 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
             return run
 
         from corolla.device import describe, idle_gpus
+        from corolla.training.fit_hours import choose_epochs, cut_by, told
         from corolla.training.loop import fit
 
         state = _build_state(start, run, config, index, explicit)
-        config = state.config  # with the number of parts that --train.accumulate auto has found
+        if config.train.fit_hours is not None and fitted is None and not start.has_begun:
+            fitted = choose_epochs(state, index, run.folder, started=started, stop=stop)
+            if fitted is None:
+                log.info("stopped: %s, while an epoch was measured; nothing has begun", stop.reason)
+                return run
+            notes = [told(fitted), *cut_by(fitted, budget.hours), *check_settings(state.config, explicit=explicit)]
+        config = state.config  # with what --train.accumulate auto and --train.fit-hours have found
         write_config(run, config)  # not before: a start that fails must not take the run's name
         write_environment(
             run,
@@ -106,7 +121,7 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
             precision=state.precision,
             data=str(index.folder.resolve()),
             fingerprint=index.fingerprint,
-            **_origin(run, start),
+            **_origin(run, start, fitted),
         )
         for line in filter(None, (idle_gpus(state.device), budget.note, *notes, *state.notes)):
             log.info(line)
@@ -126,13 +141,15 @@ def _length(run: Run) -> str:
     return f"{stopping_line(rows, config)}; in a copy it goes on with {longer}"
 
 
-def _origin(run: Run, start: StartingPoint) -> dict[str, Any]:
-    """Return what environment.json says of where a run comes from.
+def _origin(run: Run, start: StartingPoint, fitted: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what environment.json says of where a run comes from, and of how many epochs fit (--train.fit-hours).
 
     A start that was refused or killed before its first checkpoint says nothing of this one.
     """
-    names = ("resumed_from", "lengthened_from", "init_from")
+    names = ("resumed_from", "lengthened_from", "init_from", "fitted")
     origin = {name: run.environment.get(name) if start.has_begun else None for name in names}
+    if not start.has_begun:
+        origin["fitted"] = fitted
     if not start.has_begun and start.source is not None:
         origin["init_from"] = str(start.source.absolute())
     return origin

@@ -1,0 +1,201 @@
+"""The seconds of an epoch on this machine, from a few of its steps, a validation and a checkpoint.
+
+Everything is measured on the loop's own state and batches. Where a recipe begins with the classifier alone, its steps
+are measured apart; with progressive resizing the smallest and the largest images are, and between them a photo's time
+is taken to grow with its area.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from corolla.config import Config
+from corolla.config.progressive_resizing import epoch_size
+from corolla.data.cache import Cache, use_cache
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.index import Index
+from corolla.data.loader import Batch, load_batches
+from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_epoch
+from corolla.data.transforms.views import ViewsTransform
+from corolla.training.build import build_datasets
+from corolla.training.failures import update
+from corolla.training.loop import evaluation_network
+from corolla.training.state import TrainState
+
+WARM_UP_STEPS, LEAST_STEPS, LEAST_S = 3, 6, 8.0
+"""Steps that are not counted and steps that are at least, and the seconds of the latter: fewer steps where one takes
+long."""
+VAL_PHOTOS = 512
+"""Photos that are predicted to know how long all of val takes."""
+LR = 1e-4
+"""Learning rate of the steps: the weights stay about where they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochCost:
+    """The seconds of an epoch's parts."""
+
+    shown: int
+    """Photos that an epoch shows."""
+    photo_s: Mapping[tuple[bool, int], float]
+    """Of a photo in training, by whether the classifier alone learns and by the side of the images in pixels."""
+    val_s: float
+    save_s: float
+    """Of both checkpoints."""
+    checkpoint_bytes: int
+
+    def steps_s(self, side: int, *, head: bool = False) -> float:
+        """Return the seconds of an epoch's steps on images of this side, between measured ones by their areas."""
+        sides = sorted(measured for is_head, measured in self.photo_s if is_head == head)
+        times = [self.photo_s[head, measured] for measured in sides]
+        return self.shown * float(np.interp(side**2, [measured**2 for measured in sides], times))
+
+    def epoch_s(self, config: Config, size: int) -> list[float]:
+        """Return the seconds of each of the epochs of `config` at input size `size`."""
+        epochs, beside = config.train.epochs, self.val_s + self.save_s
+        steps_s = functools.cache(self.steps_s)
+        return [
+            steps_s(epoch_size(config.augment, size, epoch, epochs), head=epoch < config.train.head_epochs) + beside
+            for epoch in range(epochs)
+        ]
+
+    def epochs_within(self, seconds: float, config: Config, size: int) -> int:
+        """Return how many epochs, each as `config` would have it in a run of so many, fit into `seconds`."""
+
+        def fits(epochs: int) -> bool:
+            train = dataclasses.replace(config.train, epochs=epochs)
+            return sum(self.epoch_s(dataclasses.replace(config, train=train), size)) <= seconds
+
+        fitting, too_many = 0, 1
+        while fits(too_many):
+            fitting, too_many = too_many, 2 * too_many
+        while too_many - fitting > 1:
+            middle = (fitting + too_many) // 2
+            fitting, too_many = (middle, too_many) if fits(middle) else (fitting, middle)
+        return fitting
+
+
+class _StoppedError(Exception):
+    """Raised where somebody has asked to stop in the middle of a measurement."""
+
+
+def measure_epoch(
+    state: TrainState,
+    index: Index,
+    folder: Path,
+    *,
+    workers: int,
+    cache: Cache,
+    seconds: float = LEAST_S,
+    stopped: Callable[[], bool] = lambda: False,
+) -> EpochCost | None:
+    """Measure what an epoch of a state takes, which its steps change; None if `stopped` said so.
+
+    Args:
+        folder: where a checkpoint is written for a moment.
+        seconds: of each measurement of steps.
+    """
+    own, size = state.meta, state.meta.input_size
+    config, start = own.config, own.config.augment.start_size
+    state.meta = dataclasses.replace(own, config=_in_mid_run(config))
+    try:
+        train_set, val_set = build_datasets(state.meta, index)
+        use_cache((train_set, val_set), cache, config.cache_dir, stopped=stopped)
+        trial = _Trial(state, workers, seconds, stopped)
+        photo_s = {}
+        for side in {size, size if start is None else min(size, start)}:
+            train_set.transform = build_datasets(dataclasses.replace(state.meta, input_size=side), index)[0].transform
+            for is_head in (False, True)[: 1 + bool(config.train.head_epochs)]:
+                state.progress.history = [{}] * (0 if is_head else config.train.head_epochs)
+                photo_s[is_head, side] = trial.photo_s(train_set)
+        val_s, (save_s, num_bytes) = trial.validation_s(val_set), trial.saving(folder)
+    except _StoppedError:
+        return None
+    finally:
+        state.meta = own
+    num_shown, batch_size = len(train_set) * config.train.repeat, config.train.batch_size
+    return EpochCost(
+        shown=steps_per_epoch(len(train_set), batch_size, config.train.repeat) * min(batch_size, num_shown),
+        photo_s=photo_s,
+        val_s=val_s,
+        save_s=save_s,
+        checkpoint_bytes=num_bytes,
+    )
+
+
+def _in_mid_run(config: Config) -> Config:
+    """Return `config` with full-size images, and enough epochs that those in which the network learns are mixed."""
+    epochs = config.train.head_epochs + config.train.mix_off_epochs + 1
+    return dataclasses.replace(
+        config,
+        augment=dataclasses.replace(config.augment, start_size=None),
+        train=dataclasses.replace(config.train, epochs=epochs),
+    )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A few seconds of training."""
+
+    state: TrainState
+    workers: int
+    seconds: float
+    stopped: Callable[[], bool]
+
+    def _batches(
+        self, photos: TFRecordDataset, sampler: TrainBatchSampler | EvalBatchSampler
+    ) -> Generator[Batch, None, None]:
+        with closing(load_batches(photos, sampler, workers=self.workers, device=self.state.device)) as batches:
+            for batch in batches:
+                if self.stopped():
+                    raise _StoppedError
+                yield batch
+
+    def photo_s(self, photos: TFRecordDataset) -> float:
+        """Return the seconds of a photo in training."""
+        train = self.state.config.train
+        batch_size = min(train.batch_size, len(photos) * train.repeat)
+        sampler = TrainBatchSampler(len(photos), batch_size, train.seed, 0, 10**9, repeat=train.repeat)
+        start, steps, is_warm = time.perf_counter(), 0, False
+        with closing(self._batches(photos, sampler)) as batches:
+            for batch in batches:
+                update(self.state, batch, LR)
+                steps += 1
+                passed = time.perf_counter() - start
+                if is_warm and passed >= self.seconds and (steps >= LEAST_STEPS or passed >= 3 * self.seconds):
+                    break
+                if not is_warm and (steps == WARM_UP_STEPS or passed >= self.seconds):
+                    _synchronize(self.state.device)
+                    start, steps, is_warm = time.perf_counter(), 0, True
+            _synchronize(self.state.device)
+            return (time.perf_counter() - start) / (steps * batch_size)
+
+    def validation_s(self, val: TFRecordDataset) -> float:
+        """Return the seconds of a validation, as training does it, from its first photos."""
+        start = time.perf_counter()
+        assert isinstance(val.transform, ViewsTransform)
+        model = evaluation_network(self.state, val.transform)
+        num_photos = min(VAL_PHOTOS, len(val))
+        with closing(self._batches(val, EvalBatchSampler(num_photos, model.batch_size))) as batches:
+            for batch in batches:
+                model(batch.images).cpu()
+        return (time.perf_counter() - start) * len(val) / num_photos
+
+    def saving(self, folder: Path) -> tuple[float, int]:
+        """Return the seconds of last.pt and best.pt, and the bytes of one."""
+        paths = folder / "best.pt", folder / "last.pt"
+        start = time.perf_counter()
+        self.state.save(*paths)
+        return time.perf_counter() - start, paths[0].stat().st_size
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
