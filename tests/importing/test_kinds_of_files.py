@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, features
 from support import smooth
 
+from corolla.data.texts import read_any_text
 from corolla.errors import UserError
 from corolla.importing.importer import Imported, import_photos
-from corolla.data.texts import read_any_text
 
 SIZE = 32
 CODERS = {

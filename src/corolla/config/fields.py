@@ -6,6 +6,7 @@ refusals.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -44,6 +45,7 @@ from corolla.config.values import (
     NonNegativeInt,
     Positive,
     Probability,
+    Sha256,
     Share,
     Side,
 )
@@ -242,6 +244,11 @@ class TrainConfig(Section):
     """Decides the initial weights, the order of the images and every augmentation."""
     share: Share = 1.0
     """Train on this fraction of each class's photos, chosen by the seed; a larger one holds every smaller one."""
+    corrections: Path | None = runtime_only(None)
+    """A CSV with columns id and action, as corolla audit --csv writes it and a person fills it: drop leaves a training
+    photo out, label=N (or its name) gives it another class. Val and test stay as they are."""
+    corrections_sha256: Sha256 = ""
+    """SHA-256 of the CSV of --train.corrections. It is filled in; where it is given, another file is refused."""
     label_smoothing: Decay = setting(0.0, LABELS_COUNT)
     """Label smoothing (Szegedy et al. 2016, section 7)."""
     mixup: NonNegative = 0.0

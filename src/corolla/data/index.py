@@ -65,11 +65,13 @@ class Index:
     size: int  # pixels a side
     class_names: tuple[str, ...]
     splits: dict[str, Split]
+    uncorrected: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of the splits that were corrected by hand (corrections.py), as without the corrections."""
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """The data fingerprint of each split."""
-        return {name: split.fingerprint for name, split in self.splits.items()}
+        """The data fingerprint of each split: that of its records, whatever was corrected."""
+        return {name: split.fingerprint for name, split in self.splits.items()} | self.uncorrected
 
 
 def load_index(data: AnyPath, size: int | None = None, cache_dir: AnyPath | None = None) -> Index:

@@ -26,7 +26,7 @@ def subset_index(index: Index, fraction: float, seed: int) -> Index:
         rows = np.flatnonzero(train.label == label)
         shuffled = subset_generator(seed, int(label)).permutation(rows)
         kept.append(shuffled[: max(1, round(fraction * len(rows)))])
-    return dataclasses.replace(index, splits={**index.splits, "train": _take(train, np.sort(np.concatenate(kept)))})
+    return dataclasses.replace(index, splits={**index.splits, "train": take_rows(train, np.sort(np.concatenate(kept)))})
 
 
 def first_rows(index: Index, name: str, count: int) -> Index:
@@ -36,10 +36,13 @@ def first_rows(index: Index, name: str, count: int) -> Index:
         UserError: the data has no such split.
     """
     split = split_of(index, name)
-    return dataclasses.replace(index, splits={**index.splits, name: _take(split, np.arange(min(count, len(split))))})
+    return dataclasses.replace(
+        index, splits={**index.splits, name: take_rows(split, np.arange(min(count, len(split))))}
+    )
 
 
-def _take(split: Split, rows: np.ndarray) -> Split:
+def take_rows(split: Split, rows: np.ndarray) -> Split:
+    """Return a split's photos in these rows (numbers, or a bool for each)."""
     columns = {f.name: getattr(split, f.name) for f in dataclasses.fields(split)}
     return dataclasses.replace(split, **{k: v[rows] for k, v in columns.items() if isinstance(v, np.ndarray)})
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
+from corolla.data.texts import read_rows
 from corolla.errors import UserError
 from corolla.importing.csv_tables import (
     SPLIT_COLUMNS,
@@ -19,7 +20,6 @@ from corolla.importing.csv_tables import (
     tables_beside,
 )
 from corolla.importing.photos import Photo, is_photo, visible
-from corolla.data.texts import read_rows
 from corolla.text_files import printable
 
 UNREAD_TABLES = (".mat", ".json", ".jsonl", ".xml", ".pkl", ".npy", ".xls", ".xlsx", ".ods", ".parquet", ".h5", ".arff")

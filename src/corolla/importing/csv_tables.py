@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from corolla.data.texts import as_posix, read_rows
 from corolla.errors import UserError
 from corolla.importing.photos import SUFFIXES, Photo, visible
 from corolla.importing.split_names import split_of, split_within
-from corolla.data.texts import as_posix, read_rows
 from corolla.text_files import printable
 
 PHOTO_COLUMNS = {

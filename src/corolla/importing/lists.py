@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from corolla.data.competition import SPLITS
+from corolla.data.texts import as_posix, read_any_text
 from corolla.errors import UserError
 from corolla.files import is_file
 from corolla.importing.csv_labels import label_table
 from corolla.importing.csv_tables import PHOTO_COLUMNS, TABLES, PhotoNames, is_submission, letters, tables_beside
 from corolla.importing.photos import SUFFIXES, Found, Photo, is_photo, visible
 from corolla.importing.split_names import split_of, split_within
-from corolla.data.texts import as_posix, read_any_text
 from corolla.text_files import printable, split_lines
 
 MARKS = ("\t", ",", ";", " ")  # between a path and its class

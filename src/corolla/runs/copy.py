@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 
 from corolla.config import Config, to_dict
+from corolla.data.corrections import COPY
 from corolla.files import replacing, write_atomically
 from corolla.runs.folder import Run
 
-SMALL = ("timing.jsonl", "metrics.jsonl", "environment.json", "config.json")
+SMALL = ("timing.jsonl", "metrics.jsonl", "environment.json", COPY, "config.json")
 LARGE = ("best.pt", "epoch-*.pt", "events.out.tfevents.*", "tensorboard/*", "predictions/*")
 
 

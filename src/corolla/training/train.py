@@ -13,8 +13,8 @@ from corolla.config import Config, validate
 from corolla.config.checks import check_settings
 from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
+from corolla.data.corrections import training_index
 from corolla.data.index import Index, load_index
-from corolla.data.subset import subset_index
 from corolla.errors import UserError
 from corolla.paths import AnyPath, as_path
 from corolla.runs.copy import copy_run
@@ -24,6 +24,7 @@ from corolla.runs.length import stopping_line
 from corolla.runs.same_data import check_same_data
 from corolla.runs.without_torch import read_without_tensors
 from corolla.text_files import shell_words
+from corolla.training.corrections import keep_copy, notes_on, with_corrections
 from corolla.training.start import (
     StartingPoint,
     completed,
@@ -80,11 +81,12 @@ def train(
 
 def _train(config: Config, experiment: str, explicit: Collection[str], on_step: "OnStep | None") -> Run:
     started = time.monotonic()
-    index = load_index(config.data, config.size, config.cache_dir)
-    index = subset_index(index, config.train.share, config.train.seed)
+    records = load_index(config.data, config.size, config.cache_dir)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     budget = time_budget(config.train.max_hours)
     with exclusive(run.folder), stopping(budget.hours) as stop:
+        config, corrections = with_corrections(config, run)
+        index = training_index(records, config.train, corrections)
         config, fitted = with_chosen_epochs(with_earlier_defaults(config, run, explicit), run)
         start = starting_point(run, config)
         config = completed(config, run, start, index)
@@ -113,6 +115,7 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
                 return run
             notes = [told(fitted), *cut_by(fitted, budget.hours), *check_settings(state.config, explicit=explicit)]
         config = state.config  # with what --train.accumulate auto and --train.fit-hours have found
+        keep_copy(run, corrections)
         write_config(run, config)  # not before: a start that fails must not take the run's name
         write_environment(
             run,
@@ -123,6 +126,7 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
             fingerprint=index.fingerprint,
             **_origin(run, start, fitted),
         )
+        notes += notes_on(corrections, records)
         for line in filter(None, (idle_gpus(state.device), budget.note, *notes, *state.notes)):
             log.info(line)
         fit(state, run, index, stop, on_step=on_step)
