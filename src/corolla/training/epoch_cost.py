@@ -45,10 +45,10 @@ class EpochCost:
     shown: int
     """Photos that an epoch shows."""
     photo_s: Mapping[tuple[bool, int], float]
-    """Of a photo in training, by whether the classifier alone learns and by the side of the images in pixels."""
+    """Seconds of a photo in training, by whether the classifier alone learns and by the side of the images in pixels."""
     val_s: float
     save_s: float
-    """Of both checkpoints."""
+    """Seconds of both checkpoints."""
     checkpoint_bytes: int
 
     def steps_s(self, side: int, *, head: bool = False) -> float:
