@@ -1,5 +1,6 @@
 """corolla predict: a run's probabilities for val and test, or the names of photos."""
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,13 @@ from corolla.evaluation.photo_predictions import PhotoPredictions
 from corolla.evaluation.photos import broken_photos, predict_photos
 from corolla.evaluation.predict import PredictResult
 from corolla.evaluation.predict import predict as predict_split
+from corolla.importing.photos import is_photo
+from corolla.importing.tree import scan
 from corolla.runs.data import index_for
 from corolla.runs.folder import open_run
 from corolla.text_files import printable
+
+log = logging.getLogger(__name__)
 
 PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
 DEFAULTS = PredictOptions()
@@ -33,7 +38,7 @@ def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments 
     """
     _ = options.views  # refuses views that there are none of, before anything is opened
     runs = [path for path in paths if (path / "config.json").is_file()]
-    photos = [path for path in paths if path not in runs]
+    photos = [path for path in paths if path not in runs and not _is_beside(path, runs)]
     if not runs:
         for path in paths[:1]:
             open_run(path)  # which says what is there
@@ -43,6 +48,16 @@ def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments 
         return _classify(runs, photos, options, out)
     refuse_without("photos", out=out)
     return _predict_splits(runs, options)
+
+
+def _is_beside(path: Path, runs: list[Path]) -> bool:
+    """Return whether a path is what a shell makes of runs/* beside the runs: no run, and nothing with photos."""
+    if path.parent not in {run.parent for run in runs} or not path.exists():
+        return False
+    is_other = not is_photo(path) if path.is_file() else not any(scan(path).all_photos())
+    if is_other:
+        log.info("%s: no run, passed over", path)
+    return is_other
 
 
 def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
