@@ -25,7 +25,7 @@ from corolla.text_files import printable
 METAVARS = {
     **dict.fromkeys(("data", "to"), "DATA"),
     **dict.fromkeys(("runs", "cache_dir", "resume", "init_from", "resume_from", "save"), "FOLDER"),
-    **dict.fromkeys(("csv", "truth", "ledger", "solution"), "CSV"),
+    **dict.fromkeys(("csv", "truth", "ledger", "solution", "corrections"), "CSV"),
     **dict.fromkeys(("out", "html", "json", "into", "lists"), "FILE"),
     **{"device": "DEVICE", "tta": "VIEWS", "competition": "SLUG", "notebook": "RUN", "wheels": "FOLDER"},
 }

@@ -16,8 +16,8 @@ from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Report
 from corolla.config.experiments import find_experiment
 from corolla.config.progressive_resizing import epoch_size
+from corolla.data.corrections import training_index
 from corolla.data.index import load_index
-from corolla.data.subset import subset_index
 from corolla.device import choose_device, num_workers
 from corolla.models.factory import multiply_adds
 from corolla.training.build import new_state, train_color
@@ -86,7 +86,7 @@ def training_cost(experiment: str, options: BenchOptions) -> TrainingCost:
     """
     index, device = load_index(options.data, options.size, options.cache_dir), choose_device(options.device)
     base = find_experiment(experiment)
-    index = subset_index(index, base.train.share, base.train.seed)
+    index = training_index(index, base.train)
     size = options.input_size or base.input_size or index.size
     config = dataclasses.replace(
         base,

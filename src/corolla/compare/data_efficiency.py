@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from corolla.config import Config
 from corolla.config.experiments import find_experiment
+from corolla.data.corrections import training_index
 from corolla.data.index import Index, load_index
-from corolla.data.subset import subset_index
 from corolla.errors import Failure, UserError
 from corolla.plots.style import color, escaped
 from corolla.runs.folder import Run
@@ -72,7 +72,7 @@ def _label(name: str, fraction: float) -> str:
 
 def _index(config: Config) -> Index:
     """Return the photos that a run is trained with."""
-    return subset_index(load_index(config.data, config.size, config.cache_dir), config.train.share, config.train.seed)
+    return training_index(load_index(config.data, config.size, config.cache_dir), config.train)
 
 
 def _check_data(run: Run, index: Index) -> None:

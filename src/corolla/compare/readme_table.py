@@ -9,6 +9,7 @@ from pathlib import Path
 from corolla.compare.formatting import spread
 from corolla.config import as_options, flatten
 from corolla.config.experiments import EXPERIMENTS
+from corolla.data.corrections import COPY
 from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.runs.folder import Run, open_run
@@ -27,7 +28,7 @@ def command_of(run: Run) -> str:
     if experiment not in EXPERIMENTS:
         return shell_words("corolla", "train", run.folder / "config.json", *start)
     settings, usual = flatten(run.config), flatten(EXPERIMENTS[experiment]())
-    left_out = {"train.seed"} | ({"init_sha256"} if start else set())
+    left_out = {"train.seed", "train.corrections_sha256"} | ({"init_sha256"} if "--init-from" in start else set())
     if settings["input_size"] == settings["size"] and not settings["init_sha256"]:
         left_out.add("input_size")  # the default, but for a run that starts from a checkpoint
     words = ["corolla", "train", experiment]
@@ -38,12 +39,13 @@ def command_of(run: Run) -> str:
 
 
 def options_to_start(run: Run) -> list[str]:
-    """Return `--init-from PATH` of a run that began with a checkpoint's weights, for the command that trains it again.
+    """Return the files of which a run's config.json has the hash alone, for the command that trains it again.
 
-    Its config.json has the checkpoint's hash alone; nothing is returned where its path is not known either.
+    They are `--init-from PATH`, where that is known, and the copy of the corrections of its training photos.
     """
-    path = run.environment.get("init_from")
-    return ["--init-from", str(path)] if run.config.init_sha256 and path else []
+    config, path = run.config, run.environment.get("init_from")
+    words = ["--init-from", str(path)] if config.init_sha256 and path else []
+    return [*words, *["--train.corrections", str(run.folder / COPY)] * bool(config.train.corrections_sha256)]
 
 
 def results_table(folders: Sequence[Path]) -> str:

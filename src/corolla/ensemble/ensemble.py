@@ -23,6 +23,7 @@ from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
+from corolla.runs.corrections import corrected_index
 from corolla.runs.data import index_for
 from corolla.runs.folder import CheckpointName, Run
 
@@ -182,4 +183,4 @@ def _prior(members: MemberPredictions, data: Path | None, cache_dir: Path | None
     settings = first.config.train
     if trained not in (None, subset_index(index, settings.share, settings.seed).splits["train"].fingerprint):
         raise UserError(f"--adjust: {index.folder} has other training photos than {first.folder} had; {TRAINED_WITH}")
-    return prior
+    return class_prior(corrected_index(first, index)) if settings.corrections_sha256 else prior

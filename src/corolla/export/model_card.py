@@ -79,6 +79,8 @@ def _rows(source: Source, network: TimmNetwork) -> dict[str, str]:
         ema = f", moving average of the weights (decay {config.train.ema})" if config.train.ema else ""
         share = f", on {config.train.share:.0%} of the training photos" if config.train.share < 1 else ""
         rows["trained"] = f"epoch {len(source.rows)} of {config.train.epochs}, seed {config.train.seed}{share}{ema}"
+        if digest := config.train.corrections_sha256:
+            rows["corrected by hand"] = f"its training photos, by a CSV with the SHA-256 {digest}"
         row = source.rows[-1]
         rows["macro F1 on val"] = f"{row['macro_f1']:.4f}, top-1 {row['top1']:.4f}" + _chosen(source)
     else:

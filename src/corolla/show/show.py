@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from corolla.config import Config
+from corolla.data.corrections import training_index
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index, Split, load_index
 from corolla.data.statistics import data_statistics
-from corolla.data.subset import subset_index
 from corolla.data.transforms.train import TrainTransform, needs_statistics
 from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.data.transforms.views import ViewsTransform
@@ -96,7 +96,7 @@ def show_augmented(config: Config, *, epochs: int = 6, tta: TTA | None = None, o
 
 def _training_crops(config: Config, index: Index, size: int, epochs: int) -> tuple[TFRecordDataset, Versions]:
     interpolation, _ = _preprocessing(config, index, size)
-    index = subset_index(index, config.train.share, config.train.seed)
+    index = training_index(index, config.train)
     needed = needs_statistics(config.augment)
     colors = data_statistics(index, ("train",), cache_dir=config.cache_dir).color if needed else None
     transform = TrainTransform(

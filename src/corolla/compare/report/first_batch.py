@@ -7,10 +7,10 @@ from pathlib import Path
 from corolla.compare.report.photos import SIDE
 from corolla.data.index import Index
 from corolla.data.sampler import TrainBatchSampler
-from corolla.data.subset import subset_index
 from corolla.errors import UserError
 from corolla.plots.html import jpeg_uri, photo_jpeg
 from corolla.runs.checkpoint import ModelMeta, load_checkpoint, read_meta
+from corolla.runs.corrections import trained_index
 from corolla.runs.data import index_for
 from corolla.runs.folder import Run
 from corolla.runs.same_data import check_same_data
@@ -36,8 +36,7 @@ def first_batch(run: Run, *, data: Path | None = None, cache_dir: Path | None = 
         content = load_checkpoint(run.last)
         if content.get("imported"):
             return FirstBatch(why_not="What it was trained with is unknown.")
-        train = run.config.train
-        index = subset_index(index_for(run, data, None, cache_dir), train.share, train.seed)
+        index = trained_index(run, index_for(run, data, None, cache_dir))
         check_same_data(content, index, run.last)
         meta = read_meta(content)
         config = dataclasses.replace(

@@ -1,5 +1,6 @@
 """The photos of the report, small and inline, and the mistakes they show."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from corolla.compare.recipes import Member
 from corolla.compare.statistics import confident_mistakes, most_confident
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
-from corolla.data.subset import subset_index
 from corolla.errors import UserError
 from corolla.plots.confusion import confused_pairs, confusion_matrix
 from corolla.plots.html import jpeg_uri, photo_jpeg
+from corolla.runs.corrections import trained_index
 from corolla.runs.folder import data_of
 
 SIDE = 96  # pixels, at most
@@ -45,9 +46,8 @@ class Photos:
             return
         self._rows = found
         if "train" in index.splits and not member.is_imported:
-            train = member.run.config.train
-            trained = subset_index(index, train.share, train.seed).splits["train"]
-            self.num_train = dict(Counter(trained.label.tolist()))
+            with contextlib.suppress(UserError):  # what it was corrected by is lost
+                self.num_train = dict(Counter(trained_index(member.run, index).splits["train"].label.tolist()))
 
     def __bool__(self) -> bool:
         return not self.why_not
