@@ -45,7 +45,7 @@ class EpochCost:
     shown: int
     """Photos that an epoch shows."""
     photo_s: Mapping[tuple[bool, int], float]
-    """Seconds of a photo in training, by whether the classifier alone learns and by the side of the images in pixels."""
+    """Seconds of a photo in training, by whether the classifier alone learns and by the side of the images in px."""
     val_s: float
     save_s: float
     """Seconds of both checkpoints."""
