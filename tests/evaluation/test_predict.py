@@ -201,7 +201,7 @@ def test_other_classes_are_refused(run: Run, tmp_path: Path) -> None:
     (other / "classes.txt").write_text("".join(f"weed {n}\n" for n in range(5)))
     with pytest.raises(UserError, match=r"other: its classes are not those that .*best\.pt was trained for$"):
         predict(run, data=other)
-    assert not (run.folder / "predictions").exists()
+    assert not run.predictions("test", "none").exists()
 
 
 def test_a_bad_jpeg_stops_or_is_grey(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -210,7 +210,7 @@ def test_a_bad_jpeg_stops_or_is_grey(run: Run, tmp_path: Path, caplog: pytest.Lo
         predict(run, split="train", data=data)
     assert str(caught.value).startswith(line)
     assert len(str(caught.value).splitlines()) == 1
-    assert not (run.folder / "predictions").exists()
+    assert not run.predictions("train", "none").exists()
     result = predict(run, split="train", data=data, bad_images="grey")
     assert len(result.predictions.ids) == 40
     assert line in caplog.text
