@@ -1,4 +1,4 @@
-"""The report in a real browser, without a network, at the width of a desk and of a phone, light and dark."""
+"""The pages in a real browser, without a network, at the width of a desk and of a phone, light and dark."""
 
 import os
 import shutil
@@ -11,7 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from support import make_comparison
 
+from corolla.audit.audit import audit
+from corolla.audit.html import write_html
 from corolla.compare.report.html import write_report
+from corolla.compare.report.run_page import report as report_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -28,6 +31,15 @@ TOOLTIP = """() => {
   const parts = [...(find(document)?.shadowRoot.children ?? [])].filter(element => element.tagName !== "STYLE");
   return parts.map(element => element.innerText).join(" ").trim();
 }"""  # the text that is shown, inside Bokeh's shadow trees
+TOLD = """() => [...document.querySelectorAll(".scroll")].filter(box => box.checkVisibility()).every(
+  box => box.previousElementSibling.checkVisibility()
+    === (box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1))"""
+"""Every table that is cut says so, and no other."""
+FOCUSED = """() => {
+  const one = document.activeElement, box = one.closest(".plot") ?? one, style = getComputedStyle(box);
+  return [`${one.tagName} ${one.textContent.trim().slice(0, 20)}`,
+    style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
+}"""
 DESK, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 
 
@@ -57,10 +69,21 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("browser")
-    comparison, _ = make_comparison(folder)
-    return write_report(comparison, folder / "report.html", reproduce=["corolla compare a b"])
+    comparison, data = make_comparison(folder)
+    found = audit(data, runs=comparison.members[0].run, cache_dir=folder / "cache", progress=False)
+    write_html(found, folder / "audit.html")
+    return {
+        "compare": write_report(comparison, folder / "compare.html", reproduce=["corolla compare a b", "corolla runs"]),
+        "run": report_run(comparison.members[0].run, device="cpu", workers=0).path,
+        "audit": folder / "audit.html",
+    }
+
+
+@pytest.fixture(scope="module")
+def report(pages: dict[str, Path]) -> Path:
+    return pages["compare"]
 
 
 @contextmanager
@@ -74,7 +97,8 @@ def opened(browser: Browser, report: Path, size: ViewportSize, scheme: str = "li
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else faults.append(r.url))
     page.goto(report.as_uri())
-    page.wait_for_selector("body[data-drawn]", timeout=60_000)
+    if report.name != "audit.html":  # which has no plots
+        page.wait_for_selector("body[data-drawn]", timeout=60_000)
     yield page
     assert faults == []
     context.close()
@@ -138,19 +162,53 @@ def test_hover_shows_values(browser: Browser, report: Path, plot: str, words: tu
         assert all(word in text for word in words)
 
 
+@pytest.mark.parametrize("name", ["compare", "run", "audit"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_fits_the_screen(browser: Browser, report: Path, tmp_path: Path, size: ViewportSize, scheme: str) -> None:
-    """Wide tables scroll inside their own box. The screenshots are to be looked at."""
-    with opened(browser, report, size, scheme) as page:
+def test_fits_the_screen(
+    browser: Browser, pages: dict[str, Path], name: str, tmp_path: Path, size: ViewportSize, scheme: str
+) -> None:
+    """Wide tables scroll inside their own box, and say so. The screenshots are to be looked at."""
+    with opened(browser, pages[name], size, scheme) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
         for details in page.locator("summary").all():
             details.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        page.wait_for_function(TOLD)
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        ink = page.evaluate("Bokeh.documents[0].all_models.size && getComputedStyle(document.body).color")
+        ink = page.evaluate("getComputedStyle(document.body).color")
         assert (ground, ink) == (
             ("rgb(21, 24, 28)", "rgb(230, 232, 234)") if scheme == "dark" else ("rgb(255, 255, 255)", "rgb(28, 32, 36)")
         )
         page.screenshot(path=tmp_path / f"{scheme}-{size['width']}.png", full_page=True)
         assert (tmp_path / f"{scheme}-{size['width']}.png").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("name", ["compare", "run", "audit"])
+def test_the_keyboard_alone_suffices(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    """It reaches all that can be used, in the page's order, and each time an outline shows where it is."""
+    with opened(browser, pages[name], DESK) as page:
+        reached: list[str] = []
+        for _ in range(500):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement === document.body"):
+                break
+            tag, shown = page.evaluate(FOCUSED)
+            assert shown, f"no outline at {tag}, after {reached[-3:]}"
+            reached.append(tag)
+        else:
+            pytest.fail("the focus never leaves the page")
+        usable = "a, button, input, summary, .scroll, .plot"
+        expected = page.locator(usable).evaluate_all("all => all.filter(one => one.checkVisibility()).length")
+        assert len(reached) == expected
+        assert page.locator("main").count() == 1
+
+
+def test_commands_are_copied(browser: Browser, report: Path) -> None:
+    with opened(browser, report, PHONE) as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        box = page.locator(".commands")
+        box.get_by_role("button", name="Copy").press("Enter")
+        page.wait_for_function("document.querySelector('.commands output').textContent === 'copied'")
+        assert page.evaluate("navigator.clipboard.readText()") == "corolla compare a b\ncorolla runs"
+        assert page.evaluate("getComputedStyle(document.querySelector('.commands pre')).whiteSpace") == "pre-wrap"

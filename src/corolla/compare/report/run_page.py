@@ -80,7 +80,7 @@ def report(
         UserError: no such run, no epoch is finished, or its data are not there.
     """
     opened, data, cache_dir = open_run(run), as_path(data), as_path(cache_dir)
-    comparison = compare(opened, data=data, cache_dir=cache_dir, device=device, workers=workers)
+    comparison = compare(opened, tta="none", data=data, cache_dir=cache_dir, device=device, workers=workers)
     path = as_path(out) or opened.folder / "report.html"
     (member,) = comparison.members
     photos = Photos(member, comparison.split, data, cache_dir)
@@ -124,10 +124,10 @@ def _plots(run: Run) -> "dict[str, figure]":
     if not rows:
         return {}
     val, training = STYLES.values()
-    end, highest = _loss_end(run), max(row["lr"] for row in rows)
+    end, highest, best = _loss_end(run), max(row["lr"] for row in rows), max(row["macro_f1"] for row in rows)
     cut: dict[str, Any] = {} if end is None else {"y_range": (0, end)}
     return {
-        "plot-macro_f1": curve("macro F1 on val", [("val", rows, "macro_f1", val)]),
+        "plot-macro_f1": curve("macro F1 on val", [("val", rows, "macro_f1", val)], y_range=(0, 1.05 * best or 1.0)),
         "plot-loss": curve("loss", [("val", rows, "val_loss", val), ("training", rows, "train_loss", training)], **cut),
         "plot-lr": curve(
             "learning rate", [("", rows, "lr", (GREY, ()))], form="0.00e+0", y_range=(0, 1.05 * highest or 1.0)
