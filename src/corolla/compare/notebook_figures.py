@@ -31,6 +31,7 @@ from corolla.plots.style import GREY, PALETTE, color, escaped
 from corolla.random import sample_generator
 from corolla.runs.folder import Run
 
+WIDEST_LEGEND = 56  # letters in a line of a legend
 VIEWS = ("centre", "top left", "top right", "bottom left", "bottom right")  # the order of EvalTransform
 
 
@@ -52,13 +53,13 @@ def learning_curves(runs: Sequence[Run]) -> Figure:
             losses.plot(epochs, [row["train_loss"] for row in rows], color=color(place), ls="--", alpha=0.75)
     _by_epoch(scores, "macro F1 on val")
     scores.set_ylim(bottom=0)
-    scores.legend(frameon=False)
+    _legend_below(scores)
     _by_epoch(losses, "loss (nats)")
     # Before batch norm's averages have settled, val loss may be in the hundreds and would flatten all the rest.
     losses.set_ylim(0, 1.3 * max((row["train_loss"] for run in runs for row in run.metrics), default=1.0))
     losses.plot([], [], color=GREY, label="val")
     losses.plot([], [], color=GREY, ls="--", label="train (augmented photos)")
-    losses.legend(frameon=False)
+    _legend_below(losses)
     return figure
 
 
@@ -72,7 +73,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
     _by_epoch(curves, f"macro F1 on {comparison.split}, centre crop")
     curves.set_ylim(bottom=0)
     if curves.lines:
-        curves.legend(frameon=False, loc="best")  # where the fewest points of the curves are
+        _legend_below(curves)
     curves.set_title("mean of the seeds and their range", fontsize=11, loc="left")
     num_images = len(comparison.members[0].labels)
     views = "centre crop" if comparison.tta == "none" else comparison.tta
@@ -265,6 +266,13 @@ def _by_epoch(axes: Axes, what: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend_below(axes: Axes) -> None:
+    """Draw the legend outside of the curves, in as many columns as there is room for."""
+    longest = max((len(str(text)) for text in axes.get_legend_handles_labels()[1]), default=0)
+    columns = max(1, WIDEST_LEGEND // (longest + 6))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=columns)
 
 
 def _show(axes: Axes, image: np.ndarray, title: str, edge: str | None = None) -> None:
