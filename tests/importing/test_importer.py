@@ -247,9 +247,23 @@ def test_copies_are_noted(tmp_path: Path) -> None:
     photos = class_folders(tmp_path / "photos", {"a": 10, "b": 10})
     (photos / "b" / "copy.jpg").write_bytes((photos / "a" / "0.jpg").read_bytes())
     (photos / "b" / "again.jpg").write_bytes((photos / "a" / "0.jpg").read_bytes())
-    (said,) = run(photos, tmp_path / "out").notes
-    assert said.startswith("photos there more than once, byte for byte: 1 (2 copies")
-    assert said.endswith("; 1 in different classes)")
+    made = run(photos, tmp_path / "out")
+    assert made.notes == (
+        "photos there more than once, byte for byte: 1 (2 copies; each in the split of its original; "
+        "1 in different classes)",
+    )
+    with (tmp_path / "out" / "photos.csv").open(newline="") as file:
+        split = {row["path"]: row["split"] for row in csv.DictReader(file)}
+    assert {split[name] for name in ("a/0.jpg", "b/copy.jpg", "b/again.jpg")} == {"train"}
+    assert run(photos, tmp_path / "out").reused
+
+
+def test_copies_across_splits_that_the_folder_gives_are_noted(tmp_path: Path) -> None:
+    photos = class_folders(tmp_path / "photos" / "train", {"a": 4, "b": 4}).parent
+    (photos / "val" / "a").mkdir(parents=True)
+    (photos / "val" / "a" / "copy.jpg").write_bytes((photos / "train" / "a" / "0.jpg").read_bytes())
+    notes = run(photos, tmp_path / "out").notes
+    assert "photos there more than once, byte for byte: 1 (1 copy; 1 across splits)" in notes
 
 
 SLOW = """

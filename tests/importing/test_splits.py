@@ -34,6 +34,28 @@ def test_splits_are_stratified_whole_and_of_the_paths_alone(sizes: list[int], se
     assert split_photos(photos[::-1], val=0.15, test=0.15, seed=seed) == splits
 
 
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 25)), min_size=8, max_size=80), st.integers(0, 9))
+def test_the_same_photo_is_in_one_split(drawn: list[tuple[int, int]], seed: int) -> None:
+    drawn += [(label, 100 + 10 * label + n) for label in range(4) for n in range(2)]  # two of each class are no copies
+    photos = [Photo(f"{label}/{n}.jpg", None, str(label)) for n, (label, _) in enumerate(drawn)]
+    digests = {photo.path: str(content) for photo, (_, content) in zip(photos, drawn, strict=True)}
+    splits = split_photos(photos, val=0.15, test=0.15, seed=seed, digests=digests)
+    assert sorted(photo for members in splits.values() for photo in members) == sorted(photos)
+    places, classes = {}, {}
+    for split, members in splits.items():
+        for photo in members:
+            places.setdefault(digests[photo.path], set()).add(split)
+            classes.setdefault(digests[photo.path], set()).add(photo.name)
+    assert all(len(found) == 1 for found in places.values())
+    assert all(places[content] == {"train"} for content, names in classes.items() if len(names) > 1)
+    assert {photo.name for photo in splits["train"]} == {photo.name for photo in photos}
+    assert split_photos(photos[::-1], val=0.15, test=0.15, seed=seed, digests=digests) == splits
+    alone = {photo.path: photo.path for photo in photos}
+    plain = split_photos(photos, val=0.15, test=0.15, seed=seed)
+    assert split_photos(photos, val=0.15, test=0.15, seed=seed, digests=alone) == plain
+
+
 def test_ids_are_those_of_the_paths_and_never_alike() -> None:
     taken: dict[str, Photo] = {}
     for number in range(4_000_000):  # about 330,000 until two of them share 36 bits

@@ -22,7 +22,7 @@ from corolla.importing.photos import Found, Photo, alike_names, check_photos, cl
 from corolla.importing.pixels import Crop, Pixels
 from corolla.importing.record_sources import holds_records, root_of
 from corolla.importing.records import broken_records, find_record_photos, record_facts
-from corolla.importing.splits import photo_ids, split_photos
+from corolla.importing.splits import has_drawn_copies, photo_ids, split_photos
 from corolla.importing.suspect_layouts import ARCHIVES
 from corolla.importing.tables import tables_of, write_tables
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
@@ -105,7 +105,7 @@ def _import(
     photos, size, read = found.photos, pixels.size, found.read or _from_folder(folder)
     val, test, seed = recipe["val"], recipe["test"], recipe["seed"]
     if any(out.glob("tfrecords-jpeg-*")):
-        recipe["photos"] = _fingerprint(photos, photo_digests(read, photos, progress=progress))
+        recipe |= _contents(photos, photo_digests(read, photos, progress=progress))
         if reused := imported_before(out, recipe, pixels):
             return reused
     with temporary_folder(out, "import") as private:
@@ -115,11 +115,12 @@ def _import(
             broken = (broken_records if found.names else _broken)(folder, faults, len(photos)) if faults else ""
             if broken and not skip_broken:
                 raise UserError(broken + REMEDY)
-            splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed)
+            digests = {path: jpeg.digest for path, jpeg in jpegs.items()}
+            splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed, digests=digests)
             names, ids = found.names or class_names(photos), found.ids or photo_ids(photos)
             records = private / f"tfrecords-jpeg-{size}x{size}"
             _write_records(records, splits, names, ids, lambda path: jpegs[path].read(spool))
-        recipe["photos"] = _fingerprint(photos, (jpeg.digest for jpeg in jpegs.values()))
+        recipe |= _contents(photos, digests.values())
         notes = [*found.notes, *[broken + "; left out"] * bool(broken), *_notes(photos, splits, jpegs)]
         counts = {split: len(members) for split, members in splits.items()}
         about = {"recipe": recipe, "pixels": asdict(pixels), "notes": notes, "counts": counts}
@@ -179,11 +180,14 @@ def _whole(folder: Path, photos: list[Photo], jpegs: Mapping[str, ConvertedPhoto
     return whole
 
 
-def _fingerprint(photos: list[Photo], digests: Iterable[str]) -> str:
-    """Return the SHA-256 (hex) over paths, splits, classes and contents."""
-    return hashlib.sha256(
-        repr([(*photo, digest) for photo, digest in zip(photos, digests, strict=True)]).encode()
-    ).hexdigest()
+def _contents(photos: list[Photo], digests: Iterable[str]) -> dict[str, Any]:
+    """Return what the recipe says of the photos: the SHA-256 (hex) over their paths, splits, classes and contents.
+
+    Where copies are drawn into one split, it says so: earlier versions drew each for itself.
+    """
+    known = {photo.path: digest for photo, digest in zip(photos, digests, strict=True)}
+    whole = hashlib.sha256(repr([(*photo, known[photo.path]) for photo in photos]).encode()).hexdigest()
+    return {"photos": whole} | ({"copies": "in one split"} if has_drawn_copies(photos, known) else {})
 
 
 def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mapping[str, ConvertedPhoto]) -> list[str]:
@@ -206,10 +210,10 @@ def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mappin
         across = sum(len({split for split, _ in found}) > 1 for found in twice)
         differ = sum(len({name for _, name in found if name is not None}) > 1 for found in twice)
         extra = sum(map(len, twice)) - len(twice)
+        where = f"{across} across splits" if across else "each in the split of its original"
+        where += f"; {differ} in different classes" * bool(differ)
         notes.append(
-            f"photos there more than once, byte for byte: {len(twice)} ({extra} copies; {across} across splits"
-            + f"; {differ} in different classes)" * bool(differ)
-            + ")" * (not differ)
+            f"photos there more than once, byte for byte: {len(twice)} ({extra} {'copy' if extra == 1 else 'copies'}; {where})"
         )
     return notes
 

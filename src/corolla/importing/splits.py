@@ -1,5 +1,6 @@
 """Share photos out to the splits, put them in order and name each by an id: functions of their paths alone."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -27,10 +28,16 @@ def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def split_photos(photos: list[Photo], *, val: float, test: float, seed: int) -> dict[str, list[Photo]]:
+def split_photos(
+    photos: list[Photo], *, val: float, test: float, seed: int, digests: Mapping[str, str] | None = None
+) -> dict[str, list[Photo]]:
     """Return the photos of each split, shuffled.
 
-    Val is drawn from each class where no val photos are given, test where no split is given at all.
+    Val is drawn from each class where no val photos are given, test where no split is given at all. Photos with the
+    same digest are drawn as one, and all of them go to train where they are in several classes.
+
+    Args:
+        digests: path → what tells that two photos are the same; default: no two are.
 
     Raises:
         UserError: nothing is left for val.
@@ -41,19 +48,37 @@ def split_photos(photos: list[Photo], *, val: float, test: float, seed: int) -> 
         shares = (
             {"train": 1 - val, "val": val} if given != {None} else {"train": 1 - val - test, "val": val, "test": test}
         )
-        classes = defaultdict[str | None, list[Photo]](list)
-        for photo in sorted(photos, key=lambda photo: photo.draw(f"split {seed}")):
-            if photo.split in (None, "train"):
-                classes[photo.name].append(photo)
         splits |= {split: [] for split in shares}
+        classes = defaultdict[str | None, list[list[Photo]]](list)
+        for same in _drawn(photos, seed, digests or {}):
+            if len({photo.name for photo in same}) > 1:
+                splits["train"] += same
+            else:
+                classes[same[0].name].append(same)
         for members in classes.values():
             for split, count in apportion(len(members), shares).items():
-                splits[split] += members[:count]
+                splits[split] += itertools.chain(*members[:count])
                 del members[:count]
     if not splits["val"]:
-        raise UserError("val would be empty: no class has two photos; add photos, or give val photos of its own")
+        raise UserError(
+            "val would be empty: no class has two different photos; add photos, or give val photos of its own"
+        )
     order = {split: sorted(members, key=lambda photo: photo.draw(seed)) for split, members in splits.items()}
     return {split: members for split, members in order.items() if members}
+
+
+def has_drawn_copies(photos: list[Photo], digests: Mapping[str, str]) -> bool:
+    """Return whether `split_photos` draws photos that are the same, and so would draw others if they were not."""
+    return all(photo.split != "val" for photo in photos) and any(len(same) > 1 for same in _drawn(photos, 0, digests))
+
+
+def _drawn(photos: list[Photo], seed: int, digests: Mapping[str, str]) -> list[list[Photo]]:
+    """Return the photos that are shared out to the splits, the same ones together, in the order of the draw."""
+    together = defaultdict[str, list[Photo]](list)
+    for photo in sorted(photos, key=lambda photo: photo.draw(f"split {seed}")):
+        if photo.split in (None, "train"):
+            together[digests.get(photo.path) or f"alone {photo.path}"].append(photo)
+    return list(together.values())
 
 
 def photo_ids(photos: Iterable[Photo]) -> dict[str, str]:
