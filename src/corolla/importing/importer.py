@@ -212,9 +212,8 @@ def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mappin
         extra = sum(map(len, twice)) - len(twice)
         where = f"{across} across splits" if across else "each in the split of its original"
         where += f"; {differ} in different classes" * bool(differ)
-        notes.append(
-            f"photos there more than once, byte for byte: {len(twice)} ({extra} {'copy' if extra == 1 else 'copies'}; {where})"
-        )
+        copies = f"{extra} {'copy' if extra == 1 else 'copies'}"
+        notes.append(f"photos there more than once, byte for byte: {len(twice)} ({copies}; {where})")
     return notes
 
 
