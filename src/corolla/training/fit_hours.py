@@ -87,8 +87,9 @@ def told(chosen: dict[str, Any]) -> str:
     """Return the line that says which number was chosen, and why."""
     low, high = chosen["epoch_s"]
     each = _about(high) if high - low < 0.05 * high else f"{low:.3g} to {_about(high)}"
+    epochs = "1 epoch fits" if chosen["epochs"] == 1 else f"{chosen['epochs']} epochs fit"
     return (
-        f"--train.fit-hours {chosen['hours']:g}: {chosen['epochs']} epochs fit: {chosen['total_s'] / 60:.1f} of "
+        f"--train.fit-hours {chosen['hours']:g}: {epochs}: {chosen['total_s'] / 60:.1f} of "
         f"{chosen['hours'] * 60:g} min, as one takes {each} here ({_parts(chosen)}), {_about(chosen['used_s'])} are "
         f"over, and {SPARE:.0%} are kept for what varies"
     )
@@ -123,4 +124,4 @@ def _parts(parts: dict[str, Any]) -> str:
 
 
 def _about(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2g} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"

@@ -105,6 +105,15 @@ def starting_point(run: Run, config: Config) -> StartingPoint:
         resume, init_from = _old_option(config.resume_from, config)
     if resume is not None:
         return StartingPoint("copy", _checked_source(resume, config))
+    return first_point(config, init_from)
+
+
+def first_point(config: Config, init_from: Path | None) -> StartingPoint:
+    """Choose where a run begins that goes on with no other one: a checkpoint, else weights, else scratch.
+
+    Raises:
+        UserError: there is no such checkpoint, or the settings ask for one that is not named.
+    """
     if init_from is not None:
         path = _checkpoint_in(init_from)
         if not path.is_file():

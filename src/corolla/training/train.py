@@ -35,10 +35,7 @@ from corolla.training.start import (
 from corolla.training.stop import stopping, time_budget
 
 if TYPE_CHECKING:
-    import torch
-
     from corolla.training.loop import OnStep
-    from corolla.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +101,11 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
             return run
 
         from corolla.device import describe, idle_gpus
+        from corolla.training.begin import build_state
         from corolla.training.fit_hours import choose_epochs, cut_by, told
         from corolla.training.loop import fit
 
-        state = _build_state(start, run, config, index, explicit)
+        state = build_state(start, config, index, run=run, explicit=explicit)
         if config.train.fit_hours is not None and fitted is None and not start.has_begun:
             fitted = choose_epochs(state, index, run.folder, started=started, stop=stop)
             if fitted is None:
@@ -187,45 +185,3 @@ def _copy(source: Run, run: Run, config: Config, index: Index) -> None:
     check_same_data(load_checkpoint(source.last), index, source.last)
     log.info("going on with a copy of %s in %s", source.folder, run.folder)  # copying takes a while
     copy_run(source, run, config, resumed_from=str(source.folder.absolute()), data=str(index.folder.resolve()))
-
-
-def _build_state(
-    start: StartingPoint, run: Run, config: Config, index: Index, explicit: Collection[str]
-) -> "TrainState":
-    from corolla.device import choose_device, use_deterministic
-    from corolla.device_errors import faults_told
-
-    device = choose_device(config.device)
-    use_deterministic(config.train.deterministic)
-    remedy = "a smaller --model.name" if device.type == "cpu" else "a smaller --model.name, or --device cpu"
-    remedy = f"close other programs that hold it, or try {remedy}"
-    with faults_told(device, f"while {config.model.name} is put on it", memory=remedy):
-        state = _state_on(device, start, run, config, index, explicit)
-    if device.type == "cuda":
-        from corolla.training.trial import fit_memory
-
-        is_found = config.train.accumulate == "auto"
-        with faults_told(device, "in the trial of a step", memory=remedy):
-            num_shown = len(index.splits["train"]) * config.train.repeat
-            fit_memory(state, num_shown, find=is_found, resuming=start.has_begun)
-    return state
-
-
-def _state_on(
-    device: "torch.device", start: StartingPoint, run: Run, config: Config, index: Index, explicit: Collection[str]
-) -> "TrainState":
-    from corolla.device import describe
-    from corolla.training.build import initialised_state, new_state, resumed_state, train_color
-
-    if start.has_begun:
-        state = resumed_state(run.last, config, index, device)
-        log.info("resuming %s at step %d, epoch %d", run.folder, state.progress.step, state.epoch + 1)
-    elif start.kind == "init":
-        assert start.source is not None
-        state = initialised_state(start.source, config, index, device, explicit=explicit)
-        log.info("training %s from the weights in %s into %s", config.model.name, start.source, run.folder)
-    else:
-        state = new_state(config, index, device, train_color(config, index), explicit=explicit)
-        log.info("training %s (weights: %s) into %s", config.model.name, config.model.weights, run.folder)
-    log.info("on %s in %s, %d px", describe(device), state.precision, config.input_size)
-    return state
