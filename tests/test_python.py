@@ -283,10 +283,10 @@ def test_a_submission_and_an_import_show_themselves(run: Run, data: str, tmp_pat
     assert repr(submission).startswith(f"<Submission: {tmp_path / 'a.csv'}, vote of one: 11 photos")
     assert len(submission.to_pandas()) == 11
     assert os.fspath(submission) == str(tmp_path / "a.csv")
-    for name in ("rose", "tulip"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(8):
-            Image.fromarray(textured(number, 40)).save(tmp_path / "photos" / name / f"{name}{number}.png")
+    for number in range(16):
+        folder = tmp_path / "photos" / ("rose", "tulip")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(textured(number, 40)).save(folder / f"{number}.png")
     imported = corolla.import_photos(tmp_path / "photos", tmp_path / "data", size=32, progress=False)
     assert "photos of 2 classes at 32 px" in repr(imported)
     assert imported.to_pandas()["photos"].sum() == 16

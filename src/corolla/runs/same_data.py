@@ -26,12 +26,15 @@ def check_same_data(content: dict[str, Any], index: Index, path: Path) -> None:
         UserError: it was not.
     """
     if tuple(content["class_names"]) != index.class_names:
-        raise UserError(f"{index.folder}: its classes (classes.txt) are not those that {path} was trained for")
+        raise UserError(
+            f"{index.folder}: its classes (classes.txt) are not those that {path} was trained for; for a run on these "
+            "data choose another --run-name"
+        )
     for split, fingerprint in train_fingerprint(index).items():
         if content["fingerprint"].get(split) != fingerprint:
             raise UserError(
                 f"{index.folder}: its {split} images are not those that {path} was trained with; give the same data "
-                "with --data, or start a new run from its weights with --model.weights"
+                "with --data, or a run on these another --run-name (from those weights: --model.weights)"
             )
 
 
