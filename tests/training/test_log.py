@@ -46,6 +46,10 @@ def test_everything_a_board_shows(tiny_config: Config) -> None:
         *("augment.area", "augment.crop", "augment.flip", "batch", "epochs", "experiment", "lr", "model"),
         *("optim.schedule", "px", "weights"),
     ]
+    data = board.summary_metadata["_hparams_/experiment"].plugin_data.content
+    columns = plugin.HParamsPluginData.FromString(data).experiment.hparam_infos
+    assert {column.name for column in columns} > set(settings), "other runs may differ in other settings"
+    assert sorted(column.name for column in columns if column.differs) == ["batch", "epochs", "lr", "model", "weights"]
     assert (settings["lr"].number_value, settings["model"].string_value) == (0.005, "timm:test_efficientnet")
     layout = board.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
     assert set(re.findall(rb"\w+/\w+", layout)) == {tag.encode() for tag in CURVES - UNCHARTED}, "of tags that exist"

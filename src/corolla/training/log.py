@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tensorboard.plugins.hparams import plugin_data_pb2
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm.auto import tqdm
 
+from corolla.config import flatten
 from corolla.data.loader import Batch
 from corolla.device import peak_memory_mib
 from corolla.evaluation.metrics import Metrics
 from corolla.runs.folder import Run, write_metrics
-from corolla.runs.settings import telling_settings
+from corolla.runs.settings import MAIN, telling_settings
 
 log = logging.getLogger(__name__)
 
@@ -121,17 +123,39 @@ class RunLog:
 
     def _settings(self, rows: list[dict[str, Any]]) -> None:
         """Write the HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
-        settings = telling_settings(self.run)
-        plain = {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
+        telling = telling_settings(self.run)
         results = {
             "result/macro_f1": rows[-1]["macro_f1"],
             "result/best_macro_f1": max(row["macro_f1"] for row in rows),
             "result/val_loss": rows[-1]["val_loss"],
         }
-        for summary in hparams(plain, results):
+        for summary in (
+            _columns({**flatten(self.run.config), **telling}, results),
+            *hparams(_plain(telling), results)[1:],
+        ):
             self._board.file_writer.add_summary(summary)  # pyright: ignore[reportOptionalMemberAccess] - open till the end
         for name, value in results.items():
             self._board.add_scalar(name, value, rows[-1]["step"])
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {k: v if isinstance(v, bool | int | float | str) else json.dumps(v) for k, v in settings.items()}
+
+
+def _columns(settings: dict[str, Any], results: dict[str, float]) -> Any:
+    """Return the summary with the columns of the HPARAMS tab.
+
+    The tab takes those of any one run, so they are all settings by which another one may differ. At first it shows five,
+    those that are said to differ before the others: MAIN.
+    """
+    plugin: Any = plugin_data_pb2
+    summary = hparams(_plain({k: v for k, v in settings.items() if k not in MAIN.values()}), results)[0]
+    about = summary.value[0].metadata.plugin_data
+    data = plugin.HParamsPluginData.FromString(about.content)
+    for column in data.experiment.hparam_infos:
+        column.differs = column.name in MAIN
+    about.content = data.SerializeToString()
+    return summary
 
 
 def _events_folder(run: Run) -> Path:
