@@ -145,8 +145,8 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 def _columns(settings: dict[str, Any], results: dict[str, float]) -> Any:
     """Return the summary with the columns of the HPARAMS tab.
 
-    The tab takes those of any one run, so they are all settings by which another one may differ. At first it shows five,
-    those that are said to differ before the others: MAIN.
+    The tab takes those of any one run, so they are all settings by which another one may differ. At first it shows
+    five, those that are said to differ before the others: MAIN.
     """
     plugin: Any = plugin_data_pb2
     summary = hparams(_plain({k: v for k, v in settings.items() if k not in MAIN.values()}), results)[0]
