@@ -29,7 +29,7 @@ from corolla.text_files import read_json, read_json_lines, shell_words
 if TYPE_CHECKING:
     import pandas as pd
 
-OWN_NAMES = ("*.pt", "*.json", "*.jsonl", "*.npz", "*.csv", "events.out.tfevents.*")
+OWN_NAMES = ("*.pt", "*.json", "*.jsonl", "*.npz", "*.csv", "*.html", "events.out.tfevents.*")
 """Names of the files that corolla writes into a run's folder."""
 State = Literal["new", "stopped", "done", "imported"]
 CheckpointName = Literal["best", "last"]
