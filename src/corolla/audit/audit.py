@@ -3,10 +3,12 @@
 Duplicates (data/duplicates.py), likely label errors, outliers and class imbalance are found in modules of their own.
 """
 
+import csv
+import io
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pandas as pd
 from corolla.audit.label_errors import LabelIssue, Source, issues_by_features, issues_by_runs
 from corolla.audit.outliers import FEW, ClassBalance, Outlier, class_balance, find_outliers
 from corolla.data.competition import SPLITS
+from corolla.data.corrections import check_not_filled
 from corolla.data.duplicates import Pair, find_pairs
 from corolla.data.index import load_index
 from corolla.data.survey import Survey, survey
@@ -22,11 +25,14 @@ from corolla.errors import UserError
 from corolla.files import replacing
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
+from corolla.text_files import read_bytes
 
 COLUMNS = (
-    *("kind", "split", "id", "file", "record", "label", "name", "suggested_label", "suggested_name", "score"),
-    *("partner_split", "partner", "note"),
+    *("kind", "split", "id", "path", "file", "record", "label", "name", "suggested_label", "suggested_name", "score"),
+    *("partner_split", "partner", "partner_path", "note"),
 )
+ACTION = "action"
+"""The last column of the CSV, empty, for a person to fill (data/corrections.py)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,6 +47,8 @@ class Audit(Result):
     """Origin of the probabilities behind `label_issues`."""
     outliers: list[Outlier]
     balance: ClassBalance
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Id → path of the photo that was imported; empty where the data were not made by `corolla import`."""
 
     @property
     def summary(self) -> str:
@@ -54,7 +62,8 @@ class Audit(Result):
     def table(self) -> pd.DataFrame:
         """Return a row for each finding.
 
-        `score` is the correlation of duplicates and the normalised margin of label issues; else it is empty.
+        `score` is the correlation of duplicates and the normalised margin of label issues; else it is empty. `path`
+        is that of an imported photo, from the folder that was imported.
         """
         rows = [self._pair_row(pair) for pair in self.pairs]
         rows += [self._label_row(issue) for issue in self.label_issues]
@@ -68,10 +77,15 @@ class Audit(Result):
         integers = ["record", "label", "suggested_label"]
         return frame.astype(dict.fromkeys(integers, "Int64"))
 
-    def write_csv(self, path: Path) -> None:
-        """Write `table()` in UTF-8, whole or not at all."""
-        with replacing(path) as temporary:
-            self.table().to_csv(temporary, index=False)
+    def write_csv(self, path: AnyPath) -> None:
+        """Write `table()` and an empty column `action` in UTF-8, whole or not at all.
+
+        Raises:
+            UserError: the file is there, and a person has filled that column.
+        """
+        check_not_filled(as_path(path))
+        with replacing(as_path(path)) as temporary:
+            self.table().assign(**{ACTION: ""}).to_csv(temporary, index=False, errors="surrogateescape")
 
     def sentences(self) -> list[str]:
         """Return the findings and what they mean, a sentence each."""
@@ -119,10 +133,15 @@ class Audit(Result):
         names = self.photos.index.class_names
         return names[label] if 0 <= label < len(names) else None
 
+    def path(self, photo: int) -> str | None:
+        """Return the path of the photo that was imported; None where it is not known."""
+        return self.paths.get(self.photos.id(photo))
+
     def _row(self, kind: str, photo: int, **more: Any) -> dict[str, Any]:
         file, record = self.photos.place(photo)
         label = int(self.photos.label[photo])
-        where = {"split": str(self.photos.split[photo]), "id": self.photos.id(photo), "file": file, "record": record}
+        where = {"split": str(self.photos.split[photo]), "id": self.photos.id(photo), "path": self.path(photo)}
+        where |= {"file": file, "record": record}
         named = {"label": label if label >= 0 else None, "name": self._name(label)}
         return {"kind": kind, **where, **named, **more}
 
@@ -134,6 +153,7 @@ class Audit(Result):
             score=pair.score,
             partner_split=str(self.photos.split[pair.second]),
             partner=self.photos.id(pair.second),
+            partner_path=self.path(pair.second),
             note=", ".join([f"group {pair.group}", *(mark for mark, there in marks.items() if there)]),
         )
 
@@ -171,13 +191,34 @@ def audit(
     names = (splits,) if isinstance(splits, str) else tuple(splits)
     if not names or not set(names) <= set(SPLITS):
         raise UserError(f"splits {', '.join(names) or 'none'}: must be some of {', '.join(SPLITS)}")
-    photos = survey(load_index(as_path(data), size, cache_dir), names, progress=progress)
+    index = load_index(as_path(data), size, cache_dir)
+    paths = imported_paths(index.folder)
+    photos = survey(index, names, progress=progress)
     pairs = find_pairs(photos)
     if folders:
         issues, source = issues_by_runs(photos, tuple(folders), cache_dir)
     else:
         issues, source = issues_by_features(photos, pairs, folds=folds, progress=progress)
-    return Audit(photos, pairs, issues, source, find_outliers(photos), class_balance(photos))
+    return Audit(photos, pairs, issues, source, find_outliers(photos), class_balance(photos), paths)
+
+
+def imported_paths(folder: Path) -> dict[str, str]:
+    """Return id → path of each photo by the photos.csv that `corolla import` leaves in a data folder; {} without one.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    table = folder / "photos.csv"
+    if not table.is_file():
+        return {}
+    # A name that is no UTF-8 is kept as its bytes, as os.fsdecode has it.
+    rows = csv.DictReader(io.StringIO(read_bytes(table).decode("utf-8", "surrogateescape"), newline=""))
+    if not {"id", "path"} <= set(rows.fieldnames or ()):
+        return {}
+    try:
+        return {row["id"]: row["path"] for row in rows if row["path"] is not None}
+    except csv.Error as error:
+        raise UserError(f"{table}: line {rows.line_num}: no CSV ({error}); move it away: paths are left out") from None
 
 
 def _count(number: int, singular: str, plural: str | None = None) -> str:

@@ -1,29 +1,29 @@
 """The audit as one HTML file: contact sheets with the photos inside, nothing to fetch, below 5 MB."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from corolla.audit.audit import Audit
+from corolla.audit.pictures import LARGE, SIDE, Picture, pictures
 from corolla.data.duplicates import Pair
 from corolla.files import write_atomically
-from corolla.plots.html import jpeg_uri, photo_jpeg, template_environment
+from corolla.paths import AnyPath, as_path
+from corolla.plots.html import template_environment
+from corolla.text_files import printable
 
-SIDE = 112  # pixels of a photo's longer side
-QUALITY = 72  # its JPEG's: some 4 kB
 MOST = 200  # findings of a kind that are shown
-MOST_BYTES = 3_400_000  # of JPEG in all, a third more in base64: findings beyond it go without their photos
 
 
 @dataclass(frozen=True)
 class Tile:
     """A photo with the text below it."""
 
-    picture: str
-    """data: URI; empty where there is no room left."""
+    picture: Picture | None
+    """None where there is no room left."""
     title: str
-    place: str
+    lines: tuple[str, ...]
+    """Its split and id, and the path of an imported photo."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,12 @@ class Section:
         return self.total - len(self.cards)
 
 
-def write_html(audit: Audit, path: Path) -> None:
+def write_html(audit: Audit, path: AnyPath) -> None:
     """Write the contact sheets of an audit to `path`, whole or not at all."""
     folder, size = audit.photos.index.folder, audit.photos.index.size
     template = template_environment("corolla.audit").get_template("audit.html.j2")
-    findings = _findings(audit, _Pictures(audit))
+    findings = _findings(audit)
+    shown = [tile.picture for section in findings.values() for card in section.cards for tile in card.tiles]
     page = template.render(
         folder=folder.resolve().name,
         size=size,
@@ -70,70 +71,66 @@ def write_html(audit: Audit, path: Path) -> None:
         classes=_classes(audit),
         splits=list(audit.balance.counts),
         side=SIDE,
+        large=LARGE,
+        num_large=sum(picture is not None and picture.is_large for picture in shown),
+        num_shown=len(shown),
     )
-    write_atomically(path, page.encode())
+    write_atomically(as_path(path), page.encode())
 
 
-class _Pictures:
-    """Photos as data: URIs, up to MOST_BYTES of them."""
-
-    def __init__(self, audit: Audit) -> None:
-        self.photos = audit.photos
-        self.num_bytes = 0
-
-    def tile(self, photo: int) -> Tile:
-        """Return a photo above its class, split and id."""
-        label = int(self.photos.label[photo])
-        named = label in range(len(self.photos.index.class_names))
-        name = f"{label} {self.photos.index.class_names[label]}" if named else "unlabelled"
-        return Tile(self._uri(photo), name, f"{self.photos.split[photo]} {self.photos.id(photo)}")
-
-    def _uri(self, photo: int) -> str:
-        if self.num_bytes >= MOST_BYTES:
-            return ""
-        jpeg = photo_jpeg(self.photos.image(photo), SIDE, quality=QUALITY)
-        self.num_bytes += len(jpeg)
-        return jpeg_uri(jpeg)
-
-
-def _findings(audit: Audit, pictures: _Pictures) -> dict[str, Section]:
+def _findings(audit: Audit) -> dict[str, Section]:
     """Return the sections by their anchors."""
     ordered = sorted(
         audit.pairs, key=lambda pair: (not pair.label_conflict, not pair.cross_split)
     )  # the harmful ones first
+    shown = [
+        [one.photo for one in audit.label_issues[:MOST]],
+        [photo for pair in ordered[:MOST] for photo in (pair.first, pair.second)],
+        [one.photo for one in audit.outliers[:MOST]],
+    ]
+    tiles = [
+        [_tile(audit, photo, picture) for photo, picture in zip(numbers, found, strict=True)]
+        for numbers, found in zip(shown, pictures(audit.photos, shown), strict=True)
+    ]
     return {
-        "labels": _label_issues(audit, pictures),
-        "duplicates": _pairs(pictures, ordered),
-        "outliers": _outliers(audit, pictures),
+        "labels": _label_issues(audit, tiles[0]),
+        "duplicates": _pairs(ordered, tiles[1]),
+        "outliers": _outliers(audit, tiles[2]),
     }
 
 
-def _label_issues(audit: Audit, pictures: _Pictures) -> Section:
+def _tile(audit: Audit, photo: int, picture: Picture | None) -> Tile:
+    """Return a photo above its class, split, id and path."""
+    photos = audit.photos
+    label = int(photos.label[photo])
+    named = label in range(len(photos.index.class_names))
+    name = f"{label} {photos.index.class_names[label]}" if named else "unlabelled"
+    lines = [f"{photos.split[photo]} {photos.id(photo)}", audit.path(photo)]
+    return Tile(picture, name, tuple(printable(line) for line in lines if line))
+
+
+def _label_issues(audit: Audit, tiles: list[Tile]) -> Section:
     names = audit.photos.index.class_names
     cards = tuple(
-        Card(
-            (pictures.tile(one.photo),),
-            (f"suggested: {one.suggested} {names[one.suggested]}", f"margin {one.margin:.2f}"),
-        )
-        for one in audit.label_issues[:MOST]
+        Card((tile,), (f"suggested: {one.suggested} {names[one.suggested]}", f"margin {one.margin:.2f}"))
+        for tile, one in zip(tiles, audit.label_issues, strict=False)
     )
     explanation = f"Given and suggested class with the normalised margin, the worst first; by {audit.source.text}."
     return Section("Likely label errors", explanation, cards, len(audit.label_issues))
 
 
-def _pairs(pictures: _Pictures, ordered: list[Pair]) -> Section:
+def _pairs(ordered: list[Pair], tiles: list[Tile]) -> Section:
     cards = []
-    for pair in ordered[:MOST]:
+    for pair, first, second in zip(ordered, tiles[::2], tiles[1::2], strict=False):
         marks = {"across splits": pair.cross_split, "different labels": pair.label_conflict, "mirrored": pair.mirrored}
-        tiles = (pictures.tile(pair.first), pictures.tile(pair.second))
         line = f"{pair.kind}, {pair.score:.3f}, group {pair.group}"
-        cards.append(Card(tiles, (line,), tuple(mark for mark, there in marks.items() if there)))
+        cards.append(Card((first, second), (line,), tuple(mark for mark, there in marks.items() if there)))
     explanation = "Side by side, those with different labels first, then those across splits."
     return Section("Duplicates", explanation, tuple(cards), len(ordered))
 
 
-def _outliers(audit: Audit, pictures: _Pictures) -> Section:
-    cards = tuple(Card((pictures.tile(one.photo),), one.reasons) for one in audit.outliers[:MOST])
+def _outliers(audit: Audit, tiles: list[Tile]) -> Section:
+    cards = tuple(Card((tile,), one.reasons) for tile, one in zip(tiles, audit.outliers, strict=False))
     explanation = "Photos that are not square, tiny, grey, flat, very dark or very bright."
     return Section("Outliers", explanation, cards, len(audit.outliers))
 

@@ -1,10 +1,13 @@
 """corolla audit: find faults of the data that no checksum tells."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolla.commands.common import Folder, next_command
+from corolla.commands.common import Folder, next_command, text_table
+from corolla.commands.hints import next_training
 from corolla.errors import DONE, UserError
+from corolla.text_files import printable, shell_words
 
 if TYPE_CHECKING:
     from corolla.audit.audit import Audit
@@ -13,7 +16,7 @@ LINES = 10  # findings printed; the CSV and the HTML have more
 
 
 def audit(
-    folder: Folder,
+    data: Folder,
     /,
     size: int | None = None,
     runs: tuple[Path, ...] = (),
@@ -26,22 +29,26 @@ def audit(
     """Find duplicates within and across splits, likely label errors, outliers and class imbalance.
 
     Args:
-        folder: the data folder.
+        data: the data folder.
         size: which tfrecords-jpeg-SxS; may be left out where there is one only.
         runs: judge val's labels by what these runs predict, in place of train's and val's by pretrained features.
         folds: number of parts of the cross-validation over pretrained features.
         html: write contact sheets to this file.
-        csv: write every finding to this file.
+        csv: write every finding to this file, with a column `action` to fill: drop, or label=N (a class's number or its
+            name); corolla train --train.corrections FILE takes it.
         self_test: put 20 duplicates and 50 wrong labels into a temporary copy; report recall and precision.
         cache_dir: folder for the index; default: the user's cache.
     """
     from corolla.audit.audit import audit as audit_data
+    from corolla.data.corrections import check_not_filled
 
     if self_test:
         if runs or html or csv:
             raise UserError("--self-test judges a copy by pretrained features: leave out --runs, --html and --csv")
-        return _self_test(folder, size, folds, cache_dir)
-    found = audit_data(folder, size=size, cache_dir=cache_dir, runs=runs, folds=folds)
+        return _self_test(data, size, folds, cache_dir)
+    if csv:
+        check_not_filled(csv)  # before the minutes that it takes to find something to write
+    found = audit_data(data, size=size, cache_dir=cache_dir, runs=runs, folds=folds)
     _print_worst(found)
     print(*found.sentences(), sep="\n")
     if csv:
@@ -52,28 +59,41 @@ def audit(
 
         write_html(found, html)
         print(f"wrote {html}: contact sheets, for a browser")
-    size_option = ["--size", found.photos.index.size]
-    if csv or html:
-        print(next_command("train", "resnet34", "--data", folder, *size_option))
-    else:
-        print(next_command("audit", folder, *size_option, "--html", "audit.html", "--csv", "audit.csv"))
+    index = found.photos.index
+    if not (csv or html):
+        print(next_command("audit", data, "--size", index.size, "--html", "audit.html", "--csv", "audit.csv"))
+        return DONE
+    training = next_training(data, index.size, len(index.splits["train"]) if "train" in index.splits else 0)
+    if csv and any(found.table().dropna(subset="id")["split"] == "train"):
+        print(f"{csv}: write drop or label=N into the column action where a photo of train is wrong; training takes it")
+        training += f" {shell_words('--train.corrections', csv)}"
+    print(training)
     return DONE
 
 
 def _print_worst(found: "Audit") -> None:
-    columns = ["kind", "split", "id", "name", "suggested_name", "partner", "score", "note"]
-    for _, rows in found.table()[columns].groupby("kind", sort=False):
+    wanted = ["kind", "split", "id", "path", "name", "suggested_name", "partner", "partner_path", "score", "note"]
+    for _, rows in found.table()[wanted].groupby("kind", sort=False):
         shown = rows.head(LINES).dropna(axis="columns", how="all")
-        print(shown.to_string(index=False, na_rep="", float_format="{:.3f}".format))  # pyright: ignore[reportArgumentType]
+        cells = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
+        numeric = [title == "score" for title in shown]
+        least = ("partner_path", "note", "score", "partner", "split")
+        print(text_table(list(shown), cells, numeric=numeric, least=least))
         if len(rows) > LINES:
             print(f"… and {len(rows) - LINES} more")
         print()
 
 
-def _self_test(folder: Path, size: int | None, folds: int, cache_dir: Path | None) -> int:
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.3f}"
+    return "" if value is None else printable(value)
+
+
+def _self_test(data: Path, size: int | None, folds: int, cache_dir: Path | None) -> int:
     from corolla.audit.self_test import self_test
 
-    result = self_test(folder, size=size, folds=folds, cache_dir=cache_dir)
+    result = self_test(data, size=size, folds=folds, cache_dir=cache_dir)
     print(*result.audit.sentences(), *result.scores, sep="\n")
-    print(next_command("audit", folder, "--size", result.audit.photos.index.size, "--html", "audit.html"))
+    print(next_command("audit", data, "--size", result.audit.photos.index.size, "--html", "audit.html"))
     return DONE

@@ -70,6 +70,22 @@ def read_corrections(path: Path) -> Corrections:
     return Corrections(path, read_bytes(path))
 
 
+def check_not_filled(path: Path) -> None:
+    """Check that a CSV which is about to be written does not take the place of one that a person has filled.
+
+    Raises:
+        UserError: it would.
+    """
+    if not path.is_file():
+        return
+    try:
+        table = _table(read_corrections(path))
+    except UserError:  # another file altogether
+        return
+    if filled := sum(bool(cells["action"]) for _, cells in table):
+        raise UserError(f"{path}: {filled} actions were filled in; give another file, or move this one away")
+
+
 def training_index(index: Index, settings: TrainConfig, corrections: Corrections | None = None) -> Index:
     """Return the index with the photos that a run trains on: corrected, then thinned by --train.share.
 
@@ -127,17 +143,9 @@ def correct(index: Index, corrections: Corrections) -> Corrected:
 
 def _actions(corrections: Corrections, index: Index) -> dict[str, Action]:
     """Return the action of each photo that has one, by its id."""
-    path = corrections.path
-    table = rows_in(decode_any_text(corrections.content, path), path)
-    columns = [cell.casefold() for cell in table[0][1]] if table else []
-    for name in ("id", "action"):
-        if columns.count(name) != 1:
-            what = "has no column" if name not in columns else "has more than one column"
-            raise UserError(f"{path}: {what} {name}; corolla audit DATA --csv FILE writes a CSV to fill")
-    found: dict[str, Action] = {}
-    for line, row in table[1:]:
-        cells = dict(zip(columns, row, strict=False))  # rows that end in empty cells may be shorter
-        if not (text := cells.get("action", "")):
+    path, found = corrections.path, dict[str, Action]()
+    for line, cells in _table(corrections):
+        if not (text := cells["action"]):
             continue
         if not (name := cells["id"]):
             raise UserError(f"{path}: row {line}: has the action {shown(text)}, but no id of a photo")
@@ -147,6 +155,18 @@ def _actions(corrections: Corrections, index: Index) -> dict[str, Action]:
             both = f"{shown(other.text)} and {shown(text)}"
             raise UserError(f"{path}: rows {other.line} and {line}: two actions for photo {name}, {both}; keep one")
     return found
+
+
+def _table(corrections: Corrections) -> list[tuple[int, dict[str, str]]]:
+    """Return the numbers of the CSV's rows and their cells by column, which are empty where a row is shorter."""
+    path = corrections.path
+    table = rows_in(decode_any_text(corrections.content, path), path)
+    columns = [cell.casefold() for cell in table[0][1]] if table else []
+    for name in ("id", "action"):
+        if columns.count(name) != 1:
+            what = "has no column" if name not in columns else "has more than one column"
+            raise UserError(f"{path}: {what} {name}; corolla audit DATA --csv FILE writes a CSV to fill")
+    return [(line, dict.fromkeys(columns, "") | dict(zip(columns, row, strict=False))) for line, row in table[1:]]
 
 
 def _label(place: str, text: str, names: tuple[str, ...]) -> int:
