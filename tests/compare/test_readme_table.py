@@ -30,7 +30,7 @@ def test_the_results_are_means_over_seeds_with_the_command(make_run: Callable[..
     assert "| 0.250 | 0.250 | 0.250 |" in second
     assert second.startswith("| resnet18, lengthened from 1 to 2 epochs |"), "by its command it is another run"
     with pytest.raises(UserError, match="no run is in this folder"):
-        results_table([tmp_path])
+        results_table([tmp_path / "none"])
     with pytest.raises(UserError, match="has 1 of 9 epochs; finish it first"):
         results_table([make_run("begun", [0.25], epochs=9).folder])
 

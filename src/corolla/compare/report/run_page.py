@@ -39,7 +39,7 @@ class RunReport(Result):
 
     path: Path
     comparison: Comparison
-    """Of this run alone."""
+    """The comparison that has this run alone."""
 
     def __fspath__(self) -> str:
         return str(self.path)
