@@ -73,12 +73,14 @@ def audit(
 
 def _print_worst(found: "Audit") -> None:
     wanted = ["kind", "split", "id", "path", "name", "suggested_name", "partner", "partner_path", "score", "note"]
-    for _, rows in found.table()[wanted].groupby("kind", sort=False):
-        shown = rows.head(LINES).dropna(axis="columns", how="all")
+    for kind, rows in found.table()[wanted].groupby("kind", sort=False):
+        shown = rows.drop(columns="kind").head(LINES).dropna(axis="columns", how="all")
         cells = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
-        numeric = [title == "score" for title in shown]
-        least = ("partner_path", "note", "score", "partner", "split")
-        print(text_table(list(shown), cells, numeric=numeric, least=least))
+        least = ["partner_path", "score", "name", "split", "partner", "note"]
+        if "suggested_name" in shown:  # beside which the other name is what matters
+            least.remove("name")
+        print(f"{kind} ({len(rows)})")
+        print(text_table(list(shown), cells, numeric=[title == "score" for title in shown], least=least))
         if len(rows) > LINES:
             print(f"… and {len(rows) - LINES} more")
         print()
