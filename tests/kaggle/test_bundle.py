@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,20 @@ from corolla.config import Config, ModelConfig, OptimConfig, PipelineConfig, Tra
 from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.importing.checkpoint import import_checkpoint
-from corolla.kaggle import bundle as bundle_module
-from corolla.kaggle.bundle import MANIFEST, Bundle, find_bundle, pack, read_bundle, restore_runs
-from corolla.kaggle.notebook import write_notebook
+from corolla.kaggle import pack_runs
+from corolla.kaggle.bundle import MANIFEST, Bundle, find_bundle, read_bundle, restore_runs
+from corolla.kaggle.notebook_members import ensemble_of_runs
+from corolla.kaggle.pack_runs import pack as pack_ensemble
+from corolla.kaggle.write_notebook import write_notebook
 from corolla.runs.folder import Run
 from corolla.training.train import train
 
 HOW: dict[str, Any] = {"checkpoint": "best", "tta": "flip", "method": "vote", "name": "petals"}
+
+
+def pack(runs: list[Path], folder: Path, *, name: str, wheels: Sequence[Path] = (), **how: Any) -> Bundle:
+    """Pack runs that are joined as `how` says."""
+    return pack_ensemble(ensemble_of_runs(runs, **how), folder, name=name, wheels=wheels)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +61,7 @@ def attached(packed: Bundle, tmp_path: Path) -> Path:
 @pytest.fixture
 def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wheels are tested elsewhere; here they only take time."""
-    monkeypatch.setattr(bundle_module, "lacking_for_prediction", dict)
+    monkeypatch.setattr(pack_runs, "lacking_for_prediction", dict)
 
 
 def copy_run(run: Path, target: Path) -> Path:
@@ -75,10 +83,11 @@ def test_the_dataset_is_flat_and_listed(packed: Bundle, run: Path) -> None:
     assert there == {*packed.manifest["files"], MANIFEST}
     assert any(name.startswith("corolla-") and name.endswith(".whl") for name in there)
     assert any(name.startswith("simplejpeg-") for name in there)
-    assert (packed.tta, packed.method, packed.checkpoint, packed.name) == ("flip", "vote", "best", "petals")
+    assert (packed.name, packed.how, packed.rule.method) == ("petals", "best, flip, vote", "vote")
     assert packed.competition == "tpu-getting-started"
     assert packed.num_bytes == sum(path.stat().st_size for path in packed.folder.iterdir() if path.name != MANIFEST)
     (facts,) = packed.runs
+    assert (facts["checkpoint"], facts["tta"], facts["size"]) == ("best", "flip", None)
     row = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert (facts["name"], facts["epochs"], facts["val_macro_f1"]) == (run.name, 1, row["macro_f1"])
 
@@ -248,6 +257,6 @@ def test_an_imported_run_is_packed_with_its_epochs_unknown(run: Path, tiny_data:
     assert [(each["epochs"], each["val_macro_f1"]) for each in bundle.runs] == [(None, None)]
     names = dict.fromkeys(("owner", "slug", "title"), "petals")
     folder = write_notebook(tmp_path, bundle, **names, dataset="petals/petals", competition="petals")
-    assert "| mine | unknown |  |" in "".join(path.read_text() for path in folder.glob("*.ipynb"))
+    assert "| mine | best | flip | unknown |  |" in "".join(path.read_text() for path in folder.glob("*.ipynb"))
     (restored,) = restore_runs(bundle.folder, tmp_path / "runs")
     assert Run(restored).imported == imported.imported

@@ -21,10 +21,13 @@ from packaging.utils import canonicalize_name
 from corolla.config import Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.errors import UserError
 from corolla.files import sha256
-from corolla.kaggle.bundle import Bundle, pack
+from corolla.kaggle.bundle import Bundle
 from corolla.kaggle.image import STAYS, version_of
 from corolla.kaggle.needs import PREDICTION_NEEDS
-from corolla.kaggle.notebook import predict_submission, write_notebook
+from corolla.kaggle.notebook import predict_submission
+from corolla.kaggle.notebook_members import ensemble_of_runs
+from corolla.kaggle.pack_runs import pack
+from corolla.kaggle.write_notebook import write_notebook
 from corolla.training.train import train
 
 COMPETITION = "tpu-getting-started"
@@ -65,7 +68,7 @@ def runs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
 @pytest.fixture(scope="module")
 def bundle(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("pack")
-    return pack(runs, folder, checkpoint="best", tta=TTA, method="vote", name="corolla-petals")
+    return pack(ensemble_of_runs(runs, tta=TTA), folder, name="corolla-petals")
 
 
 @pytest.fixture(scope="module")

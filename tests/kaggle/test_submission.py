@@ -204,7 +204,9 @@ def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Pat
     run = train(tiny_config, experiment="tiny")
     predict(run.folder, tta="flip", device="cpu", workers=0)
     votes = ensemble([run.folder], tta="flip", method="vote")
-    provenance = describe_runs(votes.runs, votes.predictions, {"method": "vote", "tta": "flip", "checkpoint": "best"})
+    own = {"tta": "flip", "checkpoint": "best", "size": None}
+    how = {"method": "vote", "tta": "flip", "checkpoint": "best"}
+    provenance = describe_runs(votes.runs, votes.predictions, [own], how)
     path = tmp_path / "first.csv"
     write_submission(path, votes, tiny_config.data / "sample_submission.csv", provenance)
     beside: dict[str, Any] = json.loads((tmp_path / "first.json").read_text())
@@ -218,6 +220,7 @@ def test_the_json_beside_it_says_what_made_it(tiny_config: Config, tmp_path: Pat
             "run": "tiny-seed0",
             "experiment": "tiny",
             "checkpoint_sha256": hashlib.sha256(run.best.read_bytes()).hexdigest(),
+            **own,
             "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
             "git_commit": run.environment["git_commit"],
             "seed": 0,

@@ -312,7 +312,7 @@ def test_a_score_that_does_not_come_is_filled_in_later(
 
 def test_a_competition_that_takes_notebooks_only(server: StandIn, send: Callable[..., Any]) -> None:
     server.notebooks_only = True
-    with pytest.raises(UserError, match=r"takes notebooks only.*corolla submit --notebook runs/a"):
+    with pytest.raises(UserError, match=r"takes notebooks only.*corolla submit --notebook runs/a 'runs/b c'"):
         send()
     assert server.count("StartSubmissionUpload") == 0
 

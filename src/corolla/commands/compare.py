@@ -62,7 +62,7 @@ def compare(
         epochs: with --fractions: in place of the experiments' own.
         size: with --fractions: which tfrecords-jpeg-SxS.
         input_size: with --fractions: side of what the network sees.
-        views: whose predictions are compared.
+        views: whose predictions are compared; default: those of val that are there, where they are of one kind.
     """
     from corolla.compare.compare import compare as compare_runs
     from corolla.compare.recipes import find_runs
@@ -77,8 +77,9 @@ def compare(
         places = replace(places, size=size, input_size=input_size, pipeline=PipelineConfig(workers=workers))
         return _compare_fractions([str(word) for word in words], fractions, seeds or (0,), epochs, places, out)
     refuse_without("--fractions", seeds=seeds, epochs=epochs, size=size, input_size=input_size)
+    tta = None if views.is_default else views.name
     options = PredictOptions(
-        tta=views.name, checkpoint=checkpoint or "last", data=data, cache_dir=cache_dir, device=device, workers=workers
+        tta=tta, checkpoint=checkpoint or "last", data=data, cache_dir=cache_dir, device=device, workers=workers
     )
     comparison = compare_runs(find_runs(words, runs), options)
     _print(comparison)

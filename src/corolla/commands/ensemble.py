@@ -41,7 +41,7 @@ def ensemble(
         data: the data folder, for its sample_submission.csv and classes; default: the one the first run was trained
             with, and without a run data/.
         cache_dir: with --adjust: folder for the index; default: the user's cache.
-        views: which predictions to take.
+        views: which predictions to take; default: those that are there, where they are of one kind.
     """
     from corolla.ensemble.files import is_file
     from corolla.kaggle.from_runs import submission_from_runs
@@ -54,7 +54,7 @@ def ensemble(
         out,
         method=method,
         adjust=adjust,
-        tta=views.name,
+        tta=None if views.is_default else views.name,
         checkpoint=checkpoint,
         data=data,
         cache_dir=cache_dir,

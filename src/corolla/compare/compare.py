@@ -34,6 +34,7 @@ from corolla.compare.statistics import (
 from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions
 from corolla.evaluation.predict import predict
+from corolla.evaluation.predictions import views_in_common
 from corolla.paths import AnyPaths, as_paths
 from corolla.results import Result
 
@@ -150,7 +151,8 @@ def compare(
 
     Args:
         folders: folders of the runs.
-        options: how val is predicted; default: the last epoch's weights, one view. Always of val.
+        options: how val is predicted; default: the last epoch's weights, and the views with which val was predicted
+            already where these are of one kind, else one view. Always of val.
         num_resamples: bootstrap samples of the images.
         changes: single options: `compare(folders, tta="ten-crop", checkpoint="best")`.
 
@@ -164,6 +166,8 @@ def compare(
         raise UserError("name at least one run's folder, or an experiment whose runs are in the runs folder")
     options = replace(replace(options or LAST_EPOCH, **changes), split="val")
     runs = distinct_runs(folders)
+    if options.is_default:
+        options = replace(options, tta=views_in_common(runs, ("val",), options.checkpoint))
     results = [predict(run.folder, options) for run in runs]
     predictions = [result.predictions for result in results]
     weights = resample_weights(len(predictions[0].ids), num_resamples, seed=0)
@@ -171,7 +175,7 @@ def compare(
     named = zip(runs, distinct_names(runs), predictions, strict=True)
     recipes = group_recipes([make_member(*each, first, weights, options.size) for each in named])
     return Comparison(
-        split=options.split,
+        split="val",
         tta=options.name,
         checkpoint=options.checkpoint,
         recipes=recipes,

@@ -1,7 +1,8 @@
 """`corolla ensemble`: the predictions of runs, and of files from elsewhere, to labels. It needs no network."""
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 from corolla.data.competition import SplitName
 from corolla.data.subset import subset_index
-from corolla.data.transforms.tta import TTA, parse_tta
+from corolla.data.transforms.tta import TTA
 from corolla.ensemble.files import is_file
 from corolla.ensemble.fit import NO_ADJUSTED_VOTE, TRAINED_WITH, fit_rule
 from corolla.ensemble.logit_adjustment import class_prior
-from corolla.ensemble.members import MemberPredictions, all_predicted, read_members
+from corolla.ensemble.members import MemberPredictions, all_predicted, read_members, views_for
 from corolla.ensemble.mixed import read_mixed
 from corolla.ensemble.rules import FITTED, EnsembleRule, Method, aggregated_scores, vote_of_labels
 from corolla.ensemble.validation import ValidationEstimate, estimate_on_val
@@ -25,7 +26,7 @@ from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
 from corolla.runs.corrections import corrected_index
 from corolla.runs.data import index_for
-from corolla.runs.folder import CheckpointName, Run
+from corolla.runs.folder import CheckpointName, Run, open_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,8 @@ class Ensemble(Result):
     """N class indices, in the order of `ids`."""
     val: MemberPredictions | None = field(default=None, repr=False)
     """The members on val; None where not all of them were predicted there."""
+    tta: TTA | None = None
+    """Name of the runs' views; None where each has its own."""
 
     @property
     def summary(self) -> str:
@@ -92,7 +95,7 @@ def ensemble(
     split: SplitName = "test",
     method: Method = "mean",
     adjust: bool = False,
-    tta: TTA = "none",
+    tta: TTA | None = None,
     checkpoint: CheckpointName = "best",
     data: AnyPath | None = None,
     cache_dir: AnyPath | None = None,
@@ -103,14 +106,16 @@ def ensemble(
         paths: folders of runs, submission CSVs, and files of probabilities (a CSV with a column per class, an .npz), in
             any mixture. Files are of test; they have no predictions of val, so nothing is fitted with them.
         adjust: divide the probabilities by a power of the class frequencies in train, the power fitted on val.
-        tta: the views of the predictions, with all that `predict` puts into their name: ten-crop_size256.
+        tta: the views of the predictions, with all that `predict` puts into their name: ten-crop_size256. None: those
+            with which the runs were predicted already, if these are of one kind.
         data: the data folder that was predicted; default: the one that each run was trained with. Files are checked by
             its sample_submission.csv and classes; default where no run is among the members: data/.
         cache_dir: folder for the index; default: the user's cache.
 
     Raises:
         UserError: no members, or predictions that are missing, older than their checkpoint or the data, of other photos
-            or classes, or no probabilities where the method needs some.
+            or classes, or of several kinds of views where none were asked for, or no probabilities where the method
+            needs some.
     """
     paths, data, cache_dir = as_paths(paths), as_path(data), as_path(cache_dir)
     if not paths:
@@ -121,9 +126,11 @@ def ensemble(
         if adjust or method in FITTED or split != "test":
             needs = "--adjust" if adjust else f"--method {method}" if method in FITTED else f"split {split}"
             raise UserError(f"{files[0]}: is of test only, {needs} needs predictions of val: name runs alone")
-        joined = read_mixed(paths, tta=parse_tta(tta).name, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
-        return _of_mixed(joined, method)
-    tta, rule = parse_tta(tta).name, EnsembleRule(method)
+        tta = views_for([open_run(path) for path in paths if not is_file(path)], [split], checkpoint, tta)
+        joined = read_mixed(paths, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
+        return replace(_of_mixed(joined, method), tta=tta)
+    tta = views_for([open_run(path) for path in paths], [split], checkpoint, tta)
+    rule = EnsembleRule(method)
     members = read_members(paths, split, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
     must_fit, val = adjust or method in FITTED, None
     if must_fit or all_predicted(paths, "val", tta=tta, checkpoint=checkpoint):
@@ -133,7 +140,23 @@ def ensemble(
         assert val.labels is not None, "val is labelled"
         prior = _prior(members, data, cache_dir) if adjust else None
         rule = fit_rule(val.probabilities, val.labels, method, prior)
-    return Ensemble(members, rule, rule.predict(members.probabilities), val)
+    return Ensemble(members, rule, rule.predict(members.probabilities), val, tta)
+
+
+def ensemble_by_rule(runs: Sequence[Run], predictions: Sequence[Predictions], rule: EnsembleRule) -> Ensemble:
+    """Aggregate predictions that were made just now by a rule that was fitted before: nothing is fitted.
+
+    Raises:
+        UserError: they are not of the same photos.
+    """
+    orders = [np.argsort(each.ids) for each in predictions]
+    ids = predictions[0].ids[orders[0]]
+    for run, each, order in zip(runs, predictions, orders, strict=True):
+        if not np.array_equal(each.ids[order], ids):
+            raise UserError(f"{run.folder}: its photos are others than those of {runs[0].folder}")
+    probabilities = tuple(each.probabilities[order] for each, order in zip(predictions, orders, strict=True))
+    members = MemberPredictions(tuple(runs), tuple(predictions), ids, probabilities, labels=None)
+    return Ensemble(members, rule, rule.predict(probabilities))
 
 
 def _of_mixed(members: MemberPredictions, method: Method) -> Ensemble:

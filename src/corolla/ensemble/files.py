@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from corolla.data.transforms.tta import TTA
 from corolla.errors import UserError
 from corolla.evaluation.labels import check_ids, check_submission, read_labels
 from corolla.evaluation.npz import MAGIC
 from corolla.evaluation.probabilities import read_probabilities_csv, read_probabilities_npz
 from corolla.files import ZIP_FAULTS, sha256
+from corolla.runs.folder import CheckpointName, Run
 from corolla.text_files import read_csv_rows
 
 SUFFIXES = (".csv", ".gz", ".zip", ".npz", ".npy")
@@ -32,6 +34,30 @@ class PredictionFile:
     """N x classes; None of a submission, which has labels only."""
     fingerprint: str = ""
     """Fingerprint of the records that were predicted, where corolla wrote the file."""
+    source: "OwnPrediction | None" = None
+    """The run that made it, where it lies in its folder."""
+
+
+@dataclass(frozen=True)
+class OwnPrediction:
+    """The run in whose folder a file of predictions lies, and of what it is."""
+
+    run: Run
+    tta: TTA
+    checkpoint: CheckpointName
+    sha256: str = ""
+    """SHA-256 of the checkpoint."""
+
+
+def own_prediction(path: Path) -> OwnPrediction | None:
+    """Return what a file of predictions of test is by the place where it lies; None of one from elsewhere."""
+    place = path.absolute().parent
+    is_in_run = place.name == "predictions" and (place.parent / "config.json").is_file()
+    if not (is_in_run and path.name.startswith("test-")):
+        return None
+    views, near = path.stem.removeprefix("test-"), path.parent.parent
+    run = Run(near if near.name and path.parent.name == "predictions" else place.parent)
+    return OwnPrediction(run, views.removesuffix("-last"), "last" if views.endswith("-last") else "best")
 
 
 def is_file(member: Path) -> bool:

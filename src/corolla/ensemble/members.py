@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from corolla.data.competition import SplitName
 from corolla.data.index import Index, find_index
 from corolla.data.record_files import size_folders
-from corolla.data.transforms.tta import TTA
+from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.ensemble.files import PredictionFile
 from corolla.errors import UserError
-from corolla.evaluation.predictions import Predictions, current_predictions
+from corolla.evaluation.predictions import Predictions, current_predictions, views_in_common
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
 from corolla.runs.same_data import warn_of_learned_val
 
@@ -144,6 +144,15 @@ def _check_together(
     same_number = member.probabilities.shape[1] == others.probabilities.shape[1]
     if not same_number or len({member.class_names, others.class_names} - {()}) > 1:
         raise UserError(f"{run.folder}: was trained for other classes than {other.folder}")
+
+
+def views_for(runs: Sequence[Run], splits: Sequence[SplitName], checkpoint: CheckpointName, tta: TTA | None) -> TTA:
+    """Return the name of the views that were asked for; None: of those with which the runs were predicted already.
+
+    Raises:
+        UserError: no views are called so, or the runs were predicted with several kinds.
+    """
+    return views_in_common(runs, splits, checkpoint) if tta is None else parse_tta(tta).name
 
 
 def all_predicted(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> bool:

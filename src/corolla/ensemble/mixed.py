@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.index import Index, find_index
 from corolla.data.record_files import size_folders
 from corolla.data.transforms.tta import TTA
-from corolla.ensemble.files import PredictionFile, is_file, read_file
+from corolla.ensemble.files import PredictionFile, is_file, own_prediction, read_file
 from corolla.ensemble.members import MemberPredictions, data_folder, read_members
 from corolla.errors import UserError
 from corolla.evaluation.labels import check_ids, read_labels
 from corolla.evaluation.predictions import current_predictions
-from corolla.runs.folder import CheckpointName, Run
+from corolla.runs.folder import CheckpointName
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,7 @@ def read_mixed(
     named = [path for path in paths if is_file(path)]
     for position, path in enumerate(named):
         _check_is_a_prediction(path, folder, named[:position])
-    files = [read_file(path, sample, class_names) for path in named]
-    for file in files:
-        _check_records(file, runs, folder, cache_dir)
+    files = [_checked(read_file(path, sample, class_names), runs, folder, cache_dir) for path in named]
     joined = _in_order(paths, runs, files)
     _check_differ(joined)
     return MemberPredictions(
@@ -133,23 +132,27 @@ def _check_differ(joined: Sequence[Joined]) -> None:
                 log.warning("%s: has %s as %s; if it is a copy, leave it out: it counts twice", path, same, other)
 
 
-def _check_records(file: PredictionFile, runs: MemberPredictions | None, folder: Path, cache_dir: Path | None) -> None:
-    """Check that a file that corolla wrote is of the records that the data folder holds now, as a run's must be.
+def _checked(
+    file: PredictionFile, runs: MemberPredictions | None, folder: Path, cache_dir: Path | None
+) -> PredictionFile:
+    """Return a file, with the run that made it, after a check that it is of the records that the data folder holds now.
 
     Raises:
-        UserError: it is of others, or, where it lies in its run's folder, older than the checkpoint.
+        UserError: corolla wrote it, and it is of others or, in its run's folder, older than the checkpoint.
     """
-    place = file.path.absolute().parent
-    if place.name == "predictions" and (place.parent / "config.json").is_file() and file.path.name.startswith("test-"):
-        views, run = file.path.stem.removeprefix("test-"), Run(place.parent)
-        name: CheckpointName = "last" if views.endswith("-last") else "best"
-        index = find_index(folder, run.config.size, cache_dir)
-        current_predictions(run, "test", views.removesuffix("-last"), name, index=index if _has_test(index) else None)
-    elif file.fingerprint:
+    if source := own_prediction(file.path):
+        index = find_index(folder, source.run.config.size, cache_dir)
+        found = current_predictions(
+            source.run, "test", source.tta, source.checkpoint, index=index if _has_test(index) else None
+        )
+        is_itself = file.path.suffix == ".npz" and file.probabilities is not None  # beside it lies a CSV of its labels
+        return replace(file, source=replace(source, sha256=found.checkpoint)) if is_itself else file
+    if file.fingerprint:
         known = {each.fingerprint for each in runs.predictions} - {""} if runs else set()
         known |= set() if file.fingerprint in known else _fingerprints(folder, cache_dir)
         if known and file.fingerprint not in known:
             raise UserError(f"{file.path}: is of other photos than {folder} holds now, though the ids are the same")
+    return file
 
 
 def _has_test(index: Index | None) -> bool:

@@ -2,16 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-PlainMethod = Literal["vote", "mean", "geometric"]
 Method = Literal["vote", "mean", "weighted", "greedy", "geometric"]
 FITTED: tuple[Method, ...] = ("weighted", "greedy")
 """Their weights are fitted on val."""
 
+RULE = {
+    "method": str,
+    "weights": (None, [float]),
+    "tau": (None, float),
+    "prior": (None, [float]),
+}
+"""The shape of a rule in JSON, which keeps every bit of a number."""
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -26,6 +32,23 @@ class EnsembleRule:
     """Frequency of each class, for `tau`."""
     tau: float = 0.0
     """Probabilities are divided by prior^tau (Menon et al. 2021, section 4.1)."""
+
+    def described(self) -> dict[str, Any]:
+        """Return the rule for JSON, as `RULE` says."""
+        return {
+            "method": self.method,
+            "weights": self.weights.tolist() if self.weights is not None else None,
+            "tau": self.tau if self.prior is not None else None,
+            "prior": self.prior.tolist() if self.prior is not None else None,
+        }
+
+    @staticmethod
+    def read(described: dict[str, Any]) -> "EnsembleRule":
+        """Return the rule that `described` gave."""
+        weights, prior = (
+            None if described[key] is None else np.array(described[key], np.float64) for key in ("weights", "prior")
+        )
+        return EnsembleRule(described["method"], weights, prior, described["tau"] or 0.0)
 
     def predict(self, probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.int64]:
         """Return N class indices of N x classes of each member."""

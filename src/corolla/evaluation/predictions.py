@@ -1,5 +1,9 @@
 """Files of predictions: ids and probabilities, from `corolla predict` to the stages that need no network."""
 
+import contextlib
+import glob
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ from corolla.evaluation.probabilities import shape_fault, value_fault
 from corolla.files import replacing, sha256
 from corolla.runs.folder import CheckpointName, Run, data_of
 from corolla.runs.without_torch import read_without_tensors
+
+log = logging.getLogger(__name__)
 
 REQUIRED = ("ids", "probabilities", "checkpoint")
 OPTIONAL = ("labels", "fingerprint", "class_names", "epochs", "seconds")
@@ -91,6 +97,36 @@ def _fault(found: dict[str, NDArray[Any]]) -> str | None:
         if array is not None and (array.dtype.kind not in kinds or array.shape != shape):
             return f"{name} is of type {array.dtype} and shape {array.shape}"
     return None
+
+
+def views_predicted(run: Run, split: str, checkpoint: CheckpointName) -> list[TTA]:
+    """Return the names of the views with which a checkpoint has predicted a split already, sorted."""
+    found = []
+    for path in sorted((run.folder / "predictions").glob(f"{glob.escape(split)}-*.npz")):
+        name = path.stem.removeprefix(f"{split}-")
+        if name.endswith("-last") != (checkpoint == "last"):
+            continue
+        with contextlib.suppress(UserError):  # a file of something else
+            views = parse_tta(name.removesuffix("-last")).name
+            found += [views] if run.predictions(split, views, checkpoint) == path else []
+    return found
+
+
+def views_in_common(runs: Sequence[Run], splits: Sequence[str], checkpoint: CheckpointName) -> TTA:
+    """Return the views of predictions that are there already, where no others were asked for; none where nothing is.
+
+    Raises:
+        UserError: they are of several kinds; the message lists them.
+    """
+    kinds = {views for run in runs for split in splits for views in views_predicted(run, split, checkpoint)}
+    if len(kinds) > 1:
+        names = ", ".join(str(run.folder) for run in runs)
+        there = ", ".join(sorted(kinds, key=lambda kind: (kind != "none", kind)))
+        raise UserError(f"{names}: predicted with several kinds of views; choose one of them: --tta {there}")
+    (found,) = kinds or {"none"}
+    if found != "none":
+        log.info("views: %s, as predicted already (--tta takes others)", found)
+    return found
 
 
 class StalePredictions(UserError):

@@ -1,39 +1,33 @@
-"""Pack runs as a Kaggle dataset, and unpack them again in the notebook.
+"""Runs as a Kaggle dataset, found, checked and laid out again in the notebook.
 
 A dataset keeps flat files only (sub-folders are skipped in an upload, archives are unpacked), so a run's files are told
-apart by a prefix, and a manifest says which is which, with a size and an SHA-256 each. The manifest's own SHA-256 is
-the bundle's: the same runs and settings have the same, and whatever else is attached on Kaggle is refused.
+apart by a prefix, and a manifest says which is which, with a size and an SHA-256 each, and how the runs predict and are
+joined. The manifest's own SHA-256 is the bundle's: the same members and settings have the same, and whatever else is
+attached on Kaggle is refused.
 """
 
 import hashlib
-import importlib.metadata
-import json
-import os
-import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corolla.data.competition import SLUG
-from corolla.data.transforms.tta import TTA
-from corolla.ensemble.rules import PlainMethod
+from corolla.ensemble.rules import RULE, EnsembleRule
 from corolla.errors import UserError
-from corolla.files import sha256, write_atomically
-from corolla.kaggle.image_wheels import fitting_wheels
-from corolla.kaggle.needs import lacking_for_prediction
-from corolla.kaggle.wheels import build_wheel
-from corolla.runs.checkpoint import load_checkpoint, read_meta, read_progress
-from corolla.runs.folder import CheckpointName, Run, open_run
-from corolla.temporary import is_temporary
+from corolla.files import sha256
 from corolla.text_files import decode_text, mismatch, parse_json, read_bytes
 
 MANIFEST = "corolla-bundle.json"
-FORMAT = 1
+FORMAT = 2
 SHAPE = {
-    **dict.fromkeys(("name", "competition", "checkpoint", "tta", "method"), str),
-    "runs": [{"name": str, "epochs": (None, int), "val_macro_f1": (None, float), "files": {str: str}}],
+    **dict.fromkeys(("name", "competition"), str),
+    "rule": RULE,
+    "runs": [
+        {
+            **dict.fromkeys(("name", "checkpoint", "tta"), str),
+            **{"size": (None, int), "epochs": (None, int), "val_macro_f1": (None, float), "files": {str: str}},
+        }
+    ],
     "files": {str: {"size": int, "sha256": str}},
 }
 MAX_DEPTH = 4  # /kaggle/input/<slug>/ or /kaggle/input/datasets/<owner>/<slug>/, below the folder that is searched
@@ -58,76 +52,28 @@ class Bundle:
         return self.manifest["competition"]
 
     @property
-    def checkpoint(self) -> CheckpointName:
-        return self.manifest["checkpoint"]
-
-    @property
-    def tta(self) -> TTA:
-        return self.manifest["tta"]
-
-    @property
-    def method(self) -> PlainMethod:
-        return self.manifest["method"]
+    def rule(self) -> EnsembleRule:
+        """The rule that joins the runs, with what was fitted at home."""
+        return EnsembleRule.read(self.manifest["rule"])
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """Runs in order: name, epochs and val_macro_f1 of the checkpoint, and files (name in the run to name here)."""
+        """Members in order: name, checkpoint, tta, size, epochs and val_macro_f1 of the checkpoint, and files.
+
+        `files` are names in the run to names here; a run that is there with several views has its files once.
+        """
         return self.manifest["runs"]
+
+    @property
+    def how(self) -> str:
+        """Checkpoints, views and method in a line."""
+        told = (dict.fromkeys(run[key] for run in self.runs) for key in ("checkpoint", "tta"))
+        return ", ".join([*(" and ".join(each) for each in told), self.rule.method])
 
     @property
     def num_bytes(self) -> int:
         """Size of the upload, the manifest aside."""
         return sum(file["size"] for file in self.manifest["files"].values())
-
-
-def pack(
-    runs: Sequence[Path],
-    folder: Path,
-    *,
-    checkpoint: CheckpointName,
-    tta: TTA,
-    method: PlainMethod,
-    name: str,
-    competition: str = SLUG,
-    wheels: Sequence[Path] = (),
-) -> Bundle:
-    """Write `folder`/dataset: the runs' checkpoints with config, environment and metrics, wheels, and the manifest.
-
-    Checkpoints are hard links where the file system has them. Two runs of one name get numbers. `wheels` go along
-    beside those of what Kaggle's image lacks, which are kept in `folder`/wheels so that the same runs make the same
-    bundle whether or not the package index answers; pip takes what fits where it runs.
-
-    Raises:
-        UserError: a run is not there, named twice, has no such checkpoint or other classes than the first; or
-            `folder`/dataset holds files that are not a bundle's.
-    """
-    opened = _open(runs)
-    described = [_describe(run, checkpoint) for run in opened]
-    for run, (_, classes) in zip(opened, described, strict=True):
-        if classes != described[0][1]:
-            raise UserError(f"{run.folder}: was trained for other classes than {opened[0].folder}")
-    dataset = folder / "dataset"
-    _clear(dataset)
-    build_wheel(dataset)
-    for wheel in (*fitting_wheels(lacking_for_prediction(), folder / "wheels"), *wheels):
-        shutil.copyfile(wheel, dataset / wheel.name)
-    packed = []
-    for run, unique, (facts, _) in zip(opened, _numbered([run.name for run in opened]), described, strict=True):
-        packed.append({"name": unique, **facts, "files": _add_run(run, _safe(unique), dataset, checkpoint)})
-    files = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in sorted(dataset.iterdir())}
-    manifest = {
-        "format": FORMAT,
-        "created_by": f"corolla {importlib.metadata.version('corolla')}",
-        "name": name,
-        "competition": competition,
-        "checkpoint": checkpoint,
-        "tta": tta,
-        "method": method,
-        "runs": packed,
-        "files": files,
-    }
-    write_atomically(dataset / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
-    return read_bundle(dataset)
 
 
 def read_bundle(dataset: Path) -> Bundle:
@@ -196,81 +142,6 @@ def restore_runs(dataset: Path, into: Path) -> list[Path]:
                 target.write_bytes((dataset / name).read_bytes())  # not its mode: the mount is read-only
         restored.append(folder)
     return restored
-
-
-def _open(runs: Sequence[Path]) -> list[Run]:
-    """Open the runs; each may be named once."""
-    if not runs:
-        raise UserError("name at least one run's folder")
-    opened = [open_run(folder) for folder in runs]
-    for position, run in enumerate(opened):
-        if run.folder.resolve() in {other.folder.resolve() for other in opened[:position]}:
-            raise UserError(f"{run.folder}: is named twice; every run has one vote")
-    return opened
-
-
-def _describe(run: Run, checkpoint: CheckpointName) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a checkpoint's epochs and score, for the notebook's reader, and its classes."""
-    content = load_checkpoint(run.checkpoint(checkpoint))
-    history = read_progress(content).history
-    epochs = None if content.get("imported") else len(history)  # of an imported run it is unknown
-    facts = {"epochs": epochs, "val_macro_f1": history[-1].get("macro_f1") if history else None}
-    return facts, read_meta(content).class_names
-
-
-def _add_run(run: Run, prefix: str, dataset: Path, checkpoint: CheckpointName) -> dict[str, str]:
-    """Add a run's files under their prefixed names, and return name in the run -> name here."""
-    files = {}
-    for name in ("config.json", "environment.json", "metrics.jsonl", f"{checkpoint}.pt"):
-        source, target = run.folder / name, dataset / f"{prefix}--{name}"
-        if not source.exists():
-            continue
-        files[name] = target.name
-        if source.suffix == ".pt":
-            _link(source.resolve(), target)
-        else:
-            write_atomically(target, source.read_bytes())
-    return files
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make a hard link, or a copy where that is not possible."""
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
-
-
-def _clear(dataset: Path) -> None:
-    """Remove an earlier bundle: every file that is left there would be uploaded."""
-    dataset.mkdir(parents=True, exist_ok=True)
-    there = {path.name for path in dataset.iterdir()}
-    # of a pack that was cut short there may be no manifest yet, but then nothing but what pack writes
-    ours = {name for name in there if name.endswith(".whl") or "--" in name} | {MANIFEST, "dataset-metadata.json"}
-    ours |= {name for name in there if is_temporary(name, "*--*", "*.whl", "*.json")}
-    if foreign := sorted(there - ours):
-        raise UserError(f"{dataset / foreign[0]}: was not packed by corolla, but would be uploaded; move it away")
-    for name in there:
-        (dataset / name).unlink()
-
-
-def _numbered(names: Sequence[str]) -> list[str]:
-    """Return unique names, also as file names and where case does not count: NAME, NAME-2, ..."""
-    taken: set[str] = set()
-    unique = []
-    for name in names:
-        number, candidate = 1, name
-        while _safe(candidate).lower() in taken:
-            number += 1
-            candidate = f"{name}-{number}"
-        taken.add(_safe(candidate).lower())
-        unique.append(candidate)
-    return unique
-
-
-def _safe(name: str) -> str:
-    """Return a name that every file system takes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-") or "run"
 
 
 def _plain(name: str, dataset: Path) -> str:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.index import find_index
@@ -12,24 +12,40 @@ from corolla.data.record_files import size_folders
 from corolla.data.transforms.tta import TTA, Views, parse_tta
 from corolla.ensemble.ensemble import Ensemble, ensemble
 from corolla.ensemble.members import data_folder
-from corolla.ensemble.rules import EnsembleRule, Method
+from corolla.ensemble.rules import Method
 from corolla.ensemble.validation import ValidationEstimate
 from corolla.errors import UserError
 from corolla.kaggle.provenance import check_same_data, read_provenance
 from corolla.kaggle.submission import describe_runs, write_submission
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
-from corolla.runs.folder import CheckpointName
+from corolla.results import Result
+from corolla.runs.folder import CheckpointName, Run, data_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A CSV that was written, with the JSON beside it."""
+@dataclass(frozen=True, repr=False)
+class Submission(Result):
+    """A CSV that was written, with the JSON beside it; where a path is expected, the CSV's."""
 
     path: Path
     num_images: int
     sample: Path
     """Path of the sample_submission.csv whose ids it has."""
     ensemble: Ensemble
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def summary(self) -> str:
+        """The CSV and what made it."""
+        return f"{self.path}, {self.ensemble.summary}"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row per photo: id and label predicted."""
+        return self.ensemble.to_pandas()
 
     @property
     def on_val(self) -> ValidationEstimate | None:
@@ -48,7 +64,7 @@ def submission_from_runs(
     *,
     method: Method = "vote",
     adjust: bool = False,
-    tta: TTA = "none",
+    tta: TTA | None = None,
     checkpoint: CheckpointName = "best",
     data: AnyPath | None = None,
     cache_dir: AnyPath | None = None,
@@ -81,13 +97,18 @@ def submission_from_runs(
     for file in joined.members.files:
         if file.probabilities is None:
             check_same_data(file.path, read_provenance(file.path), source, cache_dir)
-    how = _describe_rule(joined.rule, joined.on_val, parse_tta(tta))
+    how = joined.rule.described() | _describe_views(parse_tta(joined.tta or "none")) | _describe_score(joined.on_val)
     how |= {"checkpoint": checkpoint, "data": _relative(source)}
     if joined.members.files:
         how |= {"members": _describe_members(paths, joined)}
     if not joined.runs:  # nothing is known of how others predicted
         how |= dict.fromkeys(("tta", "crop_fraction", "view_size", "average", "checkpoint"))
-    provenance = describe_runs(joined.runs, joined.predictions, how)
+    sizes = [
+        _size_of(run, each.fingerprint, data or data_of(run), cache_dir)
+        for run, each in zip(joined.runs, joined.predictions, strict=True)
+    ]
+    views = [{"tta": joined.tta, "checkpoint": checkpoint, "size": size} for size in sizes]
+    provenance = describe_runs(joined.runs, joined.predictions, views, how)
     if not joined.runs:
         provenance |= _describe_data(source, joined, cache_dir)
     write_submission(out, joined, sample, provenance)
@@ -105,15 +126,31 @@ def _describe_data(folder: Path, joined: Ensemble, cache_dir: Path | None) -> di
     return known
 
 
-def _describe_members(paths: Sequence[Path], joined: Ensemble) -> list[dict[str, str]]:
-    """Return the members in the order in which they were named, each with its SHA-256, of a run the checkpoint's."""
+def _size_of(run: Run, fingerprint: str, folder: Path, cache_dir: Path | None) -> int | None:
+    """Return the size of the records that were predicted, where they are others than those of the run's training."""
+    for size in size_folders(folder):
+        if size != run.config.size and run.config.size is not None:
+            index = find_index(folder, size, cache_dir)
+            if index is not None and "test" in index.splits and index.splits["test"].fingerprint == fingerprint:
+                return size
+    return None
+
+
+def _describe_members(paths: Sequence[Path], joined: Ensemble) -> list[dict[str, Any]]:
+    """Return the members in the order in which they were named, each with its SHA-256, of a run the checkpoint's.
+
+    Of a file that lies in its run's folder also that run, `of`, its checkpoint and its views.
+    """
     files = {file.path: file for file in joined.members.files}
     runs = iter(zip(joined.runs, joined.predictions, strict=True))
-    described = []
+    described = list[dict[str, Any]]()
     for path in paths:
         if file := files.get(path):
             holds = "labels" if file.probabilities is None else "probabilities"
             described.append({"file": _relative(path), "holds": holds, "sha256": file.sha256})
+            if source := file.source:
+                of = {"folder": str(source.run.folder), "tta": source.tta, "checkpoint": source.checkpoint}
+                described[-1]["of"] = {**of, "checkpoint_sha256": source.sha256}
         else:
             run, predictions = next(runs)
             described.append({"run": run.name, "holds": "probabilities", "sha256": predictions.checkpoint})
@@ -126,15 +163,16 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _describe_rule(rule: EnsembleRule, on_val: ValidationEstimate | None, views: Views) -> dict[str, Any]:
-    """Return how the predictions were joined, and the score on val, for the JSON beside the CSV."""
+def _describe_views(views: Views) -> dict[str, Any]:
+    """Return the views of the runs, for the JSON beside the CSV."""
     return {
-        "method": rule.method,
-        "weights": rule.weights.tolist() if rule.weights is not None else None,
-        "tau": rule.tau if rule.prior is not None else None,
         "tta": views.name,
         "crop_fraction": views.crop_fraction,
         "view_size": views.size,
         "average": views.average,
-        **(on_val.described() if on_val is not None else {"val_macro_f1": None, "val_accuracy": None}),
     }
+
+
+def _describe_score(on_val: ValidationEstimate | None) -> dict[str, Any]:
+    """Return the score on val, for the JSON beside the CSV."""
+    return on_val.described() if on_val is not None else {"val_macro_f1": None, "val_accuracy": None}

@@ -1,185 +1,22 @@
-"""The inference notebook of a code competition: written here, and the function that its working cell calls there.
+"""The function that the inference notebook calls on Kaggle: the runs of its bundle predict test, and are joined."""
 
-Kaggle runs it without internet: it installs corolla from the bundle's wheels, predicts and writes submission.csv.
-"""
-
-import json
 import logging
 import os
-import re
+from dataclasses import replace
 from pathlib import Path
 
 from corolla.data.competition import SAMPLE_SUBMISSION
 from corolla.data.mounts import mount_problem, mounted_data
-from corolla.ensemble.ensemble import ensemble
+from corolla.ensemble.ensemble import ensemble_by_rule
 from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions
 from corolla.evaluation.predict import predict
-from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle, find_bundle, read_bundle, restore_runs
 from corolla.kaggle.submission import describe_runs, write_submission
+from corolla.runs.folder import open_run
 from corolla.temporary import scratch_folder
 
 log = logging.getLogger(__name__)
-
-CODE_FILE = "inference.ipynb"
-ACCELERATOR = "NvidiaTeslaT4"  # Kaggle's name for its two T4s; the P100 is retired
-TITLE_LENGTHS = range(5, 51)  # that Kaggle takes
-
-PARAMETERS = """\
-import os
-from pathlib import Path
-
-INPUT = Path(os.environ.get("COROLLA_KAGGLE_INPUT", "/kaggle/input"))
-BUNDLE_SHA256 = {sha256!r}
-COMPETITION = {competition!r}
-OUT = "submission.csv\""""
-
-INSTALL = """\
-import hashlib
-import importlib
-import subprocess
-import sys
-
-manifests = [path for depth in range(1, 5) for path in INPUT.glob("*/" * depth + "corolla-bundle.json")]
-packed = [path for path in manifests if hashlib.sha256(path.read_bytes()).hexdigest() == BUNDLE_SHA256]
-if not packed:
-    there = ", ".join(map(str, manifests)) or "none"
-    raise FileNotFoundError(f"{{INPUT}}: bundle {{BUNDLE_SHA256[:12]}} is not attached; attached: {{there}}")
-PIP = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-PIP += ["--no-warn-conflicts", "--find-links", str(packed[0].parent)]  # of corolla, only what predicts is needed here
-
-subprocess.run([*PIP, "--no-deps", "--force-reinstall", {corolla}], check=True)
-# What the image has in a fitting version stays; its own torch and numpy, on which these lean, stay whatever happens.
-leaning = [{without_needs}]
-subprocess.run([*PIP, "--no-deps", *leaning], check=True)
-others = [{solved}]
-subprocess.run([*PIP, *others], check=True)
-# Faster, and without it OpenCV decodes to the same pixels: its wheel may be for another Python.
-subprocess.run([*PIP, "--no-deps", {optional}], check=False)
-importlib.invalidate_caches()"""
-
-PREDICT = """\
-from corolla.kaggle.notebook import predict_submission
-from corolla.logs import to_screen
-
-to_screen()
-predict_submission(input_root=INPUT, competition=COMPETITION, out=OUT, bundle_sha256=BUNDLE_SHA256)"""
-
-SHOW = """\
-import pandas as pd
-
-pd.read_csv(OUT, dtype={"id": str}).head()"""
-
-
-def write_notebook(
-    folder: Path, bundle: Bundle, *, owner: str, slug: str, title: str, dataset: str, competition: str
-) -> Path:
-    """Write `folder`/kernel with the notebook and its kernel-metadata.json, as `kaggle kernels push` takes it.
-
-    Args:
-        owner: the Kaggle user name.
-        slug: of the notebook, in its address; `title` has to give it.
-        dataset: "owner/slug" of the dataset that `bundle` was uploaded as.
-
-    Returns: the folder.
-
-    Raises:
-        ValueError: `title` is too short or long, or Kaggle would make another slug of it; or `dataset` is no
-            "owner/slug".
-    """
-    if len(title) not in TITLE_LENGTHS:
-        raise ValueError(f"{title!r}: a notebook's title has {TITLE_LENGTHS.start} to {TITLE_LENGTHS.stop - 1} letters")
-    if re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") != slug:
-        raise ValueError(f"{title!r}: Kaggle would not make the slug {slug} of this title")
-    if not re.fullmatch(r"[\w-]+/[\w-]+", dataset):
-        raise ValueError(f"{dataset!r}: owner/slug is expected")
-    kernel = folder / "kernel"
-    metadata = {
-        "id": f"{owner}/{slug}",
-        "title": title,
-        "code_file": CODE_FILE,
-        "language": "python",
-        "kernel_type": "notebook",
-        "is_private": True,
-        "enable_gpu": True,
-        "enable_internet": False,  # left out it would be on, and a code competition refuses that
-        "machine_shape": ACCELERATOR,
-        "dataset_sources": [dataset],
-        "competition_sources": [competition],
-        "kernel_sources": [],
-        "model_sources": [],
-    }
-    write_atomically(kernel / CODE_FILE, _notebook(bundle, title=title, dataset=dataset, competition=competition))
-    write_atomically(kernel / "kernel-metadata.json", (json.dumps(metadata, indent=2) + "\n").encode())
-    return kernel
-
-
-def _notebook(bundle: Bundle, *, title: str, dataset: str, competition: str) -> bytes:
-    """Return the notebook as JSON."""
-    # Here, because the notebook that runs this module needs neither.
-    import nbformat
-    from nbformat import v4
-
-    from corolla.kaggle.needs import OPTIONAL, pip_requirements
-
-    without_needs, solved = ("".join(f'\n    "{need}",' for need in needs) + "\n" for needs in pip_requirements())
-    optional = ", ".join(f'"{name}"' for name in OPTIONAL)
-    corolla = '"{}=={}"'.format(*bundle.manifest["created_by"].split())
-    cells = {
-        "title": v4.new_markdown_cell(_description(bundle, title, dataset)),
-        "parameters": v4.new_code_cell(PARAMETERS.format(sha256=bundle.sha256, competition=competition)),
-        "install": v4.new_code_cell(
-            INSTALL.format(corolla=corolla, without_needs=without_needs, solved=solved, optional=optional)
-        ),
-        "predict": v4.new_code_cell(PREDICT),
-        "show": v4.new_code_cell(SHOW),
-    }
-    for name, cell in cells.items():
-        cell["id"] = name  # nbformat draws one at random, but equal bundles are to give equal notebooks
-    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    language = {"name": "python"}
-    made = v4.new_notebook(cells=list(cells.values()), metadata={"kernelspec": kernelspec, "language_info": language})
-    nbformat.validate(made)
-    return (nbformat.writes(made) + "\n").encode()
-
-
-def _description(bundle: Bundle, title: str, dataset: str) -> str:
-    """Return the text above the cells."""
-    epochs = ["unknown" if run["epochs"] is None else run["epochs"] for run in bundle.runs]  # of imported ones
-    rows = [
-        f"| {_cell(run['name'])} | {number} | {_f1(run['val_macro_f1'])} |"
-        for run, number in zip(bundle.runs, epochs, strict=True)
-    ]
-    joined = {
-        "vote": "a vote, ties by summed probability",
-        "mean": "the mean of the probabilities",
-        "geometric": "the mean of the log-probabilities",
-    }[bundle.method]
-    return "\n".join(
-        [
-            f"# {title}",
-            "",
-            f"Predicts the test photos with {len(bundle.runs)} trained network(s) and writes `submission.csv`: "
-            f"test-time augmentation {bundle.tta}, checkpoint {bundle.checkpoint}, joined by {joined}.",
-            "",
-            "| run | epochs | macro F1 on val, centre crop |",
-            "| --- | --- | --- |",
-            *rows,
-            "",
-            f"Checkpoints and wheels are in the dataset [{dataset}](https://www.kaggle.com/datasets/{dataset}), "
-            f"bundle {bundle.sha256[:12]}; written by {bundle.manifest['created_by']}.",
-        ]
-    )
-
-
-def _cell(text: str) -> str:
-    """Return text for a cell of a Markdown table."""
-    return re.sub(r"([|\\`*_<\[])", r"\\\1", text)
-
-
-def _f1(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 def predict_submission(
@@ -217,33 +54,22 @@ def predict_submission(
     with scratch_folder("notebook") as temporary:
         bundle, place = read_bundle(dataset), work or temporary
         options = PredictOptions(
-            tta=bundle.tta,
-            checkpoint=bundle.checkpoint,
-            data=data,
-            cache_dir=place / "index",
-            device=device,
-            batch_size=batch_size,
-            workers=workers,
+            data=data, cache_dir=place / "index", device=device, batch_size=batch_size, workers=workers
         )
         return _predict_bundle(bundle, data, Path(out), place, options)
 
 
 def _predict_bundle(bundle: Bundle, data: Path, out: Path, work: Path, options: PredictOptions) -> Path:
     """Predict test with every run of the bundle, and write the submission that they give together."""
-    runs = restore_runs(bundle.folder, work / "runs")
-    for number, run in enumerate(runs, 1):
-        result = predict(run, options, split="test")
-        log.info("%d/%d %s: predicted %d photos", number, len(runs), run.name, len(result.predictions.ids))
-    joined = ensemble(
-        runs,
-        method=bundle.method,
-        tta=bundle.tta,
-        checkpoint=bundle.checkpoint,
-        data=data,
-        cache_dir=options.cache_dir,
-    )
-    how = {"method": bundle.method, "tta": bundle.tta, "checkpoint": bundle.checkpoint, "bundle_sha256": bundle.sha256}
-    provenance = describe_runs(joined.runs, joined.predictions, how)
-    write_submission(out, joined, data / SAMPLE_SUBMISSION, provenance)
+    runs = [open_run(folder) for folder in restore_runs(bundle.folder, work / "runs")]
+    found = []
+    for number, (run, packed) in enumerate(zip(runs, bundle.runs, strict=True), 1):
+        own = replace(options, tta=packed["tta"], checkpoint=packed["checkpoint"], size=packed["size"])
+        found.append(predict(run, own, split="test").predictions)
+        log.info("%d/%d %s: predicted %d photos", number, len(runs), run.name, len(found[-1].ids))
+    joined = ensemble_by_rule(runs, found, bundle.rule)
+    views = [{key: packed[key] for key in ("tta", "checkpoint", "size")} for packed in bundle.runs]
+    how = {**bundle.rule.described(), "bundle_sha256": bundle.sha256}
+    write_submission(out, joined, data / SAMPLE_SUBMISSION, describe_runs(joined.runs, joined.predictions, views, how))
     log.info("wrote %s: %d rows, ids as in %s", out, len(joined.ids), data / SAMPLE_SUBMISSION)
     return out

@@ -11,17 +11,19 @@ from corolla.text_files import mismatch, read_json, read_unpacked, shell_words
 
 SHAPE = {
     "data?": str,
-    "runs?": [{"run": str}],
+    "runs?": [{"run": str, "checkpoint_sha256?": str}],
     "folders?": [str],
     "size?": (None, int),
     "test_fingerprint?": (None, str),
     "class_names?": (None, [str]),
     "val_macro_f1?": (None, float),
     "method?": str,
+    "weights?": (None, [float]),
     "tau?": (None, float),
+    "prior?": (None, [float]),
     "tta?": (None, str),
     "checkpoint?": (None, str),
-    "members?": [object],
+    "members?": [{"run?": str, "file?": str, "of?": {str: object}}],
 }
 """Keys that are read again; earlier versions wrote fewer."""
 
@@ -71,7 +73,7 @@ def check_same_data(csv: Path, made: dict[str, Any], data: Path, cache_dir: Path
     """
     index = find_index(data, made.get("size"), cache_dir) if made.get("test_fingerprint") else None
     if index and "test" in index.splits and index.splits["test"].fingerprint != made["test_fingerprint"]:
-        raise UserError(f"{csv}: is of other test records than {data} holds now; {_make_again(csv, made, data)}")
+        raise UserError(f"{csv}: is of other test records than {data} holds now; {make_again(csv, made, data)}")
     names = tuple(made.get("class_names") or ())
     if names and names != (_class_names(data, index) or names):
         raise UserError(
@@ -88,7 +90,7 @@ def _class_names(data: Path, index: Index | None) -> tuple[str, ...]:
     return read_class_names(path) if path.exists() else ()
 
 
-def _make_again(csv: Path, made: dict[str, Any], data: Path) -> str:
+def make_again(csv: Path, made: dict[str, Any], data: Path) -> str:
     """Return the remedy: the commands that make the CSV of the data as they are now, so far as the JSON tells them."""
     folders = [Path(folder) for folder in made.get("folders", [])]
     if not folders or made.get("members"):  # files of others are among them

@@ -1,6 +1,7 @@
 """Push a notebook to Kaggle, ask how it runs, fetch its log."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,21 @@ from corolla.kaggle.submissions import silent
 
 NUM_LINES = 20
 
-State = Literal["running", "complete", "error", "cancelled", "missing"]
+
+@dataclass(frozen=True)
+class RunState:
+    """How a notebook runs."""
+
+    name: str
+    """As Kaggle calls it: QUEUED, RUNNING, COMPLETE, ERROR, ...; MISSING: this account has no such notebook."""
+
+    @property
+    def end(self) -> Literal["complete", "error", "cancelled", "missing"] | None:
+        """How it has ended; None while it runs or waits for its turn."""
+        if self.name.startswith("CANCEL"):
+            return "cancelled"
+        ends = {"COMPLETE": "complete", "ERROR": "error", "MISSING": "missing"}
+        return ends.get(self.name)  # pyright: ignore[reportReturnType]
 
 
 def push(kaggle: Kaggle, folder: Path, kernel: str) -> int:
@@ -41,8 +56,8 @@ def push(kaggle: Kaggle, folder: Path, kernel: str) -> int:
     return answer.version_number
 
 
-def run_state(kaggle: Kaggle, kernel: str) -> State:
-    """Return the state of the newest version; missing: this account has no such notebook."""
+def run_state(kaggle: Kaggle, kernel: str) -> RunState:
+    """Return the state of the newest version."""
 
     def ask() -> Any:
         try:
@@ -55,12 +70,7 @@ def run_state(kaggle: Kaggle, kernel: str) -> State:
             return None
 
     answer = kaggle.call(ask, subject=kernel)
-    if answer is None:
-        return "missing"
-    name = answer.status.name
-    if name.startswith("CANCEL"):
-        return "cancelled"
-    return {"COMPLETE": "complete", "ERROR": "error"}.get(name, "running")  # pyright: ignore[reportReturnType]
+    return RunState("MISSING" if answer is None else answer.status.name)
 
 
 def log_tail(kaggle: Kaggle, kernel: str, path: Path) -> str:

@@ -45,8 +45,12 @@ def write_submission(path: Path, joined: "Ensemble", sample_path: Path, provenan
     return path
 
 
-def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: dict[str, Any]) -> dict[str, Any]:
+def describe_runs(
+    runs: Sequence[Run], members: Sequence["Predictions"], views: Sequence[dict[str, Any]], how: dict[str, Any]
+) -> dict[str, Any]:
     """Return how a submission was made: `how`, then runs with their checkpoints, config hashes, commits, times.
+
+    Each run has its own `views`: their name, which of the checkpoints, the size of the photos where it was asked for.
 
     Of an imported run commit, seed, epochs and seconds are None: its training is unknown.
 
@@ -54,7 +58,7 @@ def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: di
     holds what was predicted.
     """
     described = []
-    for run, member in zip(runs, members, strict=True):
+    for run, member, own in zip(runs, members, views, strict=True):
         config = read_settings(run.folder / "config.json")  # as it was written: the hash is the same in every version
         imported = run.imported
         described.append(
@@ -62,6 +66,7 @@ def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: di
                 "run": run.name,
                 "experiment": run.environment.get("experiment"),
                 "checkpoint_sha256": member.checkpoint,
+                **own,
                 "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
                 "git_commit": None if imported else run.environment.get("git_commit"),
                 "seed": None if imported else config["train"]["seed"],
@@ -72,7 +77,10 @@ def describe_runs(runs: Sequence[Run], members: Sequence["Predictions"], how: di
             }
         )
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    sizes = [(run.config.size, member.fingerprint) for run, member in zip(runs, members, strict=True)]
+    sizes = [
+        (own["size"] or run.config.size, member.fingerprint)
+        for run, member, own in zip(runs, members, views, strict=True)
+    ]
     size, fingerprint = next((pair for pair in sizes if pair[1]), (None, None))  # early versions tell no fingerprint
     data = {
         "folders": [str(run.folder) for run in runs],

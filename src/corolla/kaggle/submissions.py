@@ -16,6 +16,7 @@ from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.errors import SITE, status_of
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger
 from corolla.kaggle.retry import pages, poll
+from corolla.kaggle.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -105,13 +106,15 @@ def await_score(kaggle: Kaggle, entry: Entry, ledger: Ledger, *, wait_s: float) 
 
     def scored() -> Entry | None:
         submission = request(kaggle, get, entry.competition)
+        waiting.show("PENDING" if submission is None else submission.status.name)
         now = entry if submission is None else updated(entry, submission)
         return now if now.status in ("complete", "error") else None
 
     if entry.status == "pending":
-        log.info("%s: sent as submission %s; waiting for its score", entry.competition, entry.ref)
+        log.info("%s: sent as submission %s", entry.competition, entry.ref)
     try:
-        result = poll(scored, wait_s=wait_s)
+        with Waiting(f"the score of submission {entry.ref}") as waiting:
+            result = poll(scored, wait_s=wait_s)
     except (UserError, Failure) as error:
         raise Failure(f"submission {entry.ref} is sent; its score is not known yet, because {error}") from None
     if result is None:

@@ -1,9 +1,9 @@
 """`corolla submit`: a checked CSV to Kaggle, exactly once, and its score into the ledger."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corolla.data.class_names import read_class_names
 from corolla.data.competition import SAMPLE_SUBMISSION
@@ -17,25 +17,42 @@ from corolla.kaggle.sending import SendingNote
 from corolla.kaggle.submission import check_submission, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
 from corolla.paths import AnyPath, as_path
+from corolla.results import Result
 from corolla.text_files import shell_words
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
 WAIT_S = 300.0
 
 
-@dataclass(frozen=True)
-class Submitted:
+@dataclass(frozen=True, repr=False)
+class Submitted(Result):
     """A submission that Kaggle has scored."""
 
     entry: Entry
     sent: bool
     """False where Kaggle had it already."""
 
+    @property
+    def summary(self) -> str:
+        """The submission and its public score."""
+        entry = self.entry
+        what = "submission" if self.sent else "already there, submission"
+        return f"{entry.competition}: {what} {entry.ref} of {entry.csv}, public score {entry.public_score or '-'}"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the ledger's row."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(self.entry)])
+
 
 def submit(
     csv: AnyPath,
-    message: str,
+    message: str = "",
     *,
     competition: str | None = None,
     data: AnyPath | None = None,
@@ -50,6 +67,8 @@ def submit(
     once make one submission, also with two ledgers, where they share the user's cache: not on two machines.
 
     Args:
+        csv: the file, or what `corolla.submission_from_runs` returned.
+        message: what Kaggle shows beside it; default: the CSV's name.
         competition: default: the one that the data came from.
         data: the data folder, for its sample_submission.csv and classes; default: what the CSV was made with, or data/.
         again: send once more what was sent before.
@@ -62,7 +81,7 @@ def submit(
     """
     csv, data, book = as_path(csv), as_path(data), Ledger(as_path(ledger))
     with book.exclusive():
-        entry, made = _checked(csv, message, competition, data)
+        entry, made = _checked(csv, message or csv.stem, competition, data)
         entry = choose_row(book, entry, again=again)
         kaggle = connect()
         entry, sent = submit_once(
@@ -102,7 +121,7 @@ def _send(kaggle: Kaggle, book: Ledger, note: SendingNote, entry: Entry, csv: Pa
     """Upload the CSV, submit it and return the ledger's row."""
     about = get_competition(kaggle, entry.competition)
     if about.is_kernels_submissions_only:
-        raise _notebooks_only(entry.competition, made)
+        raise _notebooks_only(entry, csv, made, book.path)
     left = check_limit(kaggle, entry.competition, has_entered=about.user_has_entered)
     log.info("%s: sending %s; %d submissions are left today", entry.competition, csv, left)
     return record_and_send(
@@ -110,12 +129,12 @@ def _send(kaggle: Kaggle, book: Ledger, note: SendingNote, entry: Entry, csv: Pa
         book,
         note,
         entry,
-        prepare=lambda: (_upload(kaggle, csv, entry, made), entry.csv),
+        prepare=lambda: (_upload(kaggle, csv, entry, made, book.path), entry.csv),
         create=_create,
     )
 
 
-def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any]) -> str:
+def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any], ledger: Path) -> str:
     """Upload the CSV and return its token."""
     if sha256_of(csv) != entry.sha256:
         raise UserError(f"{csv}: was changed while it was being submitted; nothing was sent")
@@ -129,7 +148,7 @@ def _upload(kaggle: Kaggle, csv: Path, entry: Entry, made: dict[str, Any]) -> st
         started = request(kaggle, lambda client: client.start_submission_upload(asked), competition)
     except UserError as error:
         if "notebook" in str(error).lower() or "kernel" in str(error).lower():
-            raise _notebooks_only(competition, made) from None
+            raise _notebooks_only(entry, csv, made, ledger) from None
         raise
     with silent():  # the client prints why it failed, with the secret address
         complete = kaggle.api.upload_file(csv, started.create_url)
@@ -149,11 +168,20 @@ def _create(kaggle: Kaggle, entry: Entry, token: str) -> Any:
         return client.competitions.competition_api_client.create_submission(asked)
 
 
-def _notebooks_only(competition: str, made: dict[str, Any]) -> UserError:
+def _notebooks_only(entry: Entry, csv: Path, made: dict[str, Any], ledger: Path) -> UserError:
     """Return the error for a competition that takes no CSV files, with the command that does work."""
-    folders = made.get("folders") or [f"runs/{run['run']}" for run in made.get("runs", [])]
-    runs = shell_words(*map(Path, folders)) or "RUN..."
+    runs, members = made.get("runs", []), made.get("members", [])
+    are_files = [not ("run" in member or member.get("of")) for member in members]
+    can_run = bool(runs or members) and not any(are_files) and len(made.get("folders", [])) == len(runs)
+    words: list[object] = [csv, "--notebook"]
+    if not can_run:  # nothing says what made it, or an early version, or files of others did
+        named = [f"runs/{run['run']}" for run in runs] if runs and not members else ["RUN..."]
+        words = ["--notebook", *named]
+    words += ["--competition", entry.competition]
+    words += ["--message", entry.message] if entry.message != csv.stem else []
+    words += ["--ledger", ledger] if ledger != LEDGER else []
+    what = "the same predictions as a notebook" if can_run else "runs as a notebook"
     return UserError(
-        f"{competition}: takes notebooks only, no CSV files; nothing was sent. This makes and submits one: "
-        f"corolla submit --notebook {runs} --competition {competition}"
+        f"{entry.competition}: takes notebooks only, no CSV files; nothing was sent. This sends {what}: "
+        f"{shell_words('corolla', 'submit', *words)}"
     )

@@ -13,6 +13,7 @@ from corolla.kaggle.client import Kaggle
 from corolla.kaggle.errors import status_of
 from corolla.kaggle.retry import poll
 from corolla.kaggle.submissions import silent
+from corolla.kaggle.waiting import Waiting
 
 WAIT_S = 30 * 60.0
 VERSION_S = 60.0  # how long the old version may be shown as the current one
@@ -46,13 +47,15 @@ def upload_dataset(kaggle: Kaggle, folder: Path, dataset: str, *, notes: str) ->
 
     def ready() -> str | None:
         state = kaggle.call(lambda: kaggle.api.dataset_status(dataset), subject=dataset)
+        waiting.show(state.upper())
         if state in ("failed", "deleted"):
             return state
         patient = before is not None and time.monotonic() - start < VERSION_S
         stale = patient and (_version(kaggle, dataset) or 0) <= (before or 0)
         return state if state == "ready" and not stale else None
 
-    state = poll(ready, wait_s=WAIT_S)
+    with Waiting(f"dataset {dataset}") as waiting:
+        state = poll(ready, wait_s=WAIT_S)
     if state != "ready":
         raise Failure(f"{dataset}: Kaggle has not made it ready ({state or 'still at work'}); the same command goes on")
 

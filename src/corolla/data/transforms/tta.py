@@ -113,7 +113,8 @@ class ViewOptions:
     tta: TTA | None = None
     """The views that are averaged: none (centre; the default), flip, ten-crop, multi-scale (the whole photo at five
     sizes) or random-8 (crops as in training, here 8), also several joined by +, such as ten-crop+multi-scale. The three
-    options that follow may be part of the name, as in the names of prediction files: ten-crop_fraction1.0_size80."""
+    options that follow may be part of the name, as in the names of prediction files: ten-crop_fraction1.0_size80. What
+    joins or compares runs takes by default the views with which they were predicted already."""
     crop_fraction: float | None = None
     """Fraction of the photo in the crops, 1.0: all of a square one; default: the weights' own."""
     view_size: int | None = None
