@@ -36,6 +36,11 @@ def with_corrections(config: Config, run: Run) -> tuple[Config, Corrections | No
             raise UserError(
                 f"--train.corrections {file}: its SHA-256 is {found.sha256[:12]}, not {digest[:12]} as asked for"
             )
+        if there not in ("", found.sha256):
+            raise UserError(
+                f"{begun.folder}: was begun with other corrections than {file} holds; give those again "
+                f"({shell_words('--train.corrections', begun.folder / COPY)}), or choose another --run-name"
+            )
     elif there and (file is not None or digest == there or config.resume is not None):
         found = corrections_of(begun)
         if file is not None:

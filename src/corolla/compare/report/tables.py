@@ -206,6 +206,7 @@ def calibration_view(comparison: Comparison) -> Table:
 
 def environment_view(comparison: Comparison) -> Table:
     """Return a row per run: the versions, device and data that it was trained with."""
+    corrected = {member.name: member.run.config.train.corrections_sha256 for member in comparison.members}
     columns: dict[str, list[Cell]] = {}
     for member in comparison.members:
         known = member.run.environment
@@ -217,6 +218,8 @@ def environment_view(comparison: Comparison) -> Table:
         facts |= {name: known.get(name) for name in ("python", "device", "precision")}
         fingerprints = known.get("fingerprint") or {}
         facts |= {f"{split} data": _short(fingerprints.get(split)) for split in ("train", comparison.split)}
+        if any(corrected.values()):
+            facts["corrections"] = _short(corrected[member.name])
         for title, value in facts.items():
             columns.setdefault(title, []).append(cell(value))
     return make_table("What the runs were made with", columns)
