@@ -14,7 +14,6 @@ import pytest
 import corolla
 from corolla import cli, commands
 from corolla.compare.readme_table import BEGIN, END
-from corolla.config import Config
 from corolla.config.config import fields_of
 from corolla.config.experiments import find_experiment
 from corolla.evaluation.compute import PredictOptions
@@ -39,7 +38,7 @@ def options_of(stage: str) -> frozenset[str]:
     module = commands.load(stage)
     values = {}
     if hasattr(module, "run"):  # train, whose options are the settings
-        values = {key: value for key, _, value in fields_of(Config())}
+        values = {key: value for key, _, value in fields_of(module.Options())}
     else:
         function = getattr(module, module.__name__.rpartition(".")[2])
         for name, parameter in inspect.signature(function).parameters.items():

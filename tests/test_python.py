@@ -75,6 +75,7 @@ def test_every_name_of_all_is_there_and_takes_text(run: Run, data: str, tmp_path
         "stats": lambda: corolla.stats(data, splits=["train"], cache_dir=str(tmp_path / "cache")),
         "show": lambda: corolla.show(data, out=str(tmp_path / "sheet.png")),
         "train": lambda: run,
+        "find_lr": lambda: outcome_of(corolla.find_lr, "resnet18", data=str(tmp_path / "none")),
         "open_run": lambda: corolla.open_run(str(run.folder)),
         "load_index": lambda: corolla.load_index(data),
         "mounted_data": lambda: corolla.mounted_data("no-such-competition"),

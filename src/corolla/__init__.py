@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from corolla.runs.folder import open_run as open_run
     from corolla.show.show import show as show
     from corolla.synthetic.dataset import synthesize as synthesize
+    from corolla.training.find_lr import find_lr as find_lr
     from corolla.training.train import train as train
 
     figures = notebook_figures
@@ -52,6 +53,7 @@ _STAGES = {
     "import_checkpoint": "corolla.importing.checkpoint",
     "find_experiment": "corolla.config.experiments",
     "train": "corolla.training.train",
+    "find_lr": "corolla.training.find_lr",
     "open_run": "corolla.runs.folder",
     "predict": "corolla.evaluation.predict",
     "report": "corolla.compare.report.run_page",

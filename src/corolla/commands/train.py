@@ -7,7 +7,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from corolla.arguments import help_text, parse
 from corolla.commands.common import next_command
@@ -24,10 +26,21 @@ FIRST = (
     *("--model.weights", "--run-name", "--train.fit-hours", "--train.max-hours", "--device", "--resume"),
 )
 """The options that --help shows."""
+RANGE_TESTS = Path("learning-rates")
+"""The folder of what --find-lr writes."""
 EXPECTED = "experiments, or a .toml or .json file, or the folder of a run to go on with"
 DESCRIPTION = (
     "Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped."
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Config):
+    """The settings, and what is to be done with them."""
+
+    find_lr: bool = False
+    """Train no run, but some 200 steps at ever higher learning rates (the range test of Smith 2017, section 3.3), and
+    propose an --optim.lr; the curve goes into learning-rates/NAME."""
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -46,7 +59,7 @@ def train(arguments: Sequence[str]) -> int:
         print(f"usage: corolla train EXPERIMENT [OPTIONS]\n\n{EXPECTED}:\n{listing}\n")
         if asked:
             first = () if "--help-all" in arguments else FIRST
-            print(help_text(Config, prog="corolla train EXPERIMENT", description=DESCRIPTION, first=first))
+            print(help_text(Options, prog="corolla train EXPERIMENT", description=DESCRIPTION, first=first))
             return DONE
         print("corolla train EXPERIMENT --help lists the options with that experiment's values", file=sys.stderr)
         return USER_ERROR
@@ -54,13 +67,21 @@ def train(arguments: Sequence[str]) -> int:
     begun = Run(Path(name)) if (Path(name) / "config.json").is_file() else None
     base = find_experiment(name) if begun is None else own_settings(begun)
     description = _description(name) if name in EXPERIMENTS else f"The settings of {name}."
-    config = parse(
-        Config, prog=f"corolla train {name}", words=options, default=base, description=description, first=FIRST
+    parsed = parse(
+        Options,
+        prog=f"corolla train {name}",
+        words=options,
+        default=Options(**_settings_of(base)),
+        description=description,
+        first=FIRST,
     )
+    config = Config(**_settings_of(parsed))
+    experiment = experiment_name(name) if begun is None else begun.environment.get("experiment", "custom")
+    if parsed.find_lr:
+        return _find_lr(config, experiment, name, options, begun)
 
     from corolla.training.train import train as train_run
 
-    experiment = experiment_name(name) if begun is None else begun.environment.get("experiment", "custom")
     run = train_run(config, experiment=experiment, explicit=_typed(options))
     if run.state != "done":
         return STOPPED
@@ -88,6 +109,43 @@ def _report(run: Run, config: Config) -> Path | None:
         reason = str(error).partition("\n")[0] or type(error).__name__
         log.warning("%s: its report is not written (%s); corolla report %s tries again", run.folder, reason, run.folder)
     return None
+
+
+def _settings_of(config: Config) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in fields(Config)}
+
+
+def _find_lr(config: Config, experiment: str, name: str, options: Sequence[str], begun: Run | None) -> int:
+    """Run the range test; the next command is the same one with the learning rate that it proposes."""
+    from corolla.compare.places import folder_for, holds
+    from corolla.training.find_lr import find_lr
+
+    result = find_lr(config, experiment=experiment, explicit=_typed(options))
+    content = result.csv()
+    folder = folder_for(result.name, lambda folder: holds(folder / "curve.csv", content), parent=RANGE_TESTS)
+    paths = result.save(folder)
+    print(result.summary)
+    print(f"wrote {' and '.join(map(str, paths))}")
+    if result.proposed is None:
+        return DONE
+    words: list[object] = [name, *_without(options, "--find-lr", "--optim.lr")]
+    if begun is not None:  # its settings in a run of its own
+        words = [begun.folder / "config.json", "--data", config.data, *words[1:], "--run-name", f"{begun.name}-lr"]
+    print(next_command("train", *words, "--optim.lr", f"{result.proposed:g}"))
+    return DONE
+
+
+def _without(options: Sequence[str], switch: str, option: str) -> list[str]:
+    """Return the words of the command line without a switch, and without an option and its value."""
+    kept = list[str]()
+    words = iter(options)
+    for word in words:
+        said = word.partition("=")[0].replace("_", "-")
+        if said == option and "=" not in word:
+            next(words)
+        elif said not in (switch, option):
+            kept.append(word)
+    return kept
 
 
 def _summary(experiment: str) -> str:

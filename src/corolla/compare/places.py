@@ -18,14 +18,15 @@ def comparison_name(names: Sequence[str], *marks: str) -> str:
     return "-".join([words[: 2 * LONGEST], *marks])
 
 
-def folder_for(name: str, is_same: Callable[[Path], bool]) -> Path:
+def folder_for(name: str, is_same: Callable[[Path], bool], *, parent: Path = COMPARISONS) -> Path:
     """Return comparisons/NAME, or with a number behind it the first that is not another comparison's.
 
     Args:
         is_same: returns whether a folder that is there holds this very comparison, which is then written once more.
+        parent: a folder for other results than comparisons, which are not overwritten either.
     """
     for number in itertools.count(1):
-        folder = COMPARISONS / (name if number == 1 else f"{name}-{number}")
+        folder = parent / (name if number == 1 else f"{name}-{number}")
         if not folder.exists() or is_same(folder):
             return folder
     raise AssertionError("numbers do not end")
