@@ -130,7 +130,7 @@ def _find_lr(config: Config, experiment: str, name: str, options: Sequence[str],
         return DONE
     words: list[object] = [name, *_without(options, "--find-lr", "--optim.lr")]
     if begun is not None:  # its settings in a run of its own
-        words = [begun.folder / "config.json", "--data", config.data, *words[1:], "--run-name", f"{begun.name}-lr"]
+        words = [begun.folder / "config.json", "--data", config.data, "--run-name", f"{begun.name}-lr", *words[1:]]
     print(next_command("train", *words, "--optim.lr", f"{result.proposed:g}"))
     return DONE
 
