@@ -98,6 +98,8 @@ def test_options_decide_what_is_predicted(trained: Path) -> None:
     comparison = compare([trained], options, tta="flip")
     assert (comparison.split, comparison.checkpoint, comparison.tta) == ("val", "best", "flip")
     assert (trained / "predictions/val-flip.npz").exists()
+    again = compare([trained], checkpoint="best", num_resamples=10, workers=0)
+    assert again.tta == "flip", "the views that are there"
 
 
 def test_every_table_has_its_rows(good: list[Path], poor: list[Path]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -124,6 +125,30 @@ def test_the_checkpoint_and_the_views_are_those_asked_for(tmp_path: Path) -> Non
     write_run(run, [[0, 1]] * 3, checkpoint="last", tta="flip")
     assert ensemble([run]).predicted.tolist() == [0, 0, 0]
     assert ensemble([run], tta="flip", checkpoint="last").predicted.tolist() == [1, 1, 1]
+
+
+def test_without_tta_the_views_that_are_there_are_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = write_run(tmp_path / "first", [[1, 0]] * 3, tta="ten-crop_size40")
+    second = write_run(tmp_path / "second", [[0.6, 0.4]] * 3, tta="ten-crop_size40")
+    write_run(first, [[0, 1]] * 3, tta="none", checkpoint="last")
+    (first / "predictions" / "test-mine.npz").write_bytes(b"something else")
+    with caplog.at_level(logging.INFO, logger="corolla"):
+        joined = ensemble([first, second])
+    assert (joined.tta, joined.predicted.tolist()) == ("ten-crop_size40", [0, 0, 0])
+    assert caplog.messages == ["views: ten-crop_size40, as predicted already (--tta takes others)"]
+    third = write_run(tmp_path / "third", [[0, 1]] * 3, tta="flip")
+    write_run(third, [[0, 1]] * 3)
+    names = ", ".join(map(str, (first, second, third)))
+    message = f"{names}: predicted with several kinds of views; choose one of them: --tta none, flip, ten-crop_size40"
+    with pytest.raises(UserError) as refused:
+        ensemble([first, second, third])
+    assert str(refused.value) == message
+    assert ensemble([third], tta="none").predicted.tolist() == [1, 1, 1]
+    nothing = write_run(tmp_path / "nothing", [[1, 0]] * 3, split="val")
+    with pytest.raises(UserError, match=f"run: corolla predict {nothing} --split test --tta none$"):
+        ensemble([nothing])
+    with pytest.raises(UserError, match=f"run: corolla predict {nothing} --split test --tta ten-crop_size40$"):
+        ensemble([first, nothing])
 
 
 def test_missing_predictions_name_the_command(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_csv_of_other_photos_is_not_sent(
     assert what == f"{mine}: is of other test records than {data} holds now"
     predict, join = (shlex.split(command) for command in commands.split(" && "))
     views = ["--tta", "flip", "--checkpoint", "last"]
-    assert predict == ["corolla", "predict", "runs/a", "./-b", "--split", "test", *views, "--data", str(data)]
+    assert predict == ["corolla", "predict", "runs/a", "./-b", *views, "--data", str(data)]
     assert join[:4] == ["corolla", "ensemble", "runs/a", "./-b"]
     assert join[4:] == [*views, "--method", "weighted", "--adjust", "--data", str(data), "--out", str(mine)]
     assert server.journal == []

@@ -13,9 +13,9 @@ FITTED: tuple[Method, ...] = ("weighted", "greedy")
 
 RULE = {
     "method": str,
-    "weights": (None, [float]),
-    "tau": (None, float),
-    "prior": (None, [float]),
+    "weights": ([float], None),
+    "tau": (float, None),
+    "prior": ([float], None),
 }
 """The shape of a rule in JSON, which keeps every bit of a number."""
 TINY = float(np.finfo(np.float32).tiny)

@@ -19,6 +19,7 @@ from corolla.evaluation.probabilities import shape_fault, value_fault
 from corolla.files import replacing, sha256
 from corolla.runs.folder import CheckpointName, Run, data_of
 from corolla.runs.without_torch import read_without_tensors
+from corolla.text_files import shell_words
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +147,9 @@ def current_predictions(
         StalePredictions: there are none; the message has the command that makes them.
     """
     path, source = run.predictions(split, tta, checkpoint), run.checkpoint(checkpoint)
-    command = f"corolla predict {run.folder} --split {split} --tta {parse_tta(tta).name}"
-    command += " --checkpoint last" if checkpoint == "last" else ""
+    words: list[object] = ["corolla", "predict", run.folder, "--split", split, "--tta", parse_tta(tta).name]
+    words += ["--checkpoint", "last"] if checkpoint == "last" else []
+    command = shell_words(*words)
     if not path.exists():
         raise StalePredictions(f"{path}: not predicted yet; run: {command}")
     try:
@@ -160,7 +162,7 @@ def current_predictions(
         found = replace(found, class_names=tuple(read_without_tensors(source)["class_names"]))
     if index is not None:
         if index.folder.resolve() != data_of(run).resolve():
-            command += f" --data {index.folder}"
+            command = shell_words(*words, "--data", index.folder)
         records = split_of(index, split)
         if not (found.fingerprint == records.fingerprint and np.array_equal(found.ids, records.id)):
             raise StalePredictions(f"{path}: is of other data than {index.folder} holds now; run: {command}")

@@ -18,9 +18,9 @@ SHAPE = {
     "class_names?": (None, [str]),
     "val_macro_f1?": (None, float),
     "method?": str,
-    "weights?": (None, [float]),
-    "tau?": (None, float),
-    "prior?": (None, [float]),
+    "weights?": ([float], None),
+    "tau?": (float, None),
+    "prior?": ([float], None),
     "tta?": (None, str),
     "checkpoint?": (None, str),
     "members?": [{"run?": str, "file?": str, "of?": {str: object}}],
@@ -99,7 +99,7 @@ def make_again(csv: Path, made: dict[str, Any], data: Path) -> str:
     views += ["--checkpoint", "last"] if made.get("checkpoint") == "last" else []
     method = ["--method", made["method"]] if made.get("method") else []
     method += ["--adjust"] if made.get("tau") is not None else []
-    predict = shell_words("corolla", "predict", *folders, "--split", "test", *views, "--data", data)
+    predict = shell_words("corolla", "predict", *folders, *views, "--data", data)  # of val too, on which it is fitted
     out = made_by(csv).with_suffix(".csv")
     join = shell_words("corolla", "ensemble", *folders, *views, *method, "--data", data, "--out", out)
     return f"make it again: {predict} && {join}"
