@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import textured, to_jpeg, write_data, write_photos
 
-from corolla.audit.audit import COLUMNS, audit
+from corolla.audit.audit import ACTION, COLUMNS, audit
 from corolla.audit.features import out_of_fold
 from corolla.audit.label_errors import too_few
 from corolla.audit.self_test import plant_faults
+from corolla.commands import hints
 from corolla.commands.audit import audit as audit_command
+from corolla.data.corrections import correct, read_corrections
+from corolla.data.index import load_index
 from corolla.errors import UserError
 
 
@@ -45,15 +48,54 @@ def test_table_and_sentences(data: Path) -> None:
     ]
 
 
-def test_the_command_writes_csv_and_html(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_csv_and_html(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hints, "visible_card", lambda: None)
     csv, html = tmp_path / "a.csv", tmp_path / "a.html"
     assert audit_command(data, csv=csv, html=html) == 0
     said = capsys.readouterr().out
     assert [str(path) in said for path in (csv, html)] == [True, True]
-    assert len(pd.read_csv(csv)) == 4
+    assert list(pd.read_csv(csv)) == [*COLUMNS, ACTION]
+    assert pd.read_csv(csv)[ACTION].isna().tolist() == [True] * 4
+    assert f"\nnext: corolla train transfer_best --data {data} --size 64 --input-size 128" in said
+    assert said.endswith(f" --train.corrections {csv}\n")
     assert "Outliers (1)" in html.read_text()
     with pytest.raises(UserError, match="leave out --runs, --html and --csv"):
         audit_command(data, self_test=True, csv=csv)
+    csv.write_text("id,action\ntrain2,drop\n")
+    with pytest.raises(UserError, match="1 actions were filled in; give another file"):
+        audit_command(data, csv=csv)
+
+
+def test_own_photos_have_their_paths(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = (
+        "id,split,label,path\ntrain0,train,0,rose/a b.jpg\ntrain2,train,1,tulip/<i>ß.jpg\nval0,val,1,tulip/\udcff.jpg\n"
+    )
+    (data / "photos.csv").write_bytes(rows.encode(errors="surrogateescape"))
+    csv, html = tmp_path / "a.csv", tmp_path / "a.html"
+    found = audit(data, progress=False).to_pandas()
+    assert found["path"].tolist()[:2] == ["rose/a b.jpg", "tulip/<i>ß.jpg"]
+    assert found["partner_path"].tolist()[0] == "tulip/\udcff.jpg"
+    assert audit_command(data, csv=csv, html=html) == 0
+    assert "rose/a b.jpg" in capfd.readouterr().out
+    page = html.read_text()
+    assert [text in page for text in ("rose/a b.jpg", "tulip/&lt;i&gt;ß.jpg", "tulip/\\xff.jpg")] == [True] * 3
+    assert csv.read_bytes().count(b"tulip/\xff.jpg") == 1
+    assert correct(load_index(data, None), read_corrections(filled(csv, "train2", "drop"))).notes
+    (data / "photos.csv").write_text('id,path\n1,"\n')
+    with pytest.raises(UserError, match=r"photos.csv: no CSV .*; move it away"):
+        audit(data, progress=False)
+    (data / "photos.csv").write_text("another table\n")
+    assert audit(data, progress=False).paths == {}
+
+
+def filled(csv: Path, name: str, action: str) -> Path:
+    """Return the CSV with an action in the last cell of a photo's row."""
+    lines = csv.read_text(errors="surrogateescape").splitlines()
+    lines = [line + action if f",{name}," in line else line for line in lines]
+    csv.write_text("\n".join(lines), errors="surrogateescape")
+    return csv
 
 
 def test_labels_are_judged_by_pretrained_features(tmp_path: Path) -> None:

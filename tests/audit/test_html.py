@@ -1,11 +1,16 @@
 """The audit's HTML shows the findings, stays small and shows names of the data as text."""
 
+import base64
+import io
 import re
 from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 from support import textured, to_jpeg, write_photos
 
+from corolla.audit import pictures
 from corolla.audit.audit import Audit
 from corolla.audit.html import MOST, write_html
 from corolla.audit.label_errors import LabelIssue, Source
@@ -40,6 +45,22 @@ def test_names_of_the_data_stay_text(tmp_path: Path) -> None:
     assert re.findall(r"<h2>(.*)</h2>", page) == titles
     assert re.findall(r'<li><a href="#\w+">(.*)</a></li>', page) == titles, "the contents"
     assert page.count("<main>") == 1
+    assert page.count("<details><summary><img src=") == page.count("<img src=") == 3
+    assert "Photos open large: click on one, or press Enter on it." in page
+
+
+def test_the_first_photos_open_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_BYTES", 100_000)
+    photos = surveyed(write_photos(tmp_path, {"train": [(to_jpeg(textured(3, 400)), 0)]}))
+    write_html(audit_of(photos, [], [LabelIssue(0, 0, 1, -0.1)] * 20), tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    shown = re.findall(r"(<summary>)?<img src=\"data:image/jpeg;base64,([^\"]+)", page)
+    sizes = [Image.open(io.BytesIO(base64.b64decode(jpeg))).size for _, jpeg in shown]
+    num_large = sizes.count((400, 400))
+    assert 0 < num_large < 20
+    assert sizes == [(400, 400)] * num_large + [(112, 112)] * (20 - num_large)
+    assert [bool(opens) for opens, _ in shown] == [size == (400, 400) for size in sizes]
+    assert "The first photos of each kind open large" in page
 
 
 def test_it_is_capped(tmp_path: Path) -> None:

@@ -212,13 +212,14 @@ def imported_paths(folder: Path) -> dict[str, str]:
     if not table.is_file():
         return {}
     # A name that is no UTF-8 is kept as its bytes, as os.fsdecode has it.
-    rows = csv.DictReader(io.StringIO(read_bytes(table).decode("utf-8", "surrogateescape"), newline=""))
-    if not {"id", "path"} <= set(rows.fieldnames or ()):
-        return {}
+    text = io.StringIO(read_bytes(table).decode("utf-8", "surrogateescape"), newline="")
+    rows = csv.DictReader(text, strict=True)
     try:
+        if not {"id", "path"} <= set(rows.fieldnames or ()):
+            return {}
         return {row["id"]: row["path"] for row in rows if row["path"] is not None}
     except csv.Error as error:
-        raise UserError(f"{table}: line {rows.line_num}: no CSV ({error}); move it away: paths are left out") from None
+        raise UserError(f"{table}: no CSV ({error}); move it away, and paths are left out") from None
 
 
 def _count(number: int, singular: str, plural: str | None = None) -> str:
