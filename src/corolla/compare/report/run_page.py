@@ -16,7 +16,7 @@ from corolla.compare.statistics import confident_mistakes
 from corolla.paths import AnyPath, as_path
 from corolla.plots.style import GREY, PALETTE
 from corolla.results import Result
-from corolla.runs.folder import Run, open_run
+from corolla.runs.folder import Run, data_of, open_run
 from corolla.text_files import shell_words
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def report(
         settings=settings_view(opened),
         cost=cost_view(comparison),
         environment=environment_view(comparison),
-        reproduce=[_command(opened)],
+        reproduce=[_command(opened, data)],
         plots=_plots(opened),
     )
     return RunReport(path, comparison)
@@ -130,14 +130,14 @@ def _plots(run: Run) -> "dict[str, figure]":
         "plot-macro_f1": curve("macro F1 on val", [("val", rows, "macro_f1", val)], y_range=(0, 1.05 * best or 1.0)),
         "plot-loss": curve("loss", [("val", rows, "val_loss", val), ("training", rows, "train_loss", training)], **cut),
         "plot-lr": curve(
-            "learning rate", [("", rows, "lr", (GREY, ()))], form="0.00e+0", y_range=(0, 1.05 * highest or 1.0)
+            "learning rate", [("", rows, "lr", (GREY, ()))], form="0.[000000]", y_range=(0, 1.05 * highest or 1.0)
         ),
     }
 
 
-def _command(run: Run) -> str:
+def _command(run: Run, data: Path | None) -> str:
     """Return the command that trains this very run again, into another folder."""
     if run.imported:
         return command_of(run)
-    again = ["--train.seed", run.config.train.seed, "--data", run.environment.get("data", "data"), "--runs", "again"]
+    again = ["--train.seed", run.config.train.seed, "--data", data or data_of(run), "--runs", "again"]
     return f"{command_of(run)} {shell_words(*again)}"
