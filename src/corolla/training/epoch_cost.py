@@ -29,9 +29,8 @@ from corolla.training.failures import update
 from corolla.training.loop import evaluation_network
 from corolla.training.state import TrainState
 
-WARM_UP_STEPS, LEAST_STEPS, LEAST_S = 3, 6, 8.0
-"""Steps that are not counted and steps that are at least, and the seconds of the latter: fewer steps where one takes
-long."""
+WARM_UP_STEPS, LEAST_STEPS, LEAST_S = 3, 12, 8.0
+"""Steps that are not counted, and the number and the seconds of those that are: fewer where they take twice as long."""
 VAL_PHOTOS = 512
 """Photos that are predicted to know how long all of val takes."""
 LR = 1e-4
@@ -169,7 +168,7 @@ class _Trial:
                 update(self.state, batch, LR)
                 steps += 1
                 passed = time.perf_counter() - start
-                if is_warm and passed >= self.seconds and (steps >= LEAST_STEPS or passed >= 3 * self.seconds):
+                if is_warm and passed >= self.seconds and (steps >= LEAST_STEPS or passed >= 2 * self.seconds):
                     break
                 if not is_warm and (steps == WARM_UP_STEPS or passed >= self.seconds):
                     _synchronize(self.state.device)
