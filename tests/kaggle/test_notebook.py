@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from corolla.cli import run_command
 from corolla.config import Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.errors import UserError
 from corolla.files import sha256
@@ -25,7 +27,7 @@ from corolla.kaggle.bundle import Bundle
 from corolla.kaggle.image import STAYS, version_of
 from corolla.kaggle.needs import PREDICTION_NEEDS
 from corolla.kaggle.notebook import predict_submission
-from corolla.kaggle.notebook_members import ensemble_of_runs
+from corolla.kaggle.notebook_members import ensemble_of_csv, ensemble_of_runs
 from corolla.kaggle.pack_runs import pack
 from corolla.kaggle.write_notebook import write_notebook
 from corolla.training.train import train
@@ -71,18 +73,23 @@ def bundle(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Bundle
     return pack(ensemble_of_runs(runs, tta=TTA), folder, name="corolla-petals")
 
 
-@pytest.fixture(scope="module")
-def kaggle_input(bundle: Bundle, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@contextmanager
+def attached(bundle: Bundle, data: Path, root: Path) -> Iterator[Path]:
     """As /kaggle/input in a session: a dataset and a competition, read-only."""
-    root = tmp_path_factory.mktemp("kaggle") / "input"
     shutil.copytree(bundle.folder, root / "datasets" / "somebody" / "corolla-petals-runs")
-    shutil.copytree(tiny_data, root / "competitions" / COMPETITION)
+    shutil.copytree(data, root / "competitions" / COMPETITION)
     places = [root, *root.rglob("*")]
     for place in places:
         place.chmod(0o555 if place.is_dir() else 0o444)
     yield root
     for place in places:
         place.chmod(0o755 if place.is_dir() else 0o644)
+
+
+@pytest.fixture(scope="module")
+def kaggle_input(bundle: Bundle, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with attached(bundle, tiny_data, tmp_path_factory.mktemp("kaggle") / "input") as root:
+        yield root
 
 
 @pytest.fixture(scope="module")
@@ -257,34 +264,40 @@ nbformat.write(notebook, sys.argv[3])
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_the_notebook_runs_in_a_fresh_environment_without_network(
-    bundle: Bundle, kaggle_input: Path, kaggle_python: Path, expected: bytes, tmp_path: Path
-) -> None:
-    notebook = write_notebook(tmp_path, bundle, **KERNEL) / "inference.ipynb"
-    working = tmp_path / "working"
+def run_notebook(python: Path, notebook: Path, input_root: Path, place: Path) -> Path:
+    """Execute a notebook where Kaggle would, without network, and return the folder that it wrote into."""
+    working = place / "working"
     working.mkdir()
     closed = "http://127.0.0.1:9"
     environment = {
         "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
-        "COROLLA_KAGGLE_INPUT": str(kaggle_input),
+        "HOME": str(place / "home"),
+        "COROLLA_KAGGLE_INPUT": str(input_root),
         "OMP_NUM_THREADS": "1",
         "PIP_CONFIG_FILE": os.devnull,
         **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), closed),
     }
-    before = {path: sha256(path) for path in kaggle_input.rglob("*") if path.is_file()}
     run = subprocess.run(
-        [kaggle_python, "-c", RUN_NOTEBOOK, notebook, working, tmp_path / "executed.ipynb"],
+        [python, "-c", RUN_NOTEBOOK, notebook, working, place / "executed.ipynb"],
         env=environment,
-        cwd=tmp_path,
+        cwd=place,
         capture_output=True,
         text=True,
         timeout=360,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+    return working
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_notebook_runs_in_a_fresh_environment_without_network(
+    bundle: Bundle, kaggle_input: Path, kaggle_python: Path, expected: bytes, tmp_path: Path
+) -> None:
+    notebook = write_notebook(tmp_path, bundle, **KERNEL) / "inference.ipynb"
+    before = {path: sha256(path) for path in kaggle_input.rglob("*") if path.is_file()}
+    working = run_notebook(kaggle_python, notebook, kaggle_input, tmp_path)
     assert (working / "submission.csv").read_bytes() == expected
     assert sorted(path.name for path in working.iterdir()) == ["submission.csv", "submission.json"]
     assert {path: sha256(path) for path in kaggle_input.rglob("*") if path.is_file()} == before
@@ -293,7 +306,33 @@ def test_the_notebook_runs_in_a_fresh_environment_without_network(
     assert "0000007d0" in cells[4].outputs[0].data["text/plain"]  # ids stay text
     code = "import corolla, google_crc32c, simplejpeg, pydantic, torch\n"
     code += "print(*(module.__file__ for module in (corolla, google_crc32c, simplejpeg, pydantic, torch)))"
-    where = subprocess.run([kaggle_python, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    where = subprocess.run([kaggle_python, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
     paths = list(map(Path, where.stdout.split()))
     assert all(path.is_relative_to(tmp_path / "venv") for path in paths[:3])
     assert all(path.is_relative_to(tmp_path / "image") for path in paths[3:]), "what the image has stayed"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_notebook_of_a_fitted_csv_writes_that_csv_where_kaggle_runs_it(
+    runs: list[Path], tiny_data: Path, kaggle_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights and the power of the class frequencies are fitted by the commands here; nothing is fitted there."""
+    monkeypatch.chdir(tmp_path)
+    views = ["--tta", "ten-crop_size40"]
+    names = [str(run) for run in runs]
+    assert run_command(["predict", *names, *views, "--device", "cpu", "--workers", "0"]) == 0
+    how = ["--method", "weighted", "--adjust"]
+    assert run_command(["ensemble", *names, *views, *how, "--out", "fitted.csv"]) == 0
+    made = json.loads(Path("fitted.json").read_text())
+    assert (len(made["weights"]), made["tau"] is None) == (2, False)
+    bundle = pack(ensemble_of_csv(Path("fitted.csv")), tmp_path, name="corolla-petals")
+    notebook = write_notebook(tmp_path, bundle, **KERNEL) / "inference.ipynb"
+    with attached(bundle, tiny_data, tmp_path / "input") as root:
+        working = run_notebook(kaggle_python, notebook, root, tmp_path)
+    assert (working / "submission.csv").read_bytes() == Path("fitted.csv").read_bytes()
+    there = json.loads((working / "submission.json").read_text())
+    assert [there[key] for key in ("method", "weights", "tau", "prior")] == [
+        made[key] for key in ("method", "weights", "tau", "prior")
+    ]
+    assert f"| {made['weights'][0]:.3f} |" in nbformat.read(notebook, 4).cells[0].source

@@ -211,7 +211,8 @@ def test_a_submission_in_python_is_its_csv(server: StandIn, runs: list[Path], tm
     assert list(done.to_pandas()["tag"]) == [done.entry.tag]
     told = [record.message for record in caplog.records if " min: version 1 of " in record.message]
     assert [line.partition(" min:")[0] for line in told] == ["QUEUED, 0", "RUNNING, 0", "COMPLETE, 0"]
-    for options in ({"tta": "none"}, {"method": "vote"}, {"adjust": True}, {"checkpoint": "last"}):
+    refused: list[dict[str, Any]] = [{"tta": "none"}, {"method": "vote"}, {"adjust": True}, {"checkpoint": "last"}]
+    for options in refused:
         with pytest.raises(UserError, match=rf"^--{next(iter(options))} has no effect with a CSV, whose a\.json says"):
             submit_notebook(made, **where, **options)
     assert not submit_notebook(str(made.path), **where).sent
