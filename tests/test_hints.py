@@ -29,11 +29,18 @@ def test_without_a_card_it_is_transfer_and_says_its_minutes(machine: pytest.Monk
     assert next_training(Path("photos"), 224, 12753).startswith("about 3 hours")
 
 
+def test_few_photos_are_shown_several_times_an_epoch(machine: pytest.MonkeyPatch) -> None:
+    about, command = next_training(Path("mine"), 224, 44).splitlines()
+    assert command == "next: corolla train transfer_best --data mine --size 224 --train.repeat 12"
+    assert about == "about 2 minutes on this CPU (by its cores):"
+    assert "repeat" not in next_training(Path("mine"), 224, 512)
+    machine.setattr(hints, "visible_card", lambda: "Tesla T4")
+    assert next_training(Path("mine"), 224, 44) == command
+
+
 def test_small_photos_are_enlarged(machine: pytest.MonkeyPatch) -> None:
-    assert (
-        next_training(Path("d"), 64, 50).splitlines()[1].endswith("transfer_best --data d --size 64 --input-size 128")
-    )
-    assert "--input-size" not in next_training(Path("d"), 128, 50)
+    assert "--data d --size 64 --input-size 128" in next_training(Path("d"), 64, 600).splitlines()[1]
+    assert "--input-size" not in next_training(Path("d"), 128, 600)
 
 
 @pytest.mark.parametrize(("photos", "experiment"), [(900, "transfer_best"), (12753, "resnet50_pretrained")])

@@ -369,10 +369,9 @@ def test_the_command_says_what_was_written(tmp_path: Path, capsys: pytest.Captur
     photos, out = class_folders(tmp_path / "photos", {"a": 10, "b": 2}), tmp_path / "out"
     assert import_(photos, out, size=SIZE) == 0
     said = capsys.readouterr()
-    assert said.out.splitlines() == [
-        f"{out}: written (train 8, val 3, test 1 photos of 2 classes at 32 px; photos.csv says which)",
-        f"next: corolla check {out} --size 32",
-    ]
+    written, *_, command = said.out.splitlines()
+    assert written == f"{out}: written (train 8, val 3, test 1 photos of 2 classes at 32 px; photos.csv says which)"
+    assert command == f"next: corolla train transfer_best --data {out} --size 32 --input-size 128 --train.repeat 64"
     assert said.err.startswith("note: classes with fewer than 3 photos, which are not in every split: 1")
     assert import_(photos, out, size=SIZE) == 0
     assert "holds these photos already" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The training that a command proposes next: one that fits the photos and the machine, and how long it takes here."""
 
+import math
 from pathlib import Path
 
 from corolla.commands.common import next_command
@@ -12,6 +13,8 @@ FEW = 10_000
 """Training photos below which weights of ImageNet are ahead by far (docs/results.md)."""
 SMALL, ENLARGED = 112, 128
 """Photos of fewer pixels a side are enlarged for weights that were trained at 224 px (docs/recipes.md)."""
+SHOWN = 512
+"""Photos an epoch that a training should show at least, some 16 updates: 44 of 4 kinds, each once, were not learned."""
 IMAGES_PER_S = 17.0
 """The rate of `transfer_best` at 224 px on a core with AVX512-BF16 (docs/results.md: Oxford-17, 4 minutes on two)."""
 WITHOUT_BF16 = 0.3
@@ -32,12 +35,20 @@ def next_training(data: Path, size: int, num_train: int, *, experiment: str | No
         return next_command("train", *words)
     pixels = size if size >= SMALL else ENLARGED
     words += ["--input-size", pixels] * (pixels != size)
-    measured = f"`corolla bench cost {shell_words(*words)}` measures it"
+    repeat = repeats(num_train)
+    options = ["--train.repeat", repeat] * (repeat > 1)
+    measured = f"`corolla bench cost {shell_words(*words)}` measures it" if repeat == 1 else "by its cores"
     if card is not None:
-        return f"how long it takes on {card}: {measured}\n{next_command('train', *words)}"
-    epochs = find_experiment(chosen).train.epochs
+        command = next_command("train", *words, *options)
+        return command if repeat > 1 else f"how long it takes on {card}: {measured}\n{command}"
+    shown = find_experiment(chosen).train.epochs * num_train * repeat
     rate = num_cores() * IMAGES_PER_S * (224 / pixels) ** 2 * (1 if _has_bf16() else WITHOUT_BF16)
-    return f"{_about(epochs * num_train / rate)} on this CPU ({measured}):\n{next_command('train', *words)}"
+    return f"{_about(shown / rate)} on this CPU ({measured}):\n{next_command('train', *words, *options)}"
+
+
+def repeats(num_train: int) -> int:
+    """Return how often an epoch should show each of so few photos (--train.repeat)."""
+    return math.ceil(SHOWN / max(1, num_train))
 
 
 def _has_bf16() -> bool:

@@ -4,12 +4,13 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from corolla.commands.common import Folder, Paths, next_command
+from corolla.commands.common import Folder, Paths
+from corolla.commands.hints import next_training
 from corolla.errors import DONE
 
 
 def import_(
-    folder: Folder,
+    photos: Folder,
     out: Folder,
     more: Paths = (),
     /,
@@ -26,7 +27,7 @@ def import_(
     """Turn folders of your own photos, a class each, or TFRecords of others into TFRecords that every stage takes.
 
     Args:
-        folder: holds CLASS/*.jpg (or png, webp, gif, tif, bmp, avif), or train/CLASS/*, val/CLASS/* and test/CLASS/* or
+        photos: holds CLASS/*.jpg (or png, webp, gif, tif, bmp, avif), or train/CLASS/*, val/CLASS/* and test/CLASS/* or
             test/*; or photos with a CSV of their ids and labels beside them; or TFRecords of others. Or is such a file.
         out: the data folder to write, outside of it; may hold other sizes of the same photos.
         more: with several TFRecord files, FILE FILE ... OUT: the data folder comes last.
@@ -34,7 +35,7 @@ def import_(
         val: share of each class that becomes val, where the folder has none.
         test: share of each class that becomes test, where the folder has no splits; 0: none.
         seed: another seed splits and orders the photos otherwise.
-        lists: folder with train.txt, val.txt, test.txt: a path relative to FOLDER a line, its class the first folder
+        lists: folder with train.txt, val.txt, test.txt: a path relative to PHOTOS a line, its class the first folder
             or behind a tab, comma, semicolon or blank; or one such list, such as a CSV of paths and labels.
         crop: center: shorter side to SIZE, middle cut out; stretch: all of the photo, squeezed.
         quality: JPEG quality, 1 to 100; a JPEG of SIZE x SIZE keeps its own bytes, its EXIF tags among them.
@@ -44,7 +45,7 @@ def import_(
     """
     from corolla.importing.importer import import_photos
 
-    *sources, out = (folder, out, *more)
+    *sources, out = (photos, out, *more)
     made = import_photos(
         sources, out, size=size, val=val, test=test, seed=seed,
         lists=lists, crop=crop, quality=quality, skip_broken=skip_broken, features=features,
@@ -54,5 +55,5 @@ def import_(
     counts = ", ".join(f"{name} {count}" for name, count in made.counts.items())
     state = "holds these photos already" if made.reused else "written"
     print(f"{out}: {state} ({counts} photos of {len(made.class_names)} classes at {size} px; photos.csv says which)")
-    print(next_command("check", out, "--size", size))
+    print(next_training(out, size, made.counts["train"]))
     return DONE

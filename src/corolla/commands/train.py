@@ -18,6 +18,7 @@ from corolla.config.experiments import EXPERIMENTS, experiment_name, find_experi
 from corolla.errors import DONE, STOPPED, USER_ERROR
 from corolla.runs.data import own_settings
 from corolla.runs.folder import Run
+from corolla.text_files import shell_words
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ def train(arguments: Sequence[str]) -> int:
     print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: tensorboard --logdir {run.folder.parent}")
     if page := _report(run, config):
         print(f"{page}: curves, confusions, mistakes with photos, every class; for a browser")
+    print(f"to name a photo: corolla {shell_words('predict', run.folder)} PHOTO.jpg")
     print(next_command("predict", run.folder, "--tta", "ten-crop"))
     return DONE
 

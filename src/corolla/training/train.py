@@ -5,6 +5,7 @@ torch is imported once it is clear that there is something to train.
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from corolla.training.loop import OnStep
 
 log = logging.getLogger(__name__)
+
+FEW_UPDATES = 100
+"""Updates in all below which a training says so: 8 did not tell 4 kinds of flowers apart, 128 did."""
 
 
 def train(
@@ -91,6 +95,7 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
         if not start.has_begun:
             _check_not_lost(run)
         notes = check_settings(config, explicit=explicit, resuming=start.has_begun)
+        notes += [] if start.has_begun else _few_updates(config, len(index.splits["train"]))
         if start.kind == "copy":
             assert start.source is not None
             _copy(Run(start.source), run, config, index)
@@ -172,6 +177,17 @@ def _check_not_lost(run: Run) -> None:
             f"{run.folder}: metrics.jsonl tells of {len(rows)} epochs, but last.pt is missing: put it back; {on}choose "
             "another --run-name"
         )
+
+
+def _few_updates(config: Config, num_photos: int) -> list[str]:
+    """Return a note where so few photos give so few updates that hardly anything is learned."""
+    train = config.train
+    updates = max(1, num_photos * train.repeat // train.batch_size) * train.epochs
+    if updates >= FEW_UPDATES:
+        return []
+    repeat = math.ceil(FEW_UPDATES * train.batch_size / (train.epochs * max(1, num_photos)))
+    shown = f"--train.repeat {repeat} shows each of the {num_photos} photos {repeat} times an epoch"
+    return [f"note: {updates} updates in all are few to learn from; {shown}"]
 
 
 def _copy(source: Run, run: Run, config: Config, index: Index) -> None:
