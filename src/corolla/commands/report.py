@@ -5,6 +5,7 @@ from pathlib import Path
 
 from corolla.commands.common import Paths, check_workers, next_command
 from corolla.errors import DONE, UserError
+from corolla.runs.folder import open_run
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +45,11 @@ def report(
         raise UserError("name at least one run's folder: corolla report RUN…")
     if out is not None and len(runs) > 1:
         raise UserError("--out is the file of one page: name one run, or leave it out")
+    opened = [open_run(folder) for folder in runs]  # all are there before the first one is predicted
 
     from corolla.compare.report.run_page import report as write_report
-    from corolla.runs.folder import open_run
 
-    for run in [open_run(folder) for folder in runs]:  # all are there before the first one is predicted
+    for run in opened:
         print(write_report(run, out=out, data=data, cache_dir=cache_dir, device=device, workers=workers).summary)
     options = ["--data", data] if data else []
     print(next_command("compare" if len(runs) > 1 else "predict", *runs, *options))
