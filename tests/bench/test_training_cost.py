@@ -17,6 +17,7 @@ name = "timm:test_efficientnet"
 start_size = 16
 [train]
 epochs = 4
+repeat = 2
 batch_size = 16
 head_epochs = 0
 """
@@ -30,7 +31,7 @@ def cost(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tr
 
 
 def test_epochs_cost_by_their_sizes(cost: TrainingCost) -> None:
-    own = 32 / cost.images_per_s  # two whole batches of 16 out of 40 photos
+    own = 80 / cost.images_per_s  # five whole batches of 16 out of 40 photos, each shown twice
     beside = cost.val_s + cost.save_s
     assert len(set(cost.epoch_s[:3])) == 1  # of 16 px
     assert cost.epoch_s[3] == pytest.approx(own + beside)

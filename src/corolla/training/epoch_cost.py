@@ -24,6 +24,7 @@ from corolla.data.index import Index
 from corolla.data.loader import Batch, load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_epoch
 from corolla.data.transforms.views import ViewsTransform
+from corolla.temporary import temporary_folder
 from corolla.training.build import build_datasets
 from corolla.training.failures import update
 from corolla.training.loop import evaluation_network
@@ -189,10 +190,11 @@ class _Trial:
 
     def saving(self, folder: Path) -> tuple[float, int]:
         """Return the seconds of last.pt and best.pt, and the bytes of one."""
-        paths = folder / "best.pt", folder / "last.pt"
-        start = time.perf_counter()
-        self.state.save(*paths)
-        return time.perf_counter() - start, paths[0].stat().st_size
+        with temporary_folder(folder, "trial") as place:
+            paths = place / "best.pt", place / "last.pt"
+            start = time.perf_counter()
+            self.state.save(*paths)
+            return time.perf_counter() - start, paths[0].stat().st_size
 
 
 def _synchronize(device: torch.device) -> None:

@@ -11,7 +11,6 @@ from corolla.data.index import Index
 from corolla.device import num_workers
 from corolla.device_errors import faults_told
 from corolla.errors import UserError
-from corolla.temporary import temporary_folder
 from corolla.training.checks import check_sizes
 from corolla.training.epoch_cost import LEAST_S, EpochCost, measure_epoch
 from corolla.training.state import TrainState
@@ -47,14 +46,11 @@ def choose_epochs(
     budget_s = config.train.fit_hours * 3600
     snapshot = Snapshot(state)
     remedy = "close other programs that hold it, or give --train.epochs instead"
-    with (
-        temporary_folder(folder, "trial") as place,
-        faults_told(state.device, "while an epoch is measured", memory=remedy),
-    ):
+    with faults_told(state.device, "while an epoch is measured", memory=remedy):
         cost = measure_epoch(
             state,
             index,
-            place,
+            folder,
             workers=num_workers(config.pipeline.workers, state.device),
             cache=config.pipeline.cache,
             seconds=min(LEAST_S, MEASURED * budget_s),
