@@ -56,6 +56,13 @@ def test_the_same_photo_is_in_one_split(drawn: list[tuple[int, int]], seed: int)
     assert split_photos(photos, val=0.15, test=0.15, seed=seed, digests=alone) == plain
 
 
+def test_where_all_photos_are_copies_there_is_a_val_all_the_same() -> None:
+    photos = [Photo(f"{label}/{n}.jpg", None, label) for label in "ab" for n in range(5)]
+    digests = {photo.path: photo.path[2:] for photo in photos}  # each lies in both classes
+    plain = split_photos(photos, val=0.2, test=0.2, seed=0)
+    assert split_photos(photos, val=0.2, test=0.2, seed=0, digests=digests) == plain
+
+
 def test_ids_are_those_of_the_paths_and_never_alike() -> None:
     taken: dict[str, Photo] = {}
     for number in range(4_000_000):  # about 330,000 until two of them share 36 bits

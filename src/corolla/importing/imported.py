@@ -1,7 +1,7 @@
 """The data folder that an import leaves, known again by the import.json in it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,8 @@ def _is_whole(about: Any) -> bool:
         return False
     counts, notes, pixels = about["counts"], about["notes"], about["pixels"]
     return (
-        isinstance(pixels, dict)
+        isinstance(about["recipe"], dict)
+        and isinstance(pixels, dict)
         and isinstance(pixels.get("size"), int)
         and isinstance(counts, dict)
         and all(isinstance(count, int) for count in counts.values())
@@ -57,13 +58,17 @@ def _is_whole(about: Any) -> bool:
     )
 
 
-def imported_before(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imported | None:
-    """Return the set that is in `out` already, or None where it is there in other sizes only.
+def drew_copies_apart(out: Path) -> bool:
+    """Return whether the sets in `out` are of a version that drew each copy of a photo for itself.
 
     Raises:
-        UserError: `out` holds another set.
+        UserError: `out` holds something else.
     """
-    found: dict[int, dict[str, Any]] = {}
+    return any("copies" not in about["recipe"] for _, about in _abouts(out))
+
+
+def _abouts(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield each set's folder and what its import.json says."""
     for folder in sorted(out.glob("tfrecords-jpeg-*")):
         try:
             about = json.loads((folder / "import.json").read_bytes())
@@ -74,6 +79,17 @@ def imported_before(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imp
         if not _is_whole(about):
             path = folder / "import.json"
             raise UserError(f"{path} is damaged: choose another folder than {out}, or remove {folder} and import again")
+        yield folder, about
+
+
+def imported_before(out: Path, recipe: Mapping[str, Any], pixels: Pixels) -> Imported | None:
+    """Return the set that is in `out` already, or None where it is there in other sizes only.
+
+    Raises:
+        UserError: `out` holds another set.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for folder, about in _abouts(out):
         if about["recipe"] != recipe:
             raise UserError(f"{folder} holds other photos, or these split otherwise; choose another folder than {out}")
         found[about["pixels"]["size"]] = about

@@ -16,7 +16,7 @@ from corolla.errors import UserError
 from corolla.files import locked, write_atomically
 from corolla.importing.conversion import ConvertedPhoto, Read, convert_photos, photo_digests
 from corolla.importing.folders import find_photos
-from corolla.importing.imported import Imported, imported_before
+from corolla.importing.imported import Imported, drew_copies_apart, imported_before
 from corolla.importing.lists import listed_photos
 from corolla.importing.photos import Found, Photo, alike_names, check_photos, class_names
 from corolla.importing.pixels import Crop, Pixels
@@ -104,8 +104,9 @@ def _import(
 ) -> Imported:
     photos, size, read = found.photos, pixels.size, found.read or _from_folder(folder)
     val, test, seed = recipe["val"], recipe["test"], recipe["seed"]
+    apart = drew_copies_apart(out)  # another size is split as the first one was
     if any(out.glob("tfrecords-jpeg-*")):
-        recipe |= _contents(photos, photo_digests(read, photos, progress=progress))
+        recipe |= _contents(photos, photo_digests(read, photos, progress=progress), apart=apart)
         if reused := imported_before(out, recipe, pixels):
             return reused
     with temporary_folder(out, "import") as private:
@@ -116,11 +117,12 @@ def _import(
             if broken and not skip_broken:
                 raise UserError(broken + REMEDY)
             digests = {path: jpeg.digest for path, jpeg in jpegs.items()}
-            splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed, digests=digests)
+            same = {} if apart else digests
+            splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed, digests=same)
             names, ids = found.names or class_names(photos), found.ids or photo_ids(photos)
             records = private / f"tfrecords-jpeg-{size}x{size}"
             _write_records(records, splits, names, ids, lambda path: jpegs[path].read(spool))
-        recipe |= _contents(photos, digests.values())
+        recipe |= _contents(photos, digests.values(), apart=apart)
         notes = [*found.notes, *[broken + "; left out"] * bool(broken), *_notes(photos, splits, jpegs)]
         counts = {split: len(members) for split, members in splits.items()}
         about = {"recipe": recipe, "pixels": asdict(pixels), "notes": notes, "counts": counts}
@@ -180,14 +182,14 @@ def _whole(folder: Path, photos: list[Photo], jpegs: Mapping[str, ConvertedPhoto
     return whole
 
 
-def _contents(photos: list[Photo], digests: Iterable[str]) -> dict[str, Any]:
+def _contents(photos: list[Photo], digests: Iterable[str], *, apart: bool) -> dict[str, Any]:
     """Return what the recipe says of the photos: the SHA-256 (hex) over their paths, splits, classes and contents.
 
-    Where copies are drawn into one split, it says so: earlier versions drew each for itself.
+    Where copies are drawn into one split, and not each for itself (`apart`), it says so.
     """
     known = {photo.path: digest for photo, digest in zip(photos, digests, strict=True)}
     whole = hashlib.sha256(repr([(*photo, known[photo.path]) for photo in photos]).encode()).hexdigest()
-    return {"photos": whole} | ({"copies": "in one split"} if has_drawn_copies(photos, known) else {})
+    return {"photos": whole} | ({"copies": "in one split"} if not apart and has_drawn_copies(photos, known) else {})
 
 
 def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mapping[str, ConvertedPhoto]) -> list[str]:

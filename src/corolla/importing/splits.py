@@ -34,7 +34,8 @@ def split_photos(
     """Return the photos of each split, shuffled.
 
     Val is drawn from each class where no val photos are given, test where no split is given at all. Photos with the
-    same digest are drawn as one, and all of them go to train where they are in several classes.
+    same digest are drawn as one, and all of them go to train where they are in several classes; if nothing were left for
+    val so, each is drawn for itself.
 
     Args:
         digests: path → what tells that two photos are the same; default: no two are.
@@ -59,10 +60,10 @@ def split_photos(
             for split, count in apportion(len(members), shares).items():
                 splits[split] += itertools.chain(*members[:count])
                 del members[:count]
+    if not splits["val"] and digests:
+        return split_photos(photos, val=val, test=test, seed=seed)
     if not splits["val"]:
-        raise UserError(
-            "val would be empty: no class has two different photos; add photos, or give val photos of its own"
-        )
+        raise UserError("val would be empty: no class has two photos; add photos, or give val photos of its own")
     order = {split: sorted(members, key=lambda photo: photo.draw(seed)) for split, members in splits.items()}
     return {split: members for split, members in order.items() if members}
 
