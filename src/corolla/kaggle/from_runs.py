@@ -97,7 +97,22 @@ def submission_from_runs(
     for file in joined.members.files:
         if file.probabilities is None:
             check_same_data(file.path, read_provenance(file.path), source, cache_dir)
-    how = joined.rule.described() | _describe_views(parse_tta(joined.tta or "none")) | _describe_score(joined.on_val)
+    write_submission(out, joined, sample, _describe(joined, paths, checkpoint, source, data, cache_dir))
+    return Submission(out, len(joined.ids), sample, joined)
+
+
+def _describe(
+    joined: Ensemble,
+    paths: Sequence[Path],
+    checkpoint: CheckpointName,
+    source: Path,
+    data: Path | None,
+    cache_dir: Path | None,
+) -> dict[str, Any]:
+    """Return what made a CSV, so that it can be made again, here or in a notebook on Kaggle."""
+    rule = joined.rule.described()
+    prior = {"prior": rule.pop("prior")}  # long, so it comes last
+    how = rule | _describe_views(parse_tta(joined.tta or "none")) | _describe_score(joined.on_val)
     how |= {"checkpoint": checkpoint, "data": _relative(source)}
     if joined.members.files:
         how |= {"members": _describe_members(paths, joined)}
@@ -111,8 +126,7 @@ def submission_from_runs(
     provenance = describe_runs(joined.runs, joined.predictions, views, how)
     if not joined.runs:
         provenance |= _describe_data(source, joined, cache_dir)
-    write_submission(out, joined, sample, provenance)
-    return Submission(out, len(joined.ids), sample, joined)
+    return provenance | prior
 
 
 def _describe_data(folder: Path, joined: Ensemble, cache_dir: Path | None) -> dict[str, Any]:
