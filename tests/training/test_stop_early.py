@@ -38,6 +38,7 @@ def test_it_is_done_and_says_at_which_epoch(early: Run, config: Config, caplog: 
     with caplog.at_level(logging.INFO):
         assert train(dataclasses.replace(config, run_name="early")).state == "done"
     assert f"is finished (stopped early after epoch {best + 1} of 3: val was best at epoch {best}" in caplog.text
+    assert f"--resume {early.folder} --run-name early-longer --train.stop-early 0); nothing to do" in caplog.text
     assert early.last.read_bytes() == before
 
 

@@ -144,7 +144,7 @@ def _length(run: Run) -> str:
     config, rows = run.config, run.metrics
     if run.stopped_early is None:
         return f"{config.train.epochs} epochs"
-    longer = shell_words("--resume", run, "--run-name", f"{run.name}-longer", "--train.stop-early", "0")
+    longer = shell_words("--resume", run.folder, "--run-name", f"{run.name}-longer", "--train.stop-early", "0")
     return f"{stopping_line(rows, config)}; in a copy it goes on with {longer}"
 
 
