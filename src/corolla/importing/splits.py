@@ -34,8 +34,8 @@ def split_photos(
     """Return the photos of each split, shuffled.
 
     Val is drawn from each class where no val photos are given, test where no split is given at all. Photos with the
-    same digest are drawn as one, and all of them go to train where they are in several classes; if nothing were left for
-    val so, each is drawn for itself.
+    same digest are drawn as one, and all of them go to train where they are in several classes; where nothing would be
+    left for val, each is drawn for itself.
 
     Args:
         digests: path → what tells that two photos are the same; default: no two are.
