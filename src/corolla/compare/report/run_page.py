@@ -29,6 +29,8 @@ SECTIONS = {
     **{"settings": "Settings", "cost": "Cost", "reproduce": "How to reproduce"},
 }
 STYLES = {"val": (PALETTE[0], ()), "training (augmented photos)": (PALETTE[1], (6, 3))}
+Rows = list[dict[str, Any]]
+"""Rows of metrics.jsonl."""
 LOSS_ROOM = 1.3
 """The loss's axis ends at this many times the largest training loss."""
 
@@ -94,8 +96,8 @@ def report(
         styles=STYLES,
         photos=photos,
         scores=scores_view(comparison),
-        epochs=epochs_view(opened),
-        is_cut=_loss_end(opened) is not None,
+        epochs=epochs_view(member),
+        is_cut=_loss_end(member.rows) is not None,
         confusions=confusions(member, comparison.class_names, photos),
         mistakes=mistakes(member, comparison.class_names, photos),
         num_mistakes=len(confident_mistakes(member.probabilities, member.labels)),
@@ -105,26 +107,25 @@ def report(
         cost=cost_view(comparison),
         environment=environment_view(comparison),
         reproduce=[_command(opened, data)],
-        plots=_plots(opened),
+        plots=_plots(member.rows),
     )
     return RunReport(path, comparison)
 
 
-def _loss_end(run: Run) -> float | None:
+def _loss_end(rows: Rows) -> float | None:
     """Return where the loss's axis ends, if a val loss is beyond it.
 
     Before batch norm's averages have settled it may be in the hundreds and would flatten all the rest.
     """
-    end = LOSS_ROOM * max((row["train_loss"] for row in run.metrics), default=0.0)
-    return end if any(row["val_loss"] > end for row in run.metrics) else None
+    end = LOSS_ROOM * max((row["train_loss"] for row in rows), default=0.0)
+    return end if any(row["val_loss"] > end for row in rows) else None
 
 
-def _plots(run: Run) -> "dict[str, figure]":
-    rows = run.metrics
+def _plots(rows: Rows) -> "dict[str, figure]":
     if not rows:
         return {}
     val, training = STYLES.values()
-    end, highest, best = _loss_end(run), max(row["lr"] for row in rows), max(row["macro_f1"] for row in rows)
+    end, highest, best = _loss_end(rows), max(row["lr"] for row in rows), max(row["macro_f1"] for row in rows)
     cut: dict[str, Any] = {} if end is None else {"y_range": (0, end)}
     return {
         "plot-macro_f1": curve("macro F1 on val", [("val", rows, "macro_f1", val)], y_range=(0, 1.05 * best or 1.0)),

@@ -36,9 +36,9 @@ def scores_view(comparison: Comparison) -> Table:
     return make_table("Scores on val", columns)
 
 
-def epochs_view(run: Run) -> Table:
+def epochs_view(member: Member) -> Table:
     """Return a row per epoch: what the curves show."""
-    rows, minutes = run.metrics, {line["epoch"]: line["total_seconds"] / 60 for line in run.timing}
+    rows, minutes = member.rows, {line["epoch"]: line["total_seconds"] / 60 for line in member.run.timing}
     columns = {"epoch": [cell(row["epoch"], ".0f") for row in rows]}
     for title, key, form in (
         ("learning rate", "lr", ".2e"),
