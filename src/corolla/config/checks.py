@@ -25,10 +25,6 @@ def check_settings(config: Config, *, explicit: Collection[str] = (), resuming: 
     Raises:
         UserError: a setting in `explicit` has no effect, or the run cannot be made as its settings say.
     """
-    if config.train.fit_hours is not None and "train.epochs" in explicit:
-        raise UserError(
-            "--train.fit-hours chooses the number of epochs, and --train.epochs gives it: leave one of them out"
-        )
     defaults = {key: value for key, _, value in fields_of(Config())}
     found = []
     for key, field, value in fields_of(config):

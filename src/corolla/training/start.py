@@ -64,14 +64,21 @@ def with_earlier_defaults(config: Config, run: Run, explicit: Collection[str]) -
     return earlier
 
 
-def with_chosen_epochs(config: Config, run: Run) -> tuple[Config, dict[str, Any] | None]:
+def with_chosen_epochs(config: Config, run: Run, explicit: Collection[str]) -> tuple[Config, dict[str, Any] | None]:
     """Return `config`, where --train.fit-hours chooses the epochs, with those that were chosen before, and the facts.
 
     A run that has begun keeps its number. So does a start that was killed before its first checkpoint, as long as it is
     asked for the same hours with the same settings.
+
+    Raises:
+        UserError: the number of epochs was given as well (its key is in `explicit`).
     """
     if config.train.fit_hours is None:
         return config, None
+    if "train.epochs" in explicit:
+        raise UserError(
+            "--train.fit-hours chooses the number of epochs, and --train.epochs gives it: leave one of them out"
+        )
     begun = run if run.last.exists() or config.resume is None else Run(config.resume)
     if not (begun.folder / "config.json").is_file():
         return config, None

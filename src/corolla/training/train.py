@@ -88,7 +88,8 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
     with exclusive(run.folder), stopping(budget.hours) as stop:
         config, corrections = with_corrections(config, run)
         index = training_index(records, config.train, corrections)
-        config, fitted = with_chosen_epochs(with_earlier_defaults(config, run, explicit), run)
+        config = with_earlier_defaults(config, run, explicit)
+        config, fitted = with_chosen_epochs(config, run, explicit)
         start = starting_point(run, config)
         config = completed(config, run, start, index)
         check_same_config(run, config)
