@@ -204,6 +204,21 @@ def test_the_keyboard_alone_suffices(browser: Browser, pages: dict[str, Path], n
         assert page.locator("main").count() == 1
 
 
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_a_photo_of_the_audit_opens_large_by_the_keyboard(
+    browser: Browser, pages: dict[str, Path], size: ViewportSize
+) -> None:
+    with opened(browser, pages["audit"], size) as page:
+        photo = page.locator("summary").first
+        small = photo.evaluate("one => one.firstElementChild.getBoundingClientRect().width")
+        photo.press("Enter")
+        large = photo.evaluate("one => one.firstElementChild.getBoundingClientRect().width")
+        assert large > 2 * small
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        photo.press("Enter")
+        assert photo.evaluate("one => one.firstElementChild.getBoundingClientRect().width") == small
+
+
 def test_commands_are_copied(browser: Browser, report: Path) -> None:
     with opened(browser, report, PHONE) as page:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
