@@ -169,6 +169,15 @@ def test_a_csv_that_says_too_little_is_not_sent(runs: list[Path], tiny_data: Pat
     assert "there is no such file" in refusal(tmp_path / "none.csv")
 
 
+def test_the_json_of_an_early_version_is_enough_where_nothing_was_adjusted(runs: list[Path], tmp_path: Path) -> None:
+    csv = submission_from_runs(runs, tmp_path / "a.csv", method="mean").path
+    members = ensemble_of_csv(csv).members
+    of_runs = json.loads(csv.with_suffix(".json").read_text())["runs"]
+    early = [{key: run[key] for key in ("run", "checkpoint_sha256")} for run in of_runs]
+    assert ensemble_of_csv(rewritten(csv, runs=early, prior=None)).members == members
+    assert [(member.tta, member.checkpoint) for member in members] == [("flip", "best")] * 2
+
+
 def test_what_the_refusal_of_a_csv_proposes_sends_its_predictions_once(
     server: StandIn, runs: list[Path], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -115,7 +115,7 @@ def _describe(
     how = rule | _describe_views(parse_tta(joined.tta or "none")) | _describe_score(joined.on_val)
     how |= {"checkpoint": checkpoint, "data": _relative(source)}
     if joined.members.files:
-        how |= {"members": _describe_members(paths, joined)}
+        how |= {"members": _describe_members(paths, joined, source, cache_dir)}
     if not joined.runs:  # nothing is known of how others predicted
         how |= dict.fromkeys(("tta", "crop_fraction", "view_size", "average", "checkpoint"))
     sizes = [
@@ -150,10 +150,12 @@ def _size_of(run: Run, fingerprint: str, folder: Path, cache_dir: Path | None) -
     return None
 
 
-def _describe_members(paths: Sequence[Path], joined: Ensemble) -> list[dict[str, Any]]:
+def _describe_members(
+    paths: Sequence[Path], joined: Ensemble, folder: Path, cache_dir: Path | None
+) -> list[dict[str, Any]]:
     """Return the members in the order in which they were named, each with its SHA-256, of a run the checkpoint's.
 
-    Of a file that lies in its run's folder also that run, `of`, its checkpoint and its views.
+    Of a file that lies in its run's folder also that run: `of` has its checkpoint, views and size.
     """
     files = {file.path: file for file in joined.members.files}
     runs = iter(zip(joined.runs, joined.predictions, strict=True))
@@ -163,8 +165,13 @@ def _describe_members(paths: Sequence[Path], joined: Ensemble) -> list[dict[str,
             holds = "labels" if file.probabilities is None else "probabilities"
             described.append({"file": _relative(path), "holds": holds, "sha256": file.sha256})
             if source := file.source:
-                of = {"folder": str(source.run.folder), "tta": source.tta, "checkpoint": source.checkpoint}
-                described[-1]["of"] = {**of, "checkpoint_sha256": source.sha256}
+                described[-1]["of"] = {
+                    "folder": str(source.run.folder),
+                    "checkpoint_sha256": source.sha256,
+                    "tta": source.tta,
+                    "checkpoint": source.checkpoint,
+                    "size": _size_of(source.run, file.fingerprint, folder, cache_dir),
+                }
         else:
             run, predictions = next(runs)
             described.append({"run": run.name, "holds": "probabilities", "sha256": predictions.checkpoint})
