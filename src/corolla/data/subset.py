@@ -29,18 +29,6 @@ def subset_index(index: Index, fraction: float, seed: int) -> Index:
     return dataclasses.replace(index, splits={**index.splits, "train": take_rows(train, np.sort(np.concatenate(kept)))})
 
 
-def first_rows(index: Index, name: str, count: int) -> Index:
-    """Return the index with the first `count` photos of a split alone in it.
-
-    Raises:
-        UserError: the data has no such split.
-    """
-    split = split_of(index, name)
-    return dataclasses.replace(
-        index, splits={**index.splits, name: take_rows(split, np.arange(min(count, len(split))))}
-    )
-
-
 def take_rows(split: Split, rows: np.ndarray) -> Split:
     """Return a split's photos in these rows (numbers, or a bool for each)."""
     columns = {f.name: getattr(split, f.name) for f in dataclasses.fields(split)}

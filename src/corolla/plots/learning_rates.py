@@ -13,7 +13,7 @@ def learning_rate_png(
     rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], *, chosen: float | None, title: str
 ) -> bytes:
     """Return a PNG of the training loss by learning rate, on a logarithmic axis, with the chosen rate marked."""
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(9, 4.5), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.plot(rates, losses, color=GREY, alpha=0.5, linewidth=0.8, label="of a batch")
     axes.plot(rates, smoothed, color=PALETTE[0], linewidth=2, label="smoothed")
@@ -28,7 +28,7 @@ def learning_rate_png(
     axes.set_ylabel("training loss")
     axes.set_title(escaped(title), fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": ""})
     return buffer.getvalue()

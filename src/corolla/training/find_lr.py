@@ -69,10 +69,15 @@ class LearningRates(Result):
         return min(range(len(self.smoothed)), key=lambda step: self.smoothed[step])
 
     @property
+    def before(self) -> float:
+        """The mean loss of the first steps, which change nothing."""
+        first = self.losses[: max(1, STEPS // 20)]
+        return sum(first) / len(first)
+
+    @property
     def proposed(self) -> float | None:
         """The learning rate that is proposed, of two digits; None where the loss hardly fell."""
-        start = self.losses[: max(1, STEPS // 20)]
-        if self.smoothed[self.lowest] > (1 - LEAST_FALL) * sum(start) / len(start):
+        if self.smoothed[self.lowest] > (1 - LEAST_FALL) * self.before:
             return None
         return float(f"{BELOW_LOWEST * self.rates[self.lowest]:.1e}")
 
@@ -87,11 +92,11 @@ class LearningRates(Result):
         low, last = self.smoothed[self.lowest], self.rates[-1]
         end = f"it diverged at {last:.2g}" if self.diverged else f"it did not diverge up to {last:g}"
         if self.proposed is None:
-            fell = f"{self.losses[0]:.3g}, at best {low:.3g}"
+            fell = f"{self.before:.3g}, at best {low:.3g}"
             return f"{self.name}: no learning rate to propose, as the loss hardly fell ({fell}; {end})"
         return (
             f"{self.name}: --optim.lr {self.proposed:g}, a tenth of {self.rates[self.lowest]:.2g}, where the smoothed "
-            f"loss was lowest ({self.losses[0]:.3g}, then {low:.3g}; {end})"
+            f"loss was lowest ({self.before:.3g}, then {low:.3g}; {end})"
         )
 
     def to_pandas(self) -> "pd.DataFrame":
