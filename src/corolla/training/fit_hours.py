@@ -44,19 +44,7 @@ def choose_epochs(
     config = state.config
     assert config.train.fit_hours is not None
     budget_s = config.train.fit_hours * 3600
-    snapshot = Snapshot(state)
-    remedy = "close other programs that hold it, or give --train.epochs instead"
-    with faults_told(state.device, "while an epoch is measured", memory=remedy):
-        cost = measure_epoch(
-            state,
-            index,
-            folder,
-            workers=num_workers(config.pipeline.workers, state.device),
-            cache=config.pipeline.cache,
-            seconds=min(LEAST_S, MEASURED * budget_s),
-            stopped=lambda: stop.reason is not None,
-        )
-    snapshot.restore(state)
+    cost = _measured(state, index, folder, seconds=min(LEAST_S, MEASURED * budget_s), stop=stop)
     if cost is None:
         return None
     size, used_s = state.meta.input_size, time.monotonic() - started
@@ -77,6 +65,25 @@ def choose_epochs(
         "used_s": round(used_s, 1),
         "total_s": round(sum(seconds), 1),
     }
+
+
+def _measured(state: TrainState, index: Index, folder: Path, *, seconds: float, stop: Stop) -> EpochCost | None:
+    """Measure an epoch of a state, and put back everything that this has changed."""
+    pipeline = state.config.pipeline
+    snapshot = Snapshot(state)
+    remedy = "close other programs that hold it, or give --train.epochs instead"
+    with faults_told(state.device, "while an epoch is measured", memory=remedy):
+        cost = measure_epoch(
+            state,
+            index,
+            folder,
+            workers=num_workers(pipeline.workers, state.device),
+            cache=pipeline.cache,
+            seconds=seconds,
+            stopped=lambda: stop.reason is not None,
+        )
+    snapshot.restore(state)
+    return cost
 
 
 def told(chosen: dict[str, Any]) -> str:
