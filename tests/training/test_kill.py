@@ -210,3 +210,19 @@ def test_many_kills_leave_no_trace(arguments: list[str], tmp_path: Path) -> None
     assert len(run.environment["started"]) == 7
     assert not list(run.folder.rglob(".*.tmp"))
     assert_equal(run, run_in(tmp_path / "undisturbed"))
+
+
+@pytest.mark.slow
+def test_the_number_of_epochs_that_fits_outlives_a_kill(arguments: list[str], tmp_path: Path) -> None:
+    """What was measured once is not measured again, by which the rest would have another schedule."""
+    fitting = [*arguments, "--train.fit-hours", "0.006", "--train.stop-early", "1000"]
+    run = run_in(tmp_path)
+    with corolla_process(command(fitting, tmp_path)) as process:
+        wait_for(lambda: step_of(run) >= STEPS + 2, process)
+        process.kill()
+        process.wait()
+    epochs = run.config.train.epochs
+    assert in_this_process(fitting, tmp_path) == 0
+    given = [*arguments, "--train.epochs", str(epochs), "--train.stop-early", "1000"]
+    assert in_this_process(given, tmp_path / "given") == 0
+    assert_equal(run, run_in(tmp_path / "given"))
