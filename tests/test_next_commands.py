@@ -39,7 +39,8 @@ def followed(words: list[str]) -> list[list[str]]:
 def fill_in(csv: Path) -> None:
     """Drop the first training photo of an audit, as a person would write it."""
     table = pd.read_csv(csv, dtype=str)
-    table.loc[table.index[table["split"] == "train"][0], "action"] = "drop"
+    first = table["split"].tolist().index("train")
+    table["action"] = ["drop" if row == first else "" for row in range(len(table))]
     table.to_csv(csv, index=False)
 
 

@@ -290,4 +290,4 @@ def test_a_submission_and_an_import_show_themselves(run: Run, data: str, tmp_pat
         Image.fromarray(textured(number, 40)).save(folder / f"{number}.png")
     imported = corolla.import_photos(tmp_path / "photos", tmp_path / "data", size=32, progress=False)
     assert "photos of 2 classes at 32 px" in repr(imported)
-    assert imported.to_pandas()["photos"].sum() == 16
+    assert sum(imported.to_pandas()["photos"]) == 16

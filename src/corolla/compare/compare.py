@@ -167,7 +167,8 @@ def compare(
     options = replace(replace(options or LAST_EPOCH, **changes), split="val")
     runs = distinct_runs(folders)
     if options.is_default:
-        options = replace(options, tta=views_in_common(runs, ("val",), options.checkpoint))
+        views = views_in_common(runs, ("val",), options.checkpoint, prefers_none=True)
+        options = replace(options, tta=views)
     results = [predict(run.folder, options) for run in runs]
     predictions = [result.predictions for result in results]
     weights = resample_weights(len(predictions[0].ids), num_resamples, seed=0)

@@ -113,13 +113,21 @@ def views_predicted(run: Run, split: str, checkpoint: CheckpointName) -> list[TT
     return found
 
 
-def views_in_common(runs: Sequence[Run], splits: Sequence[str], checkpoint: CheckpointName) -> TTA:
+def views_in_common(
+    runs: Sequence[Run], splits: Sequence[str], checkpoint: CheckpointName, *, prefers_none: bool = False
+) -> TTA:
     """Return the views of predictions that are there already, where no others were asked for; none where nothing is.
+
+    Args:
+        prefers_none: of several kinds take `none` where it is there: training leaves it by itself.
 
     Raises:
         UserError: they are of several kinds; the message lists them.
     """
     kinds = {views for run in runs for split in splits for views in views_predicted(run, split, checkpoint)}
+    if prefers_none and "none" in kinds and len(kinds) > 1:
+        log.info("views: none (predicted as well: %s; --tta takes them)", ", ".join(sorted(kinds - {"none"})))
+        return "none"
     if len(kinds) > 1:
         names = ", ".join(str(run.folder) for run in runs)
         there = ", ".join(sorted(kinds, key=lambda kind: (kind != "none", kind)))
