@@ -54,7 +54,7 @@ def test_neither_workers_nor_the_lr_of_the_settings_change_it_but_the_seed_does(
     assert find_lr(changed(config, "train", seed=1)).losses != plain.losses
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
 def test_it_ends_where_the_loss_diverges(name: str, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOWEST", 1e-2)
     monkeypatch.setattr(module, "HIGHEST", 1e9)

@@ -99,6 +99,7 @@ def test_the_same_command_keeps_it_and_so_do_other_hours(
     assert train(copy, on_step=stop_at(5)).config.train.epochs == epochs
 
 
+@pytest.mark.slow
 def test_a_start_that_was_killed_before_its_first_checkpoint_keeps_it(config: Config) -> None:
     again = dataclasses.replace(config, run_name="killed")
     run = train(again, on_step=stop_at(1))
@@ -141,6 +142,7 @@ def test_stopped_while_it_is_measured_nothing_is_left(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_max_hours_goes_on_being_what_cuts(config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     both = changed(dataclasses.replace(config, runs=tmp_path), "train", fit_hours=0.002, max_hours=0.0003)
     with caplog.at_level(logging.INFO):

@@ -214,7 +214,7 @@ def test_many_kills_leave_no_trace(arguments: list[str], tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_the_number_of_epochs_that_fits_outlives_a_kill(arguments: list[str], tmp_path: Path) -> None:
-    """What was measured once is not measured again, by which the rest would have another schedule."""
+    """A number that was measured once is not measured again, by which the rest would have another schedule."""
     fitting = [*arguments, "--train.fit-hours", "0.006", "--train.stop-early", "1000"]
     run = run_in(tmp_path)
     with corolla_process(command(fitting, tmp_path)) as process:

@@ -164,7 +164,7 @@ def card(state: TrainState, monkeypatch: pytest.MonkeyPatch, most: int, fault: C
         pytest.param(1, 2, 4, CUBLAS_ALLOC, marks=pytest.mark.slow),
         (1, 1, 8, CUDNN_INTERNAL),
         pytest.param(2, 3, 4, OUT_OF_MEMORY, marks=pytest.mark.slow),
-        (3, 2, 6, OUT_OF_MEMORY),
+        pytest.param(3, 2, 6, OUT_OF_MEMORY, marks=pytest.mark.slow),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -202,6 +202,7 @@ def test_auto_takes_the_number_that_fits(
     assert "--train.accumulate auto: 4, parts of 2 images fit" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_batch_has_no_more_images_than_there_are(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     state = make_state(changed(tiny_config, "train", accumulate="auto", batch_size=256))
     sizes = card(state, monkeypatch, most=10)
@@ -237,7 +238,9 @@ def test_a_run_that_has_begun_keeps_its_number(tiny_config: Config, monkeypatch:
     assert "with --init-from, --train.accumulate 4 and another --run-name" in line
 
 
-@pytest.mark.parametrize(("fault", "most"), [(ILLEGAL_ACCESS, 4), (CUDNN_INTERNAL, 0)])
+@pytest.mark.parametrize(
+    ("fault", "most"), [(ILLEGAL_ACCESS, 4), pytest.param(CUDNN_INTERNAL, 0, marks=pytest.mark.slow)]
+)
 def test_what_fewer_images_do_not_mend_is_passed_on(
     fault: CardFault, most: int, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
