@@ -37,6 +37,7 @@ def import_onnx() -> tuple[ModuleType, ModuleType]:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise UserError(f"--to onnx needs the package {error.name}: pip install 'corolla[export]'") from None
+    onnxruntime.disable_telemetry_events()  # builds for some systems would tell their maker
     return onnx, onnxruntime
 
 

@@ -155,11 +155,11 @@ def test_hover_shows_values(browser: Browser, report: Path, plot: str, words: tu
         spots = [(x, y) for x in range(20, int(box["width"]), 8) for y in range(10, int(box["height"]), 8)]
         for x, y in spots:
             page.mouse.move(box["x"] + x, box["y"] + y)
-            if text := page.evaluate(TOOLTIP):
+            text = page.evaluate(TOOLTIP) or ""
+            if all(word in text for word in words):  # one that is just drawn may not have all of them yet
                 break
         else:
-            pytest.fail("no tooltip anywhere")
-        assert all(word in text for word in words)
+            pytest.fail("no tooltip with these words anywhere")
 
 
 @pytest.mark.parametrize("name", ["compare", "run", "audit"])
