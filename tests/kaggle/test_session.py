@@ -21,9 +21,8 @@ TRAIN += ["--pipeline.workers", "0", "--device", "cpu", "--input-size", "32"]
 
 def corolla(environment: dict[str, str], folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "corolla", *map(str, arguments)]
-    done = subprocess.run(
-        command, env={**environment, "OMP_NUM_THREADS": "1", "COLUMNS": "300"}, cwd=folder, capture_output=True, text=True, timeout=120
-    )
+    environment = {**environment, "OMP_NUM_THREADS": "1", "COLUMNS": "300"}  # the tables are whole
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
     return done
 
