@@ -184,7 +184,12 @@ import corolla
 from corolla.config import from_dict
 small = {"model": {"width": 0.1, "weights": "none"}, "input_size": 32, "train": {"epochs": 2, "batch_size": 8}}
 find = corolla.find_experiment
-corolla.find_experiment = lambda name: from_dict(small, base=find(name))
+corolla.find_experiment = lambda name, **settings: from_dict(small, base=find(name, **settings))
+train = corolla.train
+corolla.train = lambda config, experiment=None, **settings: train(
+    corolla.find_experiment(config, **settings) if isinstance(config, str) else config,
+    experiment=experiment or config,
+)
 """
 
 
