@@ -14,7 +14,7 @@ FEW = 10_000
 SMALL, ENLARGED = 112, 128
 """Photos of fewer pixels a side are enlarged for weights that were trained at 224 px (docs/recipes.md)."""
 SHOWN = 512
-"""Photos an epoch that a training should show at least, some 16 updates: 44 of 4 kinds, each once, were not learned."""
+"""Photos an epoch should show at least, some 16 updates (44 of 4 kinds, each once, were not learned; one seed)."""
 IMAGES_PER_S = 17.0
 """The rate of `transfer_best` at 224 px on a core with AVX512-BF16 (docs/results.md: Oxford-17, 4 minutes on two)."""
 WITHOUT_BF16 = 0.3
