@@ -15,7 +15,7 @@ from typing import Any
 
 from corolla.device import describe
 from corolla.nvidia import card_fault
-from corolla.runs.folder import git_commit
+from corolla.runs.writing import git_commit
 
 COROLLA = [sys.executable, "-m", "corolla"]
 LIMIT_S = 280

@@ -26,7 +26,8 @@ from corolla.data.transforms.tta import TTA
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions
 from corolla.files import sha256
-from corolla.runs.folder import CheckpointName, Run, write_metrics
+from corolla.runs.folder import CheckpointName, Run
+from corolla.runs.writing import write_metrics
 from corolla.training.loop import OnStep
 from corolla.training.state import TrainState
 from corolla.training.train import train

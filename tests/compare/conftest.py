@@ -12,7 +12,8 @@ import pytest
 from corolla.config import AugmentConfig, Config, ModelConfig, OptimConfig, PipelineConfig, TrainConfig
 from corolla.config.experiments import find_experiment
 from corolla.evaluation.predict import predict
-from corolla.runs.folder import Run, write_config, write_environment
+from corolla.runs.folder import Run
+from corolla.runs.writing import write_config, write_environment
 from corolla.training.train import train
 
 

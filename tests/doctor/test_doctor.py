@@ -24,7 +24,8 @@ from corolla.config import Config, TrainConfig, to_dict
 from corolla.data.tfrecord import write_tfrecord
 from corolla.doctor import Finding, Report, doctor
 from corolla.doctor.data import competition_files
-from corolla.runs.folder import Run, write_metrics
+from corolla.runs.folder import Run
+from corolla.runs.writing import write_metrics
 
 SECRET = "s3cret-never-to-be-shown"
 Usage = namedtuple("Usage", "total used free")

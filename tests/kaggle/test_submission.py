@@ -25,7 +25,7 @@ from corolla.evaluation.predict import predict
 from corolla.kaggle.provenance import check_same_data, read_provenance
 from corolla.kaggle.submission import check_submission, describe_runs, read_labels, score, write_submission
 from corolla.runs.checkpoint import load_checkpoint, read_progress
-from corolla.runs.folder import git_commit
+from corolla.runs.writing import git_commit
 from corolla.training.train import train
 
 IDS = ["000000123", "12345e678", "5cc0ffee5"]

@@ -13,7 +13,8 @@ from support import changed
 from corolla.config import Config, to_dict
 from corolla.errors import UserError
 from corolla.runs.best_epoch import best_fault
-from corolla.runs.folder import Run, exclusive, open_run, write_config
+from corolla.runs.folder import Run, exclusive, open_run
+from corolla.runs.writing import write_config
 
 
 def rows(*scores: float, val_loss: float | None = None) -> list[dict[str, Any]]:

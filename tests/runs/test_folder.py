@@ -7,7 +7,8 @@ import pytest
 from corolla.compare.readme_table import results_table
 from corolla.config import Config, to_dict
 from corolla.errors import UserError
-from corolla.runs.folder import Run, write_config
+from corolla.runs.folder import Run
+from corolla.runs.writing import write_config
 
 ROW = (
     '{"epoch": 1, "step": 4, "lr": 0.1, "train_loss": 1.5, "val_loss": 1, "top1": 0.5, "top5": 1.0, "macro_f1": 0.4}\n'

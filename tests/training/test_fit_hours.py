@@ -13,7 +13,8 @@ from support import changed, same_content, smallest_config, stop_at
 import corolla
 from corolla.config import Config
 from corolla.errors import UserError
-from corolla.runs.folder import Run, write_config
+from corolla.runs.folder import Run
+from corolla.runs.writing import write_config
 from corolla.training.epoch_cost import EpochCost
 from corolla.training.fit_hours import cut_by
 from corolla.training.train import train

@@ -36,7 +36,8 @@ from corolla.models.weights_file import read_weights_file
 from corolla.models.weights_fit import find_weights
 from corolla.paths import AnyPath, as_path
 from corolla.runs.checkpoint import KNOWN_OF_IMPORTED, ModelMeta, save_imported
-from corolla.runs.folder import OWN_NAMES, Run, exclusive, write_environment
+from corolla.runs.folder import OWN_NAMES, Run, exclusive
+from corolla.runs.writing import write_environment
 from corolla.temporary import is_temporary
 from corolla.text_files import shell_words
 

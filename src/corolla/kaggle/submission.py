@@ -20,7 +20,8 @@ from corolla.files import write_atomically
 from corolla.kaggle.provenance import check_same_data, made_by, read_provenance
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
-from corolla.runs.folder import Run, git_commit
+from corolla.runs.folder import Run
+from corolla.runs.writing import git_commit
 
 if TYPE_CHECKING:  # it loads scikit-learn, which neither score nor submit needs
     from corolla.ensemble.ensemble import Ensemble

@@ -25,8 +25,9 @@ from corolla.config import flatten
 from corolla.data.loader import Batch
 from corolla.device import peak_memory_mib
 from corolla.evaluation.metrics import Metrics
-from corolla.runs.folder import Run, write_metrics
+from corolla.runs.folder import Run
 from corolla.runs.settings import MAIN, telling_settings
+from corolla.runs.writing import write_metrics
 
 log = logging.getLogger(__name__)
 

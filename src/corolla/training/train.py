@@ -20,10 +20,11 @@ from corolla.errors import UserError
 from corolla.paths import AnyPath, as_path
 from corolla.runs.copy import copy_run
 from corolla.runs.data import own_settings
-from corolla.runs.folder import Run, check_same_config, exclusive, write_config, write_environment, write_metrics
+from corolla.runs.folder import Run, check_same_config, exclusive
 from corolla.runs.length import stopping_line
 from corolla.runs.same_data import check_same_data
 from corolla.runs.without_torch import read_without_tensors
+from corolla.runs.writing import write_config, write_environment, write_metrics
 from corolla.text_files import shell_words
 from corolla.training.corrections import keep_copy, notes_on, with_corrections
 from corolla.training.start import (
