@@ -46,5 +46,10 @@ def test_check_train_and_predict(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
     said = result.stdout + result.stderr
     assert result.returncode == 0, said
-    for text in ("Predict a split", "no faults", "epoch   1/1", "wrote runs/resnet18-seed0/predictions/test-none.npz"):
+    for text in (
+        "usage: corolla STAGE",
+        "no faults",
+        "epoch   1/1",
+        "wrote runs/resnet18-seed0/predictions/test-none.npz",
+    ):
         assert text in said

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from support import make_comparison
 
 from corolla.audit.audit import audit
@@ -224,6 +224,6 @@ def test_commands_are_copied(browser: Browser, report: Path) -> None:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         box = page.locator(".commands")
         box.get_by_role("button", name="Copy").press("Enter")
-        page.wait_for_function("document.querySelector('.commands output').textContent === 'copied'")
+        expect(box.locator("output")).to_have_text("copied")  # by locator: the page forbids scripts of text
         assert page.evaluate("navigator.clipboard.readText()") == "corolla compare a b\ncorolla runs"
         assert page.evaluate("getComputedStyle(document.querySelector('.commands pre')).whiteSpace") == "pre-wrap"
