@@ -33,9 +33,13 @@ def mixing_generator(seed: int, step: int) -> np.random.Generator:
     return sample_generator(seed, MIXING, step)
 
 
-def torch_seed(seed: int, step: int) -> int:
-    """Return the seed of torch's own generator at a step, so that dropout does not depend on where a run resumed."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+def torch_seed(seed: int, step: int, part: int = 0) -> int:
+    """Return the seed of torch's own generator for a part of a step's batch.
+
+    So dropout depends neither on where a run resumed nor on which process computes the part. Part 0 has the seed that
+    whole batches have: a sequence of seeds is as if filled up with zeros.
+    """
+    return int(np.random.SeedSequence([seed, step, part]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def epoch_order(num_samples: int, seed: int, epoch: int, repeat: int = 1) -> NDArray[np.int64]:

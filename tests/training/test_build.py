@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import changed, write_data
+from support import changed, stop_at, write_data
 
 from corolla.config import Config
 from corolla.data.index import load_index
@@ -92,3 +92,32 @@ def test_a_source_that_may_have_learned_val_is_told(
         train(dataclasses.replace(config, run_name="after"))
     (said,) = [message for message in caplog.messages if "are too good" in message]
     assert said.startswith(f"note: {before.folder / ('last.pt' if how == 'init_from' else 'best.pt')} was trained with")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"accumulate": 2, "mixup": 0.2}, "images are mixed with others of their part alone, so it does not end"),
+        (
+            {"accumulate": 2, "dropout": 0.3},
+            "dropout and stochastic depth are drawn anew for each part, so it does not",
+        ),
+        ({"accumulate": 2}, None),
+        ({"mixup": 0.2, "dropout": 0.3}, None),
+    ],
+)
+def test_a_run_in_parts_of_an_earlier_version_says_what_changes(
+    settings: dict[str, Any], told: str | None, tiny_config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = {"dropout": settings.pop("dropout", 0.0)}
+    config = changed(changed(tiny_config, "train", epochs=2, **settings), "model", **model)
+    run = train(config, on_step=stop_at(1))
+    caplog.set_level(logging.INFO)
+    assert train(config, on_step=stop_at(2)).state == "stopped"
+    assert "an earlier version" not in caplog.text
+    content = torch.load(run.last, weights_only=True)
+    del content["seeds_parts"]
+    torch.save(content, run.last)
+    train(config)
+    assert ("an earlier version began this run in parts" in caplog.text) is (told is not None)
+    assert (told or "") in caplog.text

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: a function of seed and step, the same in any number of parts, and as timm mixes."""
+"""Mixup and CutMix: a function of seed and step, each part with itself, and as timm mixes."""
 
 import dataclasses
 from typing import Any
@@ -29,7 +29,7 @@ def draws(num_steps: int, **settings: Any) -> list[Mix | None]:
 def test_off_gives_the_batch_itself() -> None:
     assert draws(20) == [None] * 20
     batch = batch_of(7)
-    parts = list(mixed_parts(batch, None, 3, 5))
+    parts = list(mixed_parts(batch, None, (3, 2, 2), 5))
     assert torch.equal(torch.cat([images for images, _ in parts]), batch.images)
     assert torch.equal(torch.cat([labels for _, labels in parts]), batch.labels)
 
@@ -86,22 +86,23 @@ def test_images_and_targets_are_mixed_as_timm_does(
     monkeypatch.setattr(theirs, "_params_per_batch", lambda: (share, box is not None))
     monkeypatch.setattr("timm.data.mixup.cutmix_bbox_and_lam", lambda *_, **__: ((2, 9, 0, 5), share))
     pixels, soft = theirs(batch.images.float().permute(0, 3, 1, 2).contiguous(), batch.labels)
-    [(images, targets)] = mixed_parts(batch, Mix(share, box), 1, 5)
+    [(images, targets)] = mixed_parts(batch, Mix(share, box), [8], 5)
     assert torch.allclose(images.float(), pixels.permute(0, 2, 3, 1), atol=1e-3)
     assert torch.allclose(targets, soft)
 
 
 @pytest.mark.parametrize("box", [None, (slice(2, 9), slice(0, 5))])
-def test_partners_are_those_of_the_whole_batch(box: tuple[slice, slice] | None) -> None:
-    """An odd batch, too: its middle is its own partner."""
+def test_partners_are_those_of_the_part(box: tuple[slice, slice] | None) -> None:
+    """An odd part, too: its middle is its own partner."""
     batch, mix = batch_of(7), Mix(0.6, box)
-    [(whole, whole_targets)] = mixed_parts(batch, mix, 1, 5)
-    parts = list(mixed_parts(batch, mix, 3, 5))
-    assert [len(images) for images, _ in parts] == [3, 2, 2]
-    assert torch.equal(torch.cat([images for images, _ in parts]), whole)
-    assert torch.equal(torch.cat([targets for _, targets in parts]), whole_targets)
-    assert torch.allclose(whole_targets.sum(1), torch.ones(7))
-    assert torch.allclose(whole[3].float(), batch.images[3].float(), atol=1e-3)
+    parts = list(mixed_parts(batch, mix, (3, 2, 2), 5))
+    for start, end, (images, targets) in zip((0, 3, 5), (3, 5, 7), parts, strict=True):
+        alone = Batch(*(values[start:end] for values in batch))
+        [(expected, expected_targets)] = mixed_parts(alone, mix, [end - start], 5)
+        assert torch.equal(images, expected)
+        assert torch.equal(targets, expected_targets)
+        assert torch.allclose(targets.sum(1), torch.ones(end - start))
+    assert torch.allclose(parts[0][0][1].float(), batch.images[1].float(), atol=1e-3)
     assert torch.equal(batch.images, batch_of(7).images)  # it is left as it was
 
 
@@ -129,12 +130,13 @@ def test_training_mixes_until_the_last_epochs(tiny_config: Config) -> None:
     assert plain[0] != mixed[0]
 
 
-def test_mixing_is_one_update_in_any_number_of_parts(tiny_config: Config) -> None:
-    """Without batch statistics, four parts give the gradient of the whole."""
+def test_parts_are_one_update(tiny_config: Config) -> None:
+    """Without batch statistics and mixing, four parts give the gradient of the whole; mixed, they have other pairs."""
     model = dataclasses.replace(tiny_config.model, name="timm:test_vit")
-    config = dataclasses.replace(
-        changed(tiny_config, "train", precision="fp32", epochs=1, mixup=0.4, cutmix=1.0), model=model
-    )
+    config = dataclasses.replace(changed(tiny_config, "train", precision="fp32", epochs=1), model=model)
     whole, parts = (train(changed(config, "train", accumulate=n), experiment=f"parts{n}").metrics[0] for n in (1, 4))
     assert parts["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-4)
     assert parts["val_loss"] == pytest.approx(whole["val_loss"], rel=1e-3)
+    config = changed(config, "train", mixup=0.4, cutmix=1.0)
+    whole, parts = (losses_of(changed(config, "train", accumulate=n), f"mixed{n}") for n in (1, 4))
+    assert parts[0] != pytest.approx(whole[0], rel=1e-4)

@@ -97,6 +97,15 @@ def _timm_model(config: ModelConfig, num_classes: int, input_size: int, unused: 
     return model
 
 
+def has_random_layers(model: nn.Module) -> bool:
+    """Return whether a network in training mode drops units or paths at random."""
+    if getattr(model, "drop_rate", 0):  # timm's, some of which call the function without a module
+        return True
+    rates = ("p", "drop_prob", "prob")  # of torch's dropout, and of timm's DropPath, DropBlock and PatchDropout
+    droppers = [module for module in model.modules() if "drop" in type(module).__name__.lower()]
+    return any(getattr(module, name, 0) for module in droppers for name in rates)
+
+
 def _drops_paths(model: nn.Module) -> bool:
     return any("droppath" in type(module).__name__.lower() for module in model.modules())
 

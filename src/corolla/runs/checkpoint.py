@@ -28,6 +28,7 @@ SHAPE = {
     "fingerprint": {str: str},
     "teacher?": (None, str),
     "imported?": (None, IMPORTED),
+    "seeds_parts?": bool,
     "progress": {
         "rows": [dict],
         "step?": int,
@@ -102,6 +103,7 @@ def save_checkpoint(
         "preprocessing": asdict(meta.preprocessing),
         "fingerprint": meta.fingerprint,
         "teacher": meta.teacher,
+        "seeds_parts": True,  # earlier versions seeded torch once a step, and mixed images across parts
         "progress": _progress_to_dict(progress),
         "model": model.state_dict(),
         "ema": ema.state_dict() if ema is not None else None,

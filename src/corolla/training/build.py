@@ -21,7 +21,7 @@ from corolla.data.transforms.tta import Views
 from corolla.data.transforms.views import ViewsTransform
 from corolla.device import describe
 from corolla.errors import UserError
-from corolla.models.factory import build_model
+from corolla.models.factory import build_model, has_random_layers
 from corolla.models.normalise import Normalise
 from corolla.models.pretrained import DEFAULT_CROP_FRACTION, Preprocessing, fill_model, load_weights
 from corolla.models.weights_fit import check_tensors
@@ -154,9 +154,25 @@ def resumed_state(path: Path, config: Config, index: Index, device: torch.device
     if state.ema is not None:
         state.ema.module.load_state_dict(content["ema"])
     _load_optimizer(state, content, config)
+    state.notes += _notes_on_parts(content, config, model)
     if content["scaler"] and state.scaler.is_enabled():  # a checkpoint made in another precision has none
         state.scaler.load_state_dict(content["scaler"])
     return state
+
+
+def _notes_on_parts(content: dict[str, Any], config: Config, model: nn.Module) -> list[str]:
+    """Return a note where an earlier version began a run in parts that goes on with other random numbers."""
+    if content.get("seeds_parts") or config.train.num_parts == 1:
+        return []
+    mixes = config.train.mixup > 0 or config.train.cutmix > 0
+    changed = ["images are mixed with others of their part alone"] * mixes
+    changed += ["dropout and stochastic depth are drawn anew for each part"] * has_random_layers(model)
+    if not changed:
+        return []
+    return [
+        f"note: an earlier version began this run in parts (--train.accumulate {config.train.num_parts}); from here on "
+        f"{' and '.join(changed)}, so it does not end as it would have there"
+    ]
 
 
 def initialised_state(

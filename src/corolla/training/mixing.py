@@ -1,11 +1,11 @@
-"""Mixup and CutMix: a batch mixed with itself in reverse order.
+"""Mixup and CutMix: each part of a batch mixed with itself in reverse order.
 
 The draws are a function of (seed, step). (timm's Mixup draws from numpy's global generator, and refuses odd
 batches.) Mixing and normalising are both linear, so pixels are mixed first: a teacher then sees the very same images
 through a normalisation of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,27 +36,24 @@ class Mix:
         return mixed
 
     def targets(self, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-        """Return N x classes probabilities, float32, of the N labels of a whole batch."""
+        """Return N x classes probabilities, float32, of the N labels of a part."""
         return mixup_target(labels, num_classes, self.share)
 
 
 def mixed_parts(
-    batch: Batch, mix: Mix | None, num_parts: int, num_classes: int
+    batch: Batch, mix: Mix | None, sizes: Collection[int], num_classes: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the images of each part of a batch, and their targets.
+    """Yield the images of each part of a batch, of which `sizes` are the numbers of images, and their targets.
 
-    Targets are labels, or N x classes probabilities where images are mixed.
-
-    Partners are those of the whole batch: position p of N has N - 1 - p, as in timm, whatever the number of parts.
+    Targets are labels, or N x classes probabilities where images are mixed. All parts of a step are mixed by the same
+    share or box; partners are those of the part: position p of N has N - 1 - p, as in timm. So a process that has one
+    part needs none of the others.
     """
-    if mix is None:
-        yield from zip(batch.images.tensor_split(num_parts), batch.labels.tensor_split(num_parts), strict=True)
-        return
-    targets = mix.targets(batch.labels, num_classes)
-    for images, partners, soft in zip(
-        *(whole.tensor_split(num_parts) for whole in (batch.images, batch.images.flip(0), targets)), strict=True
-    ):
-        yield mix.images(images, partners), soft
+    for images, labels in zip(batch.images.split(list(sizes)), batch.labels.split(list(sizes)), strict=True):
+        if mix is None:
+            yield images, labels
+        else:
+            yield mix.images(images, images.flip(0)), mix.targets(labels, num_classes)
 
 
 def draw_mix(config: TrainConfig, step: int, epoch: int, height: int, width: int) -> Mix | None:

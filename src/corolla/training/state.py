@@ -11,6 +11,7 @@ from torch import nn
 from corolla.arithmetic import exact_fp32
 from corolla.config import Config
 from corolla.data.loader import Batch
+from corolla.data.parts import Parts
 from corolla.device import Precision, autocast
 from corolla.models.normalise import Normalise
 from corolla.random import torch_seed
@@ -127,16 +128,17 @@ class TrainState:
 
     def _update(self, batch: Batch, lr: float) -> torch.Tensor:
         config, step = self.config, self.progress.step + 1
-        torch.manual_seed(torch_seed(config.train.seed, self.progress.step))
         set_lr(self.optimizer, lr)
         self.model.train()
         self.freezing.apply(self.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
         num_images = len(batch.labels)
-        parts = min(config.train.num_parts, num_images)
+        sizes = Parts(config.train.num_parts).sizes(num_images)
         mix = draw_mix(config.train, step - 1, self.epoch, *batch.images.shape[1:3])
-        for images, targets in mixed_parts(batch, mix, parts, len(self.meta.class_names)):
+        parts = mixed_parts(batch, mix, sizes.values(), len(self.meta.class_names))
+        for part, (images, targets) in zip(sizes, parts, strict=True):
+            torch.manual_seed(torch_seed(config.train.seed, step - 1, part))
             with autocast(self.device, self.precision):
                 logits = self.model(self.normalise(images))
             taught = self.teacher(images) if self.teacher is not None else None
