@@ -88,7 +88,7 @@ def _by_workers(
 ) -> Generator[Batch, None, None]:
     """Yield batches that torch's workers write into slots of shared memory; only the slots' numbers are sent."""
     assert photos.transform is not None
-    slots = _Slots(workers * PREFETCH + 2, (plan.batch_size, *photos.transform.shape))
+    slots = _Slots(workers * PREFETCH + 2, (plan.largest, *photos.transform.shape))
     sent: deque[list[SampleKey]] = deque()
 
     def jobs() -> Iterator[Job]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.data.dataset import SampleKey
+from corolla.data.parts import Parts
 from corolla.random import epoch_order, order_generator
 
 
@@ -38,18 +39,37 @@ class TrainBatchSampler:
     balance: float = 0.0
     labels: NDArray[np.int64] | None = None
     repeat: int = 1
+    parts: Parts = Parts()
+    """Those of each batch that this process computes; by default all."""
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    @property
+    def num_images(self) -> int:
+        """Images of every batch, with those of other processes."""
+        return min(self.batch_size, self.num_samples * self.repeat)
+
+    @property
+    def largest(self) -> int:
+        """Images of the largest batch of this process."""
+        return sum(self.parts.sizes(self.num_images).values())
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         return map(self.keys, range(self.start, self.stop))
 
     def keys(self, step: int) -> list[SampleKey]:
-        """Return the samples in the batch of a step (from 0)."""
+        """Return the samples in the own parts of the batch of a step (from 0)."""
+        return [(epoch, int(i)) for epoch, batch in [self._batch(step)] for i in self.parts.take(batch)]
+
+    def all_keys(self, step: int) -> list[SampleKey]:
+        """Return the samples in the batch of a step (from 0), with those of other processes."""
+        return [(epoch, int(i)) for epoch, batch in [self._batch(step)] for i in batch]
+
+    def _batch(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        """Return the epoch of a step, and the samples of its batch."""
         epoch, batch = divmod(step, steps_per_epoch(self.num_samples, self.batch_size, self.repeat))
-        order = _order(self, epoch)
-        return [(epoch, int(i)) for i in order[batch * self.batch_size : (batch + 1) * self.batch_size]]
+        return epoch, _order(self, epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
 
 
 @functools.lru_cache(maxsize=2)  # of the epoch under way
@@ -62,16 +82,30 @@ def _order(batches: TrainBatchSampler, epoch: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class EvalBatchSampler:
-    """The batches of evaluation: every sample exactly once, in order; the last batch may be short."""
+    """The batches of evaluation: every sample exactly once, in order; the last batch may be short.
+
+    Of several processes, r of W has the batches r, r + W, ...: other batches would be rounded in another way.
+    """
 
     num_samples: int
     batch_size: int
+    rank: int = 0
+    num_ranks: int = 1
 
     def __len__(self) -> int:
-        return -(-self.num_samples // self.batch_size)
+        return len(self._starts)
+
+    @property
+    def largest(self) -> int:
+        """Images of the largest batch."""
+        return self.batch_size
+
+    @property
+    def _starts(self) -> range:
+        return range(self.rank * self.batch_size, self.num_samples, self.num_ranks * self.batch_size)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        for first in range(0, self.num_samples, self.batch_size):
+        for first in self._starts:
             yield [(0, i) for i in range(first, min(first + self.batch_size, self.num_samples))]
 
 

@@ -16,6 +16,7 @@ from corolla.data.sampler import EvalBatchSampler
 from corolla.device import Precision, autocast, choose_precision
 from corolla.models.fold_batchnorm import fold_batch_norms
 from corolla.models.normalise import Normalise
+from corolla.parallel import hidden
 from corolla.runs.checkpoint import ModelMeta
 
 BATCH_SIZE = 64
@@ -66,6 +67,9 @@ def predict_probabilities(
     workers: int,
     title: str,
     stopped: Callable[[], bool] = lambda: False,
+    rank: int = 0,
+    num_ranks: int = 1,
+    progress: bool = True,
 ) -> NDArray[np.float32] | None:
     """Return N x classes, every image exactly once; None if `stopped` said so before the end.
 
@@ -75,12 +79,21 @@ def predict_probabilities(
         model: images of a batch, as the dataset's transform makes them, to probabilities N x classes.
         batch_size: images of a batch.
         title: of the progress bar.
+        rank: this process among `num_ranks` that share the batches; the rows of others' images are 0.
+        progress: whether there is a bar.
     """
-    probabilities = np.empty((len(dataset), len(dataset.class_names)), np.float32)
-    sampler = EvalBatchSampler(len(dataset), batch_size)
+    probabilities = np.zeros((len(dataset), len(dataset.class_names)), np.float32)
+    sampler = EvalBatchSampler(len(dataset), batch_size, rank, num_ranks)
+    total = min(len(dataset), len(sampler) * batch_size)
     with (
         closing(load_batches(dataset, sampler, workers=workers, device=device)) as batches,
-        tqdm(total=len(dataset), unit="img", desc=title, disable=None, leave=False) as bar,
+        tqdm(
+            total=min(len(dataset), len(sampler) * batch_size),
+            unit="img",
+            desc=title,
+            disable=hidden(progress),
+            leave=False,
+        ) as bar,
     ):
         for batch in batches:
             if stopped():

@@ -3,7 +3,7 @@
 import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import nn
@@ -83,8 +83,16 @@ class ModelMeta:
     settings of `config` but for the network are no more than defaults. None of a run that was trained."""
 
 
-def save_checkpoint(
-    path: Path,
+def save_checkpoint(content: dict[str, Any], *paths: Path) -> None:
+    """Write a checkpoint at each of `paths`, under a temporary name first, flushed and renamed."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    for path in paths:
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+
+
+def checkpoint_content(
     meta: ModelMeta,
     progress: Progress,
     *,
@@ -92,10 +100,9 @@ def save_checkpoint(
     ema: nn.Module | None,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler | None,
-    copies: tuple[Path, ...] = (),
-) -> None:
-    """Write `path` and then its `copies`, each under a temporary name first, flushed and renamed."""
-    content = {
+) -> dict[str, Any]:
+    """Return what a checkpoint holds."""
+    return {
         "format": FORMAT,
         "config": to_dict(meta.config, with_runtime=False),
         "input_size": meta.input_size,
@@ -110,7 +117,6 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else None,
     }
-    _write(content, path, *copies)
 
 
 def save_imported(state: dict[str, torch.Tensor], meta: ModelMeta, path: Path, *copies: Path) -> None:
@@ -133,15 +139,7 @@ def save_imported(state: dict[str, torch.Tensor], meta: ModelMeta, path: Path, *
         "optimizer": {"state": {}, "param_groups": []},
         "scaler": None,
     }
-    _write(content, path, *copies)
-
-
-def _write(content: dict[str, Any], *paths: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    for path in paths:
-        with replacing(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+    save_checkpoint(content, path, *copies)
 
 
 def _progress_to_dict(progress: Progress) -> dict[str, Any]:
@@ -164,8 +162,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     check_undamaged(path)
     read_without_tensors(path)  # it says in our words what no checkpoint is; torch's own advice is to run its code
+    return read_checkpoint(path, path)
+
+
+def read_checkpoint(source: Path | IO[bytes], path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint, on the CPU, which messages call `path`.
+
+    Raises:
+        UserError: it is damaged, or not one of corolla's.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(source, map_location="cpu", weights_only=True)
     except FOREIGN:  # torch's own words advise to run what is in it
         raise UserError(
             f"{path}: not a readable checkpoint (it is damaged, or holds other than plain values){whole_beside(path)}"

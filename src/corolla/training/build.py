@@ -139,7 +139,11 @@ def _notes_on_source(path: Path, index: Index) -> list[str]:
 
 def resumed_state(path: Path, config: Config, index: Index, device: torch.device) -> TrainState:
     """Build the state exactly as this very run saved it in `path`."""
-    content = load_checkpoint(path)
+    return state_from(load_checkpoint(path), path, config, index, device)
+
+
+def state_from(content: dict[str, Any], path: Path, config: Config, index: Index, device: torch.device) -> TrainState:
+    """Build the state that a checkpoint holds, which messages call `path`."""
     check_same_data(content, index, path)
     meta = dataclasses.replace(read_meta(content), config=config)
     ignored: list[str] = []

@@ -25,6 +25,10 @@ class TrainingFailed(Failure):
     """Training cannot go on; the message says why, and what was kept."""
 
 
+class NumbersFailed(TrainingFailed):
+    """The numbers are not finite any more: of several processes that train together, all find it out."""
+
+
 def update(state: TrainState, batch: Batch, lr: float) -> torch.Tensor:
     """Call `state.update`, and tell the user what to do about its errors; the device's faults are passed on."""
     try:
@@ -65,7 +69,7 @@ def check_validation(metrics: Metrics, state: TrainState, run: Run) -> None:
     """
     if math.isfinite(metrics.loss):
         return
-    raise TrainingFailed(
+    raise NumbersFailed(
         f"epoch {state.epoch + 1}: the validation loss is {metrics.loss}, as some logits are not finite, in fp32 "
         f"either; the epoch does not count and {_kept(run)}; {TOO_HIGH}, under another --run-name"
     )

@@ -28,6 +28,7 @@ from corolla.evaluation.metrics import Metrics
 from corolla.runs.folder import Run
 from corolla.runs.settings import MAIN, telling_settings
 from corolla.runs.writing import write_metrics
+from corolla.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,10 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
         self._board.close()
+
+    def save(self, state: TrainState, path: Path, *copies: Path) -> None:
+        """Save a checkpoint."""
+        state.save(path, *copies)
 
     def advance(self, num_images: int) -> None:
         self._bar.update(num_images)
@@ -137,6 +142,36 @@ class RunLog:
             self._board.file_writer.add_summary(summary)  # pyright: ignore[reportOptionalMemberAccess] - open till the end
         for name, value in results.items():
             self._board.add_scalar(name, value, rows[-1]["step"])
+
+
+class NoLog:
+    """The log of a process that trains with a leader, which writes everything."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __enter__(self) -> "NoLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close nothing."""
+
+    def save(self, state: TrainState, path: Path, *copies: Path) -> None:
+        """Save nothing."""
+
+    def advance(self, num_images: int) -> None:
+        """Show nothing."""
+
+    def step(self, step: int, loss: torch.Tensor, lr: float) -> None:
+        """Write nothing."""
+
+    def batch(self, step: int, batch: Batch) -> None:
+        """Write nothing."""
+
+    def epoch(
+        self, rows: list[dict[str, Any]], *, epochs: int, is_last: bool, timing: dict[str, float], metrics: Metrics
+    ) -> None:
+        """Write nothing."""
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

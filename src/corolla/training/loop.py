@@ -7,12 +7,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from corolla.data.cache import use_cache
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
 from corolla.data.loader import Batch, load_batches
+from corolla.data.parts import Parts
 from corolla.data.sampler import TrainBatchSampler, steps_per_epoch
 from corolla.data.transforms.views import ViewsTransform
 from corolla.device import num_workers
@@ -23,9 +26,19 @@ from corolla.evaluation.tta_model import PartSize, TTAModel
 from corolla.files import sha256
 from corolla.runs.folder import Run
 from corolla.runs.length import best_row, stopping_line, stops_early
+from corolla.training.agreed_stop import AgreedStop
 from corolla.training.build import build_datasets
-from corolla.training.failures import TrainingFailed, check_validation, explain_fault, explain_numbers, update
-from corolla.training.log import Clock, RunLog, log
+from corolla.training.failures import (
+    NumbersFailed,
+    TrainingFailed,
+    check_validation,
+    explain_fault,
+    explain_numbers,
+    update,
+)
+from corolla.training.log import Clock, NoLog, RunLog, log
+from corolla.training.ranks import ALONE, Ranks
+from corolla.training.reduction import Reduction
 from corolla.training.schedule import learning_rate, scale_lr
 from corolla.training.state import NonFiniteError, TrainState
 from corolla.training.stop import Stop
@@ -34,11 +47,23 @@ OnStep = Callable[[TrainState, Batch, float, torch.Tensor], None]
 """Called after every update with the state, the batch, the learning rate and the batch's mean loss (on the device)."""
 
 
-def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnStep | None = None) -> None:
+def fit(
+    state: TrainState,
+    run: Run,
+    index: Index,
+    stop: Stop | AgreedStop,
+    *,
+    on_step: OnStep | None = None,
+    ranks: Ranks = ALONE,
+) -> None:
     """Train to the last epoch, to where --train.stop-early ends it, or until `stop` says so.
+
+    Args:
+        ranks: the processes that do so together; the leader alone writes into `run`.
 
     Raises:
         TrainingFailed: the numbers are not finite any more, or the device fails.
+        PeerLostError: another process has ended.
     """
     config, progress = state.config, state.progress
     train_set, val_set = build_datasets(state.meta, index)
@@ -56,32 +81,36 @@ def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnSte
         balance=config.train.balance,
         labels=train_set.split.label,
         repeat=config.train.repeat,
+        parts=Parts(config.train.num_parts, ranks.rank, ranks.number),
     )
+    if isinstance(stop, AgreedStop):
+        state.reduction = Reduction(state.model, ranks, stop, parts=sampler.parts, num_images=sampler.num_images)
     workers = num_workers(config.pipeline.workers, state.device)
-    images_per_step = min(config.train.batch_size, len(train_set) * config.train.repeat)
-    with (
-        closing(load_batches(train_set, sampler, workers=workers, device=state.device)) as batches,
+    run_log = (
         RunLog(
             run,
             rows=progress.history,
             step=progress.step,
-            total=sampler.stop * images_per_step,
-            done=progress.step * images_per_step,
+            total=sampler.stop * sampler.num_images,
+            done=progress.step * sampler.num_images,
             class_names=index.class_names,
-        ) as run_log,
-    ):
+        )
+        if ranks.leads
+        else NoLog(run)
+    )
+    with closing(load_batches(train_set, sampler, workers=workers, device=state.device)) as batches, run_log:
         parts = PartSize(BATCH_SIZE * state.meta.input_size**2)
-        validate = functools.partial(evaluate, state, val_set, workers=workers, stop=stop, parts=parts)
+        validate = functools.partial(evaluate, state, val_set, workers=workers, stop=stop, parts=parts, ranks=ranks)
         try:
             metrics = run_steps(
                 state, batches, run_log, stop, validate=validate, epoch_steps=epoch_steps, on_step=on_step
             )
-            if metrics is not None:
+            if metrics is not None and ranks.leads:
                 _keep_predictions(state, run, val_set, metrics)
         except NonFiniteError as error:
-            ids = [str(train_set.split.id[i % len(train_set)]) for _, i in sampler.keys(error.step - 1)]
+            ids = [str(train_set.split.id[i % len(train_set)]) for _, i in sampler.all_keys(error.step - 1)]
             lr = _lr_of_step(state, error.step - 1, epoch_steps)
-            raise TrainingFailed(explain_numbers(error, state, run, lr=lr, ids=ids)) from None
+            raise NumbersFailed(explain_numbers(error, state, run, lr=lr, ids=ids)) from None
         except RuntimeError as error:
             if (line := explain_fault(error, state, run)) is None:
                 raise
@@ -91,8 +120,8 @@ def fit(state: TrainState, run: Run, index: Index, stop: Stop, *, on_step: OnSte
 def run_steps(
     state: TrainState,
     batches: Iterator[Batch],
-    run_log: RunLog,
-    stop: Stop,
+    run_log: RunLog | NoLog,
+    stop: Stop | AgreedStop,
     *,
     validate: Callable[[], Metrics | None],
     epoch_steps: int,
@@ -113,7 +142,7 @@ def run_steps(
         if stopped or clock.minutes_since_save >= config.train.checkpoint_minutes:
             state.sync_and_check()
             progress.seconds = clock.total
-            state.save(run.last)
+            run_log.save(state, run.last)
             clock.saved()
         if stopped:
             return None
@@ -129,7 +158,7 @@ def run_steps(
                 state.sync_and_check(is_last=True)
             state.next_epoch()
             progress.seconds = clock.total
-            state.save(*_checkpoints(run, state))
+            run_log.save(state, *_checkpoints(run, state))
             timing = clock.epoch(state.device)
             if state.loss_scale is not None:
                 timing["loss_scale"] = state.loss_scale
@@ -143,9 +172,10 @@ def run_steps(
         batch = next(batches)
         run_log.batch(progress.step + 1, batch)
         lr = _lr_of_step(state, progress.step, epoch_steps)
+        seen = progress.num_seen
         loss = update(state, batch, lr)
-        clock.images += len(batch.labels)
-        run_log.advance(len(batch.labels))
+        clock.images += progress.num_seen - seen
+        run_log.advance(progress.num_seen - seen)
         if on_step is not None:
             on_step(state, batch, lr, loss)
         if progress.step % config.train.log_steps == 0:
@@ -162,7 +192,13 @@ def _lr_of_step(state: TrainState, step: int, epoch_steps: int) -> float:
 
 
 def evaluate(
-    state: TrainState, dataset: TFRecordDataset, *, workers: int, stop: Stop, parts: PartSize | None = None
+    state: TrainState,
+    dataset: TFRecordDataset,
+    *,
+    workers: int,
+    stop: Stop | AgreedStop,
+    parts: PartSize | None = None,
+    ranks: Ranks = ALONE,
 ) -> Metrics | None:
     """Return the metrics of the evaluated weights on `dataset`, as `corolla predict` computes them; None if stopped."""
     transform = dataset.transform
@@ -175,11 +211,26 @@ def evaluate(
         device=state.device,
         workers=workers,
         title="evaluate",
-        stopped=lambda: stop.reason is not None,
+        stopped=lambda: stop.is_asked,
+        rank=ranks.rank,
+        num_ranks=ranks.number,
+        progress=ranks.leads,
     )
+    if isinstance(stop, AgreedStop):
+        probabilities = _of_all(probabilities, ranks, stop)
     if probabilities is None:
         return None
     return metrics_of_probabilities(probabilities, dataset.split.label)
+
+
+def _of_all(own: NDArray[np.float32] | None, ranks: Ranks, stop: AgreedStop) -> NDArray[np.float32] | None:
+    """Return the probabilities that all processes have computed, each of other images; None if one was stopped."""
+    was_stopped = any(ranks.gather(own is None))
+    stop.agree(was_stopped)
+    if own is None or was_stopped:
+        return None
+    ranks.add(torch.from_numpy(own))  # each row is 0 in all processes but one
+    return own
 
 
 def evaluation_network(state: TrainState, transform: ViewsTransform, parts: PartSize | None = None) -> TTAModel:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
@@ -15,12 +16,13 @@ from corolla.data.parts import Parts
 from corolla.device import Precision, autocast
 from corolla.models.normalise import Normalise
 from corolla.random import torch_seed
-from corolla.runs.checkpoint import ModelMeta, Progress, save_checkpoint
+from corolla.runs.checkpoint import ModelMeta, Progress, checkpoint_content, save_checkpoint
 from corolla.training.distillation import Teacher
 from corolla.training.freezing import Freezing
 from corolla.training.losses import TrainLoss
 from corolla.training.mixing import draw_mix, mixed_parts
 from corolla.training.optim import clip_gradients, complete_momentum, set_lr
+from corolla.training.reduction import Reduction
 
 
 class NonFiniteError(Exception):
@@ -100,6 +102,8 @@ class TrainState:
     freezing: Freezing
     notes: list[str]
     """Notes on settings that the built network cannot use, a line each."""
+    reduction: Reduction | None = None
+    """Joins the parts of several processes; None where there is one."""
     loss_scale: float | None = None
     """In fp16: the factor of the loss when the host last waited for the device."""
 
@@ -133,8 +137,11 @@ class TrainState:
         self.freezing.apply(self.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
-        num_images = len(batch.labels)
-        sizes = Parts(config.train.num_parts).sizes(num_images)
+        reduction, own, num_images = self.reduction, Parts(config.train.num_parts), len(batch.labels)
+        if reduction is not None:
+            own, num_images = reduction.parts, reduction.num_images
+            reduction.begin()
+        sizes = own.sizes(num_images)
         mix = draw_mix(config.train, step - 1, self.epoch, *batch.images.shape[1:3])
         parts = mixed_parts(batch, mix, sizes.values(), len(self.meta.class_names))
         for part, (images, targets) in zip(sizes, parts, strict=True):
@@ -145,6 +152,10 @@ class TrainState:
             summed = self.loss(logits.float(), targets, taught)
             self.scaler.scale(summed / num_images).backward()
             loss += summed.detach() / num_images
+            if reduction is not None:
+                reduction.keep(part)
+        if reduction is not None:
+            loss = reduction.add(loss)
         self.meter.check(loss, step)
         self._step_optimizer(step)
         self.progress.step = step
@@ -200,13 +211,18 @@ class TrainState:
 
     def save(self, path: Path, *copies: Path) -> None:
         """Save a checkpoint at `path`, and the same one at `copies`. Call `sync_and_check` before."""
-        save_checkpoint(
-            path,
+        save_checkpoint(self._content(), path, *copies)
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write a checkpoint into an open file."""
+        torch.save(self._content(), file)
+
+    def _content(self) -> dict[str, Any]:
+        return checkpoint_content(
             self.meta,
             self.progress,
             model=self.model,
             ema=self.ema.module if self.ema is not None else None,
             optimizer=self.optimizer,
             scaler=self.scaler,
-            copies=copies,
         )

@@ -73,6 +73,11 @@ class Stop:
             return "the time budget (--train.max-hours) is used up"
         return self._signal
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody has asked."""
+        return self.reason is not None
+
     def request(self, reason: str) -> None:
         self._signal = reason
 

@@ -4,6 +4,7 @@ torch is imported once it is clear that there is something to train.
 """
 
 import contextlib
+import dataclasses
 import logging
 import math
 import time
@@ -16,7 +17,7 @@ from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
 from corolla.data.corrections import training_index
 from corolla.data.index import Index, load_index
-from corolla.errors import UserError
+from corolla.errors import DONE, UserError
 from corolla.paths import AnyPath, as_path
 from corolla.runs.copy import copy_run
 from corolla.runs.data import own_settings
@@ -27,6 +28,7 @@ from corolla.runs.without_torch import read_without_tensors
 from corolla.runs.writing import write_config, write_environment, write_metrics
 from corolla.text_files import shell_words
 from corolla.training.corrections import keep_copy, notes_on, with_corrections
+from corolla.training.ranks import Ranks, own_device
 from corolla.training.start import (
     StartingPoint,
     completed,
@@ -35,6 +37,7 @@ from corolla.training.start import (
     with_earlier_defaults,
 )
 from corolla.training.stop import stopping, time_budget
+from corolla.training.together import Briefing, follow, together, train_together
 
 if TYPE_CHECKING:
     from corolla.training.loop import OnStep
@@ -82,9 +85,30 @@ def train(
 
 
 def _train(config: Config, experiment: str, explicit: Collection[str], on_step: "OnStep | None") -> Run:
+    """Train in this process, or with others that torchrun has started; of those only the leader comes back."""
+    run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
+    with together(run) as ranks:
+        config = dataclasses.replace(config, device=own_device(config.device))
+        if ranks.leads:
+            with Briefing(ranks) as briefing:
+                _lead(config, run, experiment, explicit, on_step, ranks, briefing)
+        else:
+            follow(config, run, ranks, on_step)
+            raise SystemExit(DONE)
+    return run
+
+
+def _lead(
+    config: Config,
+    run: Run,
+    experiment: str,
+    explicit: Collection[str],
+    on_step: "OnStep | None",
+    ranks: Ranks,
+    briefing: Briefing,
+) -> None:
     started = time.monotonic()
     records = load_index(config.data, config.size, config.cache_dir)
-    run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     budget = time_budget(config.train.max_hours)
     with exclusive(run.folder), stopping(budget.hours) as stop:
         config, corrections = with_corrections(config, run)
@@ -105,19 +129,18 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
             check_same_data(read_without_tensors(run.last), index, run.last)
             write_metrics(run, run.metrics)  # it may have been lost or damaged, or be another checkpoint's
             log.info("%s: this run is finished (%s); nothing to do", run.folder, _length(run))
-            return run
+            return
 
         from corolla.device import describe, idle_gpus
         from corolla.training.begin import build_state
         from corolla.training.fit_hours import choose_epochs, cut_by, told
-        from corolla.training.loop import fit
 
         state = build_state(start, config, index, run=run, explicit=explicit)
         if config.train.fit_hours is not None and fitted is None and not start.has_begun:
             fitted = choose_epochs(state, index, run.folder, started=started, stop=stop)
             if fitted is None:
                 log.info("stopped: %s, while an epoch was measured; nothing has begun", stop.reason)
-                return run
+                return
             notes = [told(fitted), *cut_by(fitted, budget.hours), *check_settings(state.config, explicit=explicit)]
         config = state.config  # with what --train.accumulate auto and --train.fit-hours have found
         keep_copy(run, corrections)
@@ -127,6 +150,7 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
             experiment=experiment,
             device=describe(state.device),
             precision=state.precision,
+            processes=ranks.number,
             data=str(index.folder.resolve()),
             fingerprint=index.fingerprint,
             **_origin(run, start, fitted),
@@ -134,11 +158,11 @@ def _train(config: Config, experiment: str, explicit: Collection[str], on_step: 
         notes += notes_on(corrections, records)
         for line in filter(None, (idle_gpus(state.device), budget.note, *notes, *state.notes)):
             log.info(line)
-        fit(state, run, index, stop, on_step=on_step)
+        briefing.give(state, corrections)
+        train_together(state, index, run, stop, ranks, on_step)
         if stop.reason and run.state != "done":
             step = state.progress.step
             log.info("stopped: %s; %s holds step %d, the same command goes on", stop.reason, run.last, step)
-    return run
 
 
 def _length(run: Run) -> str:

@@ -1,0 +1,102 @@
+"""A request to stop on which all processes of a training agree."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from corolla.errors import FAILED
+from corolla.training.ranks import Ranks
+from corolla.training.stop import SIGNALS, Stop
+
+GRACE_S = 10.0
+"""After a signal: how long a process may wait for the others, beyond three times its slowest step."""
+
+
+class AgreedStop:
+    """Has the `reason` of a `Stop` in all processes after the same step, whichever of them was asked."""
+
+    def __init__(self, stop: Stop, ranks: Ranks) -> None:
+        self.reason: str | None = None
+        self._stop, self._ranks = stop, ranks
+        self._copied: tuple[torch.Tensor, torch.cuda.Event] | None = None
+        self._alive, self._slowest = time.monotonic(), 0.0
+        self.agree(any(ranks.gather(self.is_asked)))
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether this very process was asked; to be called once a step, and in an evaluation once a batch."""
+        now = time.monotonic()
+        self._alive, self._slowest = now, max(self._slowest, now - self._alive)
+        return self._stop.reason is not None
+
+    def agree(self, asked: bool) -> None:
+        """Take over what the processes have agreed on."""
+        if asked:
+            self.reason = self._stop.reason or "another process of this training was asked to stop"
+
+    def note(self, asked: torch.Tensor) -> None:
+        """Take over the sum, over all processes, of 1 for each that was asked before a step.
+
+        From a GPU it is read a step later, when it has arrived, so that the next step does not wait for this one.
+        """
+        if asked.device.type == "cuda":
+            arriving = torch.empty(asked.shape, pin_memory=True).copy_(asked, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            earlier, self._copied = self._copied, (arriving, event)
+            if earlier is None:
+                return
+            asked, event = earlier
+            event.synchronize()
+        self.agree(asked.item() > 0)
+
+    @contextmanager
+    def not_waiting_for_the_dead(self) -> Iterator[None]:
+        """End this process soon after a signal, though it waits for others that do not answer any more.
+
+        Python's own handlers run when a call returns, which such a one may never do: hence a thread, woken by the byte
+        that the system's handler writes.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        watch = threading.Thread(target=self._watch, args=(reader,), daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(writer)  # which ends the thread
+            watch.join()
+            os.close(reader)
+
+    def _watch(self, reader: int) -> None:
+        while byte := os.read(reader, 1):
+            if byte[0] in SIGNALS:
+                break
+        else:
+            return
+        asked = time.monotonic()
+        os.set_blocking(reader, False)
+        while self.reason is None and not _is_closed(reader):
+            if time.monotonic() - max(asked, self._alive) > GRACE_S + 3 * self._slowest:
+                text = f"process {self._ranks.rank} on {socket.gethostname()}: the others do not answer; it ends\n"
+                os.write(2, text.encode())
+                os._exit(FAILED)
+            time.sleep(0.2)
+
+
+def _is_closed(reader: int) -> bool:
+    try:
+        return not os.read(reader, 100)
+    except BlockingIOError:
+        return False

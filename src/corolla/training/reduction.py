@@ -1,0 +1,63 @@
+"""One sum over all processes a step: of gradients, the loss, batch norm's statistics, and of who was asked to stop.
+
+On CPUs two processes give the very bits of one, as two addends have one sum, whatever their order; of more, sums are
+rounded in another order than in one process. It comes before anything looks at the gradients: the loss scaler, clipping
+and the search for numbers that are not finite see the same ones in every process.
+"""
+
+import torch
+from torch import nn
+
+from corolla.data.parts import Parts
+from corolla.errors import UserError
+from corolla.training.agreed_stop import AgreedStop
+from corolla.training.part_statistics import PartStatistics
+from corolla.training.ranks import Ranks
+
+
+class Reduction:
+    """The sum of each step over all processes."""
+
+    def __init__(self, model: nn.Module, ranks: Ranks, stop: AgreedStop, *, parts: Parts, num_images: int) -> None:
+        """Prepare it for batches of `num_images`, of which this process computes its own `parts`.
+
+        Raises:
+            UserError: there are more processes than parts, or the network can't be trained in several.
+        """
+        if ranks.number > min(parts.number, num_images):
+            raise UserError(
+                f"{ranks.number} processes, but a batch of {num_images} photos has {min(parts.number, num_images)} "
+                f"parts (--train.accumulate): start at most as many processes, or a run with --train.accumulate "
+                f"{ranks.number}"
+            )
+        self.ranks, self.parts, self.num_images = ranks, parts, num_images
+        self._stop = stop
+        self._parameters = list(model.parameters())
+        self._statistics = PartStatistics(model)
+        self._flat = torch.empty(0)
+
+    def begin(self) -> None:
+        """Begin a step, when the model is in training mode and what is frozen is frozen."""
+        self._statistics.begin()
+
+    def keep(self, part: int) -> None:
+        """Keep what the forward pass of an own part has left in the model."""
+        self._statistics.keep(part)
+
+    def add(self, loss: torch.Tensor) -> torch.Tensor:
+        """Add the gradients, the statistics and the loss of all processes, in place, and return the loss."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        rows = self._statistics.rows(min(self.parts.number, self.num_images))
+        asked = torch.full_like(loss, self._stop.is_asked)
+        values = [*gradients, rows, loss, asked]
+        sizes = [value.numel() for value in values]
+        if self._flat.numel() != sum(sizes):  # the classifier alone may learn at first
+            self._flat = torch.empty(sum(sizes), device=loss.device)
+        torch.cat([value.reshape(-1) for value in values], out=self._flat)
+        self.ranks.add(self._flat)
+        *own, rows_of_all, loss_of_all, asked_of_all = self._flat.split(sizes)
+        for gradient, total in zip(gradients, own, strict=True):
+            gradient.copy_(total.view_as(gradient))
+        self._statistics.apply(rows_of_all.view_as(rows))
+        self._stop.note(asked_of_all)
+        return loss_of_all.view_as(loss).clone()

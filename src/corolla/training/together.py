@@ -1,0 +1,153 @@
+"""How a training in several processes begins: the leader prepares everything, and the others take it over.
+
+They get the settings, the corrections and the checkpoint from the leader, so that none needs the run's folder: machines
+need not share a disk. Each has the data, and what the settings name beside them (--train.teacher), at its own place.
+"""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from corolla.config import Config, from_dict, to_dict
+from corolla.data.corrections import Corrections, training_index
+from corolla.data.index import Index, load_index
+from corolla.errors import UserError
+from corolla.runs.folder import Run
+from corolla.runs.without_torch import read_without_tensors
+from corolla.training.ranks import ALONE, PeerLostError, Ranks, join, leave, number_of_processes
+from corolla.training.stop import Stop, stopping
+
+if TYPE_CHECKING:
+    from corolla.training.loop import OnStep
+    from corolla.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the leader gives the others."""
+
+    settings: dict[str, Any]
+    """As in config.json, with the precision that was chosen."""
+    corrections: Corrections | None
+    checkpoint: bytes
+
+
+@contextmanager
+def together(run: Run) -> Iterator[Ranks]:
+    """Meet the other processes that train `run`, where torchrun has started some; part from them at the end."""
+    if number_of_processes() == 1:
+        yield ALONE
+        return
+    ranks = join(_steps_done(run))
+    if not ranks.leads:  # which says everything
+        logging.getLogger("corolla").setLevel(logging.ERROR)
+    try:
+        yield ranks
+    finally:
+        leave(ranks)
+
+
+def _steps_done(run: Run) -> int:
+    """Return how far the run is that lies on this machine, -1 where there is none that can be read."""
+    try:
+        return int(read_without_tensors(run.last)["progress"].get("step", 0))
+    except (UserError, KeyError, AttributeError, TypeError):
+        return -1
+
+
+class Briefing:
+    """Has the leader tell the others how training begins, or that it does not."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._is_given = ranks.number == 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_given:
+            with contextlib.suppress(PeerLostError):  # what has happened here is what the user has to know
+                self._ranks.tell(None)
+
+    def give(self, state: "TrainState", corrections: Corrections | None) -> None:
+        """Tell the others how training begins, and wait until all are ready.
+
+        Raises:
+            UserError: one of them is not; its message, with the machine.
+        """
+        if self._ranks.number == 1:
+            return
+        self._is_given = True
+        train = dataclasses.replace(state.config.train, precision=state.precision)
+        settings = to_dict(dataclasses.replace(state.config, train=train), with_runtime=False)
+        content = io.BytesIO()
+        state.write(content)
+        self._ranks.tell(Start(settings, corrections, content.getvalue()))
+        errors = self._ranks.gather(None)
+        if said := next(filter(None, errors), None):
+            raise UserError(said)
+
+
+def follow(config: Config, run: Run, ranks: Ranks, on_step: "OnStep | None") -> None:
+    """Train with the leader, from what it gives; what ends all processes is for the leader to say."""
+    with stopping(None) as stop:
+        start = ranks.tell(None)
+        if start is None:
+            return
+        ready, fault = None, None
+        try:
+            ready = _take_over(start, config, run)
+        except UserError as error:
+            fault = f"process {ranks.rank} on {socket.gethostname()}: {error}"
+        if any(ranks.gather(fault)) or ready is None:
+            return
+        from corolla.training.failures import NumbersFailed
+
+        with contextlib.suppress(NumbersFailed):
+            train_together(*ready, run, stop, ranks, on_step)
+
+
+def _take_over(start: Start, config: Config, run: Run) -> "tuple[TrainState, Index]":
+    """Return the leader's state on this process's device, and the index of this machine's data.
+
+    Raises:
+        UserError: the data are others, or something is missing here.
+    """
+    from corolla.device import choose_device, use_deterministic
+    from corolla.runs.checkpoint import read_checkpoint
+    from corolla.training.build import state_from
+
+    config = from_dict(start.settings, base=config, source="the leader's settings")
+    index = training_index(load_index(config.data, config.size, config.cache_dir), config.train, start.corrections)
+    use_deterministic(config.train.deterministic)
+    content = read_checkpoint(io.BytesIO(start.checkpoint), run.last)
+    return state_from(content, run.last, config, index, choose_device(config.device)), index
+
+
+def train_together(
+    state: "TrainState", index: Index, run: Run, stop: Stop, ranks: Ranks, on_step: "OnStep | None"
+) -> None:
+    """Train with the other processes, where there are some.
+
+    Raises:
+        TrainingFailed: the numbers are not finite any more, or the device fails.
+        PeerLostError: another process has ended.
+    """
+    from corolla.training.agreed_stop import AgreedStop
+    from corolla.training.loop import fit
+
+    if ranks.number == 1:
+        fit(state, run, index, stop, on_step=on_step)
+        return
+    agreed = AgreedStop(stop, ranks)
+    with agreed.not_waiting_for_the_dead():
+        fit(state, run, index, agreed, on_step=on_step, ranks=ranks)
+    if agreed.reason is not None and stop.reason is None:
+        stop.request(agreed.reason)
