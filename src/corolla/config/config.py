@@ -18,7 +18,7 @@ from corolla.config.earlier import as_today, short
 from corolla.config.fields import AugmentConfig, ModelConfig, OptimConfig, PipelineConfig, Section, TrainConfig
 from corolla.config.needs import runtime_only
 from corolla.config.reading import unfit
-from corolla.config.values import Count, RunName, Sha256
+from corolla.config.values import Count, Gpus, RunName, Sha256
 from corolla.errors import UserError
 from corolla.text_files import printable, shown
 
@@ -39,6 +39,9 @@ class Config(Section):
     """Name of the run's folder; default: EXPERIMENT-seedN. Naming a run that exists continues it."""
     device: str = runtime_only("auto")
     """auto, cpu, cuda, cuda:1, mps."""
+    gpus: Gpus | None = runtime_only(None)
+    """Train on all GPUs of this machine, or on so many, each with parts of every batch (--train.accumulate): their
+    number decides nothing but the time. Default: as many as there are parts and GPUs."""
     resume: Path | None = runtime_only(None)
     """Go on with a copy of this run, given by its folder, which may be read-only. The settings must be the same, but
     for --train.epochs, which may be larger: then give the copy a name of its own with --run-name, and the learning rate

@@ -54,3 +54,12 @@ def _accumulate(parts: object) -> object:
 
 
 Accumulate = Annotated[int | Literal["auto"], BeforeValidator(_accumulate)]
+
+
+def _gpus(number: object) -> object:
+    if number is None or number == "all" or (isinstance(number, int) and not isinstance(number, bool) and number >= 1):
+        return number
+    raise ValueError("a whole number of at least 1, or all, is expected")
+
+
+Gpus = Annotated[int | Literal["all"], BeforeValidator(_gpus)]

@@ -87,13 +87,7 @@ def predict_probabilities(
     total = min(len(dataset), len(sampler) * batch_size)
     with (
         closing(load_batches(dataset, sampler, workers=workers, device=device)) as batches,
-        tqdm(
-            total=min(len(dataset), len(sampler) * batch_size),
-            unit="img",
-            desc=title,
-            disable=hidden(progress),
-            leave=False,
-        ) as bar,
+        tqdm(total=total, unit="img", desc=title, disable=hidden(progress), leave=False) as bar,
     ):
         for batch in batches:
             if stopped():

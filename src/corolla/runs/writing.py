@@ -37,6 +37,15 @@ def write_environment(run: Run, **facts: Any) -> None:
         **facts,
         "started": started,
     }
+    _write_environment(run, values)
+
+
+def add_to_environment(run: Run, **facts: Any) -> None:
+    """Add facts to environment.json."""
+    _write_environment(run, run.environment | facts)
+
+
+def _write_environment(run: Run, values: dict[str, Any]) -> None:
     write_atomically(run.folder / "environment.json", (json.dumps(values, indent=2) + "\n").encode())
 
 

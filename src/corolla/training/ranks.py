@@ -93,8 +93,8 @@ def peers_needed() -> Iterator[None]:
         if not isinstance(error, dist.DistError) and not any(word in reason.lower() for word in words):
             raise
         raise PeerLostError(
-            f"process {os.environ.get('RANK')} on {socket.gethostname()}: another process of this training has ended or does "
-            f"not answer, so this one ends too; the same command goes on from the last checkpoint ({reason[:120]})"
+            f"process {os.environ.get('RANK')} on {socket.gethostname()}: another process of this training has ended "
+            f"or does not answer, so this one ends too; the same command goes on ({reason[:120]})"
         ) from None
 
 
@@ -114,13 +114,14 @@ def join(steps_done: int, environ: Mapping[str, str] = os.environ) -> Ranks:
         return ALONE
     import torch
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     if not dist.is_available():
         raise UserError("this torch can't train in several processes (torch.distributed is missing)")
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         with peers_needed():
-            store, rank, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
+            store, rank, _ = next(rendezvous("env://", timeout=PATIENCE))
             part = own_part(store, rank, number)
             dist.init_process_group(backend, store=part, rank=rank, world_size=number, timeout=PATIENCE)
     ranks = Ranks(dist.get_rank(), number)

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from corolla.data.parts import Parts
-from corolla.errors import UserError
 from corolla.training.agreed_stop import AgreedStop
 from corolla.training.part_statistics import PartStatistics
 from corolla.training.ranks import Ranks
@@ -22,14 +21,8 @@ class Reduction:
         """Prepare it for batches of `num_images`, of which this process computes its own `parts`.
 
         Raises:
-            UserError: there are more processes than parts, or the network can't be trained in several.
+            UserError: the network can't be trained in several processes.
         """
-        if ranks.number > min(parts.number, num_images):
-            raise UserError(
-                f"{ranks.number} processes, but a batch of {num_images} photos has {min(parts.number, num_images)} "
-                f"parts (--train.accumulate): start at most as many processes, or a run with --train.accumulate "
-                f"{ranks.number}"
-            )
         self.ranks, self.parts, self.num_images = ranks, parts, num_images
         self._stop = stop
         self._parameters = list(model.parameters())

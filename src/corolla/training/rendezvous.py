@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 ANSWER_S = 2.0
 """How long the first process waits for the others' answers before it asks anew."""
@@ -18,7 +18,7 @@ ANSWER_S = 2.0
 
 def own_part(store: "Store", rank: int, number: int) -> "Store":
     """Return a part of `store` that only the processes which are alive now use; waits until all `number` are there."""
-    from torch.distributed import PrefixStore
+    from torch.distributed.distributed_c10d import PrefixStore
 
     name = uuid.uuid4().hex
     store.set(f"corolla/names/{rank}", name)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from corolla.config import Config, from_dict, to_dict
+from corolla.config import Config, TrainConfig, from_dict, to_dict
 from corolla.data.corrections import Corrections, training_index
 from corolla.data.index import Index, load_index
 from corolla.errors import UserError
@@ -51,6 +51,30 @@ def together(run: Run) -> Iterator[Ranks]:
         yield ranks
     finally:
         leave(ranks)
+
+
+def check_number(ranks: Ranks, train: TrainConfig, num_photos: int) -> None:
+    """Check that each process has a part of each batch to compute.
+
+    Args:
+        num_photos: shown in an epoch.
+
+    Raises:
+        UserError: there are more processes.
+    """
+    if ranks.number == 1:
+        return
+    if train.accumulate == "auto":
+        raise UserError(
+            "--train.accumulate auto looks for the parts that one process needs: give several the number, "
+            f"--train.accumulate {ranks.number} or more"
+        )
+    num_parts = min(train.accumulate, train.batch_size, num_photos)
+    if ranks.number > num_parts:
+        raise UserError(
+            f"that is {ranks.number} processes, and a batch has {num_parts} part{'s' * (num_parts != 1)} "
+            f"(--train.accumulate {train.accumulate}): start at most as many processes, or a run with as many parts"
+        )
 
 
 def _steps_done(run: Run) -> int:

@@ -28,7 +28,9 @@ from corolla.runs.without_torch import read_without_tensors
 from corolla.runs.writing import write_config, write_environment, write_metrics
 from corolla.text_files import shell_words
 from corolla.training.corrections import keep_copy, notes_on, with_corrections
+from corolla.training.launch import processes_here, train_in_processes
 from corolla.training.ranks import Ranks, own_device
+from corolla.training.restarts import note_stop, was_stopped
 from corolla.training.start import (
     StartingPoint,
     completed,
@@ -37,7 +39,7 @@ from corolla.training.start import (
     with_earlier_defaults,
 )
 from corolla.training.stop import stopping, time_budget
-from corolla.training.together import Briefing, follow, together, train_together
+from corolla.training.together import Briefing, check_number, follow, together, train_together
 
 if TYPE_CHECKING:
     from corolla.training.loop import OnStep
@@ -81,12 +83,36 @@ def train(
         else:
             experiment, config = experiment or experiment_name(config), find_experiment(config)
     config, given = with_keywords(config, settings)
-    return _train(validate(config), experiment or "custom", {*explicit, *given}, on_step)
+    config, experiment, explicit = validate(config), experiment or "custom", {*explicit, *given}
+    run = _run_of(config, experiment)
+    number = processes_here(config, _num_parts(config, run)) if on_step is None else 1
+    if number == 1:
+        return train_here(config, experiment, explicit, on_step)
+    train_in_processes(config, experiment, explicit, number)
+    return run
 
 
-def _train(config: Config, experiment: str, explicit: Collection[str], on_step: "OnStep | None") -> Run:
-    """Train in this process, or with others that torchrun has started; of those only the leader comes back."""
-    run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
+def _run_of(config: Config, experiment: str) -> Run:
+    return Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
+
+
+def _num_parts(config: Config, run: Run) -> int | None:
+    """Return the parts of each batch; None where they are still to be found."""
+    parts = config.train.accumulate
+    if parts == "auto" and run.last.exists() and (run.folder / "config.json").is_file():
+        parts = run.config.train.accumulate
+    return None if parts == "auto" else parts
+
+
+def train_here(config: Config, experiment: str, explicit: Collection[str] = (), on_step: "OnStep | None" = None) -> Run:
+    """Train in this process, or with others that torchrun has started; of those only the leader comes back.
+
+    Raises:
+        UserError: the data, a setting or the folder is not fit for it.
+        TrainingFailed: the loss is not finite any more, or the device fails.
+        PeerLostError: another process has ended.
+    """
+    run = _run_of(config, experiment)
     with together(run) as ranks:
         config = dataclasses.replace(config, device=own_device(config.device))
         if ranks.leads:
@@ -111,6 +137,9 @@ def _lead(
     records = load_index(config.data, config.size, config.cache_dir)
     budget = time_budget(config.train.max_hours)
     with exclusive(run.folder), stopping(budget.hours) as stop:
+        if was_stopped(run):
+            log.info("%s: was asked to stop before torchrun started its processes again; they end", run.folder)
+            return
         config, corrections = with_corrections(config, run)
         index = training_index(records, config.train, corrections)
         config = with_earlier_defaults(config, run, explicit)
@@ -118,6 +147,7 @@ def _lead(
         start = starting_point(run, config)
         config = completed(config, run, start, index)
         check_same_config(run, config)
+        check_number(ranks, config.train, len(index.splits["train"]) * config.train.repeat)
         if not start.has_begun:
             _check_not_lost(run)
         notes = check_settings(config, explicit=explicit, resuming=start.has_begun)
@@ -162,6 +192,7 @@ def _lead(
         train_together(state, index, run, stop, ranks, on_step)
         if stop.reason and run.state != "done":
             step = state.progress.step
+            note_stop(run)
             log.info("stopped: %s; %s holds step %d, the same command goes on", stop.reason, run.last, step)
 
 

@@ -1,0 +1,26 @@
+"""One of the processes that --gpus starts: it trains what a file says, and leaves its error in another one."""
+
+import json
+import sys
+from pathlib import Path
+
+from corolla import logs
+from corolla.config import from_dict
+from corolla.errors import DONE, FAILED, STOPPED, USER_ERROR, Failure, UserError
+from corolla.training.train import train_here
+
+
+def main(path: Path) -> int:
+    """Train, and return the exit status."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    logs.to_screen()
+    try:
+        run = train_here(from_dict(values["config"]), values["experiment"], values["explicit"])
+    except (UserError, Failure) as error:
+        path.with_suffix(".error").write_text(str(error), encoding="utf-8")
+        return USER_ERROR if isinstance(error, UserError) else FAILED
+    return DONE if run.state == "done" else STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
