@@ -102,8 +102,9 @@ def idle_gpus(device: torch.device) -> str | None:
     idle = [f"cuda:{number}" for number in range(1, torch.cuda.device_count())]
     listed = ", ".join(f"{name} ({torch.cuda.get_device_name(name)})" for name in idle)
     return (
-        f"{listed} {'is' if len(idle) == 1 else 'are'} idle: a run uses one GPU; train another beside it with "
-        f"--device {idle[0]} --run-name NAME"
+        f"{listed} {'is' if len(idle) == 1 else 'are'} idle: a run in {len(idle) + 1} parts uses all (--train.accumulate "
+        f"{len(idle) + 1}; batch norm then sees a part at a time, which decides the result), or train another beside it "
+        f"with --device {idle[0]} --run-name NAME"
     )
 
 

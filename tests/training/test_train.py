@@ -513,7 +513,8 @@ def test_a_second_gpu_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert idle_gpus(torch.device("cuda")) == (
-        "cuda:1 (Tesla T4) is idle: a run uses one GPU; train another beside it with --device cuda:1 --run-name NAME"
+        "cuda:1 (Tesla T4) is idle: a run in 2 parts uses all (--train.accumulate 2; batch norm then sees a part at a "
+        "time, which decides the result), or train another beside it with --device cuda:1 --run-name NAME"
     )
     assert idle_gpus(torch.device("cuda:1")) is None  # the one that follows this advice: cuda:0 is at work
     assert idle_gpus(torch.device("cpu")) is None
