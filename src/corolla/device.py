@@ -101,10 +101,11 @@ def idle_gpus(device: torch.device) -> str | None:
         return None
     idle = [f"cuda:{number}" for number in range(1, torch.cuda.device_count())]
     listed = ", ".join(f"{name} ({torch.cuda.get_device_name(name)})" for name in idle)
+    number = len(idle) + 1
     return (
-        f"{listed} {'is' if len(idle) == 1 else 'are'} idle: a run in {len(idle) + 1} parts uses all (--train.accumulate "
-        f"{len(idle) + 1}; batch norm then sees a part at a time, which decides the result), or train another beside it "
-        f"with --device {idle[0]} --run-name NAME"
+        f"{listed} {'is' if len(idle) == 1 else 'are'} idle: a run in {number} parts uses all (--train.accumulate "
+        f"{number}; batch norm then sees a part at a time, which decides the result), or train another beside it with "
+        f"--device {idle[0]} --run-name NAME"
     )
 
 
