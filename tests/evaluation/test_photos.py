@@ -156,7 +156,7 @@ def test_runs_of_other_classes_do_not_join(run: Run, photos: Path, tmp_path: Pat
         ({"data": "here"}, "a split or a data folder has no effect with photos"),
         ({"out": "flowers.xlsx"}, "flowers.xlsx: a name in .csv is expected"),
         ({"tta": "tencrop"}, "did you mean 'ten-crop'?"),
-        ({"split": "validation"}, "--split validation: train, val or test is expected"),
+        ({"split": "validation"}, "--split 'validation': train, val or test is expected"),
     ],
 )
 def test_options_that_have_no_effect_are_refused(options: dict[str, str], line: str, run: Run, photos: Path) -> None:

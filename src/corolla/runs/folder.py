@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 OWN_NAMES = ("*.pt", "*.json", "*.jsonl", "*.npz", "*.csv", "*.html", "events.out.tfevents.*")
 """Names of the files that corolla writes into a run's folder."""
+RUNS = Path("runs")
+"""Where runs are made by default."""
 State = Literal["new", "stopped", "done", "imported"]
 CheckpointName = Literal["best", "last"]
 
@@ -52,6 +54,9 @@ class Run(Result):
     """A training run, as its folder holds it; where a path is expected, its folder's."""
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", as_path(self.folder))  # text is taken too
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -213,6 +218,11 @@ def checkpoint_fault(path: Path) -> str | None:
         return f"can't be read ({error.strerror})"
 
 
+def is_run(folder: Path) -> bool:
+    """Return whether a run is in a folder."""
+    return any(is_file(folder / name) for name in ("config.json", "last.pt"))
+
+
 def open_run(folder: AnyPath) -> Run:
     """Return the run in `folder`, or the one that was given.
 
@@ -220,7 +230,7 @@ def open_run(folder: AnyPath) -> Run:
         UserError: there is none; the message names the runs that are beside it.
     """
     folder = as_path(folder)
-    if any(is_file(folder / name) for name in ("config.json", "last.pt")):
+    if is_run(folder):
         return Run(folder)
     if is_file(folder):
         raise UserError(f"{folder}: is a file; a run is named by its folder, such as {folder.parent}")
@@ -230,6 +240,8 @@ def open_run(folder: AnyPath) -> Run:
         raise UserError(f"{folder}: is a folder of runs; name one of them: {names}")
     beside = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
     there = f"in {folder.parent} there are: {', '.join(beside)}" if beside else "train one with corolla train"
+    if is_run(RUNS / folder):
+        there = f"is {RUNS / folder} meant?"
     raise UserError(f"{folder}: no run is in this folder; {there}")
 
 
