@@ -20,6 +20,7 @@ from corolla import cli, commands
 from corolla.compare.readme_table import BEGIN, END
 from corolla.config import keys
 from corolla.config.experiments import EXPERIMENTS
+from corolla.errors import UserError
 from corolla.runs.folder import Run
 from corolla.training.train import train
 
@@ -295,6 +296,24 @@ def test_a_mistake_is_told_in_short_and_exits_2(
     assert "Traceback" not in told
     assert len(told.splitlines()) < 20
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["predict", "report", "compare", "table", "ensemble"])
+def test_what_lies_beside_runs_is_passed_over(command: str, caplog: pytest.LogCaptureFixture) -> None:
+    Path("runs/one").mkdir(parents=True)
+    Path("runs/one/config.json").write_text("{}")
+    Path("runs/a folder").mkdir()
+    Path("runs/notes.txt").write_text("seed 0 is the best one")
+    words = [command, *sorted(map(str, Path("runs").iterdir())), *["--out", "o.csv"] * (command == "ensemble")]
+    caplog.set_level("INFO")
+    with pytest.raises(UserError, match=r"^runs/one"):  # which has not begun
+        cli.run_command(words)
+    assert [line for line in caplog.messages if "passed over" in line] == [
+        "runs/a folder: no run, passed over",
+        "runs/notes.txt: no run, passed over",
+    ]
+    with pytest.raises(UserError, match=r"a folder: .* in runs there are: one"):
+        cli.run_command([word for word in words if word != "runs/one"])
 
 
 def test_a_wrong_size_names_those_there(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

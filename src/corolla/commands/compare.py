@@ -4,7 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolla.commands.common import Paths, ViewArguments, check_workers, refuse_with, refuse_without, text_table
+from corolla.commands.common import (
+    Paths,
+    ViewArguments,
+    check_workers,
+    refuse_with,
+    refuse_without,
+    text_table,
+    without_others,
+)
 from corolla.compare.places import comparison_name, folder_for, holds
 from corolla.config import Config, PipelineConfig
 from corolla.data.transforms.tta import ViewOptions
@@ -80,7 +88,7 @@ def compare(
     options = PredictOptions(
         tta=tta, checkpoint=checkpoint or "last", data=data, cache_dir=cache_dir, device=device, workers=workers
     )
-    comparison = compare_runs(words, options, runs=runs)
+    comparison = compare_runs(without_others(words), options, runs=runs)
     _print(comparison)
     _write(comparison, out, data, cache_dir)
     return DONE

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from corolla.commands.common import Paths, ViewArguments, next_command, refuse_without
+from corolla.commands.common import Paths, ViewArguments, next_command, refuse_without, without_others
 from corolla.data.transforms.tta import ViewOptions
 from corolla.ensemble.rules import Method
 from corolla.ensemble.validation import ValidationEstimate
@@ -43,9 +43,10 @@ def ensemble(
         cache_dir: with --adjust: folder for the index; default: the user's cache.
         views: which predictions to take; default: those that are there, where they are of one kind.
     """
-    from corolla.ensemble.files import is_file
+    from corolla.ensemble.files import SUFFIXES, is_file
     from corolla.kaggle.from_runs import submission_from_runs
 
+    members = without_others(members, is_meant=lambda path: path.suffix.lower() in SUFFIXES)
     if members and all(map(is_file, members)):
         last, tta = checkpoint if checkpoint != "best" else None, views.name if views != NO_VIEWS else None
         refuse_without("a run among the members", tta=tta, checkpoint=last)

@@ -1,13 +1,12 @@
 """corolla predict: a run's probabilities for val and test, or the names of photos."""
 
-import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from corolla.commands.common import Paths, next_command, refuse_with, refuse_without
+from corolla.commands.common import Paths, next_command, refuse_with, refuse_without, without_others
 from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of
 from corolla.evaluation.photo_predictions import PhotoPredictions
@@ -17,10 +16,8 @@ from corolla.evaluation.predict import predict as predict_split
 from corolla.importing.photos import is_photo
 from corolla.importing.tree import scan
 from corolla.runs.data import index_for
-from corolla.runs.folder import open_run
+from corolla.runs.folder import is_run, open_run
 from corolla.text_files import printable
-
-log = logging.getLogger(__name__)
 
 PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
 DEFAULTS = PredictOptions()
@@ -37,8 +34,9 @@ def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments 
         options: what is predicted, and by what.
     """
     _ = options.views  # refuses views that there are none of, before anything is opened
-    runs = [path for path in paths if (path / "config.json").is_file()]
-    photos = [path for path in paths if path not in runs and not _is_beside(path, runs)]
+    paths = without_others(paths, is_meant=_is_photos)
+    runs = [path for path in paths if is_run(path)]
+    photos = [path for path in paths if path not in runs]
     if not runs:
         for path in paths[:1]:
             open_run(path)  # which says what is there
@@ -50,14 +48,9 @@ def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments 
     return _predict_splits(runs, options)
 
 
-def _is_beside(path: Path, runs: list[Path]) -> bool:
-    """Return whether a path is what a shell makes of runs/* beside the runs: no run, and nothing with photos."""
-    if path.parent not in {run.parent for run in runs} or not path.exists():
-        return False
-    is_other = not is_photo(path) if path.is_file() else not any(scan(path).all_photos())
-    if is_other:
-        log.info("%s: no run, passed over", path)
-    return is_other
+def _is_photos(path: Path) -> bool:
+    """Return whether a path is a photo, or a folder with some below it."""
+    return is_photo(path) if path.is_file() else any(scan(path).all_photos())
 
 
 def _predict_splits(runs: list[Path], options: PredictOptions) -> int:

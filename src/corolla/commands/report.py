@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from corolla.commands.common import Paths, check_workers, next_command
+from corolla.commands.common import Paths, check_workers, next_command, without_others
 from corolla.errors import DONE, UserError
 from corolla.runs.folder import open_run
 
@@ -41,6 +41,7 @@ def report(
         )
         return table(runs, into=into)
     check_workers(workers)
+    runs = without_others(runs)
     if not runs:
         raise UserError("name at least one run's folder: corolla report RUN…")
     if out is not None and len(runs) > 1:
