@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import textured, to_jpeg, write_data, write_photos
 
-from corolla.audit.audit import ACTION, COLUMNS, audit
+from corolla.audit.audit import COLUMNS, audit
 from corolla.audit.features import out_of_fold
 from corolla.audit.label_errors import too_few
 from corolla.audit.self_test import plant_faults
 from corolla.commands import hints
 from corolla.commands.audit import audit as audit_command
-from corolla.data.corrections import correct, read_corrections
+from corolla.data.corrections import ACTION, correct, read_corrections
 from corolla.data.index import load_index
 from corolla.errors import UserError
 

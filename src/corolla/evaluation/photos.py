@@ -29,7 +29,7 @@ from corolla.evaluation.photo_predictions import PhotoPredictions
 from corolla.importing.conversion import convert_photos
 from corolla.importing.folders import scan
 from corolla.importing.photos import COMMON, Photo
-from corolla.importing.pixels import Crop, Pixels, is_upright, to_jpeg
+from corolla.importing.pixels import Crop, Pixels, is_upright, to_jpeg_and_picture
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.runs.folder import Run, data_of, open_run
 from corolla.runs.without_torch import read_without_tensors
@@ -179,7 +179,7 @@ def _as_data(
     records.mkdir(parents=True)
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
     with (folder / "spool").open("wb+") as spool:
-        jpegs = convert_photos(read, photos, pixels, spool, progress=True, encode=_as_record, title="read")
+        jpegs = convert_photos(read, photos, pixels, spool, progress=True, encode=_record_of, title="read")
         faults = {number: jpegs[photo.path].fault for number, photo in enumerate(photos) if jpegs[photo.path].fault}
         if len(faults) == len(paths):
             raise UserError(broken_photos({str(paths[number]): fault for number, fault in faults.items()}, len(paths)))
@@ -194,16 +194,16 @@ def _as_data(
     return load_index(folder, pixels.size, folder / "cache"), faults
 
 
-def _as_record(data: bytes, pixels: Pixels) -> bytes:
+def _record_of(data: bytes, pixels: Pixels) -> tuple[bytes, str]:
     """Return a photo's file as a square JPEG; one that could stand in a record as it is keeps its bytes."""
     if data.startswith(b"\xff\xd8"):
         try:
             if jpeg_shape(data) == (pixels.size, pixels.size) and is_upright(Image.open(io.BytesIO(data))):
                 decode_photo(data)
-                return data
+                return data, ""
         except ValueError:
             pass  # damaged, or of a kind that only Pillow reads
-    return to_jpeg(data, pixels)
+    return to_jpeg_and_picture(data, pixels)
 
 
 def broken_photos(broken: dict[str, str], total: int) -> str:
