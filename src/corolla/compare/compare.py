@@ -214,7 +214,7 @@ def _run_pair(a: Member, b: Member) -> RunPair:
     """Return the pair with p values that are not adjusted yet."""
     a_correct, b_correct = a.predicted == a.labels, b.predicted == b.labels
     observed, resampled = a.scores.macro_f1 - b.scores.macro_f1, a.resampled - b.resampled
-    low, high = interval(observed, resampled)
+    low, high = interval(observed, resampled, lowest=-1.0)
     p, bp = mcnemar(a_correct, b_correct), bootstrap_p(resampled - resampled.mean() + observed)
     return RunPair(
         first=a.name,
