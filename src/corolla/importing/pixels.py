@@ -57,7 +57,9 @@ def to_jpeg_and_picture(data: bytes, pixels: Pixels) -> tuple[bytes, str]:
 
 
 def _picture(image: Image.Image) -> str:
-    return hashlib.sha1(repr(image.size).encode() + image.tobytes()).hexdigest()
+    digest = hashlib.sha1(repr(image.size).encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
 
 
 def is_upright(photo: Image.Image) -> bool:
