@@ -394,7 +394,8 @@ def test_a_whole_session(tiny_data: Path, tmp_path: Path, capsys: pytest.Capture
     page = tmp_path / "runs" / "my net-seed0" / "report.html"
     written = page.stat().st_mtime_ns
     to_predict = next_command(output)
-    assert to_predict == ["predict", "runs/my net-seed0", "--tta", "ten-crop"]
+    given = ["--device", "cpu", "--workers", "0"]
+    assert to_predict == ["predict", "runs/my net-seed0", "--tta", "ten-crop", *given]
     assert corolla(*to_predict, "--split", "val") == 0
     assert next_command(capsys.readouterr().out) == [*to_predict, "--split", "test"]
     assert corolla(*to_predict) == 0

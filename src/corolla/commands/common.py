@@ -76,6 +76,16 @@ def next_command(*words: object) -> str:
     return f"next: corolla {shell_words(*words)}"
 
 
+def given_words(**options: object) -> list[object]:
+    """Return the words of the options that were given (are not None), for the command to go on with."""
+    words: list[object] = []
+    for name, value in options.items():
+        if value is not None:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{name.replace('_', '-')}", *values]
+    return words
+
+
 def text_table(
     titles: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[bool] = (), least: Sequence[str] = ()
 ) -> str:

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from corolla.commands.common import Paths, ViewArguments, next_command, refuse_without, without_others
+from corolla.data.competition import NOTEBOOKS_ONLY
 from corolla.data.transforms.tta import ViewOptions
 from corolla.ensemble.rules import Method
 from corolla.ensemble.validation import ValidationEstimate
 from corolla.errors import DONE
 from corolla.runs.folder import CheckpointName
+from corolla.session import in_kaggle
+from corolla.text_files import shell_words
 
 NO_VIEWS = ViewOptions()
 
@@ -74,11 +77,18 @@ def ensemble(
 def _next(out: Path, sample: Path) -> str:
     """Return the command that scores the CSV, where the truth is there, or else submits it."""
     from corolla.kaggle.manifest import read_manifest
+    from corolla.kaggle.provenance import can_run_again, read_provenance
 
     labels = sample.with_name("test_labels.csv")
     if labels.exists():
         return next_command("score", out, labels)
-    return next_command("submit", out, *([] if read_manifest(sample.parent) else ["--competition", "SLUG"]))
+    manifest = read_manifest(sample.parent)
+    if in_kaggle():
+        return f"to submit it: save a version of this notebook, and submit {out.name} of its output"
+    if manifest is None:
+        return f"to submit it to a competition: corolla {shell_words('submit', out, '--competition')} SLUG"
+    as_notebook = manifest.competition in NOTEBOOKS_ONLY and can_run_again(read_provenance(out))
+    return next_command("submit", out, *["--notebook"] * as_notebook)
 
 
 def _print_on_val(on_val: ValidationEstimate, *, tau: float | None) -> None:

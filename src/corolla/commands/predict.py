@@ -1,12 +1,13 @@
 """corolla predict: a run's probabilities for val and test, or the names of photos."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from corolla.commands.common import Paths, next_command, refuse_with, refuse_without, without_others
+from corolla.commands.common import Paths, given_words, next_command, refuse_with, refuse_without, without_others
+from corolla.data.index import Index
 from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of
 from corolla.evaluation.photo_predictions import PhotoPredictions
@@ -21,6 +22,9 @@ from corolla.text_files import printable
 
 PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
 DEFAULTS = PredictOptions()
+JOINING = ("checkpoint", "data", "cache_dir")
+"""Options that those commands have too which take the predictions."""
+PREDICTING = (*JOINING, "size", "device", "batch_size", "workers", "bad_images")
 WHOLE_PHOTOS, LINE_PHOTOS = 12, 60  # printed with five names each, with one
 
 
@@ -54,28 +58,39 @@ def _is_photos(path: Path) -> bool:
 
 
 def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
-    there = {run: _splits(run, options) for run in runs}  # all are opened before the first one computes
+    there = {run: _index(run, options) for run in runs}  # all are opened before the first one computes
     predicted = ("val", "test") if options.split is None else (options.split,)
     for run in runs:
-        for split in predicted if options.split else [split for split in predicted if split in there[run]]:
+        for split in predicted if options.split else [split for split in predicted if split in there[run].splits]:
             _print_predicted(predict_split(run, options, split=split), split)
     words: list[object] = [*runs, "--tta", options.name]
-    words += ["--checkpoint", "last"] if options.checkpoint == "last" else []
-    words += ["--data", options.data] if options.data else []
-    if not all("test" in splits for splits in there.values()):
-        print(next_command("compare", *words))
-    elif "test" in predicted:
-        print(next_command("ensemble", *words, "--out", "submissions/first.csv"))
-    else:
-        print(next_command("predict", *words, "--split", "test"))
+    if not all("test" in index.splits for index in there.values()):
+        if _is_one(there.values(), "val"):
+            print(next_command("compare", *words, *_given(options, *JOINING, "device", "workers")))
+    elif "test" not in predicted:
+        print(next_command("predict", *words, *_given(options, *PREDICTING), "--split", "test"))
+    elif _is_one(there.values(), "test"):
+        print(next_command("ensemble", *words, *_given(options, *JOINING), "--out", "submissions/first.csv"))
     return DONE
 
 
-def _splits(folder: Path, options: PredictOptions) -> Collection[str]:
-    """Return the splits of the data of a run that can predict."""
+def _index(folder: Path, options: PredictOptions) -> Index:
+    """Return the index of the data of a run that can predict."""
     run = open_run(folder)
     checkpoint_of(run, options)
-    return index_for(run, options.data, options.size, options.cache_dir).splits
+    return index_for(run, options.data, options.size, options.cache_dir)
+
+
+def _is_one(indexes: Iterable[Index], split: str) -> bool:
+    """Return whether the split is there and of the same ids in every index, so that its predictions can be joined."""
+    ids = [frozenset(map(str, index.splits[split].id)) if split in index.splits else None for index in indexes]
+    return None not in ids and len(set(ids)) == 1
+
+
+def _given(options: PredictOptions, *names: str) -> list[object]:
+    """Return the words of those of these options that are not as by default."""
+    values = {name: getattr(options, name) for name in names}
+    return given_words(**{name: value for name, value in values.items() if value != getattr(DEFAULTS, name)})
 
 
 def _print_predicted(result: PredictResult, split: str) -> None:
@@ -98,7 +113,9 @@ def _classify(runs: list[Path], photos: list[Path], options: PredictOptions, out
     if found.broken:
         raise UserError(broken_photos(dict(found.broken), len(found.paths) + len(found.broken)))
     if not found.files:
-        print(next_command("predict", *runs, *photos, "--out", "predictions/photos.csv"))
+        views = given_words(tta=None if options.is_default else options.name)
+        given = [*views, *_given(options, *PREDICTING)]
+        print(next_command("predict", *runs, *photos, *given, "--out", "predictions/photos.csv"))
     return DONE
 
 

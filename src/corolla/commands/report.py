@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from corolla.commands.common import Paths, check_workers, next_command, without_others
+from corolla.commands.common import Paths, check_workers, given_words, next_command, without_others
 from corolla.errors import DONE, UserError
 from corolla.runs.folder import open_run
 
@@ -52,6 +52,7 @@ def report(
 
     for run in opened:
         print(write_report(run, out=out, data=data, cache_dir=cache_dir, device=device, workers=workers).summary)
-    options = ["--data", data] if data else []
+    device_given = None if device == "auto" else device
+    options = given_words(data=data, cache_dir=cache_dir, device=device_given, workers=workers)
     print(next_command("compare" if len(runs) > 1 else "predict", *runs, *options))
     return DONE

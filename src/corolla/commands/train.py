@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from corolla.arguments import help_text, parse
-from corolla.commands.common import next_command
+from corolla.commands.common import given_words, next_command
 from corolla.config import Config, keys
 from corolla.config.experiments import EXPERIMENTS, experiment_name, find_experiment
 from corolla.errors import DONE, STOPPED, USER_ERROR
-from corolla.runs.data import own_settings
+from corolla.runs.data import check_is_here, own_settings
 from corolla.runs.folder import Run
 from corolla.text_files import shell_words
 
@@ -77,6 +77,8 @@ def train(arguments: Sequence[str]) -> int:
         first=FIRST,
     )
     config = Config(**_settings_of(parsed))
+    if begun is not None:
+        check_is_here(begun, config.data)
     experiment = experiment_name(name) if begun is None else begun.environment.get("experiment", "custom")
     if parsed.find_lr:
         return _find_lr(config, experiment, name, options, begun)
@@ -86,11 +88,14 @@ def train(arguments: Sequence[str]) -> int:
     run = train_run(config, experiment=experiment, explicit=_typed(options))
     if run.state != "done":
         return STOPPED
-    print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: tensorboard --logdir {run.folder.parent}")
+    curves = shell_words("tensorboard", "--logdir", run.folder.parent)
+    print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: {curves}")
     if page := _report(run, config):
         print(f"{page}: curves, confusions, mistakes with photos, every class; for a browser")
     print(f"to name a photo: corolla {shell_words('predict', run.folder)} PHOTO.jpg")
-    print(next_command("predict", run.folder, "--tta", "ten-crop"))
+    device = None if config.device == "auto" else config.device
+    given = given_words(cache_dir=config.cache_dir, device=device, workers=config.pipeline.workers)
+    print(next_command("predict", run.folder, "--tta", "ten-crop", *given))
     return DONE
 
 

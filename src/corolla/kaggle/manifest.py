@@ -48,6 +48,10 @@ def competition_of(folder: Path) -> str:
         UserError: nothing says which.
     """
     manifest = read_manifest(folder)
+    if manifest is None and not folder.exists():
+        raise UserError(
+            f"{folder}: is not here, to say which competition the data came from; name it with --competition"
+        )
     if manifest is None:
         raise UserError(
             f"{folder}: nothing here says which competition the data came from (corolla download writes it to "

@@ -178,15 +178,19 @@ class _Trial:
             return (time.perf_counter() - start) / (steps * batch_size)
 
     def validation_s(self, val: TFRecordDataset) -> float:
-        """Return the seconds of a validation, as training does it, from its first photos."""
-        start = time.perf_counter()
+        """Return the seconds of a validation, as training does it, from its first photos.
+
+        It takes a while to its first batch, however many photos there are.
+        """
+        start = first = time.perf_counter()
         assert isinstance(val.transform, ViewsTransform)
         model = evaluation_network(self.state, val.transform)
         num_photos = min(VAL_PHOTOS, len(val))
         with closing(self._batches(val, EvalBatchSampler(num_photos, model.batch_size))) as batches:
-            for batch in batches:
+            for number, batch in enumerate(batches):
+                first = first if number else time.perf_counter()
                 model(batch.images).cpu()
-        return (time.perf_counter() - start) * len(val) / num_photos
+        return first - start + (time.perf_counter() - first) * len(val) / num_photos
 
     def saving(self, folder: Path) -> tuple[float, int]:
         """Return the seconds of last.pt and best.pt, and the bytes of one."""

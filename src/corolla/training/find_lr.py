@@ -26,7 +26,7 @@ from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
-from corolla.runs.data import own_settings
+from corolla.runs.data import check_is_here, own_settings
 from corolla.runs.folder import Run
 from corolla.training.schedule import scale_lr
 from corolla.training.start import completed, first_point
@@ -140,12 +140,16 @@ def find_lr(
     Raises:
         UserError: the data or a setting is not fit for it.
     """
+    begun = None
     if not isinstance(config, Config):
-        begun = Run(as_path(config))
-        is_run = (begun.folder / "config.json").is_file()
-        experiment = experiment or (begun.name if is_run else experiment_name(config))
-        config = own_settings(begun) if is_run else find_experiment(config)
+        if (as_path(config) / "config.json").is_file():
+            begun = Run(as_path(config))
+            experiment, config = experiment or begun.name, own_settings(begun)
+        else:
+            experiment, config = experiment or experiment_name(config), find_experiment(config)
     config, given = with_keywords(config, settings)
+    if begun is not None:
+        check_is_here(begun, config.data)
     return _find(validate(config), experiment or "custom", {*explicit, *given})
 
 
