@@ -140,3 +140,5 @@ def test_a_file_that_was_filled_is_not_overwritten(tmp_path: Path) -> None:
         check_not_filled(path)
     with pytest.raises(UserError, match="there is no such file"):
         read_corrections(tmp_path / "none.csv")
+    with pytest.raises(UserError, match="is a folder; name the CSV in which actions were filled in"):
+        read_corrections(tmp_path)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from corolla.compare.statistics import interval, weighted_macro_f1
 from corolla.config import to_dict
+from corolla.data.corrections import COPY
 from corolla.errors import UserError
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.predictions import Predictions
@@ -92,7 +93,7 @@ class Recipe:
 
     @property
     def cautions(self) -> list[str]:
-        """Warnings about runs that are not finished, were lengthened or have another val, and about doubled seeds."""
+        """Warnings about runs that are unfinished, lengthened, corrected or of another val, and about doubled seeds."""
         found = []
         for member in self.members:
             if member.is_imported:
@@ -114,6 +115,11 @@ class Recipe:
                 found.append(
                     f"{member.name} was lengthened from {steps} epochs: one training of {epochs} may have other "
                     "learning rates, and so another result."
+                )
+            if corrected := member.run.config.train.corrections_sha256:
+                found.append(
+                    f"{member.name} has learned from corrected training photos ({COPY} in its folder, SHA-256 "
+                    f"{corrected[:12]})."
                 )
             if not member.is_own_val:
                 found.append(

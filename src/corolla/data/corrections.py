@@ -72,6 +72,8 @@ def read_corrections(path: Path) -> Corrections:
     Raises:
         UserError: there is no such file, or it is none that can hold a table.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the CSV in which actions were filled in")
     return Corrections(path, read_bytes(path))
 
 
