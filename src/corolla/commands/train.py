@@ -137,7 +137,9 @@ def _find_lr(config: Config, experiment: str, name: str, options: Sequence[str],
         return DONE
     words: list[object] = [name, *_without(options, "--find-lr", "--optim.lr")]
     if begun is not None:  # its settings in a run of its own
-        words = [begun.folder / "config.json", "--data", config.data, "--run-name", f"{begun.name}-lr", *words[1:]]
+        own = {"data": config.data, "run-name": f"{begun.name}-lr"}
+        lacking = {name: value for name, value in own.items() if name.replace("-", "_") not in _typed(options)}
+        words = [begun.folder / "config.json", *given_words(**lacking), *words[1:]]
     print(next_command("train", *words, "--optim.lr", f"{result.proposed:g}"))
     return DONE
 
