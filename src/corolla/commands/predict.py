@@ -6,7 +6,15 @@ from typing import Annotated
 
 import tyro
 
-from corolla.commands.common import Paths, given_words, next_command, refuse_with, refuse_without, without_others
+from corolla.commands.common import (
+    Paths,
+    given_words,
+    next_command,
+    refuse_with,
+    refuse_without,
+    text_table,
+    without_others,
+)
 from corolla.data.index import Index
 from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of
@@ -25,7 +33,8 @@ DEFAULTS = PredictOptions()
 JOINING = ("checkpoint", "data", "cache_dir")
 """Options that those commands have too which take the predictions."""
 PREDICTING = (*JOINING, "size", "device", "batch_size", "workers", "bad_images")
-WHOLE_PHOTOS, LINE_PHOTOS = 12, 60  # printed with five names each, with one
+WHOLE_PHOTOS, LINE_PHOTOS = 12, 60  # printed with their names below them, in a line
+PLACES = ("likeliest", "second", "third", "fourth", "fifth")
 
 
 def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments = DEFAULTS) -> int:
@@ -42,8 +51,8 @@ def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments 
     runs = [path for path in paths if is_run(path)]
     photos = [path for path in paths if path not in runs]
     if not runs:
-        for path in paths[:1]:
-            open_run(path)  # which says what is there
+        if paths and not (paths[0].is_file() and is_photo(paths[0])):
+            open_run(paths[0])  # which says what is there
         raise UserError("name at least one run's folder: corolla predict RUN… [PHOTO… FOLDER…]")
     if photos:
         refuse_with("photos", split=options.split, data=options.data)
@@ -120,15 +129,14 @@ def _classify(runs: list[Path], photos: list[Path], options: PredictOptions, out
 
 
 def _print_photos(found: PhotoPredictions) -> None:
-    """Print five names of each photo where they are few, else the likeliest."""
-    few = len(found.paths) <= WHOLE_PHOTOS
-    for photo, path in enumerate(found.paths[:LINE_PHOTOS]):
-        likeliest = found.likeliest(photo)
-        if few:
-            print(printable(path))
-            for name, probability in likeliest:
-                print(f"  {probability:6.1%}  {name}")
-        else:
-            print(f"{likeliest[0][1]:6.1%}  {likeliest[0][0]:24}  {printable(path)}")
+    """Print five names of each photo: below it where photos are few, else in a line, as far as that is wide enough."""
+    shown = [(printable(path), found.likeliest(photo)) for photo, path in enumerate(found.paths[:LINE_PHOTOS])]
+    if len(found.paths) <= WHOLE_PHOTOS:
+        for path, likeliest in shown:
+            print("\n".join([path, *(f"  {probability:6.1%}  {name}" for name, probability in likeliest)]))
+        return
+    titles = PLACES[: len(found.likeliest(0))]
+    rows = [[*(f"{value:6.1%}  {name}" for name, value in likeliest), path] for path, likeliest in shown]
+    print(text_table([*titles, "photo"], rows, least=titles[:0:-1]))
     if len(found.paths) > LINE_PHOTOS:
         print(f"... and {len(found.paths) - LINE_PHOTOS} more")

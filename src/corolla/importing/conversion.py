@@ -76,7 +76,8 @@ def convert_photos(
         except Image.UnidentifiedImageError:
             return digest, b"", "", _kind(data)
         except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-            return digest, b"", "", " ".join(str(error).split())
+            reason = error.strerror if isinstance(error, OSError) else None  # the whole text names the path again
+            return digest, b"", "", reason or " ".join(str(error).split())
 
     places: dict[str, ConvertedPhoto] = {}
     converted = map_in_threads(convert, photos, title=title, unit=" photos", progress=progress, batch=BATCH)
