@@ -12,7 +12,7 @@ from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.idempotent import choose_row, record_and_send, submit_once, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.manifest import competition_of
-from corolla.kaggle.provenance import can_run_again, check_same_data, read_provenance, sha256_of
+from corolla.kaggle.provenance import can_run_again, check_same_data, found_from, read_provenance, sha256_of
 from corolla.kaggle.sending import SendingNote
 from corolla.kaggle.submission import check_submission, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
@@ -95,7 +95,7 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
     table = read_labels(csv)
     sha256 = sha256_of(csv)
     made = read_provenance(csv, sha256)
-    folder = data or Path(made.get("data", "data"))
+    folder = data or found_from(csv, made.get("data", "data"))
     if not (folder / SAMPLE_SUBMISSION).exists():
         raise UserError(
             f"{csv}: {folder} has no sample_submission.csv to check it by; name its data folder with --data"
