@@ -24,12 +24,13 @@ log = logging.getLogger(__name__)
 
 FIRST = (
     *("--data", "--size", "--input-size", "--train.epochs", "--train.batch-size", "--optim.lr", "--train.seed"),
-    *("--model.weights", "--run-name", "--train.fit-hours", "--train.max-hours", "--device", "--resume"),
+    *("--run-name", "--train.fit-hours", "--device"),
 )
 """The options that --help shows."""
 RANGE_TESTS = Path("learning-rates")
 """The folder of what --find-lr writes."""
-EXPECTED = "experiments, or a .toml or .json file, or the folder of a run to go on with"
+PROG = "corolla train EXPERIMENT"
+EXPECTED = "one of these experiments, or a .toml or .json file, or the folder of a run to go on with"
 DESCRIPTION = (
     "Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped."
 )
@@ -46,23 +47,13 @@ class Options(Config):
 
 def train(arguments: Sequence[str]) -> int:
     """Train an experiment or a TOML file, or go on with runs/NAME; the same command goes on where it stopped."""
-    listing = "\n".join(
-        textwrap.fill(
-            f"{name:20} {_summary(name)}",
-            shutil.get_terminal_size().columns,
-            initial_indent="  ",
-            subsequent_indent=" " * 23,
-        )
-        for name in EXPERIMENTS
-    )
     if not arguments or arguments[0].startswith("-"):
-        asked = bool({"-h", "--help", "--help-all"} & set(arguments))
-        print(f"usage: corolla train EXPERIMENT [OPTIONS]\n\n{EXPECTED}:\n{listing}\n")
-        if asked:
+        if {"-h", "--help", "--help-all"} & set(arguments):
             first = () if "--help-all" in arguments else FIRST
-            print(help_text(Options, prog="corolla train EXPERIMENT", description=DESCRIPTION, first=first))
+            print(help_text(Options, prog=PROG, description=DESCRIPTION, first=first, below=f"\n{_experiments()}"))
             return DONE
-        print("corolla train EXPERIMENT --help lists the options with that experiment's values", file=sys.stderr)
+        print(f"usage: {PROG} [OPTIONS]\n\n{_experiments()}\n")
+        print(f"{PROG} --help lists the options with that experiment's values", file=sys.stderr)
         return USER_ERROR
     name, *options = arguments
     begun = Run(Path(name)) if (Path(name) / "config.json").is_file() else None
@@ -101,6 +92,16 @@ def train(arguments: Sequence[str]) -> int:
 
 run = train
 """It parses its arguments by itself: the experiment decides the defaults of the options."""
+
+
+def _experiments() -> str:
+    """Return what may be trained, as wide as the terminal."""
+    width = shutil.get_terminal_size().columns
+    listing = [
+        textwrap.fill(f"{name:20} {_summary(name)}", width, initial_indent="  ", subsequent_indent=" " * 23)
+        for name in EXPERIMENTS
+    ]
+    return "\n".join([textwrap.fill(f"EXPERIMENT: {EXPECTED}:", width), *listing])
 
 
 def _report(run: Run, config: Config) -> Path | None:
