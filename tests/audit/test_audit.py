@@ -59,12 +59,12 @@ def test_the_command_writes_csv_and_html(
     assert list(pd.read_csv(csv)) == [*COLUMNS, ACTION]
     assert pd.read_csv(csv)[ACTION].isna().tolist() == [True] * 4
     assert f"\nnext: corolla train transfer_best --data {data} --size 64 --input-size 128" in said
-    assert said.endswith(f" --train.corrections {csv}\n")
+    assert said.endswith(f" --train.corrections {csv} --run-name corrected\n")
     assert "Outliers (1)" in html.read_text()
     with pytest.raises(UserError, match="leave out --runs, --html and --csv"):
         audit_command(data, self_test=True, csv=csv)
     csv.write_text("id,action\ntrain2,drop\n")
-    with pytest.raises(UserError, match="1 actions were filled in; give another file"):
+    with pytest.raises(UserError, match="1 action was filled in; give another file"):
         audit_command(data, csv=csv)
 
 

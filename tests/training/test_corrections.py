@@ -123,5 +123,5 @@ def test_a_run_without_corrections_keeps_none_and_takes_none(config: Config, csv
     run = train(config, on_step=stop_at(1))
     assert not (run.folder / COPY).exists()
     assert run.config.train.corrections_sha256 == ""
-    with pytest.raises(UserError, match=r'another config .train.corrections_sha256 is "", now "'):
+    with pytest.raises(UserError, match=r"was begun without corrections of its training photos; choose another --run-name$"):
         train(changed(config, "train", corrections=csv))

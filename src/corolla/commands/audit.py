@@ -68,7 +68,8 @@ def audit(
     options: list[object] = []
     if csv and any(found.table().dropna(subset="id")["split"] == "train"):
         print(f"{csv}: write drop or label=N into the column action where a photo of train is wrong; training takes it")
-        options = ["--train.corrections", csv]
+        # A name of its own: the run without corrections is often there, and is what this one is compared with.
+        options = ["--train.corrections", csv, "--run-name", "corrected"]
     counts = {name: len(each) for name, each in index.splits.items()}
     print(next_training(data, index.size, counts, cache_dir=cache_dir, options=options))
     return DONE

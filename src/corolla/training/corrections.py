@@ -23,7 +23,7 @@ def with_corrections(config: Config, run: Run) -> tuple[Config, Corrections | No
 
     Raises:
         UserError: there is no such file, it is not the one that is asked for, or a run that has begun with corrections
-            is asked for without.
+            is asked for without them, or the reverse.
     """
     file, digest = config.train.corrections, config.train.corrections_sha256
     begun = run if run.last.exists() or config.resume is None else Run(config.resume)
@@ -35,6 +35,11 @@ def with_corrections(config: Config, run: Run) -> tuple[Config, Corrections | No
         if digest not in ("", found.sha256):
             raise UserError(
                 f"--train.corrections {file}: its SHA-256 is {found.sha256[:12]}, not {digest[:12]} as asked for"
+            )
+        if begun.last.exists() and not there:
+            raise UserError(
+                f"{begun.folder}: was begun without corrections of its training photos; choose another --run-name"
+                f"{', and leave out --resume' * (begun is not run)}"
             )
         if there not in ("", found.sha256):
             raise UserError(
