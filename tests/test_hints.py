@@ -1,5 +1,7 @@
 """The training that is proposed next fits the photos and the machine, and says how long it takes."""
 
+import hashlib
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 
 from corolla.commands import hints
+from corolla.commands.ensemble import _next
 
 
 @pytest.fixture
@@ -77,3 +80,30 @@ def test_data_without_train_or_val_are_not_sent_to_training(counts: dict[str, in
     said = hints.next_training(Path("d"), 64, counts)
     assert said.startswith("training needs photos of train and val; here are none of ")
     assert "next:" not in said
+
+
+@pytest.mark.parametrize(
+    ("competition", "made", "proposed"),
+    [
+        (
+            "tpu-getting-started",
+            {"runs": [{"run": "a"}], "folders": ["runs/a"]},
+            "next: corolla submit out.csv --notebook",
+        ),
+        ("tpu-getting-started", {"members": [{"file": "theirs.csv"}]}, "next: corolla submit out.csv"),
+        ("others", {"runs": [{"run": "a"}], "folders": ["runs/a"]}, "next: corolla submit out.csv"),
+        (None, {}, "to submit it to a competition: corolla submit out.csv --competition SLUG"),
+    ],
+)
+def test_an_ensemble_goes_on_as_a_notebook_where_only_these_are_taken(
+    competition: str | None, made: dict[str, Any], proposed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out.csv").write_text("id,label\na,1\n")
+    sha256 = hashlib.sha256(Path("out.csv").read_bytes()).hexdigest()
+    Path("out.json").write_text(json.dumps({"csv_sha256": sha256, **made}))
+    if competition:
+        Path("competition.json").write_text(json.dumps({"competition": competition, "files": {}}))
+    assert _next(Path("out.csv"), Path("sample_submission.csv")) == proposed
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    assert _next(Path("out.csv"), Path("sample_submission.csv")).startswith("to submit it: save a version of this note")

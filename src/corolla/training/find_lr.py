@@ -30,7 +30,7 @@ from corolla.results import Result
 from corolla.runs.data import check_is_here, own_settings
 from corolla.runs.folder import Run
 from corolla.training.schedule import scale_lr
-from corolla.training.start import completed, first_point
+from corolla.training.start import check_one_length, completed, first_point
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,6 +158,7 @@ def find_lr(
 def _find(config: Config, experiment: str, explicit: Collection[str]) -> LearningRates:
     if config.resume is not None or config.resume_from is not None:
         raise UserError("--find-lr tests the learning rates of a new run, --resume goes on with one: leave it out")
+    check_one_length(config, explicit)
     index = training_index(load_index(config.data, config.size, config.cache_dir), config.train)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     start = first_point(config, config.init_from)
