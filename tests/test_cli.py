@@ -491,6 +491,7 @@ def test_the_table_of_results_has_a_command_of_its_own(trained: Run, capsys: pyt
     ("folder", "names", "shown"),
     [
         ("data", "rose\ntulip\n", "  tulip"),
+        ("data", "rose\n", ""),  # a list of other classes
         ("data/tfrecords-jpeg-32x32", None, "  hard-leaved pocket orchid"),
         ("data", None, ""),  # these labels may be of any classes
     ],

@@ -39,7 +39,7 @@ def classify(run: Run | list[Run], photos: Path | list[Path], **options: object)
     return corolla.predict(run, photos=photos, **{**ON_CPU, **options})
 
 
-@pytest.mark.parametrize("tta", ["none", "flip+multi-scale"])
+@pytest.mark.parametrize("tta", ["none", pytest.param("flip+multi-scale", marks=pytest.mark.slow)])
 def test_a_photo_of_a_split_has_what_it_has_there(tta: str, run: Run, tiny_data: Path, tmp_path: Path) -> None:
     of_split = corolla.predict(run, split="val", tta=tta, **ON_CPU).predictions
     records = TFRecordDataset(load_index(tiny_data, 32), "val")
