@@ -29,7 +29,7 @@ from corolla.evaluation.photo_predictions import PhotoPredictions
 from corolla.importing.conversion import convert_photos
 from corolla.importing.folders import scan
 from corolla.importing.photos import COMMON, Photo
-from corolla.importing.pixels import Crop, Pixels, is_upright, to_jpeg_and_picture
+from corolla.importing.pixels import Crop, Pixels, is_upright, to_jpeg
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.runs.folder import Run, data_of, open_run
 from corolla.runs.without_torch import read_without_tensors
@@ -227,7 +227,7 @@ def _record_of(data: bytes, pixels: Pixels) -> tuple[bytes, str]:
                 return data, ""
         except ValueError:
             pass  # damaged, or of a kind that only Pillow reads
-    return to_jpeg_and_picture(data, pixels)
+    return to_jpeg(data, pixels), ""
 
 
 def broken_photos(broken: dict[str, str], total: int) -> str:
