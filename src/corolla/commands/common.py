@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -112,7 +113,7 @@ def text_table(
         for row in (titles, *rows)
     ]
     if gone:
-        lines.append(f"(too narrow here for: {', '.join(reversed(gone))})")
+        lines += textwrap.wrap(f"(too narrow here for: {', '.join(reversed(gone))})", _terminal_width())
     return "\n".join(lines)
 
 

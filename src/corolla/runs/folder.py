@@ -16,7 +16,7 @@ from corolla.results import Result
 from corolla.runs.config_file import read_config
 from corolla.runs.html import run_html
 from corolla.runs.length import has_stopped_early, is_longer
-from corolla.runs.unused import LOCK, remove_unused, remove_unused_beside
+from corolla.runs.unused import LOCK, remove_empty, remove_unused, remove_unused_beside
 from corolla.runs.without_torch import imported_from, read_without_tensors
 from corolla.temporary import remove_leftovers
 from corolla.text_files import read_json, read_json_lines, shell_words
@@ -254,11 +254,13 @@ def data_of(run: Run) -> Path:
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a run's folder, which is made where it is missing: one process at a time trains into it.
 
-    Where nothing was written into it, it is removed again; so are folders beside it that a kill has left like that.
+    Where nothing was written into it, it is removed again, with the folders above that were made for it; so are folders
+    beside it that a kill has left like that.
 
     Raises:
         UserError: another one does already.
     """
+    made = [parent for parent in folder.parents if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / LOCK
     if is_held_here(lock):
@@ -273,6 +275,8 @@ def exclusive(folder: Path) -> Iterator[None]:
             yield
         finally:
             remove_unused(lock)
+            if not folder.exists():
+                remove_empty(made)
 
 
 def check_same_config(run: Run, config: Config) -> None:
