@@ -27,6 +27,7 @@ from corolla.doctor.runs import run_findings
 from corolla.errors import UserError
 from corolla.importing.checkpoint_facts import class_names_of
 from corolla.models.factory import build_model
+from corolla.models.pretrained import num_classes_in
 from corolla.runs.folder import Run
 from corolla.runs.imported import check_has_training
 from corolla.runs.settings import telling_settings
@@ -222,12 +223,12 @@ def test_a_checkpoint_of_corolla_brings_its_classes_and_preprocessing(run: Run, 
         ({"data": True, "model": {"name": NETWORK, "dropout": 0.5}}, "--model.dropout has no effect on a checkpoint"),
         ({"data": True, "model": {"name": NETWORK, "width": 0.5}}, "--model.width has no effect without "),
         ({"data": True, "mean": (124.0, 116.0, 104.0)}, "--mean 124 116 104: is for pixels from 0 to 1"),
-        ({"data": True, "mean": "0.5"}, "--mean 0.5: three numbers are expected"),
+        ({"data": True, "mean": "0.5"}, "mean '0.5': a number is expected, not str"),
         ({"data": True, "mean": (0.5, float("nan"), 0.5)}, "--mean 0.5 nan 0.5: three numbers are expected"),
         ({"data": True, "std": (0.2, 0.0, 0.2)}, "--std 0.2 0 0.2: numbers above 0 are expected"),
         ({"data": True, "crop_fraction": 0.0}, "--crop-fraction 0: a number from 0.1 to 1"),
         ({"data": True, "input_size": 0}, "--input-size 0: "),
-        ({"data": True, "interpolation": "nearest"}, "--interpolation nearest: bilinear or bicubic"),
+        ({"data": True, "interpolation": "nearest"}, "interpolation 'nearest': bilinear or bicubic is expected"),
         ({"data": True, "size": 64}, "the sizes there are 32"),
     ],
 )
@@ -242,6 +243,12 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(
     if how.get("classes") in ("six", "others"):
         how["classes"] = tmp_path / how["classes"]
     assert said in refusal(file, tmp_path / "runs" / "x", **how)
+
+
+def test_a_classifier_may_be_more_than_one_layer() -> None:
+    with torch.device("meta"):
+        model = build_model(ModelConfig(name="timm:levit_128s"), 5, 224)
+    assert num_classes_in(model, model.state_dict()) == 5
 
 
 def test_files_without_a_fitting_classifier_or_of_no_weights_are_refused(
