@@ -46,7 +46,9 @@ def bench(
     from corolla.device import choose_device
     from corolla.device_errors import faults_told
 
-    smaller = f"--batch-size {max(1, options.batch_size // 2)}, a smaller --input-size or --device cpu"
+    smaller = "a smaller --input-size or --device cpu"
+    if what != "cost":
+        smaller = f"--batch-size {max(1, options.batch_size // 2)}, {smaller}"
     with faults_told(choose_device(options.device), f"in bench {what}", memory=smaller):
         report = _measure(what, experiment, options)
     print("\n".join(report.lines()))

@@ -50,7 +50,8 @@ def competition_of(folder: Path) -> str:
     manifest = read_manifest(folder)
     if manifest is None and not folder.exists():
         raise UserError(
-            f"{folder}: is not here, to say which competition the data came from; name it with --competition"
+            f"{folder}: is not here, to say which competition the data came from; say where it is now with --data, or "
+            "name the competition with --competition"
         )
     if manifest is None:
         raise UserError(
