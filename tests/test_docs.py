@@ -48,7 +48,7 @@ def options_of(stage: str) -> frozenset[str]:
                 values |= {prefix + field: value for field, value in vars(parameter.default).items()}
             elif parameter.kind is not parameter.POSITIONAL_ONLY:
                 values[name] = parameter.default
-    names = {"help", *values, *(_off(name) for name, value in values.items() if isinstance(value, bool))}
+    names = {"help", "help-all", *values, *(_off(name) for name, value in values.items() if isinstance(value, bool))}
     return frozenset("--" + name.rstrip("_").replace("_", "-") for name in names)
 
 

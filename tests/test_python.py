@@ -1,6 +1,8 @@
 """corolla from Python, as people type it: text, paths and results wherever a path is meant, settings as keywords."""
 
+import inspect
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +122,21 @@ def outcome_of(function: Any, *arguments: Any, **keywords: Any) -> str:
     return str(refusal.value)
 
 
+def test_help_and_signatures_show_what_a_function_takes() -> None:
+    assert {"split", "tta", "batch_size", "photos"} <= inspect.signature(corolla.predict).parameters.keys()
+    assert {"num_resamples", "checkpoint"} <= inspect.signature(corolla.compare).parameters.keys()
+    assert "changes" not in inspect.signature(corolla.compare).parameters
+    assert "folds:" in (inspect.getdoc(corolla.audit) or "")
+    assert pickle.loads(pickle.dumps((corolla.train, corolla.audit))) == (corolla.train, corolla.audit)
+    with pytest.raises(TypeError, match=r"export\(\) missing 1 required positional argument: 'to'"):
+        ODD.export("runs/one")
+
+
+def test_an_experiment_is_compared_by_its_name(run: Run) -> None:
+    named = corolla.compare("one", runs=run.folder.parent, device="cpu", workers=0, num_resamples=20)
+    assert [member.run for member in named.members] == [run]
+
+
 def test_dir_shows_the_stages_and_nothing_imports_torch() -> None:
     program = "import corolla, sys; assert dir(corolla) == sorted(corolla.__all__); "
     program += "assert {'train', 'audit', '__version__'} <= set(dir(corolla)); "
@@ -237,8 +254,28 @@ ODD: Any = corolla
         (lambda: ODD.predict(b"runs/one"), "b'runs/one': a path is expected, as text, a Path or a result, not bytes"),
         (lambda: ODD.ensemble([None]), "None: a path is expected, as text, a Path or a result"),
         (lambda: ODD.open_run("x" * 5000), "x: no run is in this folder"),
-        (lambda: ODD.synthesize("new", size="32"), "size '32': a whole number is expected"),
-        (lambda: ODD.synthesize("new", size=32.5), "size 32.5: a whole number is expected"),
+        (lambda: ODD.compare(pd.DataFrame([[1, 2]] * 99).values), "folders array([1, 2]): a path is expected"),
+        (lambda: ODD.score("a.csv", pd.DataFrame([[1, 2]] * 99)), "...: a path is expected"),
+        (lambda: ODD.check(None), "data None: a path is expected, as text, a Path or a result"),
+        (lambda: ODD.synthesize("new", size="32"), "size '32': a whole number is expected, not str"),
+        (lambda: ODD.synthesize("new", size=32.5), "size 32.5: a whole number is expected, not float"),
+        (lambda: ODD.synthesize("new", size=True), "size True: a whole number is expected, not bool"),
+        (lambda: ODD.check("data", progress=None), "progress None: True or False is expected"),
+        (lambda: ODD.stats("data", splits=["train", 3]), "splits 3: text is expected, not int"),
+        (
+            lambda: ODD.ensemble("runs/one", method="median"),
+            "method 'median': vote, mean, weighted, greedy or geometric",
+        ),
+        (lambda: ODD.import_photos("a", "b", crop="centre"), "crop 'centre': center or stretch is expected"),
+        (lambda: ODD.import_photos([], "b"), "name a folder of photos"),
+        (lambda: ODD.predict("runs/one", batch_size="8"), "--batch-size '8': a whole number is expected, not str"),
+        (lambda: ODD.predict("runs/one", bad_images="skip"), "--bad-images 'skip': stop or grey is expected"),
+        (lambda: ODD.predict("runs/one", "val"), "options 'val': PredictOptions is expected, not str"),
+        (lambda: ODD.predict("runs/one", splt="val"), "unknown argument splt; nearest: split"),
+        (lambda: ODD.ensemble("runs/one", methd="vote"), "unknown argument methd; nearest: method"),
+        (lambda: ODD.compare("runs/one", split="test"), "split 'test': runs are compared on val alone"),
+        (lambda: ODD.build_model("resnet18", 5, 32), "config 'resnet18': ModelConfig is expected, not str"),
+        (lambda: ODD.macro_f1([0, 1], [0]), "macro F1: a class for each photo is expected"),
         (lambda: ODD.synthesize("new", share="all"), "share 'all': a number is expected"),
     ],
 )

@@ -26,6 +26,13 @@ def test_the_least_goes_first_and_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
+def test_the_line_on_what_is_left_out_is_as_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    table = text_table(TITLES, ROWS, least=("weights", "macro F1"))
+    assert all(len(line) <= 20 for line in table.splitlines())
+    assert "macro F1, weights)" in " ".join(table.split())
+
+
 def test_a_pipe_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     assert "weights" in text_table(TITLES, [*ROWS, ["x" * 400, "", ""]], least=("weights",))

@@ -84,7 +84,11 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"corolla.{name}")
     if name in _STAGES:
-        return getattr(importlib.import_module(_STAGES[name]), name)
+        from corolla.checked import checked
+
+        function = checked(getattr(importlib.import_module(_STAGES[name]), name))
+        function.__module__, globals()[name] = __name__, function  # so that it is pickled by this name
+        return function
     if name == "__version__":
         return importlib.metadata.version("corolla")
     raise AttributeError(f"module 'corolla' has no attribute {name!r}")

@@ -12,7 +12,7 @@ METAVARS = {
     **dict.fromkeys(("data", "to"), "DATA"),
     **dict.fromkeys(("runs", "cache_dir", "resume", "init_from", "resume_from", "save"), "FOLDER"),
     **dict.fromkeys(("csv", "truth", "ledger", "solution", "corrections"), "CSV"),
-    **dict.fromkeys(("out", "html", "json", "into", "lists"), "FILE"),
+    **dict.fromkeys(("out", "html", "json", "into", "lists", "classes"), "FILE"),
     **{"device": "DEVICE", "tta": "VIEWS", "competition": "SLUG", "wheels": "FOLDER"},
 }
 """Words that stand for values, by the option's name."""
@@ -20,10 +20,12 @@ KINDS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", bool: 
 MANY = {
     "runs": "RUN",
     "csv_or_runs": "CSV|RUN",
+    "members": "RUN|FILE",
+    "files": "CSV",
     "paths": "RUN|PHOTO",
     "words": "RUN|EXPERIMENT",
     "more": "FILE",
-    "folders": "FOLDER",
+    "folders": "RUN",
 }
 """Words for positional arguments of which there may be several."""
 
@@ -122,7 +124,8 @@ def _metavar(name: str, kind: Any, default: Any, *, is_positional: bool) -> str:
         return word if default is None and name not in ("experiment", "csv") else f"[{word}]"
     if get_origin(kind) in (Union, types.UnionType):
         kinds = [_plain(each)[0] for each in get_args(kind) if each is not type(None)]
-        return "|".join(dict.fromkeys(_metavar(name, each, None, is_positional=False) for each in kinds))
+        words = (_metavar(name, each, None, is_positional=False).strip("{}") for each in kinds)
+        return "|".join(dict.fromkeys(words))
     return METAVARS.get(name, KINDS.get(kind, name.upper()))
 
 

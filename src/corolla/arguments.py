@@ -10,6 +10,7 @@ import difflib
 import functools
 import inspect
 import io
+import itertools
 import re
 import textwrap
 from collections.abc import Callable, Sequence
@@ -45,8 +46,8 @@ def parse(
         whole = not first or "--help-all" in words
         print(help_text(target, prog=prog, default=default, description=description, first=() if whole else first))
         raise SystemExit(0)
-    known = {name for argument in arguments_of(target, default) for name in argument.names}
-    _refuse_unknown(words, known, prog)
+    arguments = list(arguments_of(target, default))
+    _refuse_unknown(words, arguments, prog)
     import tyro
 
     # tyro would call the function while it parses: what this prints is no message of tyro's.
@@ -56,7 +57,7 @@ def parse(
         with contextlib.redirect_stderr(said):
             found = tyro.cli(parsed, prog=prog, args=words, **({} if default is None else {"default": default}))
     except SystemExit:
-        raise UserError(f"{_in_a_line(said.getvalue())}; {prog} --help") from None
+        raise UserError(f"{_in_a_line(said.getvalue(), arguments, words)}; {prog} --help") from None
     return found if inspect.isclass(target) else found()
 
 
@@ -70,34 +71,78 @@ def _postponed(function: Callable[..., Any]) -> Callable[..., Any]:
     return postponed
 
 
-def _in_a_line(box: str) -> str:
-    """Return the message in a box of tyro's, without its title and what it says of the help."""
+def _in_a_line(box: str, arguments: Sequence[Argument], words: Sequence[str]) -> str:
+    """Return the message in a box of tyro's as people say it: what is expected, in the words of the help."""
     lines = [line.strip("│| ") for line in box.splitlines()]
     borders = [number for number, line in enumerate(lines) if re.search("(─|-){3}[╮+]?$", line)]  # in ASCII for some
     first, end = borders[0] + 1, borders[1] if len(borders) > 1 else None
     said = " ".join(" ".join(lines[first:end]).removeprefix("Error parsing ").split())
-    return re.sub(r"no type matching \{None\}\|(\w+) could be instantiated from \[(.*?)\]\. .*", r"\2 is no \1", said)
+    if said.startswith("Missing from") and (missing := [each for each in arguments if f" {each.help} " in said]):
+        shown = [f"{each.name} {each.metavar}" if each.is_option else each.metavar for each in missing]
+        return f"{' and '.join(shown)} {'is' if len(shown) == 1 else 'are'} missing"
+    if found := re.match(r"Unrecognized options: (.*)", said):
+        return f"{found[1].replace(', ', ' ')}: nothing more is expected"
+    wrong = next((each for each in arguments if re.search(rf"(?<![\w-]){re.escape(each.name)}(?![\w.-])", said)), None)
+    if wrong is None:  # a positional argument, which has another name there
+        choices = next((each for each in arguments if each.metavar.startswith("{") and not each.is_option), None)
+        chosen = re.match(r"invalid choice '(.*?)' for argument", said)
+        return f"{chosen[1]}: {_expected(choices.metavar)}" if chosen and choices else said
+    values = _values_of(wrong.name, words)
+    return f"{wrong.name} {' '.join(values)}".rstrip() + f": {_expected(wrong.metavar)}"
 
 
-def _refuse_unknown(words: Sequence[str], known: set[str], prog: str) -> None:
-    """Raise UserError for the first option that there is none of."""
+def _values_of(option: str, words: Sequence[str]) -> list[str]:
+    """Return the words behind the last place of an option."""
+    names = [word.partition("=")[0].replace("_", "-") for word in words]
+    place = max((place for place, name in enumerate(names) if name == option), default=len(words) - 1)
+    if "=" in words[place]:
+        return [words[place].partition("=")[2]]
+    return list(itertools.takewhile(lambda word: not word.startswith("--"), words[place + 1 :]))
+
+
+def _expected(metavar: str) -> str:
+    """Return what is expected where a metavar stands: `N` is a whole number."""
+    if metavar.endswith("…"):
+        return f"one or more values are expected, each {_kind_of(metavar.removesuffix('…'))}"
+    several = metavar.split(" ")
+    number = f"{len(several)} values are expected, each " if len(several) > 1 else ""
+    return number + _kind_of(several[0]) + " is expected" * (not number)
+
+
+def _kind_of(metavar: str) -> str:
+    kinds = metavar.strip("{}").split("," if metavar.startswith("{") else "|")
+    said = [{"N": "a whole number", "X": "a number"}.get(kind, kind) for kind in kinds]
+    return f"{', '.join(said[:-1])} or {said[-1]}" if len(said) > 1 else said[0]
+
+
+def _refuse_unknown(words: Sequence[str], arguments: Sequence[Argument], prog: str) -> None:
+    """Raise UserError for the first option that there is none of, or that takes no value but has one."""
+    known = {name: each for each in arguments if each.is_option for name in each.names}
     for word in words:
-        option = word.partition("=")[0]
+        option, equals, value = word.partition("=")
         if word == "--":
             return
-        if not option.startswith("--") or option.replace("_", "-") in known:
+        if not option.startswith("-") or option == "-" or re.match(r"-[\d.]", option):
             continue
-        raise UserError(f"unknown option {printable(option)}; nearest: {_nearest(option, known)}; {prog} --help")
+        found = known.get(option.replace("_", "-"))
+        if found is not None and equals and found.is_switch:
+            raise UserError(f"{option} takes no value: leave ={value} out, or write {found.names[1]}")
+        if found is None:
+            nearest = f"; nearest: {_nearest(option, set(known))}" if known else ""
+            raise UserError(f"unknown option {printable(option)}{nearest}; {prog} --help")
 
 
 def _nearest(option: str, known: set[str]) -> str:
-    """Return the option that was meant: of the same last part, else the one that is spelled most like it."""
-    wanted = option.removeprefix("--").replace("_", "-")
-    same = sorted(name for name in known if name.rpartition(".")[2].removeprefix("--") == wanted.rpartition(".")[2])
-    if same:
+    """Return the option that was meant: of the same last part, of the same words, or else spelled most like it."""
+    wanted = option.lstrip("-").replace("_", "-").lower()
+    last = {name: name.rpartition(".")[2].removeprefix("--") for name in sorted(known)}
+    if f"--{wanted}.name" in known:  # a section
+        return f"--{wanted}.name"
+    if same := [name for name in last if last[name] == wanted.rpartition(".")[2]]:
         return " or ".join(same)
-    spelled = {name.removeprefix("--"): name for name in known}
-    spelled |= {name.rpartition(".")[2].removeprefix("--"): name for name in sorted(known)}
+    if begun := [name for name in last if last[name].startswith(f"{wanted}-")]:
+        return " or ".join(begun[:3])
+    spelled = {name.removeprefix("--"): name for name in known} | {last[name]: name for name in last}
     return spelled[difflib.get_close_matches(wanted, sorted(spelled), 1, 0.0)[0]]
 
 
@@ -108,8 +153,9 @@ def help_text(
     default: Any = None,
     description: str | None = None,
     first: Sequence[str] = (),
+    below: str = "",
 ) -> str:
-    """Return the help of a command, its paragraphs as wide as the terminal."""
+    """Return the help of a command, its paragraphs as wide as the terminal, and `below` the options more of it."""
     arguments = list(arguments_of(target, default))
     shown = [argument for argument in arguments if not first or argument.name in first]
     if first:
@@ -133,7 +179,7 @@ def help_text(
             group.add_argument(*argument.names, action="store_true", help=_described(argument))
         else:
             group.add_argument(argument.name, metavar=argument.metavar, help=_described(argument))
-    return parser.format_help()
+    return parser.format_help() + below
 
 
 class _Help(argparse.HelpFormatter):

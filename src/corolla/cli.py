@@ -40,6 +40,8 @@ def run_command(arguments: Sequence[str]) -> int:
         print(usage())
         return DONE
     name, *rest = arguments
+    if name == "help":  # as other programs have it
+        return run_command([*rest, "--help"])
     if name == "--version":
         from importlib.metadata import version
 
@@ -49,8 +51,10 @@ def run_command(arguments: Sequence[str]) -> int:
     if name not in stages:
         import difflib
 
-        nearest = difflib.get_close_matches(name, stages, 1, 0.0)[0]
-        raise UserError(f"corolla has no stage {name}; nearest: {nearest}; corolla --help lists them all")
+        if name.startswith("-"):
+            raise UserError(f"unknown option {printable(name)}: a stage is expected; corolla --help lists them all")
+        nearest = difflib.get_close_matches(name.lower(), stages, 1, 0.0)[0]
+        raise UserError(f"corolla has no stage {printable(name)}; nearest: {nearest}; corolla --help lists them all")
     for word in rest:
         if any("\ud800" <= letter <= "\udfff" for letter in word):  # bytes that are no UTF-8, as Python keeps them
             raise UserError(

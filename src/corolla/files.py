@@ -34,7 +34,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` to write to; it is flushed and renamed to `path` when the block succeeds.
 
     What a kill has left of earlier ones is removed.
+
+    Raises:
+        OSError: a folder has this name, or nothing can be written there.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; the name of a file to write is expected", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, glob.escape(path.name))
     temporary = path.with_name(temporary_name(path.name))
@@ -49,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Make `content` the whole of `path`, or leave `path` as it was; a device, such as /dev/stdout, just gets it."""
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file() and not path.is_dir():
         path.write_bytes(content)
         return
     with replacing(path) as temporary:

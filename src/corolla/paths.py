@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias, overload
 
+from corolla.checked import short
 from corolla.errors import UserError
 
 AnyPath: TypeAlias = str | os.PathLike[str]
@@ -25,8 +26,8 @@ def as_path(path: AnyPath | None) -> Path | None:
     """
     if path is None:
         return None
-    if not isinstance(path, str | os.PathLike):
-        raise UserError(f"{path!r}: a path is expected, as text, a Path or a result, not {type(path).__name__}")
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        raise UserError(f"{short(path)}: a path is expected, as text, a Path or a result, not {type(path).__name__}")
     try:
         return Path(path).expanduser()
     except RuntimeError:  # no such user: a folder may be called so

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import textured, to_jpeg, write_data, write_photos
 
-from corolla.audit.audit import ACTION, COLUMNS, audit
+from corolla.audit.audit import COLUMNS, audit
 from corolla.audit.features import out_of_fold
 from corolla.audit.label_errors import too_few
 from corolla.audit.self_test import plant_faults
 from corolla.commands import hints
 from corolla.commands.audit import audit as audit_command
-from corolla.data.corrections import correct, read_corrections
+from corolla.data.corrections import ACTION, correct, read_corrections
 from corolla.data.index import load_index
 from corolla.errors import UserError
 
@@ -59,12 +59,12 @@ def test_the_command_writes_csv_and_html(
     assert list(pd.read_csv(csv)) == [*COLUMNS, ACTION]
     assert pd.read_csv(csv)[ACTION].isna().tolist() == [True] * 4
     assert f"\nnext: corolla train transfer_best --data {data} --size 64 --input-size 128" in said
-    assert said.endswith(f" --train.corrections {csv}\n")
+    assert said.endswith(f" --train.corrections {csv} --run-name corrected\n")
     assert "Outliers (1)" in html.read_text()
     with pytest.raises(UserError, match="leave out --runs, --html and --csv"):
         audit_command(data, self_test=True, csv=csv)
     csv.write_text("id,action\ntrain2,drop\n")
-    with pytest.raises(UserError, match="1 actions were filled in; give another file"):
+    with pytest.raises(UserError, match="1 action was filled in; give another file"):
         audit_command(data, csv=csv)
 
 

@@ -1,12 +1,14 @@
 """The expected cost of a training, from a few measured steps: the arithmetic behind it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from corolla.bench import training_cost as module
 from corolla.bench.options import BenchOptions
 from corolla.bench.training_cost import TrainingCost, training_cost
+from corolla.commands.bench import bench
 from corolla.errors import UserError
 
 RECIPE = """
@@ -52,3 +54,9 @@ def test_what_it_says_has_time_memory_disk_and_kaggle(cost: TrainingCost) -> Non
 def test_no_such_data_is_told_before_anything_is_measured(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no TFRecords in"):
         training_cost("transfer_best", BenchOptions(data=tmp_path, device="cpu"))
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 8}, {"pairs": 3}, {"compile": True}])
+def test_options_that_the_experiment_decides_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no effect with cost, which takes what the experiment says"):
+        bench("cost", options=BenchOptions(data=tmp_path, **options))

@@ -136,6 +136,18 @@ def test_another_val_than_a_run_was_trained_beside_is_said(good: list[Path]) -> 
     assert caution in comparison.verdict
 
 
+def test_corrected_training_photos_are_said(good: list[Path]) -> None:
+    path = good[0] / "config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(settings | {"train": {**settings["train"], "corrections_sha256": "0123456789abcdef" * 4}})
+    )
+    caution = (
+        "good-seed0 has learned from corrected training photos (corrections.csv in its folder, SHA-256 0123456789ab)."
+    )
+    assert caution in compare(good[:2], workers=0, num_resamples=10).verdict
+
+
 def test_mistakes_are_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name at least one"):
         compare([])

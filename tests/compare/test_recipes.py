@@ -23,7 +23,7 @@ def test_experiments_stand_for_all_their_seeds(copy_run: Callable[..., Path]) ->
     assert find_runs([Path("same-seed2"), found[0]], runs) == [found[1], found[0]]
     with pytest.raises(UserError, match="other: neither a run's folder nor an experiment"):
         find_runs([Path("other")], runs)
-    with pytest.raises(UserError, match="gone: neither a run's folder nor an experiment"):
+    with pytest.raises(UserError, match=r"gone: no run is in this folder; in .* there are: same"):
         find_runs([runs / "gone"], runs)
 
 

@@ -146,3 +146,16 @@ def test_the_most_confident_come_first() -> None:
     assert most_confident(probabilities, np.array([0, 2, 1])) == [1, 2, 0]
     assert confident_mistakes(probabilities, np.array([0, 0, 1, 0, 1])) == [1, 2, 3]
     assert confident_mistakes(probabilities, probabilities.argmax(1)) == []
+
+
+def test_no_interval_is_beyond_what_a_score_can_be() -> None:
+    labels = np.repeat(np.arange(4), 2)
+    predicted = np.array([0, 0, 1, 1, 2, 2, 3, 0])
+    values = weighted_macro_f1(labels, predicted, resample_weights(8, 500, 0))
+    low, high = interval(macro_f1(labels, predicted), values)
+    assert (0 < low < 0.8, high) == (True, 1)
+    low, high = interval(-macro_f1(labels, predicted), -values, lowest=-1)
+    assert (low, -0.8 < high < 0) == (-1, True)
+    effect = two_level([0.9, 0.3], [0.1], values)
+    assert (effect.low, effect.high) == (-1, 1)
+    assert effect.p > 0.05

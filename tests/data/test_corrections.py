@@ -44,8 +44,9 @@ def of(text: str | bytes) -> Corrections:
         FILLED.replace(",", "\t").encode("utf-16"),
         FILLED.replace("a/0.jpg", "Mädesüß/0.jpg").encode("cp1252"),
         FILLED.replace("action", "Action").replace(",5 photos,", ",5 photos").encode(),
+        FILLED.replace("a/0.jpg", '"a/0\n.jpg"').replace("5 photos,", "5 photos,NaN").encode(),
     ],
-    ids=["as written", "mark", "semicolons", "sep=", "UTF-16 tabs", "Windows-1252", "short rows"],
+    ids=["as written", "mark", "semicolons", "sep=", "UTF-16 tabs", "Windows-1252", "short rows", "lines in a cell"],
 )
 def test_however_it_was_saved(index: Index, content: bytes) -> None:
     corrected = correct(index, of(content))
@@ -77,6 +78,7 @@ def test_however_it_was_saved(index: Index, content: bytes) -> None:
         ("1,drop", "row 2: no photo in .* has the id 1; a spreadsheet may have taken it for a number"),
         (",drop", "row 2: has the action drop, but no id of a photo"),
         ('1,"drop', "audit.csv:2: no CSV"),
+        (f'"{FIRST}\n",\n{FIRST},keep', "row 3: the action keep is not known"),
         (
             "\n".join(f"{number:09x},drop" for number in range(2, 40, 5)),
             r"leave no training photo of class 2 \(kind 2\)",
@@ -97,6 +99,7 @@ def test_what_does_not_fit_is_a_line(index: Index, rows: str, said: str) -> None
         ("id,action,Action\n", "has more than one column action"),
         (b"\xff\xfe\0", "is damaged, or no text"),
         (b"\0\1\2\3\4\5", "audit.csv"),
+        (b"PK\3\4" + bytes(99), r"a spreadsheet's own file \(.xlsx, .ods, .xls\): save it as CSV"),
     ],
 )
 def test_another_file_is_a_line(index: Index, text: str | bytes, said: str) -> None:
@@ -132,5 +135,10 @@ def test_a_file_that_was_filled_is_not_overwritten(tmp_path: Path) -> None:
     path.write_text(FILLED)
     with pytest.raises(UserError, match=f"{re.escape(str(path))}: 4 actions were filled in"):
         check_not_filled(path)
+    path.write_text(FILLED.replace("b/1.jpg", '"b/1.jpg'))
+    with pytest.raises(UserError, match=r"no CSV .*; whether actions were filled in can't be told: give another file"):
+        check_not_filled(path)
     with pytest.raises(UserError, match="there is no such file"):
         read_corrections(tmp_path / "none.csv")
+    with pytest.raises(UserError, match="is a folder; name the CSV in which actions were filled in"):
+        read_corrections(tmp_path)

@@ -39,7 +39,7 @@ def classify(run: Run | list[Run], photos: Path | list[Path], **options: object)
     return corolla.predict(run, photos=photos, **{**ON_CPU, **options})
 
 
-@pytest.mark.parametrize("tta", ["none", "flip+multi-scale"])
+@pytest.mark.parametrize("tta", ["none", pytest.param("flip+multi-scale", marks=pytest.mark.slow)])
 def test_a_photo_of_a_split_has_what_it_has_there(tta: str, run: Run, tiny_data: Path, tmp_path: Path) -> None:
     of_split = corolla.predict(run, split="val", tta=tta, **ON_CPU).predictions
     records = TFRecordDataset(load_index(tiny_data, 32), "val")
@@ -100,6 +100,8 @@ def test_several_runs_are_averaged(run: Run, photos: Path, tmp_path: Path) -> No
     shutil.copy(other.last, other.best)
     alone = [classify(each, photos, checkpoint="last").probabilities for each in (run, other)]
     assert classify([run, other], photos, checkpoint="last").probabilities == pytest.approx(np.mean(alone, 0), abs=1e-6)
+    with pytest.raises(UserError, match="is named twice; every run has one vote"):
+        classify([run, other, Run(run.folder / ".." / run.name)], photos)
 
 
 def test_records_of_another_size_are_taken(run: Run, tmp_path: Path) -> None:
@@ -155,11 +157,17 @@ def test_runs_of_other_classes_do_not_join(run: Run, photos: Path, tmp_path: Pat
         ({"split": "val"}, "a split or a data folder has no effect with photos"),
         ({"data": "here"}, "a split or a data folder has no effect with photos"),
         ({"out": "flowers.xlsx"}, "flowers.xlsx: a name in .csv is expected"),
+        ({"out": "photos/large.csv"}, "large.png: is one of the photos and would be written over"),
+        ({"size": 0}, "--size 0: photos become squares of 1 to 4096 pixels a side"),
+        ({"size": 99999}, "--size 99999: photos become squares of"),
         ({"tta": "tencrop"}, "did you mean 'ten-crop'?"),
-        ({"split": "validation"}, "--split validation: train, val or test is expected"),
+        ({"split": "validation"}, "--split 'validation': train, val or test is expected"),
     ],
 )
-def test_options_that_have_no_effect_are_refused(options: dict[str, str], line: str, run: Run, photos: Path) -> None:
+def test_options_that_lead_nowhere_are_refused(
+    options: dict[str, str], line: str, run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
     with pytest.raises(UserError, match=r"^[^\n]*$") as refusal:
         classify(run, photos, **options)
     assert line in str(refusal.value)
@@ -178,6 +186,21 @@ def test_the_command_goes_on_after_a_broken_photo(
     assert "1 file that is no photo is left out: notes.txt" in caplog.text
 
 
+def test_many_photos_are_a_table_as_wide_as_the_terminal(
+    run: Run, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        shutil.copy(photos / "small.webp", photos / f"copy {number}.webp")
+    monkeypatch.chdir(photos.parent)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run_command(["predict", str(run.folder), "photos", "--device", "cpu", "--workers", "0"]) == 0
+    titles, *rows = capsys.readouterr().out.splitlines()
+    assert titles.split() == ["likeliest", "second", "photo"]
+    assert [line.count("%  kind ") for line in rows[:13]] == [2] * 13
+    assert max(map(len, rows[:13])) <= 60
+    assert rows[13] == "(too narrow here for: third, fourth, fifth)"
+
+
 def test_the_command_predicts_val_and_test(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["predict", str(run.folder), "--device", "cpu", "--workers", "0"]) == 0
     names = {path.name for path in (run.folder / "predictions").iterdir()}
@@ -193,8 +216,11 @@ def test_the_command_predicts_val_and_test(run: Run, capsys: pytest.CaptureFixtu
 def test_all_runs_are_opened_before_one_computes(run: Run, tmp_path: Path) -> None:
     other = Run(shutil.copytree(run.folder, tmp_path / "other"))
     other.best.unlink()
+    (tmp_path / "iris.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"other/best\.pt: there is no such checkpoint yet"):
         run_command(["predict", str(run.folder), str(other.folder), "--device", "cpu"])
+    with pytest.raises(UserError, match="name at least one run's folder: corolla predict RUN"):
+        run_command(["predict", str(tmp_path / "iris.jpg")])
     with pytest.raises(UserError, match="typo: there is no such run, photo or folder"):
         run_command(["predict", str(run.folder), str(tmp_path / "typo"), "--device", "cpu"])
     assert not run.predictions("val", "none").exists()

@@ -83,7 +83,7 @@ def test_onnx_makes_of_pixels_what_the_run_predicts(
     run: Run, predicted: np.ndarray, photos: list[Image.Image], onnx_export: Export
 ) -> None:
     ort, done = pytest.importorskip("onnxruntime"), onnx_export
-    assert (done.photos, done.num_classes) == ("18 photos of val", 5)
+    assert (done.photos, done.num_classes) == ("18 photos of val and 2 drawn ones", 5)
     assert done.difference < 1e-5
     session = ort.InferenceSession(done.path)
     pixels = as_seen(run, photos)
@@ -184,7 +184,9 @@ def test_a_network_that_came_out_otherwise_is_not_written(run: Run, monkeypatch:
     out = run.folder.parent / "never"
     wanted: list[tuple[Literal["timm", "hub"], str]] = [("timm", "a.safetensors"), ("hub", "a")]
     for to, name in wanted:
-        with pytest.raises(Failure, match=r"is not this network: .* on 18 photos of val; nothing was written"):
+        with pytest.raises(
+            Failure, match=r"is not this network: .* on 18 photos of val and 2 drawn ones; nothing was written"
+        ):
             corolla.export(run, to=to, out=out / name)
     assert list(out.iterdir()) == []
 
@@ -192,12 +194,13 @@ def test_a_network_that_came_out_otherwise_is_not_written(run: Run, monkeypatch:
 @pytest.mark.parametrize(
     ("keywords", "line"),
     [
-        ({"to": "tflite"}, "--to tflite: onnx, timm or hub is expected"),
+        ({"to": "tflite"}, "to 'tflite': onnx, timm or hub is expected"),
         ({"to": "onnx", "out": "a.txt"}, "a.txt: a name in .onnx is expected for --to onnx"),
         ({"to": "timm", "out": "best.pt"}, "best.pt: a name in .safetensors is expected for --to timm"),
+        ({"to": "timm", "out": "a.SAFETENSORS"}, "a.SAFETENSORS: a name in .safetensors is expected for --to timm"),
         ({"to": "hub", "out": "{run}"}, "{run}: this folder is there already; remove it, or choose another --out"),
         ({"to": "hub", "out": "{run}/best.pt"}, "{run}/best.pt: is a file; --to hub writes a folder"),
-        ({"to": "timm", "checkpoint": "first"}, "--checkpoint first: best or last is expected"),
+        ({"to": "timm", "checkpoint": "first"}, "checkpoint 'first': best or last is expected"),
     ],
 )
 def test_what_can_not_be_exported_is_one_line(run: Run, keywords: dict[str, str], line: str) -> None:
@@ -220,7 +223,7 @@ def test_the_command_says_what_was_compared(
     monkeypatch.setattr(sys, "argv", words)
     assert cli.main() == 0
     said = capsys.readouterr().out
-    assert re.search(r"on 18 photos of val: probabilities differ by \S+ at most\n", said)
+    assert re.search(r"on 18 photos of val and 2 drawn ones: probabilities differ by \S+ at most\n", said)
     monkeypatch.setattr(sys, "argv", [*words[:2], str(tmp_path), *words[3:]])
     assert cli.main() == 2
 

@@ -25,7 +25,9 @@ from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 from corolla.doctor.runs import run_findings
 from corolla.errors import UserError
+from corolla.importing.checkpoint_facts import class_names_of
 from corolla.models.factory import build_model
+from corolla.models.pretrained import num_classes_in
 from corolla.runs.folder import Run
 from corolla.runs.imported import check_has_training
 from corolla.runs.settings import telling_settings
@@ -155,6 +157,50 @@ def test_numbers_of_numpy_are_taken_and_a_file_that_says_nonsense_is_told(
     assert corolla.predict(run, split="val", device="cpu", workers=0).predictions.epochs is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffä, 1\r\nb\r\nc\r\nd\r\ne\r\n",
+        '["ä, 1", "b", "c", "d", "e"]',
+        '{"1": "b", "0": "ä, 1", "2": "c", "3": "d", "4": "e"}',
+        '{"b": 1, "c": 2, "d": 3, "e": 4, "ä, 1": 0}',
+    ],
+)
+def test_classes_are_lines_or_json(text: str, tmp_path: Path) -> None:
+    (tmp_path / "names").write_text(text, encoding="utf-8")
+    assert class_names_of(tmp_path / "names", {}, None)[0] == ("ä, 1", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("0,rose\n1,tulip\n", "line 2, 1,tulip, has a number beside the name; names alone are expected"),
+        ("label;id\nrose;0\ntulip;1\n", "line 3, tulip;1, has a number beside the name"),
+        ('{"1": "rose", "2": "tulip"}', "a list of names is expected, or an object with a name to each number from 0"),
+        ('{"rose": "0"}', "a list of names is expected"),
+        ('["rose", ""]', "a list of names is expected"),
+        ('[["n01", "tench"]]', "text is expected, not a list; a list of names is expected"),
+        ('{"0": "rose",\n"1": "tulip" "2": "iris"}', "line 2"),
+    ],
+)
+def test_classes_that_would_have_other_names_are_refused(text: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "names").write_text(text)
+    with pytest.raises(UserError) as error:
+        class_names_of(tmp_path / "names", {}, None)
+    assert line in str(error.value)
+
+
+def test_weights_of_another_network_by_the_file_and_others_that_fit_are_told(
+    state: State, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = {f"{part}.{name}": each for part in ("net", "net_average") for name, each in state.items()}
+    torch.save({"arch": "tf_efficientnet_b0", "state_dict": both}, tmp_path / "two.pth")
+    corolla.import_checkpoint(tmp_path / "two.pth", tmp_path / "run", model=NETWORK, data=data, input_size=32)
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert any("left out, though it fits as well: " in line for line in warnings)
+    assert any("it says that it is of tf_efficientnet_b0" in line for line in warnings)
+
+
 def test_a_checkpoint_of_corolla_brings_its_classes_and_preprocessing(run: Run, tmp_path: Path) -> None:
     again = corolla.import_checkpoint(run.best, tmp_path / "again", model=NETWORK)
     kept, before = content(again), content(run)
@@ -177,12 +223,12 @@ def test_a_checkpoint_of_corolla_brings_its_classes_and_preprocessing(run: Run, 
         ({"data": True, "model": {"name": NETWORK, "dropout": 0.5}}, "--model.dropout has no effect on a checkpoint"),
         ({"data": True, "model": {"name": NETWORK, "width": 0.5}}, "--model.width has no effect without "),
         ({"data": True, "mean": (124.0, 116.0, 104.0)}, "--mean 124 116 104: is for pixels from 0 to 1"),
-        ({"data": True, "mean": "0.5"}, "--mean 0.5: three numbers are expected"),
+        ({"data": True, "mean": "0.5"}, "mean '0.5': a number is expected, not str"),
         ({"data": True, "mean": (0.5, float("nan"), 0.5)}, "--mean 0.5 nan 0.5: three numbers are expected"),
         ({"data": True, "std": (0.2, 0.0, 0.2)}, "--std 0.2 0 0.2: numbers above 0 are expected"),
         ({"data": True, "crop_fraction": 0.0}, "--crop-fraction 0: a number from 0.1 to 1"),
         ({"data": True, "input_size": 0}, "--input-size 0: "),
-        ({"data": True, "interpolation": "nearest"}, "--interpolation nearest: bilinear or bicubic"),
+        ({"data": True, "interpolation": "nearest"}, "interpolation 'nearest': bilinear or bicubic is expected"),
         ({"data": True, "size": 64}, "the sizes there are 32"),
     ],
 )
@@ -197,6 +243,12 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(
     if how.get("classes") in ("six", "others"):
         how["classes"] = tmp_path / how["classes"]
     assert said in refusal(file, tmp_path / "runs" / "x", **how)
+
+
+def test_a_classifier_may_be_more_than_one_layer() -> None:
+    with torch.device("meta"):
+        model = build_model(ModelConfig(name="timm:levit_128s"), 5, 224)
+    assert num_classes_in(model, model.state_dict()) == 5
 
 
 def test_files_without_a_fitting_classifier_or_of_no_weights_are_refused(

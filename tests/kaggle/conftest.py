@@ -15,6 +15,7 @@ from standin import StandIn
 from support import NUM_CLASSES, draw
 
 from corolla.data.tfrecord import encode_example, write_tfrecord
+from corolla.kaggle import pack_runs
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +139,13 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(time, "sleep", clock.sleep)
     monkeypatch.setattr(time, "monotonic", clock.monotonic)
     return clock.waits
+
+
+@pytest.fixture
+def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pack no wheels, which take most of the time and are tested by themselves."""
+    monkeypatch.setattr(pack_runs, "lacking_for_prediction", dict)
+    monkeypatch.setattr(pack_runs, "build_wheel", lambda folder: folder)
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ from corolla.ensemble.fit import fit_rule
 from corolla.ensemble.rules import EnsembleRule, Method
 from corolla.errors import UserError
 from corolla.evaluation.predict import predict
-from corolla.kaggle import pack_runs
 from corolla.kaggle.from_runs import submission_from_runs
 from corolla.kaggle.notebook import predict_submission
 from corolla.kaggle.notebook_members import ensemble_of_csv
@@ -53,10 +52,8 @@ def runs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path
 
 
 @pytest.fixture(autouse=True)
-def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wheels are tested elsewhere; here they only take time."""
-    monkeypatch.setattr(pack_runs, "lacking_for_prediction", dict)
-    monkeypatch.setattr(pack_runs, "build_wheel", lambda folder: folder)
+def no_input(no_wheels: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert no_wheels is None
     monkeypatch.setenv("COROLLA_KAGGLE_INPUT", "")  # predict_submission sets it
 
 
@@ -141,6 +138,9 @@ def test_other_checkpoints_are_not_sent_and_the_line_makes_them_again(
         words = shlex.split(command)[1:]
         assert run_command([*words, "--device", "cpu"] if words[0] == "predict" else words) == 0
     assert [member.run.name for member in ensemble_of_csv(csv).members] == ["net 0", "net 1"]
+    monkeypatch.chdir("/")
+    assert ensemble_of_csv(tmp_path / csv).members[0].run.folder == tmp_path / mine[0]
+    monkeypatch.chdir(tmp_path)
     (mine[1] / "best.pt").unlink()
     assert "was made with runs/net 1/best.pt, which is not there; put it back, or make it again: " in refusal(csv)
     shutil.rmtree(mine[1])
@@ -150,7 +150,7 @@ def test_other_checkpoints_are_not_sent_and_the_line_makes_them_again(
 def test_a_csv_that_says_too_little_is_not_sent(runs: list[Path], tiny_data: Path, tmp_path: Path) -> None:
     csv = fitted_csv(runs, tmp_path / "a.csv")
     labels = submission_from_runs([csv], tmp_path / "b.csv", method="vote", data=tiny_data).path
-    assert re.search(r"a\.csv is among its members, and no run here has made that, so Kaggle can't", refusal(labels))
+    assert "a.csv is among its members, and a notebook predicts with runs alone; join these" in refusal(labels)
     shutil.copyfile(csv.with_suffix(".json"), tmp_path / "kept")
     assert refusal(rewritten(csv, prior=None)).startswith(f"{tmp_path}/a.json: prior is missing; make it again: ")
     for changes, message in (
@@ -165,6 +165,8 @@ def test_a_csv_that_says_too_little_is_not_sent(runs: list[Path], tiny_data: Pat
         assert message in refusal(rewritten(csv, **changes))
     shutil.copyfile(tmp_path / "kept", csv.with_suffix(".json"))
     csv.write_text(csv.read_text() + "\n")
+    assert "a.json beside it is of another CSV, or of this one before it was changed, so none can" in refusal(csv)
+    csv.with_suffix(".json").unlink()
     assert "no a.json beside it says which runs have made it, so none can be sent" in refusal(csv)
     assert "there is no such file" in refusal(tmp_path / "none.csv")
 
@@ -234,6 +236,8 @@ def test_a_submission_in_python_is_its_csv(server: StandIn, runs: list[Path], tm
         ("--notebook", "name what the notebook is made of"),
         ("--notebook a.csv run", "a.csv: is no folder of a run; a notebook is made of one CSV, or of runs alone"),
         ("run", "run: is no CSV; runs are sent as a notebook: corolla submit --notebook run"),
+        ("a.csv --wait nan", "--wait nan: a number of minutes is expected"),
+        ("--notebook a.csv --wait -1", "--wait -1: a number of minutes is expected"),
         ("a.csv --adjust", "--adjust has no effect without --notebook: leave it out"),
         ("--notebook a.npz", "a.npz: there is no such file"),
     ],

@@ -36,8 +36,8 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
 
 
 @pytest.fixture
-def server(in_process: StandIn, no_sleep: list[float]) -> StandIn:
-    assert no_sleep == []
+def server(in_process: StandIn, no_sleep: list[float], no_wheels: None) -> StandIn:
+    assert (no_sleep, no_wheels) == ([], None)
     in_process.notebooks_only = True
     return in_process
 
@@ -52,8 +52,11 @@ def send(trained: list[Path], tmp_path: Path) -> Callable[..., Any]:
     return call
 
 
-def test_the_whole_way(server: StandIn, send: Callable[..., Any], tmp_path: Path, kaggle_home: Path) -> None:
-    server.public_score = "0.91"
+def test_the_whole_way(
+    in_process: StandIn, no_sleep: list[float], send: Callable[..., Any], tmp_path: Path, kaggle_home: Path
+) -> None:
+    server = in_process  # with wheels
+    server.notebooks_only, server.public_score = True, "0.91"
     done = send(2, tta="flip", method="mean")
     (dataset,) = server.datasets.values()
     assert dataset.is_private
@@ -69,6 +72,7 @@ def test_the_whole_way(server: StandIn, send: Callable[..., Any], tmp_path: Path
     (asked,) = server.requests("CreateCodeSubmission")
     assert (asked.body["kernelVersion"], asked.body["fileName"]) == (1, "submission.csv")
     assert done.entry.status == "complete"
+    assert no_sleep
     assert Ledger(tmp_path / "ledger.csv").read() == [done.entry]
     assert len([*kaggle_home.glob(".cache/corolla/submit/*.lock")]) == 1
     assert (done.entry.public_score, done.entry.runs) == ("0.91", "first-seed0 second-seed0")
@@ -119,9 +123,11 @@ def test_exactly_one_submission(kind: str, server: StandIn, send: Callable[..., 
 def test_a_notebook_that_fails_shows_its_log(server: StandIn, send: Callable[..., Any], tmp_path: Path) -> None:
     server.kernel_error = "notebook failed"
     pieces = [{"stream_name": "stderr", "time": 1.0, "data": f"line {n}\n"} for n in range(50)]
-    server.kernel_log = json.dumps(pieces)
-    with pytest.raises(Failure, match=r"version 1 ended with error, nothing was submitted(.|\n)*line 49"):
+    pieces.append({"stream_name": "stderr", "time": 1.0, "data": f"\x1b[31m{9000 * 'x'}\nValueError: ü, lost"})
+    server.kernel_log = json.dumps(pieces).removesuffix('lost"}]') + "\\u00"  # cut short
+    with pytest.raises(Failure, match=r"version 1 ended with error, nothing was submitted(.|\n)*line 49") as failure:
         send()
+    assert str(failure.value).splitlines()[-3:-1] == [f"{300 * 'x'}...", "ValueError: ü,"]
     assert "line 0\n" in (tmp_path / f"notebook-{SLUG}/notebook.log").read_text()
     assert server.submissions == []
     server.kernel_error = ""
@@ -137,6 +143,20 @@ def test_a_notebook_that_takes_long_is_waited_for_by_the_next_call(server: Stand
     assert server.submissions == []
     assert send().sent
     assert len(server.kernels) == 1
+
+
+def test_answers_that_tell_nothing_are_no_end_of_a_notebook(server: StandIn, send: Callable[..., Any]) -> None:
+    server.add_fault("CreateDataset", "lost_answer")
+    server.add_fault("GetKernelSessionStatus", "status", code=403)
+    server.add_fault("GetKernelSessionStatus", "html")
+    with pytest.raises(Failure, match=r"a web page or the like.* how version 1 ends is not known, .* goes on waiting"):
+        send()
+    server.add_fault("GetKernelSessionStatus", "status", code=401, after=1)
+    with pytest.raises(Failure, match=r"Kaggle does not accept .* the same command goes on waiting"):
+        send()
+    assert send().sent
+    (dataset,) = server.datasets.values()
+    assert (len(dataset.versions), len(server.kernels)) == (1, 1)
 
 
 def test_a_dataset_that_needs_time(server: StandIn, send: Callable[..., Any]) -> None:

@@ -1,6 +1,7 @@
 """Contact sheets: every photo keeps its shape and its place, and its title stays below it."""
 
 import numpy as np
+import pytest
 
 from corolla.plots.contact_sheet import contact_sheet
 
@@ -27,3 +28,11 @@ def test_photos_keep_their_shape() -> None:
     dark = (sheet == 0).all(2)
     assert np.flatnonzero(dark.any(0)).size == 100
     assert np.flatnonzero(dark.any(1)).size == 50
+
+
+@pytest.mark.parametrize("letter", "äñžøλж")
+def test_titles_have_the_letters_of_many_languages(letter: str) -> None:
+    sheets = [
+        contact_sheet([np.zeros((20, 20, 3), np.uint8)], [text], columns=1, cell=64) for text in (letter, "\ufdd0")
+    ]
+    assert not np.array_equal(*sheets), "not the box of a letter that is not there"

@@ -26,8 +26,8 @@ def begun(folder: Path, *, days: float, content: bytes = b"") -> Path:
 
 def test_what_was_refused_leaves_no_folder(tiny_config: Config) -> None:
     with pytest.raises(UserError, match="there is no checkpoint"):
-        train(dataclasses.replace(tiny_config, init_from=Path("nowhere.pt")))
-    assert not any(tiny_config.runs.iterdir())
+        train(dataclasses.replace(tiny_config, init_from=Path("nowhere.pt"), runs=tiny_config.runs / "new" / "deep"))
+    assert not (tiny_config.runs / "new").exists()
     with exclusive(tiny_config.runs / "kept") as _:
         (tiny_config.runs / "kept" / "config.json").touch()
     assert {path.name for path in (tiny_config.runs / "kept").iterdir()} == {".lock", "config.json"}

@@ -1,5 +1,6 @@
 """The learning-rate range test: its curve, what it proposes, and that it leaves no run."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,13 @@ def test_a_loss_that_hardly_falls_gives_no_proposal() -> None:
     assert "no learning rate to propose, as the loss hardly fell" in found.summary
 
 
+def test_the_noise_of_few_photos_neither_ends_it_nor_gives_a_proposal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEPS", 200)
+    found = made([0.4, 2.8, 1.9, 0.9] * 25)
+    assert found.lowest >= 9
+    assert found.proposed is None
+
+
 def test_the_command_writes_the_curve_and_names_the_next_command(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,8 +121,6 @@ def test_the_command_writes_the_curve_and_names_the_next_command(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(f"next: corolla train tiny.toml --data {config.data} --device cpu --pipeline.workers 0")
     assert last.rpartition(" ")[0].endswith("--optim.lr")
-    assert run_command([*words, "--train.seed", "1", "--run-name", "tiny-seed0", "--find-lr"]) == 0
-    assert folder.with_name("tiny-seed0-2").exists()
 
 
 def test_a_run_lends_its_settings_and_is_not_touched(config: Config, tmp_path: Path) -> None:
@@ -127,6 +133,12 @@ def test_a_run_lends_its_settings_and_is_not_touched(config: Config, tmp_path: P
     assert begun.losses != found.losses
     with pytest.raises(UserError, match="--resume goes on with one: leave it out"):
         find_lr(config, resume=run.folder)
+    with pytest.raises(UserError, match=r"--train\.fit-hours chooses"):
+        find_lr(run, fit_hours=1.0, epochs=3)
+    (run.folder / "environment.json").write_text(json.dumps({**run.environment, "data": "/elsewhere/photos"}))
+    for start in (find_lr, corolla.train):
+        with pytest.raises(UserError, match=r"mine: was trained on /elsewhere/photos, which is not here; .* --data F"):
+            start(run)
 
 
 def test_interrupted_it_leaves_nothing(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

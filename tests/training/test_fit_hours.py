@@ -15,6 +15,7 @@ from corolla.config import Config
 from corolla.errors import UserError
 from corolla.runs.folder import Run
 from corolla.runs.writing import write_config
+from corolla.training import epoch_cost
 from corolla.training.epoch_cost import EpochCost
 from corolla.training.fit_hours import cut_by
 from corolla.training.train import train
@@ -60,6 +61,11 @@ def test_epochs_cost_by_their_sizes_and_by_what_learns(config: Config, seconds: 
 )
 def test_as_many_as_fit_are_found(config: Config, seconds: float, epochs: int) -> None:
     assert COST.epochs_within(seconds, config, 64) == epochs
+
+
+def test_a_long_time_does_not_give_epochs_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_cost, "MOST_EPOCHS", 100)
+    assert COST.epochs_within(1e300, settings(), 64) == 100
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +137,6 @@ def test_with_a_number_of_epochs_it_contradicts_itself(tiny_data: Path, tmp_path
 def test_stopped_while_it_is_measured_nothing_is_left(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from corolla.training import epoch_cost
-
     def update(*_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 

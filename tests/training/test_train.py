@@ -406,6 +406,17 @@ def test_other_data_are_refused_before_anything_is_copied(
     assert not (config.runs / "here").exists()
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_data_without_a_split_that_it_needs_are_told_before_anything_is_made(
+    split: str, tiny_data: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data, ignore=shutil.ignore_patterns(split))
+    with pytest.raises(UserError, match=f"{split}: no .tfrec files, but the split {split} is needed$"):
+        train("transfer_best", data=data, runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_another_share_of_the_photos_is_refused(earlier: Config, session: Callable[[int], Run], tmp_path: Path) -> None:
     """Its epochs have another length, so that none would ever be over."""
     config = changed(here(earlier, session(2), tmp_path), "train", share=0.5)

@@ -17,7 +17,7 @@ import pandas as pd
 from corolla.audit.label_errors import LabelIssue, Source, issues_by_features, issues_by_runs
 from corolla.audit.outliers import FEW, ClassBalance, Outlier, class_balance, find_outliers
 from corolla.data.competition import SPLITS
-from corolla.data.corrections import check_not_filled
+from corolla.data.corrections import ACTION, check_not_filled
 from corolla.data.duplicates import Pair, find_pairs
 from corolla.data.index import load_index
 from corolla.data.survey import Survey, survey
@@ -31,8 +31,6 @@ COLUMNS = (
     *("kind", "split", "id", "path", "file", "record", "label", "name", "suggested_label", "suggested_name", "score"),
     *("partner_split", "partner", "partner_path", "note"),
 )
-ACTION = "action"
-"""The last column of the CSV, empty, for a person to fill (data/corrections.py)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

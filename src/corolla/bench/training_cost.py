@@ -17,9 +17,10 @@ from corolla.bench.pairs import Report
 from corolla.config.experiments import find_experiment
 from corolla.config.progressive_resizing import epoch_size
 from corolla.data.corrections import training_index
-from corolla.data.index import load_index
+from corolla.data.index import load_index, split_of
 from corolla.device import choose_device, num_workers
 from corolla.models.factory import multiply_adds
+from corolla.runs.folder import Run
 from corolla.training.build import new_state, train_color
 from corolla.training.epoch_cost import LEAST_S, measure_epoch
 
@@ -60,6 +61,7 @@ class TrainingCost(Report):
     def lines(self) -> list[str]:
         first, last = self.epoch_s[0], self.epoch_s[-1]
         epochs = f"{last:.1f} s" if abs(first - last) < 0.05 * last else f"{first:.1f} s, later {last:.1f} s"
+        hours = f"at least {self.t4_hours:.2f}" if self.t4_hours >= 0.005 else "perhaps less than 0.01"
         lines = super().lines()
         lines += [
             f"  an epoch     {epochs}: {self.images_per_s:,.0f} images/s, val {self.val_s:.1f} s"
@@ -69,7 +71,7 @@ class TrainingCost(Report):
             + (f", {self.card_bytes / 1e9:.1f} GB on the card" if self.card_bytes else ""),
             f"  disk         {2 * self.checkpoint_bytes / 1e6:.0f} MB for last.pt and best.pt"
             f", up to {self.cache_bytes / 1e6:.0f} MB of decoded photos in the cache",
-            f"  on Kaggle    at least {self.t4_hours:.2f} GPU hours on a T4 (by its arithmetic; not measured)",
+            f"  on Kaggle    {hours} GPU hours on a T4 (by its arithmetic; not measured)",
         ]
         return lines
 
@@ -81,11 +83,18 @@ class TrainingCost(Report):
 def training_cost(experiment: str, options: BenchOptions) -> TrainingCost:
     """Measure some steps, a validation and a checkpoint of `experiment`, and return what the whole training takes.
 
+    Args:
+        experiment: a name, a TOML or JSON file, or the folder of a run, whose settings are taken.
+        options: those of a training count; what else they say has no effect.
+
     Raises:
-        UserError: no such experiment or data.
+        UserError: no such experiment or data, or the data have no photos of train or val.
     """
     index, device = load_index(options.data, options.size, options.cache_dir), choose_device(options.device)
-    base = find_experiment(experiment)
+    for split in ("train", "val"):
+        split_of(index, split)
+    is_run = (Path(experiment) / "config.json").is_file()
+    base = Run(Path(experiment)).config if is_run else find_experiment(experiment)
     index = training_index(index, base.train)
     size = options.input_size or base.input_size or index.size
     config = dataclasses.replace(

@@ -4,15 +4,16 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolla.commands.common import Folder, next_command, text_table
+from corolla.commands.common import Folder, given_words, next_command, text_table
 from corolla.commands.hints import next_training
 from corolla.errors import DONE, UserError
-from corolla.text_files import printable, shell_words
+from corolla.text_files import printable
 
 if TYPE_CHECKING:
     from corolla.audit.audit import Audit
 
 LINES = 10  # findings printed; the CSV and the HTML have more
+FOLDS = 5
 
 
 def audit(
@@ -20,7 +21,7 @@ def audit(
     /,
     size: int | None = None,
     runs: tuple[Path, ...] = (),
-    folds: int = 5,
+    folds: int = FOLDS,
     html: Path | None = None,
     csv: Path | None = None,
     self_test: bool = False,
@@ -61,13 +62,16 @@ def audit(
         print(f"wrote {html}: contact sheets, for a browser")
     index = found.photos.index
     if not (csv or html):
-        print(next_command("audit", data, "--size", index.size, "--html", "audit.html", "--csv", "audit.csv"))
+        given = given_words(size=index.size, runs=runs or None, folds=_unusual(folds), cache_dir=cache_dir)
+        print(next_command("audit", data, *given, "--html", "audit.html", "--csv", "audit.csv"))
         return DONE
-    training = next_training(data, index.size, len(index.splits["train"]) if "train" in index.splits else 0)
+    options: list[object] = []
     if csv and any(found.table().dropna(subset="id")["split"] == "train"):
         print(f"{csv}: write drop or label=N into the column action where a photo of train is wrong; training takes it")
-        training += f" {shell_words('--train.corrections', csv)}"
-    print(training)
+        # A name of its own: the run without corrections is often there, and is what this one is compared with.
+        options = ["--train.corrections", csv, "--run-name", "corrected"]
+    counts = {name: len(each) for name, each in index.splits.items()}
+    print(next_training(data, index.size, counts, cache_dir=cache_dir, options=options))
     return DONE
 
 
@@ -97,5 +101,10 @@ def _self_test(data: Path, size: int | None, folds: int, cache_dir: Path | None)
 
     result = self_test(data, size=size, folds=folds, cache_dir=cache_dir)
     print(*result.audit.sentences(), *result.scores, sep="\n")
-    print(next_command("audit", data, "--size", result.audit.photos.index.size, "--html", "audit.html"))
+    given = given_words(size=result.audit.photos.index.size, folds=_unusual(folds), cache_dir=cache_dir)
+    print(next_command("audit", data, *given, "--html", "audit.html"))
     return DONE
+
+
+def _unusual(folds: int) -> int | None:
+    return None if folds == FOLDS else folds

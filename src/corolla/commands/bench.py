@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from corolla.bench.options import BenchOptions
+from corolla.commands.common import given_words, next_command, refuse_with
 from corolla.errors import DONE, UserError
 from corolla.files import write_atomically
 
@@ -36,16 +37,29 @@ def bench(
     """
     if experiment is not None and what == "data":
         raise UserError(f"bench data measures no network: leave {experiment} out")
+    if what == "cost":
+        own = {name: getattr(options, name) for name in ("batch_size", "pairs", "compile")}
+        refuse_with(
+            "cost, which takes what the experiment says",
+            **{name: value for name, value in own.items() if value != getattr(DEFAULTS, name)},
+        )
     from corolla.device import choose_device
     from corolla.device_errors import faults_told
 
-    smaller = f"--batch-size {max(1, options.batch_size // 2)}, a smaller --input-size or --device cpu"
+    smaller = "a smaller --input-size or --device cpu"
+    if what != "cost":
+        smaller = f"--batch-size {max(1, options.batch_size // 2)}, {smaller}"
     with faults_told(choose_device(options.device), f"in bench {what}", memory=smaller):
         report = _measure(what, experiment, options)
     print("\n".join(report.lines()))
     if json is not None:
         write_atomically(json, report.json().encode())
         print(f"wrote {json}")
+    if what == "cost" and not Path(experiment or "").joinpath("config.json").is_file():  # a run is trained already
+        given = {name: getattr(options, name) for name in ("size", "input_size", "cache_dir")}
+        device = None if options.device == "auto" else options.device
+        words = given_words(data=options.data, **given, device=device)
+        print(next_command("train", experiment or "transfer_best", *words))
     return DONE
 
 

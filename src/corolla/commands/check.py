@@ -28,7 +28,7 @@ def check(data: Folder, /, size: int | None = None) -> int:
         return FAILED
     print(
         "no faults",
-        next_training(data, result.size, result.counts.get("train", 0)),
+        next_training(data, result.size, result.counts),
         sep="\n",
         file=sys.stderr,
     )

@@ -1,10 +1,12 @@
 """Parts of several subcommands: types of arguments, tables, and the line by which a command names the next one."""
 
+import logging
 import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,10 @@ import tyro
 
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import UserError
+from corolla.runs.folder import is_run
 from corolla.text_files import shell_words
+
+log = logging.getLogger(__name__)
 
 Folder = Annotated[Path, tyro.conf.Positional]
 Paths = Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -50,9 +55,36 @@ def refuse_with(other: str, **options: object) -> None:
             raise UserError(f"--{name.replace('_', '-')} has no effect with {other}: leave it out")
 
 
+def without_others(paths: Sequence[Path], *, is_meant: Callable[[Path], bool] = lambda _: False) -> tuple[Path, ...]:
+    """Return the paths without those that are no runs but lie beside one, as a shell makes them of runs/*.
+
+    A line says of each that it is passed over.
+
+    Args:
+        is_meant: returns whether the command takes such a file or folder as well.
+    """
+    runs = [path for path in paths if is_run(path)]
+    beside = {run.parent for run in runs}
+    others = [path for path in paths if path not in runs and path.parent in beside and path.exists()]
+    passed_over = [path for path in others if not is_meant(path)]
+    for path in passed_over:
+        log.info("%s: no run, passed over", path)
+    return tuple(path for path in paths if path not in passed_over)
+
+
 def next_command(*words: object) -> str:
     """Return the command to go on with, as a shell takes it."""
     return f"next: corolla {shell_words(*words)}"
+
+
+def given_words(**options: object) -> list[object]:
+    """Return the words of the options that were given (are not None), for the command to go on with."""
+    words: list[object] = []
+    for name, value in options.items():
+        if value is not None:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{name.replace('_', '-')}", *values]
+    return words
 
 
 def text_table(
@@ -81,7 +113,7 @@ def text_table(
         for row in (titles, *rows)
     ]
     if gone:
-        lines.append(f"(too narrow here for: {', '.join(reversed(gone))})")
+        lines += textwrap.wrap(f"(too narrow here for: {', '.join(reversed(gone))})", _terminal_width())
     return "\n".join(lines)
 
 

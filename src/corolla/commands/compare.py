@@ -4,13 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corolla.commands.common import Paths, ViewArguments, check_workers, refuse_with, refuse_without, text_table
+from corolla.commands.common import (
+    Paths,
+    ViewArguments,
+    check_workers,
+    refuse_with,
+    refuse_without,
+    text_table,
+    without_others,
+)
 from corolla.compare.places import comparison_name, folder_for, holds
 from corolla.config import Config, PipelineConfig
 from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import DONE, UserError
 from corolla.files import replacing, write_atomically
-from corolla.runs.folder import CheckpointName, data_of
+from corolla.runs.folder import RUNS, CheckpointName, data_of
 from corolla.text_files import shell_words
 
 if TYPE_CHECKING:
@@ -28,7 +36,7 @@ LEAST = (
 def compare(
     words: Paths,
     /,
-    runs: Path = Path("runs"),
+    runs: Path = RUNS,
     checkpoint: CheckpointName | None = None,
     out: Path | None = None,
     data: Path | None = None,
@@ -65,7 +73,6 @@ def compare(
         views: whose predictions are compared; default: those of val that are there, where they are of one kind.
     """
     from corolla.compare.compare import compare as compare_runs
-    from corolla.compare.recipes import find_runs
     from corolla.evaluation.compute import PredictOptions
 
     check_workers(workers)
@@ -81,7 +88,7 @@ def compare(
     options = PredictOptions(
         tta=tta, checkpoint=checkpoint or "last", data=data, cache_dir=cache_dir, device=device, workers=workers
     )
-    comparison = compare_runs(find_runs(words, runs), options)
+    comparison = compare_runs(without_others(words), options, runs=runs)
     _print(comparison)
     _write(comparison, out, data, cache_dir)
     return DONE

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from corolla.commands.common import Paths, ViewArguments, next_command, refuse_without
+from corolla.commands.common import Paths, ViewArguments, next_command, refuse_without, without_others
+from corolla.data.competition import NOTEBOOKS_ONLY
 from corolla.data.transforms.tta import ViewOptions
 from corolla.ensemble.rules import Method
 from corolla.ensemble.validation import ValidationEstimate
 from corolla.errors import DONE
 from corolla.runs.folder import CheckpointName
+from corolla.session import in_kaggle
+from corolla.text_files import shell_words
 
 NO_VIEWS = ViewOptions()
 
@@ -43,9 +46,10 @@ def ensemble(
         cache_dir: with --adjust: folder for the index; default: the user's cache.
         views: which predictions to take; default: those that are there, where they are of one kind.
     """
-    from corolla.ensemble.files import is_file
+    from corolla.ensemble.files import SUFFIXES, is_file
     from corolla.kaggle.from_runs import submission_from_runs
 
+    members = without_others(members, is_meant=lambda path: path.suffix.lower() in SUFFIXES)
     if members and all(map(is_file, members)):
         last, tta = checkpoint if checkpoint != "best" else None, views.name if views != NO_VIEWS else None
         refuse_without("a run among the members", tta=tta, checkpoint=last)
@@ -73,11 +77,18 @@ def ensemble(
 def _next(out: Path, sample: Path) -> str:
     """Return the command that scores the CSV, where the truth is there, or else submits it."""
     from corolla.kaggle.manifest import read_manifest
+    from corolla.kaggle.provenance import can_run_again, read_provenance
 
     labels = sample.with_name("test_labels.csv")
     if labels.exists():
         return next_command("score", out, labels)
-    return next_command("submit", out, *([] if read_manifest(sample.parent) else ["--competition", "SLUG"]))
+    manifest = read_manifest(sample.parent)
+    if in_kaggle():
+        return f"to submit it: save a version of this notebook, and submit {out.name} of its output"
+    if manifest is None:
+        return f"to submit it to a competition: corolla {shell_words('submit', out, '--competition')} SLUG"
+    as_notebook = manifest.competition in NOTEBOOKS_ONLY and can_run_again(read_provenance(out))
+    return next_command("submit", out, *["--notebook"] * as_notebook)
 
 
 def _print_on_val(on_val: ValidationEstimate, *, tau: float | None) -> None:

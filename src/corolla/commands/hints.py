@@ -1,9 +1,10 @@
 """The training that a command proposes next: one that fits the photos and the machine, and how long it takes here."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corolla.commands.common import next_command
+from corolla.commands.common import given_words, next_command
 from corolla.config.experiments import find_experiment
 from corolla.nvidia import visible_card
 from corolla.parallel import num_cores
@@ -21,22 +22,37 @@ WITHOUT_BF16 = 0.3
 """The speed of a core with AVX2 alone, as a fraction of that."""
 
 
-def next_training(data: Path, size: int, num_train: int, *, experiment: str | None = None) -> str:
+def next_training(
+    data: Path,
+    size: int,
+    counts: Mapping[str, int],
+    *,
+    experiment: str | None = None,
+    input_size: int | None = None,
+    cache_dir: Path | None = None,
+    options: Sequence[object] = (),
+) -> str:
     """Return the command that trains on these photos, below a line that says how long it takes where that is known.
 
     Args:
         size: of the photos in pixels.
+        counts: photos of each split; where train or val has none, what is missing is said instead.
         experiment: the one that was spoken of; default: one that fits.
+        input_size: the one that was given.
+        options: further words of the command.
     """
-    card = visible_card()
+    if missing := [name for name in ("train", "val") if not counts.get(name)]:
+        return f"training needs photos of train and val; here are none of {' and '.join(missing)}"
+    num_train, card = counts["train"], visible_card()
     chosen = experiment or ("transfer_best" if num_train < FEW or card is None else "resnet50_pretrained")
-    words: list[object] = [chosen, "--data", data, "--size", size]
-    if chosen != "transfer_best":
-        return next_command("train", *words)
-    pixels = size if size >= SMALL else ENLARGED
-    words += ["--input-size", pixels] * (pixels != size)
+    is_known = chosen == "transfer_best"
+    pixels = input_size or (ENLARGED if is_known and size < SMALL else size)
+    given = given_words(input_size=input_size or (pixels if pixels != size else None), cache_dir=cache_dir)
+    words: list[object] = [chosen, "--data", data, "--size", size, *given]
+    if not is_known:
+        return next_command("train", *words, *options)
     repeat = repeats(num_train)
-    options = ["--train.repeat", repeat] * (repeat > 1)
+    options = [*["--train.repeat", repeat] * (repeat > 1), *options]
     measured = f"`corolla bench cost {shell_words(*words)}` measures it" if repeat == 1 else "by its cores"
     if card is not None:
         command = next_command("train", *words, *options)

@@ -55,5 +55,5 @@ def import_(
     counts = ", ".join(f"{name} {count}" for name, count in made.counts.items())
     state = "holds these photos already" if made.reused else "written"
     print(f"{out}: {state} ({counts} photos of {len(made.class_names)} classes at {size} px; photos.csv says which)")
-    print(next_training(out, size, made.counts["train"]))
+    print(next_training(out, size, made.counts))
     return DONE

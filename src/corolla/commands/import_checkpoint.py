@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from corolla.commands.common import Folder, next_command
+from corolla.commands.common import Folder, given_words, next_command
 from corolla.errors import DONE
 from corolla.text_files import shell_words
 
@@ -75,5 +75,9 @@ def import_checkpoint(
     print(f"{run.folder}: best.pt and last.pt hold these weights as they are; what they were trained with is unknown")
     if data is None:
         print(f"it names the classes of photos: corolla predict {shell_words(run.folder)} PHOTO…")
-    print(next_command("predict", run.folder) if data else next_command("runs", run.folder.parent))
+    print(
+        next_command("predict", run.folder, *given_words(cache_dir=cache_dir))
+        if data
+        else next_command("runs", run.folder.parent)
+    )
     return DONE

@@ -1,13 +1,21 @@
 """corolla predict: a run's probabilities for val and test, or the names of photos."""
 
-import logging
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from corolla.commands.common import Paths, next_command, refuse_with, refuse_without
+from corolla.commands.common import (
+    Paths,
+    given_words,
+    next_command,
+    refuse_with,
+    refuse_without,
+    text_table,
+    without_others,
+)
+from corolla.data.index import Index
 from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of
 from corolla.evaluation.photo_predictions import PhotoPredictions
@@ -17,14 +25,16 @@ from corolla.evaluation.predict import predict as predict_split
 from corolla.importing.photos import is_photo
 from corolla.importing.tree import scan
 from corolla.runs.data import index_for
-from corolla.runs.folder import open_run
+from corolla.runs.folder import is_run, open_run
 from corolla.text_files import printable
-
-log = logging.getLogger(__name__)
 
 PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
 DEFAULTS = PredictOptions()
-WHOLE_PHOTOS, LINE_PHOTOS = 12, 60  # printed with five names each, with one
+JOINING = ("checkpoint", "data", "cache_dir")
+"""Options that those commands have too which take the predictions."""
+PREDICTING = (*JOINING, "size", "device", "batch_size", "workers", "bad_images")
+WHOLE_PHOTOS, LINE_PHOTOS = 12, 60  # printed with their names below them, in a line
+PLACES = ("likeliest", "second", "third", "fourth", "fifth")
 
 
 def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments = DEFAULTS) -> int:
@@ -37,11 +47,12 @@ def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments 
         options: what is predicted, and by what.
     """
     _ = options.views  # refuses views that there are none of, before anything is opened
-    runs = [path for path in paths if (path / "config.json").is_file()]
-    photos = [path for path in paths if path not in runs and not _is_beside(path, runs)]
+    paths = without_others(paths, is_meant=_is_photos)
+    runs = [path for path in paths if is_run(path)]
+    photos = [path for path in paths if path not in runs]
     if not runs:
-        for path in paths[:1]:
-            open_run(path)  # which says what is there
+        if paths and not (paths[0].is_file() and is_photo(paths[0])):
+            open_run(paths[0])  # which says what is there
         raise UserError("name at least one run's folder: corolla predict RUN… [PHOTO… FOLDER…]")
     if photos:
         refuse_with("photos", split=options.split, data=options.data)
@@ -50,39 +61,45 @@ def predict(paths: Paths, /, out: Path | None = None, options: PredictArguments 
     return _predict_splits(runs, options)
 
 
-def _is_beside(path: Path, runs: list[Path]) -> bool:
-    """Return whether a path is what a shell makes of runs/* beside the runs: no run, and nothing with photos."""
-    if path.parent not in {run.parent for run in runs} or not path.exists():
-        return False
-    is_other = not is_photo(path) if path.is_file() else not any(scan(path).all_photos())
-    if is_other:
-        log.info("%s: no run, passed over", path)
-    return is_other
+def _is_photos(path: Path) -> bool:
+    """Return whether a path is a photo, or a folder with some below it."""
+    return is_photo(path) if path.is_file() else any(scan(path).all_photos())
 
 
 def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
-    there = {run: _splits(run, options) for run in runs}  # all are opened before the first one computes
+    there = {run: _index(run, options) for run in runs}  # all are opened before the first one computes
     predicted = ("val", "test") if options.split is None else (options.split,)
     for run in runs:
-        for split in predicted if options.split else [split for split in predicted if split in there[run]]:
+        for split in predicted if options.split else [split for split in predicted if split in there[run].splits]:
             _print_predicted(predict_split(run, options, split=split), split)
     words: list[object] = [*runs, "--tta", options.name]
-    words += ["--checkpoint", "last"] if options.checkpoint == "last" else []
-    words += ["--data", options.data] if options.data else []
-    if not all("test" in splits for splits in there.values()):
-        print(next_command("compare", *words))
-    elif "test" in predicted:
-        print(next_command("ensemble", *words, "--out", "submissions/first.csv"))
-    else:
-        print(next_command("predict", *words, "--split", "test"))
+    if not all("test" in index.splits for index in there.values()):
+        if _is_one(there.values(), "val"):
+            print(next_command("compare", *words, *_given(options, *JOINING, "device", "workers")))
+    elif "test" not in predicted:
+        print(next_command("predict", *words, *_given(options, *PREDICTING), "--split", "test"))
+    elif _is_one(there.values(), "test"):
+        print(next_command("ensemble", *words, *_given(options, *JOINING), "--out", "submissions/first.csv"))
     return DONE
 
 
-def _splits(folder: Path, options: PredictOptions) -> Collection[str]:
-    """Return the splits of the data of a run that can predict."""
+def _index(folder: Path, options: PredictOptions) -> Index:
+    """Return the index of the data of a run that can predict."""
     run = open_run(folder)
     checkpoint_of(run, options)
-    return index_for(run, options.data, options.size, options.cache_dir).splits
+    return index_for(run, options.data, options.size, options.cache_dir)
+
+
+def _is_one(indexes: Iterable[Index], split: str) -> bool:
+    """Return whether the split is there and of the same ids in every index, so that its predictions can be joined."""
+    ids = [frozenset(map(str, index.splits[split].id)) if split in index.splits else None for index in indexes]
+    return None not in ids and len(set(ids)) == 1
+
+
+def _given(options: PredictOptions, *names: str) -> list[object]:
+    """Return the words of those of these options that are not as by default."""
+    values = {name: getattr(options, name) for name in names}
+    return given_words(**{name: value for name, value in values.items() if value != getattr(DEFAULTS, name)})
 
 
 def _print_predicted(result: PredictResult, split: str) -> None:
@@ -105,20 +122,21 @@ def _classify(runs: list[Path], photos: list[Path], options: PredictOptions, out
     if found.broken:
         raise UserError(broken_photos(dict(found.broken), len(found.paths) + len(found.broken)))
     if not found.files:
-        print(next_command("predict", *runs, *photos, "--out", "predictions/photos.csv"))
+        views = given_words(tta=None if options.is_default else options.name)
+        given = [*views, *_given(options, *PREDICTING)]
+        print(next_command("predict", *runs, *photos, *given, "--out", "predictions/photos.csv"))
     return DONE
 
 
 def _print_photos(found: PhotoPredictions) -> None:
-    """Print five names of each photo where they are few, else the likeliest."""
-    few = len(found.paths) <= WHOLE_PHOTOS
-    for photo, path in enumerate(found.paths[:LINE_PHOTOS]):
-        likeliest = found.likeliest(photo)
-        if few:
-            print(printable(path))
-            for name, probability in likeliest:
-                print(f"  {probability:6.1%}  {name}")
-        else:
-            print(f"{likeliest[0][1]:6.1%}  {likeliest[0][0]:24}  {printable(path)}")
+    """Print five names of each photo: below it where photos are few, else in a line, as far as that is wide enough."""
+    shown = [(printable(path), found.likeliest(photo)) for photo, path in enumerate(found.paths[:LINE_PHOTOS])]
+    if len(found.paths) <= WHOLE_PHOTOS:
+        for path, likeliest in shown:
+            print("\n".join([path, *(f"  {probability:6.1%}  {name}" for name, probability in likeliest)]))
+        return
+    titles = PLACES[: len(found.likeliest(0))]
+    rows = [[*(f"{value:6.1%}  {name}" for name, value in likeliest), path] for path, likeliest in shown]
+    print(text_table([*titles, "photo"], rows, least=titles[:0:-1]))
     if len(found.paths) > LINE_PHOTOS:
         print(f"... and {len(found.paths) - LINE_PHOTOS} more")

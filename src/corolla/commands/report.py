@@ -2,10 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
-from corolla.commands.common import Paths, check_workers, next_command
+from corolla.commands.common import Paths, check_workers, given_words, next_command, without_others
 from corolla.errors import DONE, UserError
-from corolla.runs.folder import open_run
+from corolla.runs.folder import CheckpointName, open_run
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +16,8 @@ def report(
     /,
     out: Path | None = None,
     data: Path | None = None,
+    size: int | None = None,
+    checkpoint: CheckpointName = "last",
     cache_dir: Path | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -28,6 +31,8 @@ def report(
         runs: folders of runs.
         out: where the page of a single run goes; default: report.html in the run's folder.
         data: the data folder; default: the one that each run was trained with.
+        size: which tfrecords-jpeg-SxS; default: the one that each run was trained with.
+        checkpoint: last, or best: chosen on val, so its scores there are optimistic.
         cache_dir: folder for the index; default: the user's cache.
         device: auto, cpu, cuda, cuda:1, mps.
         workers: decoding processes; default: by the number of cores.
@@ -41,6 +46,7 @@ def report(
         )
         return table(runs, into=into)
     check_workers(workers)
+    runs = without_others(runs)
     if not runs:
         raise UserError("name at least one run's folder: corolla report RUN…")
     if out is not None and len(runs) > 1:
@@ -49,8 +55,12 @@ def report(
 
     from corolla.compare.report.run_page import report as write_report
 
+    places: dict[str, Any] = {"data": data, "size": size, "cache_dir": cache_dir, "workers": workers}
     for run in opened:
-        print(write_report(run, out=out, data=data, cache_dir=cache_dir, device=device, workers=workers).summary)
-    options = ["--data", data] if data else []
+        print(write_report(run, out=out, checkpoint=checkpoint, device=device, **places).summary)
+    device_given = None if device == "auto" else device
+    if len(runs) > 1:  # compare takes records of the runs' own size
+        places.pop("size")
+    options = given_words(**places, checkpoint=None if checkpoint == "last" else checkpoint, device=device_given)
     print(next_command("compare" if len(runs) > 1 else "predict", *runs, *options))
     return DONE

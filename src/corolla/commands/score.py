@@ -31,7 +31,8 @@ def score(files: Paths, /, worst: int = 10) -> int:
     # a data folder without a list has the competition's classes; labels anywhere else may be of any
     names = read_class_names(listed) if listed.exists() or size_folders(labels.absolute().parent) else ()
     print(f"{path}: macro F1 {result.macro_f1:.4f}, accuracy {result.accuracy:.4f} ({result.num_images} images)")
+    names = names if max(result.class_f1) < len(names) else ()  # else the labels are of other classes than the list
     for number, value in result.worst(worst):
-        name = names[number] if number < len(names) else ""
+        name = names[number] if names else ""
         print(f"  F1 {value:.3f}  class {number:3d}  {name}".rstrip())
     return DONE

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from corolla.commands.common import Folder, ViewArguments, refuse_with, refuse_without
+from corolla.commands.common import Folder, ViewArguments, given_words, refuse_with, refuse_without
 from corolla.commands.hints import next_training
 from corolla.config import Config
 from corolla.config.experiments import find_experiment
@@ -70,8 +70,19 @@ def show(
         path = show_augmented(config, epochs=6 if epochs is None else epochs, tta=tta, out=out)
     print(f"wrote {path}")
     index = load_index(data, size, cache_dir)
-    num_train = len(index.splits["train"]) if "train" in index.splits else 0
-    print(next_training(data, index.size, num_train, experiment=augment))
+    counts = {name: len(each) for name, each in index.splits.items()}
+    options = given_words(**{"train.seed": seed}) if augment is not None and seed else []
+    print(
+        next_training(
+            data,
+            index.size,
+            counts,
+            experiment=augment,
+            input_size=input_size,
+            cache_dir=cache_dir,
+            options=options,
+        )
+    )
     return DONE
 
 

@@ -36,5 +36,6 @@ def stats(
     ):
         print(f"{title:18}" + "".join(f"{value:10.5f}" for value in values))
     print("image sizes       " + ", ".join(f"{size} ({count})" for size, count in found.image_sizes.items()))
-    print(next_training(data, found.size, sum(found.class_counts.get("train", ()))))
+    counts = {name: int(sum(each)) for name, each in found.class_counts.items()}
+    print(next_training(data, found.size, counts, cache_dir=cache_dir))
     return DONE

@@ -1,5 +1,6 @@
 """corolla submit: a CSV, or runs as a notebook, to Kaggle."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,8 @@ def submit(
     """
     if wheels is not None and not wheels.is_dir():
         raise UserError(f"--wheels {wheels}: there is no such folder")
+    if wait is not None and not 0 <= wait < math.inf:
+        raise UserError(f"--wait {wait:g}: a number of minutes is expected")
     competition = slug(competition)
     tta = None if views.is_default else views.name
     if not notebook:

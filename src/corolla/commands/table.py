@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from corolla.commands.common import Paths
+from corolla.commands.common import Paths, without_others
 from corolla.errors import DONE
 
 
@@ -15,7 +15,7 @@ def table(folders: Paths, /, into: Path | None = None) -> int:
     """
     from corolla.compare.readme_table import results_table, update_readme
 
-    lines = results_table(folders)
+    lines = results_table(without_others(folders))
     print(lines)
     if into is not None:
         update_readme(into, lines)

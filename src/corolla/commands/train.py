@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from corolla.arguments import help_text, parse
-from corolla.commands.common import next_command
+from corolla.commands.common import given_words, next_command
 from corolla.config import Config, keys
 from corolla.config.experiments import EXPERIMENTS, experiment_name, find_experiment
 from corolla.errors import DONE, STOPPED, USER_ERROR
-from corolla.runs.data import own_settings
+from corolla.runs.data import check_is_here, own_settings
 from corolla.runs.folder import Run
 from corolla.text_files import shell_words
 
@@ -24,12 +24,13 @@ log = logging.getLogger(__name__)
 
 FIRST = (
     *("--data", "--size", "--input-size", "--train.epochs", "--train.batch-size", "--optim.lr", "--train.seed"),
-    *("--model.weights", "--run-name", "--train.fit-hours", "--train.max-hours", "--device", "--resume"),
+    *("--run-name", "--train.fit-hours", "--device"),
 )
 """The options that --help shows."""
 RANGE_TESTS = Path("learning-rates")
 """The folder of what --find-lr writes."""
-EXPECTED = "experiments, or a .toml or .json file, or the folder of a run to go on with"
+PROG = "corolla train EXPERIMENT"
+EXPECTED = "one of these experiments, or a .toml or .json file, or the folder of a run to go on with"
 DESCRIPTION = (
     "Train an experiment, a TOML file or a run's config.json; the same command again goes on where it stopped."
 )
@@ -46,23 +47,13 @@ class Options(Config):
 
 def train(arguments: Sequence[str]) -> int:
     """Train an experiment or a TOML file, or go on with runs/NAME; the same command goes on where it stopped."""
-    listing = "\n".join(
-        textwrap.fill(
-            f"{name:20} {_summary(name)}",
-            shutil.get_terminal_size().columns,
-            initial_indent="  ",
-            subsequent_indent=" " * 23,
-        )
-        for name in EXPERIMENTS
-    )
     if not arguments or arguments[0].startswith("-"):
-        asked = bool({"-h", "--help", "--help-all"} & set(arguments))
-        print(f"usage: corolla train EXPERIMENT [OPTIONS]\n\n{EXPECTED}:\n{listing}\n")
-        if asked:
+        if {"-h", "--help", "--help-all"} & set(arguments):
             first = () if "--help-all" in arguments else FIRST
-            print(help_text(Options, prog="corolla train EXPERIMENT", description=DESCRIPTION, first=first))
+            print(help_text(Options, prog=PROG, description=DESCRIPTION, first=first, below=f"\n{_experiments()}"))
             return DONE
-        print("corolla train EXPERIMENT --help lists the options with that experiment's values", file=sys.stderr)
+        print(f"usage: {PROG} [OPTIONS]\n\n{_experiments()}\n")
+        print(f"{PROG} --help lists the options with that experiment's values", file=sys.stderr)
         return USER_ERROR
     name, *options = arguments
     begun = Run(Path(name)) if (Path(name) / "config.json").is_file() else None
@@ -77,6 +68,8 @@ def train(arguments: Sequence[str]) -> int:
         first=FIRST,
     )
     config = Config(**_settings_of(parsed))
+    if begun is not None:
+        check_is_here(begun, config.data)
     experiment = experiment_name(name) if begun is None else begun.environment.get("experiment", "custom")
     if parsed.find_lr:
         return _find_lr(config, experiment, name, options, begun)
@@ -86,16 +79,29 @@ def train(arguments: Sequence[str]) -> int:
     run = train_run(config, experiment=experiment, explicit=_typed(options))
     if run.state != "done":
         return STOPPED
-    print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: tensorboard --logdir {run.folder.parent}")
+    curves = shell_words("tensorboard", "--logdir", run.folder.parent)
+    print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: {curves}")
     if page := _report(run, config):
         print(f"{page}: curves, confusions, mistakes with photos, every class; for a browser")
     print(f"to name a photo: corolla {shell_words('predict', run.folder)} PHOTO.jpg")
-    print(next_command("predict", run.folder, "--tta", "ten-crop"))
+    device = None if config.device == "auto" else config.device
+    given = given_words(cache_dir=config.cache_dir, device=device, workers=config.pipeline.workers)
+    print(next_command("predict", run.folder, "--tta", "ten-crop", *given))
     return DONE
 
 
 run = train
 """It parses its arguments by itself: the experiment decides the defaults of the options."""
+
+
+def _experiments() -> str:
+    """Return what may be trained, as wide as the terminal."""
+    width = shutil.get_terminal_size().columns
+    listing = [
+        textwrap.fill(f"{name:20} {_summary(name)}", width, initial_indent="  ", subsequent_indent=" " * 23)
+        for name in EXPERIMENTS
+    ]
+    return "\n".join([textwrap.fill(f"EXPERIMENT: {EXPECTED}:", width), *listing])
 
 
 def _report(run: Run, config: Config) -> Path | None:
@@ -132,7 +138,9 @@ def _find_lr(config: Config, experiment: str, name: str, options: Sequence[str],
         return DONE
     words: list[object] = [name, *_without(options, "--find-lr", "--optim.lr")]
     if begun is not None:  # its settings in a run of its own
-        words = [begun.folder / "config.json", "--data", config.data, "--run-name", f"{begun.name}-lr", *words[1:]]
+        own = {"data": config.data, "run-name": f"{begun.name}-lr"}
+        lacking = {name: value for name, value in own.items() if name.replace("-", "_") not in _typed(options)}
+        words = [begun.folder / "config.json", *given_words(**lacking), *words[1:]]
     print(next_command("train", *words, "--optim.lr", f"{result.proposed:g}"))
     return DONE
 

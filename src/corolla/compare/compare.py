@@ -17,6 +17,7 @@ from corolla.compare.recipes import (
     Recipe,
     distinct_names,
     distinct_runs,
+    find_runs,
     group_recipes,
     make_member,
     recipe_table,
@@ -35,8 +36,9 @@ from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions
 from corolla.evaluation.predict import predict
 from corolla.evaluation.predictions import views_in_common
-from corolla.paths import AnyPaths, as_paths
+from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
+from corolla.runs.folder import RUNS
 
 ALPHA = 0.05
 """Level of significance."""
@@ -144,36 +146,40 @@ def compare(
     folders: AnyPaths,
     options: PredictOptions | None = None,
     *,
+    runs: AnyPath = RUNS,
     num_resamples: int = NUM_RESAMPLES,
     **changes: Any,
 ) -> Comparison:
     """Score runs on val, the same images for all, and test what differs; val is predicted where it was not yet.
 
     Args:
-        folders: folders of the runs.
+        folders: folders of the runs, or names of experiments: resnet34 is every run `runs`/resnet34-seed*.
         options: how val is predicted; default: the last epoch's weights, and the views with which val was predicted
             already where these are of one kind, else one view. Always of val.
+        runs: where experiments' runs are looked for.
         num_resamples: bootstrap samples of the images.
         changes: single options: `compare(folders, tta="ten-crop", checkpoint="best")`.
 
     Raises:
         UserError: a run has no epoch to its end, or another val set than the first.
     """
+    if changes.get("split") not in (None, "val"):
+        raise UserError(f"split {changes['split']!r}: runs are compared on val alone, whose labels are known")
     if num_resamples < 1:
         raise UserError(f"num_resamples {num_resamples}: must be at least 1")
     folders = as_paths(folders)
     if not folders:
         raise UserError("name at least one run's folder, or an experiment whose runs are in the runs folder")
     options = replace(replace(options or LAST_EPOCH, **changes), split="val")
-    runs = distinct_runs(folders)
+    opened = distinct_runs(find_runs(folders, as_path(runs)))
     if options.is_default:
-        views = views_in_common(runs, ("val",), options.checkpoint, prefers_none=True)
+        views = views_in_common(opened, ("val",), options.checkpoint, prefers_none=True)
         options = replace(options, tta=views)
-    results = [predict(run.folder, options) for run in runs]
+    results = [predict(run.folder, options) for run in opened]
     predictions = [result.predictions for result in results]
     weights = resample_weights(len(predictions[0].ids), num_resamples, seed=0)
-    first = (runs[0], predictions[0])
-    named = zip(runs, distinct_names(runs), predictions, strict=True)
+    first = (opened[0], predictions[0])
+    named = zip(opened, distinct_names(opened), predictions, strict=True)
     recipes = group_recipes([make_member(*each, first, weights, options.size) for each in named])
     return Comparison(
         split="val",
@@ -208,7 +214,7 @@ def _run_pair(a: Member, b: Member) -> RunPair:
     """Return the pair with p values that are not adjusted yet."""
     a_correct, b_correct = a.predicted == a.labels, b.predicted == b.labels
     observed, resampled = a.scores.macro_f1 - b.scores.macro_f1, a.resampled - b.resampled
-    low, high = interval(observed, resampled)
+    low, high = interval(observed, resampled, lowest=-1.0)
     p, bp = mcnemar(a_correct, b_correct), bootstrap_p(resampled - resampled.mean() + observed)
     return RunPair(
         first=a.name,

@@ -1,5 +1,6 @@
 """The runs of a comparison, scored on the same images, and grouped into recipes."""
 
+import glob
 import json
 import re
 from collections.abc import Sequence
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 
 from corolla.compare.statistics import interval, weighted_macro_f1
 from corolla.config import to_dict
+from corolla.data.corrections import COPY
 from corolla.errors import UserError
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.predictions import Predictions
-from corolla.files import natural_key
-from corolla.runs.folder import Run, open_run
+from corolla.files import is_folder, natural_key
+from corolla.runs.folder import Run, is_run, open_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,7 @@ class Recipe:
 
     @property
     def cautions(self) -> list[str]:
-        """Warnings about runs that are not finished, were lengthened or have another val, and about doubled seeds."""
+        """Warnings about runs that are unfinished, lengthened, corrected or of another val, and about doubled seeds."""
         found = []
         for member in self.members:
             if member.is_imported:
@@ -113,6 +115,11 @@ class Recipe:
                 found.append(
                     f"{member.name} was lengthened from {steps} epochs: one training of {epochs} may have other "
                     "learning rates, and so another result."
+                )
+            if corrected := member.run.config.train.corrections_sha256:
+                found.append(
+                    f"{member.name} has learned from corrected training photos ({COPY} in its folder, SHA-256 "
+                    f"{corrected[:12]})."
                 )
             if not member.is_own_val:
                 found.append(
@@ -145,12 +152,14 @@ def find_runs(words: Sequence[Path], runs: Path) -> list[Path]:
     """
     found: list[Path] = []
     for word in words:
-        if (word / "config.json").is_file():
+        if is_run(word):
             found.append(word)
-        elif (runs / word / "config.json").is_file():
+        elif is_run(runs / word):
             found.append(runs / word)
-        elif not word.is_absolute() and (seeds := [path.parent for path in runs.glob(f"{word}-seed*/config.json")]):
-            found += sorted(seeds, key=lambda path: natural_key(path.name))
+        elif not word.is_absolute() and (seeds := list(runs.glob(f"{glob.escape(str(word))}-seed*/config.json"))):
+            found += sorted((path.parent for path in seeds), key=lambda path: natural_key(path.name))
+        elif is_folder(word) or len(word.parts) > 1:
+            open_run(word)  # which says what is there
         else:
             raise UserError(f"{word}: neither a run's folder nor an experiment with runs {runs / f'{word}-seed*'}")
     return found

@@ -38,14 +38,18 @@ def weighted_macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.flo
     return np.concatenate(scores).astype(np.float64)
 
 
-def interval(observed: float, values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap values, moved by their bias (Efron and Tibshirani 1993, ch. 10, 13).
+def interval(observed: float, values: NDArray[np.float64], *, lowest: float = 0.0) -> tuple[float, float]:
+    """Return the 95 % percentile interval of bootstrap values, moved by their bias.
 
-    In a resample a class has fewer different images than in truth, which lowers its macro F1 by a point or so.
+    In a resample a class has fewer different images than in truth, which lowers its macro F1 by a point or so
+    (Efron and Tibshirani 1993, ch. 10 and 13). Moved back by that, an interval from few images could end beyond what a
+    score can be; it ends there, at 1 or `lowest`, since no true value lies in the rest: its coverage stays the same.
+
+    Args:
+        lowest: that the score can be; -1 for a difference of two.
     """
-    tail = (1 - level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail]) - values.mean() + observed
-    return float(low), float(high)
+    low, high = np.quantile(values, [0.025, 0.975]) - values.mean() + observed
+    return max(lowest, float(low)), min(1.0, float(high))
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
@@ -93,7 +97,8 @@ def two_level(a: Sequence[float], b: Sequence[float], image_values: NDArray[np.f
     Two independent sources of chance are added: between seeds (the pooled variance of `a` and `b`, with Student's t for
     their small number) and between images (the variance of `image_values`, the bootstrapped differences of the means).
     The degrees of freedom are Satterthwaite's. One seed on a side borrows the other's spread; with one on both sides
-    only the images count, and the result is about these two networks, not about their recipes.
+    only the images count, and the result is about these two networks, not about their recipes. The interval ends
+    at -1 and 1, as in `interval`: three runs in all would give one far beyond.
     """
     value = float(np.mean(a) - np.mean(b))
     image_variance = float(np.var(image_values, ddof=1)) if len(image_values) > 1 else 0.0
@@ -108,7 +113,7 @@ def two_level(a: Sequence[float], b: Sequence[float], image_values: NDArray[np.f
     effective = freedom * variance**2 / seed_variance**2 if seed_variance > 0 else np.inf
     half = float(stats.t.ppf(0.975, effective)) * variance**0.5
     p = 2 * float(stats.t.sf(abs(value) / variance**0.5, effective))
-    return Effect(value, value - half, value + half, p)
+    return Effect(value, max(-1.0, value - half), min(1.0, value + half), p)
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,8 @@ def _find(name: AnyPath, *, near: Path | None = None, within: tuple[Path, ...] =
     if os.path.exists(path):  # noqa: PTH110 - of a name that is too long pathlib raises
         kind = "a folder" if path.is_dir() else "no TOML or JSON file by its name"
         raise UserError(f"{path}: is {kind}: name an experiment, or a file that ends in {' or '.join(SUFFIXES)}")
+    if near is None and len(path.parts) != 1:
+        raise UserError(f"{printable(name)}: there is neither a run nor a file of this name")
     nearest = difflib.get_close_matches(name, EXPERIMENTS, 1, 0.0)[0]
     where = f"{near}: base: " if near else ""
     raise UserError(

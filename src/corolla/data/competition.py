@@ -5,6 +5,8 @@ from typing import Literal
 SLUG = "tpu-getting-started"
 TWINS = (SLUG, "flower-classification-with-tpus")
 """Two competitions with the same data."""
+NOTEBOOKS_ONLY = (SLUG,)
+"""Competitions that are known to take no CSV files."""
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")

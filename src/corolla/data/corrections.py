@@ -19,13 +19,18 @@ import numpy as np
 from corolla.config import TrainConfig
 from corolla.data.index import Index, split_of
 from corolla.data.subset import subset_index, take_rows
-from corolla.data.texts import decode_any_text, rows_in
+from corolla.data.texts import NO_VALUE, decode_any_text, spreadsheet_rows_in
 from corolla.errors import UserError
 from corolla.text_files import read_bytes, shown
 
+ACTION = "action"
+"""The column that a person fills; the last one of the audit's CSV."""
+HEAD = 1000  # bytes, in which the columns of such a CSV are named
 COPY = "corrections.csv"
 """The name of the copy in a run's folder."""
 DROP = -1
+NO_ACTION = {"", "na", "none", *NO_VALUE}
+"""Actions, in lower case, of rows without one: what programs write for an empty cell."""
 EXPECTED = "drop, label=N or label=NAME is expected"
 
 
@@ -67,6 +72,8 @@ def read_corrections(path: Path) -> Corrections:
     Raises:
         UserError: there is no such file, or it is none that can hold a table.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the CSV in which actions were filled in")
     return Corrections(path, read_bytes(path))
 
 
@@ -78,12 +85,16 @@ def check_not_filled(path: Path) -> None:
     """
     if not path.is_file():
         return
+    found, remedy = read_corrections(path), "give another file, or move this one away"
     try:
-        table = _table(read_corrections(path))
-    except UserError:  # another file altogether
+        table = _table(found)
+    except UserError as error:
+        if ACTION.encode() in found.content[:HEAD].lower():  # else another file altogether
+            raise UserError(f"{error}; whether actions were filled in can't be told: {remedy}") from None
         return
-    if filled := sum(bool(cells["action"]) for _, cells in table):
-        raise UserError(f"{path}: {filled} actions were filled in; give another file, or move this one away")
+    if filled := sum(cells[ACTION].casefold() not in NO_ACTION for _, cells in table):
+        were = "action was" if filled == 1 else "actions were"
+        raise UserError(f"{path}: {filled} {were} filled in; {remedy}")
 
 
 def training_index(index: Index, settings: TrainConfig, corrections: Corrections | None = None) -> Index:
@@ -145,7 +156,7 @@ def _actions(corrections: Corrections, index: Index) -> dict[str, Action]:
     """Return the action of each photo that has one, by its id."""
     path, found = corrections.path, dict[str, Action]()
     for line, cells in _table(corrections):
-        if not (text := cells["action"]):
+        if (text := cells[ACTION]).casefold() in NO_ACTION:
             continue
         if not (name := cells["id"]):
             raise UserError(f"{path}: row {line}: has the action {shown(text)}, but no id of a photo")
@@ -160,9 +171,9 @@ def _actions(corrections: Corrections, index: Index) -> dict[str, Action]:
 def _table(corrections: Corrections) -> list[tuple[int, dict[str, str]]]:
     """Return the numbers of the CSV's rows and their cells by column, which are empty where a row is shorter."""
     path = corrections.path
-    table = rows_in(decode_any_text(corrections.content, path), path)
+    table = spreadsheet_rows_in(decode_any_text(corrections.content, path), path)
     columns = [cell.casefold() for cell in table[0][1]] if table else []
-    for name in ("id", "action"):
+    for name in ("id", ACTION):
         if columns.count(name) != 1:
             what = "has no column" if name not in columns else "has more than one column"
             raise UserError(f"{path}: {what} {name}; corolla audit DATA --csv FILE writes a CSV to fill")

@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 DELIMITERS = "\t;,|"
+NO_VALUE = {"nan", "<na>", "null", "n/a", "#n/a"}
+"""Cells that programs write for an empty one, in lower case."""
 
 
 def read_any_text(path: Path) -> str:
@@ -28,6 +30,8 @@ def read_any_text(path: Path) -> str:
 
 def decode_any_text(data: bytes, path: Path) -> str:
     """Return the bytes of a file as text, as `read_any_text` does."""
+    if data.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        raise UserError(f"{path} is packed, or a spreadsheet's own file (.xlsx, .ods, .xls): save it as CSV")
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
     if encoding is None and b"\0" in data[:200]:  # without a mark: ASCII has its zeros on one side
         encoding = "utf-16-le" if data[1:200:2].count(0) > data[0:200:2].count(0) else "utf-16-be"
@@ -64,19 +68,44 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def rows_in(text: str, path: Path) -> list[tuple[int, list[str]]]:
     """Return the cells of a CSV's text as `read_rows` does."""
+    lines, delimiter = _lines_and_delimiter(text)
+    rows = []
+    for number, line in enumerate(lines, 1):  # a quotation mark that is never closed must not swallow photos
+        rows += [(number, row) for row in _cells([line], delimiter, path, number)]
+    return [(number, row) for number, row in rows if any(row)]
+
+
+def spreadsheet_rows_in(text: str, path: Path) -> list[tuple[int, list[str]]]:
+    """Return the cells of a CSV's text with the numbers of their rows in a spreadsheet, where a cell may have lines.
+
+    Raises:
+        UserError: it is no CSV.
+    """
+    lines, delimiter = _lines_and_delimiter(text)
+    rows = _cells([line + "\n" for line in lines], delimiter, path, 1)
+    return [(number, row) for number, row in enumerate(rows, 1) if any(row)]
+
+
+def _lines_and_delimiter(text: str) -> tuple[list[str], str]:
+    """Return a CSV's lines, without the one by which Excel names the delimiter, and what the first has most of."""
     lines = split_lines(text)
     if re.fullmatch(r'"?sep=.?"?', lines[0].strip()):  # which Excel writes and takes for no row
         lines[0] = ""
     first = next((line for line in lines if line.strip()), "")
-    delimiter = max(DELIMITERS, key=first.count) if any(first.count(mark) for mark in DELIMITERS) else ","
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:  # line by line: a quotation mark that is never closed must not swallow the photos that follow
-            for row in csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True):
-                rows.append((number, [cell.strip() for cell in row]))
-        except csv.Error as error:
-            raise UserError(f"{path}:{number}: no CSV ({error}): look at its quotation marks") from None
-    return [(number, row) for number, row in rows if any(row)]
+    return lines, max(DELIMITERS, key=first.count) if any(first.count(mark) for mark in DELIMITERS) else ","
+
+
+def _cells(lines: list[str], delimiter: str, path: Path, number: int) -> list[list[str]]:
+    """Return the cells of lines of a CSV, of which the first is its line `number`."""
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    rows, start = [], number
+    try:
+        for row in reader:
+            rows.append([cell.strip() for cell in row])
+            start = number + reader.line_num
+    except csv.Error as error:
+        raise UserError(f"{path}:{start}: no CSV ({error}): look at its quotation marks") from None
+    return rows
 
 
 def as_posix(path: str) -> str:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
+from corolla.checked import check_fields
 from corolla.data.competition import SplitName
 from corolla.data.index import Index
 from corolla.data.transforms.tta import ViewOptions, Views
@@ -14,7 +15,6 @@ from corolla.evaluation.predictions import Predictions
 from corolla.files import sha256
 from corolla.paths import as_path
 from corolla.runs.folder import CheckpointName, Run
-from corolla.text_files import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,7 @@ class PredictOptions(ViewOptions):
     def __post_init__(self) -> None:
         for name in ("data", "cache_dir"):  # text is taken too
             object.__setattr__(self, name, as_path(getattr(self, name)))
-        for name, kind in (("split", SplitName), ("checkpoint", CheckpointName)):
-            value, values = getattr(self, name), get_args(kind)
-            if value not in values and not (value is None and name == "split"):
-                raise UserError(f"--{name} {printable(value)}: {', '.join(values[:-1])} or {values[-1]} is expected")
+        check_fields(self)
         if self.batch_size < 1 or (self.workers is not None and self.workers < 0):
             raise UserError("--batch-size must be at least 1, --workers at least 0")
 

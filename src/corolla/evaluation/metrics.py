@@ -3,11 +3,23 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from corolla.errors import UserError
 
 
-def macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
-    """Return the mean F1 over the classes present in the truth, as the competition scores it; never predicted is 0."""
+def macro_f1(labels: ArrayLike, predicted: ArrayLike) -> float:
+    """Return the mean F1 over the classes present in the truth, as the competition scores it; never predicted is 0.
+
+    Raises:
+        UserError: they are not one class index for each of the same photos.
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    if labels.ndim != 1 or labels.shape != predicted.shape or not labels.size:
+        shapes = f"{labels.shape} and {predicted.shape}"
+        raise UserError(
+            f"macro F1: a class for each photo is expected, of the truth and predicted; shapes are {shapes}"
+        )
     return float(np.mean(list(class_f1(labels, predicted).values())))
 
 

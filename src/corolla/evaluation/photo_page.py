@@ -24,13 +24,18 @@ PhotoReader = Callable[[int], NDArray[np.uint8]]
 
 def write_photo_files(found: PhotoPredictions, read: PhotoReader, out: Path) -> tuple[Path, ...]:
     """Write `out` (CSV) and beside it the contact sheet and the page, each whole or not at all; return their paths."""
-    sheet, page = out.with_suffix(".png"), out.with_suffix(".html")
+    _, sheet, page = files = written_files(out)
     with replacing(out) as temporary:
         found.to_pandas().to_csv(temporary, index=False, errors="surrogateescape")
     with replacing(sheet) as temporary:
         Image.fromarray(_sheet(found, read)).save(temporary, "PNG")
     write_atomically(page, _page(found, read).encode())
-    return out, sheet, page
+    return files
+
+
+def written_files(out: Path) -> tuple[Path, Path, Path]:
+    """Return the table, the contact sheet and the page that are written for `out`."""
+    return out, out.with_suffix(".png"), out.with_suffix(".html")
 
 
 def _sheet(found: PhotoPredictions, read: PhotoReader) -> NDArray[np.uint8]:

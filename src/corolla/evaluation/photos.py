@@ -24,7 +24,7 @@ from corolla.data.index import Index, load_index
 from corolla.data.tfrecord import encode_example, write_tfrecord
 from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of, compute_predictions
-from corolla.evaluation.photo_page import write_photo_files
+from corolla.evaluation.photo_page import write_photo_files, written_files
 from corolla.evaluation.photo_predictions import PhotoPredictions
 from corolla.importing.conversion import convert_photos
 from corolla.importing.folders import scan
@@ -37,6 +37,9 @@ from corolla.temporary import scratch_folder
 from corolla.text_files import printable
 
 log = logging.getLogger(__name__)
+
+LARGEST = 4096
+"""Side of the squares in pixels, at most: more is a slip, and fills the memory."""
 
 
 def predict_photos(
@@ -51,19 +54,20 @@ def predict_photos(
         out: CSV; a contact sheet (PNG) and a page (HTML), the surest photo first, come beside it.
 
     Raises:
-        UserError: no such run, checkpoint, views or photo, runs of other classes, or not one photo that can be read.
+        UserError: no such run, checkpoint, views or photo, runs of other classes or one named twice, or not one photo
+            that can be read; or a file to write is one of the photos.
         Failure: as in `predict`.
     """
     options, out = options or PredictOptions(), as_path(out)
     opened = [open_run(folder) for folder in as_paths(runs)]
-    if not opened:
-        raise UserError("name at least one run's folder")
+    _check_runs(opened)
     if options.split or options.data:
         raise UserError("a split or a data folder has no effect with photos: leave it out")
-    if out is not None and out.suffix.lower() != ".csv":
-        raise UserError(f"{out}: a name in .csv is expected; a contact sheet and a page come beside it")
+    if options.size is not None and not 1 <= options.size <= LARGEST:
+        raise UserError(f"--size {options.size}: photos become squares of 1 to {LARGEST} pixels a side")
     views, class_names, by_pixels = options.views, _class_names(opened, options), _by_pixels(opened, options)
     paths = find_photos(as_paths(photos))
+    _check_out(out, paths)
     probabilities, broken = np.zeros((len(paths), len(class_names)), np.float32), dict[int, str]()
     with scratch_folder("photos") as place:
         indexes = list[Index]()
@@ -87,6 +91,26 @@ def predict_photos(
         records = TFRecordDataset(indexes[0], "test")
         rows = {int(name): row for row, name in enumerate(records.split.id)}
         return replace(result, files=write_photo_files(result, lambda at: records.image(rows[whole[at]]), out))
+
+
+def _check_runs(runs: list[Run]) -> None:
+    if not runs:
+        raise UserError("name at least one run's folder")
+    folders = [run.folder.resolve() for run in runs]
+    for number, run in enumerate(runs):
+        if folders[number] in folders[:number]:
+            raise UserError(f"{run.folder}: is named twice; every run has one vote")
+
+
+def _check_out(out: Path | None, photos: list[Path]) -> None:
+    if out is None:
+        return
+    if out.suffix.lower() != ".csv":
+        raise UserError(f"{out}: a name in .csv is expected; a contact sheet and a page come beside it")
+    there = {os.path.realpath(photo) for photo in photos}
+    for path in written_files(out):
+        if os.path.realpath(path) in there:
+            raise UserError(f"{path}: is one of the photos and would be written over; choose another name for --out")
 
 
 def find_photos(paths: Iterable[Path]) -> list[Path]:
@@ -179,7 +203,7 @@ def _as_data(
     records.mkdir(parents=True)
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
     with (folder / "spool").open("wb+") as spool:
-        jpegs = convert_photos(read, photos, pixels, spool, progress=True, encode=_as_record, title="read")
+        jpegs = convert_photos(read, photos, pixels, spool, progress=True, encode=_record_of, title="read")
         faults = {number: jpegs[photo.path].fault for number, photo in enumerate(photos) if jpegs[photo.path].fault}
         if len(faults) == len(paths):
             raise UserError(broken_photos({str(paths[number]): fault for number, fault in faults.items()}, len(paths)))
@@ -194,16 +218,16 @@ def _as_data(
     return load_index(folder, pixels.size, folder / "cache"), faults
 
 
-def _as_record(data: bytes, pixels: Pixels) -> bytes:
+def _record_of(data: bytes, pixels: Pixels) -> tuple[bytes, str]:
     """Return a photo's file as a square JPEG; one that could stand in a record as it is keeps its bytes."""
     if data.startswith(b"\xff\xd8"):
         try:
             if jpeg_shape(data) == (pixels.size, pixels.size) and is_upright(Image.open(io.BytesIO(data))):
                 decode_photo(data)
-                return data
+                return data, ""
         except ValueError:
             pass  # damaged, or of a kind that only Pillow reads
-    return to_jpeg(data, pixels)
+    return to_jpeg(data, pixels), ""
 
 
 def broken_photos(broken: dict[str, str], total: int) -> str:

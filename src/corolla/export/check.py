@@ -33,12 +33,12 @@ class Check:
 
 
 def check_export(classify: Classify, source: Source) -> Check:
-    """Compare probabilities on twenty photos: of the run's val where its data are at hand, else drawn ones.
+    """Compare probabilities on twenty photos: of the run's val where its data are at hand, the rest drawn ones.
 
     Raises:
         Failure: they differ by more than TOLERANCE, or the run's own are not finite.
     """
-    images, photos = _val_photos(source)
+    images, photos = _photos(source)
     parts = [part for part in np.split(images, PARTS) if len(part)]
     own = np.concatenate([source.probabilities(part) for part in parts])
     if not np.isfinite(own).all():
@@ -53,20 +53,32 @@ def check_export(classify: Classify, source: Source) -> Check:
     return Check(difference, photos)
 
 
-def _val_photos(source: Source) -> tuple[NDArray[np.uint8], str]:
-    """Return photos as the network sees them, spread evenly over val, and words for them."""
-    run, transform = source.run, source.transform
+def _photos(source: Source) -> tuple[NDArray[np.uint8], str]:
+    """Return photos as the network sees them, and words for them."""
+    of_val = _val_photos(source)
+    if not of_val:
+        return np.stack(
+            _drawn_photos(source, NUM_PHOTOS)
+        ), f"{NUM_PHOTOS} drawn photos (its val photos are not at hand)"
+    few = NUM_PHOTOS - len(of_val)
+    words = f"{len(of_val)} photos of val" + (f" and {few} drawn ones" if few else "")
+    return np.stack([*of_val, *_drawn_photos(source, few)]), words
+
+
+def _val_photos(source: Source) -> list[NDArray[np.uint8]]:
+    """Return photos that are spread evenly over val; none where the run's data are not at hand."""
+    run = source.run
     try:
         index = load_index(data_of(run), run.config.size, None)
-        val = TFRecordDataset(index, "val", transform, bad_images="grey")
+        val = TFRecordDataset(index, "val", source.transform, bad_images="grey")
     except UserError:
-        return _drawn_photos(source), f"{NUM_PHOTOS} drawn photos (its val photos are not at hand)"
+        return []
     places = np.unique(np.linspace(0, len(val) - 1, NUM_PHOTOS).round().astype(int))
-    return np.stack([val[int(place)].image[0] for place in places]), f"{len(places)} photos of val"
+    return [val[int(place)].image[0] for place in places]
 
 
-def _drawn_photos(source: Source) -> NDArray[np.uint8]:
-    """Return drawn flowers as the network sees them."""
+def _drawn_photos(source: Source, count: int) -> list[NDArray[np.uint8]]:
+    """Return drawn flowers."""
     side = min(512, max(32, source.transform.resized))
-    drawn = (draw_photo(number, side, np.random.default_rng(number)) for number in range(NUM_PHOTOS))
-    return np.stack([source.transform(photo)[0] for photo in drawn])
+    drawn = (draw_photo(number, side, np.random.default_rng(number)) for number in range(count))
+    return [source.transform(photo)[0] for photo in drawn]

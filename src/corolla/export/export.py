@@ -99,7 +99,7 @@ def _path(run: Run, to: Format, out: Path | None, checkpoint: CheckpointName) ->
     if out is None:
         ending = "" if checkpoint == "best" else "-last"
         out = run.folder / "export" / f"{run.folder.resolve().name}{ending}{suffix}"
-    elif suffix and out.suffix.lower() != suffix:
+    elif suffix and out.suffix != suffix:  # timm tells safetensors by it
         raise UserError(f"{out}: a name in {suffix} is expected for --to {to}")
     if out.is_dir() and (to != "hub" or any(out.iterdir())):
         raise UserError(f"{out}: this folder is there already; remove it, or choose another --out")

@@ -39,11 +39,11 @@ EXAMPLE = """\
 ```python
 import timm
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()  # from the hub: hf-hub:USER/NAME
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
-photo = transform(Image.open("photo.jpg").convert("RGB"))
+photo = transform(ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB"))
 with torch.inference_mode():
     probabilities = model(photo[None]).softmax(-1)[0]
 label = int(probabilities.argmax())

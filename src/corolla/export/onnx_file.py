@@ -51,6 +51,7 @@ class _FromPixels(nn.Module):
         self.scale, self.offset = (each.view(1, 3, 1, 1) for each in (normalise.scale, normalise.offset))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        torch._C._jit_set_onnx_log_enabled(False)  # the exporter turns it on, and would print all of a graph that fails
         return self.model(pixels.float() * self.scale + self.offset).softmax(-1)
 
 

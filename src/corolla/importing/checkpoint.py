@@ -33,7 +33,7 @@ from corolla.importing.checkpoint_facts import (
 from corolla.models.factory import build_model, classifier_names, forward_error
 from corolla.models.pretrained import StateDict, fill_model, num_classes_in, weights_for
 from corolla.models.weights_file import read_weights_file
-from corolla.models.weights_fit import find_weights
+from corolla.models.weights_fit import find_weights, other_network
 from corolla.paths import AnyPath, as_path
 from corolla.runs.checkpoint import KNOWN_OF_IMPORTED, ModelMeta, save_imported
 from corolla.runs.folder import OWN_NAMES, Run, exclusive
@@ -93,7 +93,7 @@ def import_checkpoint(
     facts = facts_of(network.name, tag, content, {**given, "input_size": input_size})
     index = None if data is None else _index(data, size, facts.input_size, as_path(cache_dir))
     names, source = class_names_of(classes, content, index)
-    state, notes = _fitting_weights(path, content, network, facts, names, source)
+    state, notes, warnings = _fitting_weights(path, content, network, facts, names, source)
     config = Config(model=network, size=index.size if index else size, input_size=facts.input_size)
     meta = ModelMeta(
         config=config,
@@ -108,6 +108,8 @@ def import_checkpoint(
     _write(run, state, meta, file=str(path.absolute()), command=command, index=index)
     for line in notes:
         log.info("%s: %s", path, line)
+    for warning in warnings:
+        log.warning("%s: %s", path, warning)
     log.info("%s, classifier of %d classes (%s)", network.name, len(meta.class_names), source or "the competition's")
     for line in facts.said:
         log.info("%s", line)
@@ -156,8 +158,8 @@ def _index(data: Path, size: int | None, input_size: int, cache_dir: Path | None
 
 def _fitting_weights(
     path: Path, content: Any, network: ModelConfig, facts: Facts, names: tuple[str, ...] | None, source: str
-) -> tuple[StateDict, list[str]]:
-    """Return the file's tensors under the network's names, and what was done to find them.
+) -> tuple[StateDict, list[str], list[str]]:
+    """Return the file's tensors under the network's names, what was done to find them, and what may be wrong with them.
 
     Raises:
         UserError: they are not the network's, would have to be changed to be, or the classifier is not of the classes.
@@ -182,7 +184,9 @@ def _fitting_weights(
     own = model.state_dict()
     notes = list(found.said) + [f"{renamed} tensors under timm's names"] * bool(renamed)
     notes += [f"{kind} in the file, computed with in float32" for kind in _narrowed(found.state)]
-    return {name: tensor for name, tensor in found.state.items() if name in own}, notes
+    whose = other_network(content, network)
+    warnings = [*found.warnings, *([whose] if whose else [])]
+    return {name: tensor for name, tensor in found.state.items() if name in own}, notes, warnings
 
 
 def _misfits(model: nn.Module, state: StateDict) -> str:

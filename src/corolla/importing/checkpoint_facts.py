@@ -5,6 +5,7 @@ Every one is said with its source.
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from corolla.data.competition import CLASS_NAMES
 from corolla.data.index import Index
 from corolla.errors import UserError
 from corolla.models.pretrained import IMAGENET, Preprocessing, preprocessing_in
-from corolla.text_files import mismatch, printable
+from corolla.text_files import mismatch, parse_json, printable, read_text, shown
 
 Interpolation = Literal["bilinear", "bicubic"]
 NUMBER = int | float | np.integer | np.floating
+NUMBERED = re.compile(r"\d+\s*[,;:\t].+|.+[,;\t]\s*\d+")
+JSON_NAMES = "a list of names is expected, or an object with a name to each number from 0 on"
 USUAL_SIZE = 224
 """The input size of the own networks (He et al. 2015, section 3.4)."""
 
@@ -184,7 +187,7 @@ def class_names_of(classes: Path | None, content: Any, index: Index | None) -> t
     if classes is not None:
         if not classes.is_file():
             raise UserError(f"--classes {classes}: there is no such file; it has a class a line, in the outputs' order")
-        names, source = read_class_names(classes), str(classes)
+        names, source = _listed_names(classes), str(classes)
     elif isinstance(content, Mapping) and preprocessing_in(content) and not mismatch(content.get("class_names"), [str]):
         names, source = tuple(content["class_names"]), "the file"
     if index is None:
@@ -196,6 +199,33 @@ def class_names_of(classes: Path | None, content: Any, index: Index | None) -> t
             f"{source}: names other classes than {there}; by their order the outputs are told, so both must be alike"
         )
     return (names, source) if names is not None else (index.class_names, there)
+
+
+def _listed_names(path: Path) -> tuple[str, ...]:
+    """Return the names in a file: one a line, or JSON, a list, or an object from numbers to names or the other way.
+
+    Raises:
+        UserError: it is neither.
+    """
+    text = read_text(path).strip()
+    if text[:1] + text[-1:] not in ("[]", "{}"):
+        names = read_class_names(path)
+        if all(map(NUMBERED.fullmatch, names[1:] or names)):  # the first line may be a CSV's header
+            raise UserError(
+                f"{path}: line {len(names)}, {shown(names[-1])}, has a number beside the name; names alone are "
+                "expected, one a line, in the outputs' order"
+            )
+        return names
+    value = parse_json(text, ([str], {str: int}, {str: str}), source=str(path), remedy=JSON_NAMES)
+    pairs = (
+        enumerate(value)
+        if isinstance(value, list)
+        else [pair if isinstance(pair[1], str) else pair[::-1] for pair in value.items()]
+    )
+    by_number = {int(number) if str(number).isdecimal() else -1: name.strip() for number, name in pairs}
+    if sorted(by_number) != list(range(len(value))) or not all(by_number.values()):
+        raise UserError(f"{path}: {JSON_NAMES}")
+    return tuple(by_number[number] for number in range(len(value)))
 
 
 def check_outputs(path: Path, found: int | None, names: tuple[str, ...] | None, source: str, network: str) -> None:

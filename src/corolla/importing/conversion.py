@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 from PIL import Image
 
 from corolla.importing.photos import HEIC, UNREAD, Photo
-from corolla.importing.pixels import Pixels, to_jpeg
+from corolla.importing.pixels import Pixels, to_jpeg_and_picture
 from corolla.parallel import map_in_threads
 
 Read = Callable[[Photo], bytes]
@@ -23,6 +23,8 @@ class ConvertedPhoto(NamedTuple):
 
     digest: str
     """SHA-1 of the photo's own file."""
+    picture: str
+    """SHA-1 of its pixels, where `encode` tells it."""
     start: int
     length: int
     fault: str
@@ -53,31 +55,34 @@ def convert_photos(
     spool: IO[bytes],
     *,
     progress: bool,
-    encode: Callable[[bytes, Pixels], bytes] = to_jpeg,
+    encode: Callable[[bytes, Pixels], tuple[bytes, str]] = to_jpeg_and_picture,
     title: str = "import",
 ) -> dict[str, ConvertedPhoto]:
     """Write every photo's JPEG, which `encode` makes of its file, to the spool and return its place there, by path.
 
+    `encode` returns what tells the photo's pixels as well.
+
     They wait in the spool because only when the broken photos are known can the splits be drawn.
     """
 
-    def convert(photo: Photo) -> tuple[str, bytes, str]:
+    def convert(photo: Photo) -> tuple[str, bytes, str, str]:
         digest, data = "", b""
         try:
             data = read(photo)
             digest = _digest(data)
             if reason := UNREAD.get(PurePosixPath(photo.path).suffix.lower()):
-                return digest, b"", reason
-            return digest, encode(data, pixels), ""
+                return digest, b"", "", reason
+            return digest, *encode(data, pixels), ""
         except Image.UnidentifiedImageError:
-            return digest, b"", _kind(data)
+            return digest, b"", "", _kind(data)
         except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-            return digest, b"", " ".join(str(error).split())
+            reason = error.strerror if isinstance(error, OSError) else None  # the whole text names the path again
+            return digest, b"", "", reason or " ".join(str(error).split())
 
     places: dict[str, ConvertedPhoto] = {}
     converted = map_in_threads(convert, photos, title=title, unit=" photos", progress=progress, batch=BATCH)
-    for photo, (digest, jpeg, fault) in zip(photos, converted, strict=True):
-        places[photo.path] = ConvertedPhoto(digest, spool.tell(), len(jpeg), fault)
+    for photo, (digest, jpeg, picture, fault) in zip(photos, converted, strict=True):
+        places[photo.path] = ConvertedPhoto(digest, picture, spool.tell(), len(jpeg), fault)
         spool.write(jpeg)
     return places
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from corolla.data.texts import as_posix, read_rows
+from corolla.data.texts import NO_VALUE, as_posix, read_rows
 from corolla.errors import UserError
 from corolla.importing.photos import SUFFIXES, Photo, visible
 from corolla.importing.split_names import split_of, split_within
@@ -32,7 +32,6 @@ FLAGS = {  # of a column that says of each row whether it is of one split, and t
     **dict.fromkeys(("istest", "istesting"), ("test", "train")),
 }
 TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-NO_CLASS = {"nan", "<na>", "null", "n/a", "#n/a"}  # as programs write an empty cell
 
 
 TABLES = (".csv", ".tsv")
@@ -159,7 +158,7 @@ def read_table(path: Path, names: PhotoNames, split: str | None, *, strict: bool
             if strict:
                 raise UserError(_bad_row(f"{path}:{number}", row[key], photo))
             continue
-        name = None if column is None or row[column].lower() in NO_CLASS else row[column].strip() or None
+        name = None if column is None or row[column].lower() in NO_VALUE else row[column].strip() or None
         found[photo] = Row(number, name, "test" if submission else splits[place] if splits else split)
     return Table(path, found, "" if column is None else titles[column], doubt)
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+DRAWN_APART, SAME_FILES, SAME_PIXELS = "", "in one split", "of pixels in one split"
+"""How photos that are the same were drawn: each for itself, or those of the same bytes, or pixels, as one."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Imported(Result):
     """The data folder that `import_photos` leaves, `counts` photos a split; `reused` if it was there before."""
@@ -58,13 +62,13 @@ def _is_whole(about: Any) -> bool:
     )
 
 
-def drew_copies_apart(out: Path) -> bool:
-    """Return whether the sets in `out` are of a version that drew each copy of a photo for itself.
+def copies_in(out: Path) -> str:
+    """Return how the sets in `out`, if any, drew photos that are the same: as those of the version that made them.
 
     Raises:
         UserError: `out` holds something else.
     """
-    return any("copies" not in about["recipe"] for _, about in _abouts(out))
+    return min((str(about["recipe"].get("copies", DRAWN_APART)) for _, about in _abouts(out)), default=SAME_PIXELS)
 
 
 def _abouts(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

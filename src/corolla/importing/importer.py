@@ -16,13 +16,13 @@ from corolla.errors import UserError
 from corolla.files import locked, write_atomically
 from corolla.importing.conversion import ConvertedPhoto, Read, convert_photos, photo_digests
 from corolla.importing.folders import find_photos
-from corolla.importing.imported import Imported, drew_copies_apart, imported_before
+from corolla.importing.imported import DRAWN_APART, SAME_PIXELS, Imported, copies_in, imported_before
 from corolla.importing.lists import listed_photos
 from corolla.importing.photos import Found, Photo, alike_names, check_photos, class_names
 from corolla.importing.pixels import Crop, Pixels
 from corolla.importing.record_sources import holds_records, root_of
 from corolla.importing.records import broken_records, find_record_photos, record_facts
-from corolla.importing.splits import has_drawn_copies, photo_ids, split_photos
+from corolla.importing.splits import photo_ids, split_photos
 from corolla.importing.suspect_layouts import ARCHIVES
 from corolla.importing.tables import tables_of, write_tables
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
@@ -66,6 +66,8 @@ def import_photos(
             leaves them out), or `out` holds something else.
     """
     sources, out, lists = as_paths(folder), as_path(out), as_path(lists)
+    if not sources:
+        raise UserError("name a folder of photos, or files of TFRecords")
     from_records = features is not None or len(sources) > 1 or holds_records(sources[0])
     root = root_of(sources) if from_records else sources[0]
     _check_arguments(out, size=size, val=val, test=test, seed=seed, quality=quality)
@@ -104,9 +106,9 @@ def _import(
 ) -> Imported:
     photos, size, read = found.photos, pixels.size, found.read or _from_folder(folder)
     val, test, seed = recipe["val"], recipe["test"], recipe["seed"]
-    apart = drew_copies_apart(out)  # another size is split as the first one was
+    copies = copies_in(out)  # another size is split as the first one was
     if any(out.glob("tfrecords-jpeg-*")):
-        recipe |= _contents(photos, photo_digests(read, photos, progress=progress), apart=apart)
+        recipe |= _contents(photos, photo_digests(read, photos, progress=progress), copies)
         if reused := imported_before(out, recipe, pixels):
             return reused
     with temporary_folder(out, "import") as private:
@@ -116,13 +118,13 @@ def _import(
             broken = (broken_records if found.names else _broken)(folder, faults, len(photos)) if faults else ""
             if broken and not skip_broken:
                 raise UserError(broken + REMEDY)
-            digests = {path: jpeg.digest for path, jpeg in jpegs.items()}
-            same = {} if apart else digests
+            same = {path: jpeg.picture if copies == SAME_PIXELS else jpeg.digest for path, jpeg in jpegs.items()}
+            same = {} if copies == DRAWN_APART else same
             splits = split_photos(_whole(folder, photos, jpegs), val=val, test=test, seed=seed, digests=same)
             names, ids = found.names or class_names(photos), found.ids or photo_ids(photos)
             records = private / f"tfrecords-jpeg-{size}x{size}"
             _write_records(records, splits, names, ids, lambda path: jpegs[path].read(spool))
-        recipe |= _contents(photos, digests.values(), apart=apart)
+        recipe |= _contents(photos, (jpeg.digest for jpeg in jpegs.values()), copies)
         notes = [*found.notes, *[broken + "; left out"] * bool(broken), *_notes(photos, splits, jpegs)]
         counts = {split: len(members) for split, members in splits.items()}
         about = {"recipe": recipe, "pixels": asdict(pixels), "notes": notes, "counts": counts}
@@ -182,14 +184,14 @@ def _whole(folder: Path, photos: list[Photo], jpegs: Mapping[str, ConvertedPhoto
     return whole
 
 
-def _contents(photos: list[Photo], digests: Iterable[str], *, apart: bool) -> dict[str, Any]:
+def _contents(photos: list[Photo], digests: Iterable[str], copies: str) -> dict[str, str]:
     """Return what the recipe says of the photos: the SHA-256 (hex) over their paths, splits, classes and contents.
 
-    Where copies are drawn into one split, and not each for itself (`apart`), it says so.
+    It says how copies are drawn as well, where they are not drawn each for itself.
     """
-    known = {photo.path: digest for photo, digest in zip(photos, digests, strict=True)}
-    whole = hashlib.sha256(repr([(*photo, known[photo.path]) for photo in photos]).encode()).hexdigest()
-    return {"photos": whole} | ({"copies": "in one split"} if not apart and has_drawn_copies(photos, known) else {})
+    known = [(*photo, digest) for photo, digest in zip(photos, digests, strict=True)]
+    whole = hashlib.sha256(repr(known).encode()).hexdigest()
+    return {"photos": whole} | ({} if copies == DRAWN_APART else {"copies": copies})
 
 
 def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mapping[str, ConvertedPhoto]) -> list[str]:
@@ -206,16 +208,16 @@ def _notes(photos: list[Photo], splits: Mapping[str, list[Photo]], jpegs: Mappin
     copies = defaultdict[str, list[tuple[str, str | None]]](list)
     for split, members in splits.items():
         for photo in members:
-            copies[jpegs[photo.path].digest].append((split, photo.name))
+            copies[jpegs[photo.path].picture].append((split, photo.name))
     twice = [found for found in copies.values() if len(found) > 1]
     if twice:
         across = sum(len({split for split, _ in found}) > 1 for found in twice)
         differ = sum(len({name for _, name in found if name is not None}) > 1 for found in twice)
         extra = sum(map(len, twice)) - len(twice)
-        where = f"{across} across splits" if across else "each in the split of its original"
+        where = f"{across} across splits, which corolla audit names" if across else "each in the split of its original"
         where += f"; {differ} in different classes" * bool(differ)
         copies = f"{extra} {'copy' if extra == 1 else 'copies'}"
-        notes.append(f"photos there more than once, byte for byte: {len(twice)} ({copies}; {where})")
+        notes.append(f"photos there more than once, pixel for pixel: {len(twice)} ({copies}; {where})")
     return notes
 
 

@@ -1,5 +1,6 @@
 """Make a square JPEG of a photo of any kind."""
 
+import hashlib
 import io
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +24,14 @@ class Pixels:
 
 
 def to_jpeg(data: bytes, pixels: Pixels) -> bytes:
+    """Return a photo's file as a square JPEG, as `to_jpeg_and_picture` does."""
+    return to_jpeg_and_picture(data, pixels)[0]
+
+
+def to_jpeg_and_picture(data: bytes, pixels: Pixels) -> tuple[bytes, str]:
     """Return a photo's file as a square JPEG, turned as its EXIF says; one that is just that keeps its bytes.
+
+    Beside it comes the SHA-1 of the upright photo's pixels, by which copies are known whatever their metadata say.
 
     Raises:
         OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError: it is no whole image;
@@ -36,15 +44,22 @@ def to_jpeg(data: bytes, pixels: Pixels) -> bytes:
         if photo.format == "JPEG" and photo.mode == "RGB" and photo.size == (size, size) and is_upright(photo):
             try:
                 decode_jpeg(data)
-                return data
+                return data, _picture(photo)
             except ValueError:  # Pillow forgives more than the training's decoder
                 pass
         image = _rgb(turned)
+    picture = _picture(image)
     if pixels.crop == "center":
         image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     else:
         image = image.resize((size, size), Image.Resampling.LANCZOS)
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=pixels.quality, colorspace="RGB")
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=pixels.quality, colorspace="RGB"), picture
+
+
+def _picture(image: Image.Image) -> str:
+    digest = hashlib.sha1(repr(image.size).encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
 
 
 def is_upright(photo: Image.Image) -> bool:

@@ -68,11 +68,6 @@ def split_photos(
     return {split: members for split, members in order.items() if members}
 
 
-def has_drawn_copies(photos: list[Photo], digests: Mapping[str, str]) -> bool:
-    """Return whether `split_photos` draws photos that are the same, and so would draw others if they were not."""
-    return all(photo.split != "val" for photo in photos) and any(len(same) > 1 for same in _drawn(photos, 0, digests))
-
-
 def _drawn(photos: list[Photo], seed: int, digests: Mapping[str, str]) -> list[list[Photo]]:
     """Return the photos that are shared out to the splits, the same ones together, in the order of the draw."""
     together = defaultdict[str, list[Photo]](list)

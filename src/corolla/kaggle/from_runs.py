@@ -19,6 +19,7 @@ from corolla.kaggle.provenance import check_same_data, read_provenance
 from corolla.kaggle.submission import describe_runs, write_submission
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
+from corolla.runs.data import check_is_here
 from corolla.runs.folder import CheckpointName, Run, data_of
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def submission_from_runs(
         paths, method=method, adjust=adjust, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir
     )
     source = data_folder(joined.runs, data)
+    if data is None and joined.runs:
+        check_is_here(joined.runs[0], source)
     sample = source / SAMPLE_SUBMISSION
     if out.resolve() == sample.resolve():
         raise UserError(f"--out {out}: is the sample submission, and would be written over")

@@ -48,6 +48,11 @@ def competition_of(folder: Path) -> str:
         UserError: nothing says which.
     """
     manifest = read_manifest(folder)
+    if manifest is None and not folder.exists():
+        raise UserError(
+            f"{folder}: is not here, to say which competition the data came from; say where it is now with --data, or "
+            "name the competition with --competition"
+        )
     if manifest is None:
         raise UserError(
             f"{folder}: nothing here says which competition the data came from (corolla download writes it to "

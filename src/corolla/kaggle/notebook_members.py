@@ -19,7 +19,7 @@ from corolla.ensemble.members import all_predicted, views_for
 from corolla.ensemble.rules import FITTED, RULE, EnsembleRule, Method
 from corolla.errors import UserError
 from corolla.files import sha256
-from corolla.kaggle.provenance import made_by, make_again, read_provenance
+from corolla.kaggle.provenance import found_from, made_by, make_again, read_provenance
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
 from corolla.text_files import mismatch
 
@@ -97,11 +97,13 @@ def ensemble_of_csv(csv: Path) -> NotebookEnsemble:
         raise UserError(f"{csv}: there is no such file")
     made, path = read_provenance(csv), made_by(csv)
     if not (made.get("runs") or made.get("members")):
-        raise UserError(
-            f"{csv}: no {path.name} beside it says which runs have made it, so none can be sent; name them: corolla "
-            "submit --notebook RUN..."
+        what = (
+            f"{path.name} beside it is of another CSV, or of this one before it was changed"
+            if path.exists()
+            else f"no {path.name} beside it says which runs have made it"
         )
-    data = Path(made.get("data", "data"))
+        raise UserError(f"{csv}: {what}, so none can be sent; name them: corolla submit --notebook RUN...")
+    data = found_from(csv, made.get("data", "data"))
     again = make_again(csv, made, data)
     rule = _read_rule(path, made, again)
     members = [_member(csv, described, again) for described in _described_members(csv, path, made)]
@@ -141,8 +143,8 @@ def _described_members(csv: Path, path: Path, made: dict[str, Any]) -> Iterator[
             found = member["of"]
         else:
             raise UserError(
-                f"{csv}: {member.get('file', 'a file')} is among its members, and no run here has made that, so Kaggle "
-                "can't run it; join runs alone with corolla ensemble, or submit the CSV where CSV files are taken"
+                f"{csv}: {member.get('file', 'a file')} is among its members, and a notebook predicts with runs alone; "
+                "join these with corolla ensemble, or submit the CSV where CSV files are taken"
             )
         shape = {**dict.fromkeys(("folder", "checkpoint", "tta", "checkpoint_sha256"), str), "size?": (None, int)}
         if wrong := mismatch(found, shape):
@@ -152,7 +154,7 @@ def _described_members(csv: Path, path: Path, made: dict[str, Any]) -> Iterator[
 
 def _member(csv: Path, described: dict[str, Any], again: str) -> NotebookMember:
     """Return a member, whose checkpoint is still the one that has made the CSV."""
-    folder, name = Path(described["folder"]), described["checkpoint"]
+    folder, name = found_from(csv, described["folder"]), described["checkpoint"]
     if name not in get_args(CheckpointName):
         raise UserError(f"{made_by(csv)}: checkpoint: {name!r} is neither best nor last; {again}")
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corolla.errors import Failure
+from corolla.errors import Failure, UserError
 from corolla.files import write_atomically
 from corolla.kaggle.bundle import Bundle
 from corolla.kaggle.client import Kaggle
@@ -21,6 +21,7 @@ from corolla.text_files import read_json
 log = logging.getLogger(__name__)
 
 SLUG_LENGTH = 50  # the most that Kaggle takes
+SURELY_MISSING = 3  # answers in a row that there is no such notebook: one may be a fault, or too early
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,13 @@ def finished_version(
     """
     done = _StepsDone(folder / "state.json", f"{bundle.sha256} {names.kernel}")
     version = _pushed_version(kaggle, bundle, folder, names, done)
-    with Waiting(f"version {version} of {SITE}/code/{names.kernel}") as waiting:
-
-        def ended() -> str | None:
-            state = run_state(kaggle, names.kernel)
-            waiting.show(state.name)
-            return state.end
-
-        end = poll(ended, wait_s=wait_s, first_s=10, longest_s=60)
+    try:
+        end = _await_end(kaggle, names.kernel, version, wait_s)
+    except (UserError, Failure) as error:
+        raise Failure(
+            f"{error}; so how version {version} ends is not known, and nothing was submitted; the same command goes on "
+            "waiting"
+        ) from None
     if end is None:
         raise Failure(
             f"{names.kernel}: version {version} has not ended within {wait_s / 60:.0f} min; nothing was submitted; the "
@@ -75,6 +75,21 @@ def finished_version(
         tail = log_tail(kaggle, names.kernel, folder / "notebook.log")
         raise Failure(f"{names.kernel}: version {version} ended with {end}, nothing was submitted; its log:\n{tail}")
     return version, f"{names.kernel}/{version}"
+
+
+def _await_end(kaggle: Kaggle, kernel: str, version: int, wait_s: float) -> str | None:
+    """Wait for a version and return how it has ended; None where it runs on."""
+    times_missing = 0
+
+    def ended() -> str | None:
+        nonlocal times_missing
+        state = run_state(kaggle, kernel)
+        waiting.show(state.name)
+        times_missing = times_missing + 1 if state.end == "missing" else 0
+        return None if 0 < times_missing < SURELY_MISSING else state.end
+
+    with Waiting(f"version {version} of {SITE}/code/{kernel}") as waiting:
+        return poll(ended, wait_s=wait_s, first_s=10, longest_s=60)
 
 
 def _pushed_version(kaggle: Kaggle, bundle: Bundle, folder: Path, names: NotebookNames, done: "_StepsDone") -> int:

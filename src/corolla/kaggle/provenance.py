@@ -61,6 +61,19 @@ def read_provenance(csv: Path, sha256: str | None = None) -> dict[str, Any]:
     return made
 
 
+def can_run_again(made: dict[str, Any]) -> bool:
+    """Return whether runs alone have made a CSV, as the JSON beside it says, so that a notebook can make it again."""
+    runs, members = made.get("runs", []), made.get("members", [])
+    are_runs = all("run" in member or member.get("of") for member in members)
+    return bool(runs or members) and are_runs and len(made.get("folders", [])) == len(runs)
+
+
+def found_from(csv: Path, folder: str) -> Path:
+    """Return a folder that the JSON beside a CSV names, which may have been written from above the CSV's folder."""
+    places = [Path(folder), *(above / folder for above in csv.absolute().parents)]
+    return next((place for place in places if place.is_dir()), places[0])
+
+
 def check_same_data(csv: Path, made: dict[str, Any], data: Path, cache_dir: Path | None = None) -> None:
     """Check that a data folder holds the test records and the classes that a CSV was made of, where the JSON tells.
 

@@ -1,6 +1,7 @@
 """Push a notebook to Kaggle, ask how it runs, fetch its log."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,13 @@ from corolla.files import write_atomically
 from corolla.kaggle.client import Kaggle
 from corolla.kaggle.errors import SITE, status_of
 from corolla.kaggle.submissions import silent
+from corolla.text_files import printable
 
 NUM_LINES = 20
+LONGEST_LINE = 300
+COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+DATA = re.compile(r'"data"\s*:\s*"((?:[^"\\]|\\(?:u[0-9a-fA-F]{4}|[^u]))*)')
+"""The text of a piece of a log, or its beginning where the log ends in the midst of it."""
 
 
 @dataclass(frozen=True)
@@ -59,38 +65,32 @@ def push(kaggle: Kaggle, folder: Path, kernel: str) -> int:
 def run_state(kaggle: Kaggle, kernel: str) -> RunState:
     """Return the state of the newest version."""
 
-    def ask() -> Any:
+    def ask() -> RunState:
         try:
-            return kaggle.api.kernels_status(kernel)
-        except requests.RequestException as error:
-            if status_of(error) == 404:
-                return None
-            raise
-        except ValueError:  # the client's error for 401 and 403
-            return None
+            return RunState(kaggle.api.kernels_status(kernel).status.name)
+        except (requests.RequestException, ValueError) as error:
+            # The client words 401 and 403 anew, as a ValueError.
+            refused = error.__context__ if isinstance(error.__context__, requests.HTTPError) else error
+            if status_of(refused) in (403, 404):
+                return RunState("MISSING")
+            raise refused from None
 
-    answer = kaggle.call(ask, subject=kernel)
-    return RunState("MISSING" if answer is None else answer.status.name)
+    return kaggle.call(ask, subject=kernel)
 
 
 def log_tail(kaggle: Kaggle, kernel: str, path: Path) -> str:
     """Return the last lines of the notebook's log, and write all of it to `path`."""
     raw = kaggle.call(lambda: kaggle.api.kernels_logs(kernel), subject=kernel)
     text = _plain(raw)
-    write_atomically(path, text.encode())
+    write_atomically(path, text.encode(errors="replace"))
     lines = text.rstrip().splitlines() or ["(Kaggle has no log of it)"]
-    return "\n".join([*lines[-NUM_LINES:], f"(all of it: {path})"])
+    shown = (printable(COLOUR.sub("", line).expandtabs()) for line in lines[-NUM_LINES:])
+    cut = (line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in shown)
+    return "\n".join([*cut, f"(all of it: {path})"])
 
 
 def _plain(log: str) -> str:
-    """Return a log as plain text; it is a JSON list of {stream_name, time, data}, or such a piece a line, or text."""
-    try:
-        pieces = json.loads(log)
-    except ValueError:
-        try:
-            pieces = [json.loads(line.strip().strip("[],")) for line in log.splitlines() if line.strip(" [],")]
-        except ValueError:
-            return log
-    if isinstance(pieces, list) and all(isinstance(piece, dict) for piece in pieces):
-        return "".join(str(piece.get("data", "")) for piece in pieces)
-    return log
+    """Return a log as plain text; it is JSON of many {stream_name, time, data}, which may be cut short, or text."""
+    pieces = DATA.findall(log) if log.lstrip().startswith(("[", "{")) else []
+    text = "".join(json.loads(f'"{piece}"', strict=False) for piece in pieces)
+    return text if pieces or log.strip() == "[]" else log

@@ -12,7 +12,7 @@ from corolla.kaggle.client import Kaggle, connect
 from corolla.kaggle.idempotent import choose_row, record_and_send, submit_once, tagged_description
 from corolla.kaggle.ledger import LEDGER, Entry, Ledger, now, text
 from corolla.kaggle.manifest import competition_of
-from corolla.kaggle.provenance import check_same_data, read_provenance, sha256_of
+from corolla.kaggle.provenance import can_run_again, check_same_data, found_from, read_provenance, sha256_of
 from corolla.kaggle.sending import SendingNote
 from corolla.kaggle.submission import check_submission, read_labels
 from corolla.kaggle.submissions import await_score, check_limit, get_competition, request, silent
@@ -95,7 +95,7 @@ def _checked(csv: Path, message: str, competition: str | None, data: Path | None
     table = read_labels(csv)
     sha256 = sha256_of(csv)
     made = read_provenance(csv, sha256)
-    folder = data or Path(made.get("data", "data"))
+    folder = data or found_from(csv, made.get("data", "data"))
     if not (folder / SAMPLE_SUBMISSION).exists():
         raise UserError(
             f"{csv}: {folder} has no sample_submission.csv to check it by; name its data folder with --data"
@@ -171,8 +171,7 @@ def _create(kaggle: Kaggle, entry: Entry, token: str) -> Any:
 def _notebooks_only(entry: Entry, csv: Path, made: dict[str, Any], ledger: Path) -> UserError:
     """Return the error for a competition that takes no CSV files, with the command that does work."""
     runs, members = made.get("runs", []), made.get("members", [])
-    are_files = [not ("run" in member or member.get("of")) for member in members]
-    can_run = bool(runs or members) and not any(are_files) and len(made.get("folders", [])) == len(runs)
+    can_run = can_run_again(made)
     words: list[object] = [csv, "--notebook"]
     if not can_run:  # nothing says what made it, or an early version, or files of others did
         named = [f"runs/{run['run']}" for run in runs] if runs and not members else ["RUN..."]

@@ -41,7 +41,9 @@ def upload_dataset(kaggle: Kaggle, folder: Path, dataset: str, *, notes: str) ->
             return kaggle.api.dataset_create_version(str(folder), notes, quiet=True)
 
     answer = kaggle.call(upload, subject=dataset, progress=lambda: kaggle.api.num_uploaded)
-    if answer.error or (answer.status or "ok").lower() == "error":
+    is_refused = answer.error or (answer.status or "ok").lower() == "error"
+    # refused, it may be there all the same: made by a try whose answer was lost, and which the client repeated
+    if is_refused and (before is not None or _version(kaggle, dataset) is None):
         raise Failure(f"{dataset}: Kaggle made no dataset of it: {answer.error or answer.status}")
     start = time.monotonic()
 

@@ -204,7 +204,12 @@ def preprocessing_in(content: Any) -> Preprocessing | None:
 
 def num_classes_in(model: nn.Module, state: StateDict) -> int | None:
     """Return how many classes the classifier in `state` has; None where there is none."""
-    weights = [state[name] for part in classifier_names(model) if (name := f"{part}.weight") in state]
+    own = [name for name, tensor in model.state_dict().items() if tensor.ndim > 1]
+    # the last of a part: LeViT's classifiers begin with a batch norm
+    last = [
+        name for part in classifier_names(model) for name in [each for each in own if each.startswith(f"{part}.")][-1:]
+    ]
+    weights = [state[name] for name in last if name in state]
     return weights[0].shape[0] if weights and weights[0].ndim else None
 
 

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 6  # pixels between tiles
 LINES = 2  # of each title
-FONT_SIZE = 13  # pixels
+FONT_SIZE = 12  # pixels
 MIN_CELL, MAX_CELL = 128, 256  # a tile's side in pixels
 
 
@@ -22,7 +25,7 @@ def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], *, column
 
     Returns the sheet, uint8 (height, width, 3).
     """
-    font = ImageFont.load_default(FONT_SIZE)
+    font = _font()
     line = math.ceil(FONT_SIZE * 1.25)
     step_x, step_y = cell + GAP, cell + LINES * line + GAP
     columns = min(columns, len(images))
@@ -39,13 +42,19 @@ def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], *, column
     return np.asarray(sheet)
 
 
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    """Return the font that matplotlib brings: Pillow's own has neither accents nor Greek nor Cyrillic letters."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), FONT_SIZE)
+
+
 def _fit(photo: Image.Image, cell: int) -> Image.Image:
     scale = cell / max(photo.size)
     width, height = (max(1, round(side * scale)) for side in photo.size)
     return photo.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _wrap(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+def _wrap(title: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """Break a title into at most LINES lines of `width` pixels; one that doesn't fit ends in an ellipsis."""
     lines = [""]
     for word in title.split():
@@ -59,7 +68,7 @@ def _wrap(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width:
     return [_shorten(text, font, width) for text in lines]
 
 
-def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -21,10 +21,20 @@ def index_for(run: Run, data: Path | None = None, size: int | None = None, cache
             message says so.
     """
     folder = data or data_of(run)
-    if data is None and not folder.exists() and run.environment.get("data"):
-        was = "was imported for" if run.imported else "was trained on"
-        raise UserError(f"{run.folder}: {was} {folder}, which is not here; say where it is now: --data FOLDER")
+    if data is None:
+        check_is_here(run, folder)
     return load_index(folder, size or run.config.size, cache_dir)
+
+
+def check_is_here(run: Run, data: Path) -> None:
+    """Check that a data folder is here, where it is the one that a run was trained with.
+
+    Raises:
+        UserError: it was moved, or the run was trained on another machine.
+    """
+    if not data.exists() and data == data_of(run) and run.environment.get("data"):
+        was = "was imported for" if run.imported else "was trained on"
+        raise UserError(f"{run.folder}: {was} {data}, which is not here; say where it is now: --data FOLDER")
 
 
 def own_settings(run: Run) -> Config:

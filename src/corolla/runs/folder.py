@@ -16,7 +16,7 @@ from corolla.results import Result
 from corolla.runs.config_file import read_config
 from corolla.runs.html import run_html
 from corolla.runs.length import has_stopped_early, is_longer
-from corolla.runs.unused import LOCK, remove_unused, remove_unused_beside
+from corolla.runs.unused import LOCK, remove_empty, remove_unused, remove_unused_beside
 from corolla.runs.without_torch import imported_from, read_without_tensors
 from corolla.temporary import remove_leftovers
 from corolla.text_files import read_json, read_json_lines, shell_words
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 OWN_NAMES = ("*.pt", "*.json", "*.jsonl", "*.npz", "*.csv", "*.html", "events.out.tfevents.*")
 """Names of the files that corolla writes into a run's folder."""
+RUNS = Path("runs")
+"""Where runs are made by default."""
 State = Literal["new", "stopped", "done", "imported"]
 CheckpointName = Literal["best", "last"]
 
@@ -52,6 +54,9 @@ class Run(Result):
     """A training run, as its folder holds it; where a path is expected, its folder's."""
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", as_path(self.folder))  # text is taken too
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -213,6 +218,11 @@ def checkpoint_fault(path: Path) -> str | None:
         return f"can't be read ({error.strerror})"
 
 
+def is_run(folder: Path) -> bool:
+    """Return whether a run is in a folder."""
+    return any(is_file(folder / name) for name in ("config.json", "last.pt"))
+
+
 def open_run(folder: AnyPath) -> Run:
     """Return the run in `folder`, or the one that was given.
 
@@ -220,7 +230,7 @@ def open_run(folder: AnyPath) -> Run:
         UserError: there is none; the message names the runs that are beside it.
     """
     folder = as_path(folder)
-    if any(is_file(folder / name) for name in ("config.json", "last.pt")):
+    if is_run(folder):
         return Run(folder)
     if is_file(folder):
         raise UserError(f"{folder}: is a file; a run is named by its folder, such as {folder.parent}")
@@ -230,6 +240,8 @@ def open_run(folder: AnyPath) -> Run:
         raise UserError(f"{folder}: is a folder of runs; name one of them: {names}")
     beside = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
     there = f"in {folder.parent} there are: {', '.join(beside)}" if beside else "train one with corolla train"
+    if is_run(RUNS / folder):
+        there = f"is {RUNS / folder} meant?"
     raise UserError(f"{folder}: no run is in this folder; {there}")
 
 
@@ -242,11 +254,13 @@ def data_of(run: Run) -> Path:
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold a run's folder, which is made where it is missing: one process at a time trains into it.
 
-    Where nothing was written into it, it is removed again; so are folders beside it that a kill has left like that.
+    Where nothing was written into it, it is removed again, with the folders above that were made for it; so are folders
+    beside it that a kill has left like that.
 
     Raises:
         UserError: another one does already.
     """
+    made = [parent for parent in folder.parents if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / LOCK
     if is_held_here(lock):
@@ -261,6 +275,8 @@ def exclusive(folder: Path) -> Iterator[None]:
             yield
         finally:
             remove_unused(lock)
+            if not folder.exists():
+                remove_empty(made)
 
 
 def check_same_config(run: Run, config: Config) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import stat
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from corolla.files import is_locked, locked
@@ -29,6 +30,13 @@ def remove_unused(lock: Path) -> None:
         if is_unused(lock):
             lock.unlink()
             lock.parent.rmdir()
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, the innermost first, as far as nothing is in them."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def remove_unused_beside(folder: Path) -> None:

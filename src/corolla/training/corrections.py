@@ -23,24 +23,22 @@ def with_corrections(config: Config, run: Run) -> tuple[Config, Corrections | No
 
     Raises:
         UserError: there is no such file, it is not the one that is asked for, or a run that has begun with corrections
-            is asked for without.
+            is asked for without them, or the reverse.
     """
     file, digest = config.train.corrections, config.train.corrections_sha256
     begun = run if run.last.exists() or config.resume is None else Run(config.resume)
-    there = begun.config.train.corrections_sha256 if (begun.folder / "config.json").is_file() else ""
-    if not begun.last.exists():
-        there = ""
+    has_begun = begun.last.exists() and (begun.folder / "config.json").is_file()
+    there = begun.config.train.corrections_sha256 if has_begun else None
     if file is not None and (is_file(file) or not there):
         found = read_corrections(file)
         if digest not in ("", found.sha256):
             raise UserError(
                 f"--train.corrections {file}: its SHA-256 is {found.sha256[:12]}, not {digest[:12]} as asked for"
             )
-        if there not in ("", found.sha256):
-            raise UserError(
-                f"{begun.folder}: was begun with other corrections than {file} holds; give those again "
-                f"({shell_words('--train.corrections', begun.folder / COPY)}), or choose another --run-name"
-            )
+        if there not in (None, found.sha256):
+            how = f"with other corrections than {file} holds; {_again(begun)}, or" if there else "without corrections;"
+            anew = f"choose another --run-name{', without --resume' * (begun is not run)}"
+            raise UserError(f"{begun.folder}: was begun {how} {anew}")
     elif there and (file is not None or digest == there or config.resume is not None):
         found = corrections_of(begun)
         if file is not None:
@@ -51,16 +49,20 @@ def with_corrections(config: Config, run: Run) -> tuple[Config, Corrections | No
             "--train.corrections"
         )
     elif there:
-        again = shell_words("--train.corrections", begun.folder / COPY)
         raise UserError(
-            f"{run.folder}: was begun with corrections of its training photos: give them again ({again}), or choose "
-            "another --run-name"
+            f"{run.folder}: was begun with corrections of its training photos; {_again(begun)}, or choose another "
+            "--run-name"
         )
     else:
         return config, None
     assert found is not None
     train = dataclasses.replace(config.train, corrections_sha256=found.sha256)
     return dataclasses.replace(config, train=train), found
+
+
+def _again(run: Run) -> str:
+    """Return how the corrections of a run are given again."""
+    return f"give those again ({shell_words('--train.corrections', run.folder / COPY)})"
 
 
 def keep_copy(run: Run, corrections: Corrections | None) -> None:

@@ -34,6 +34,7 @@ WARM_UP_STEPS, LEAST_STEPS, LEAST_S = 3, 12, 8.0
 """Steps that are not counted, and the number and the seconds of those that are: fewer where they take twice as long."""
 VAL_PHOTOS = 512
 """Photos that are predicted to know how long all of val takes."""
+MOST_EPOCHS = 100_000
 LR = 1e-4
 """Learning rate of the steps: the weights stay about where they are."""
 
@@ -67,15 +68,18 @@ class EpochCost:
         ]
 
     def epochs_within(self, seconds: float, config: Config, size: int) -> int:
-        """Return how many epochs, each as `config` would have it in a run of so many, fit into `seconds`."""
+        """Return how many epochs, each as `config` would have it in a run of so many, fit into `seconds`.
+
+        They are at most MOST_EPOCHS, however long the time is.
+        """
 
         def fits(epochs: int) -> bool:
             train = dataclasses.replace(config.train, epochs=epochs)
             return sum(self.epoch_s(dataclasses.replace(config, train=train), size)) <= seconds
 
         fitting, too_many = 0, 1
-        while fits(too_many):
-            fitting, too_many = too_many, 2 * too_many
+        while too_many <= MOST_EPOCHS and fits(too_many):
+            fitting, too_many = too_many, min(2 * too_many, MOST_EPOCHS + 1)
         while too_many - fitting > 1:
             middle = (fitting + too_many) // 2
             fitting, too_many = (middle, too_many) if fits(middle) else (fitting, middle)
@@ -178,15 +182,19 @@ class _Trial:
             return (time.perf_counter() - start) / (steps * batch_size)
 
     def validation_s(self, val: TFRecordDataset) -> float:
-        """Return the seconds of a validation, as training does it, from its first photos."""
-        start = time.perf_counter()
+        """Return the seconds of a validation, as training does it, from its first photos.
+
+        It takes a while to its first batch, however many photos there are.
+        """
+        start = first = time.perf_counter()
         assert isinstance(val.transform, ViewsTransform)
         model = evaluation_network(self.state, val.transform)
         num_photos = min(VAL_PHOTOS, len(val))
         with closing(self._batches(val, EvalBatchSampler(num_photos, model.batch_size))) as batches:
-            for batch in batches:
+            for number, batch in enumerate(batches):
+                first = first if number else time.perf_counter()
                 model(batch.images).cpu()
-        return (time.perf_counter() - start) * len(val) / num_photos
+        return first - start + (time.perf_counter() - first) * len(val) / num_photos
 
     def saving(self, folder: Path) -> tuple[float, int]:
         """Return the seconds of last.pt and best.pt, and the bytes of one."""

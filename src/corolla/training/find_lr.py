@@ -8,6 +8,7 @@ it rises exponentially here, over two hundred steps, and the training loss is lo
 import dataclasses
 import logging
 import math
+import statistics
 from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,10 +27,10 @@ from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
-from corolla.runs.data import own_settings
+from corolla.runs.data import check_is_here, own_settings
 from corolla.runs.folder import Run
 from corolla.training.schedule import scale_lr
-from corolla.training.start import completed, first_point
+from corolla.training.start import check_one_length, completed, first_point
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,19 +66,20 @@ class LearningRates(Result):
 
     @property
     def lowest(self) -> int:
-        """The step, from 0, at which the smoothed loss is lowest."""
-        return min(range(len(self.smoothed)), key=lambda step: self.smoothed[step])
+        """The step, from 0, at which the smoothed loss is lowest, once the first ones are over."""
+        first = min(_first_steps(), len(self.smoothed)) - 1
+        return min(range(first, len(self.smoothed)), key=lambda step: self.smoothed[step])
 
     @property
     def before(self) -> float:
         """The mean loss of the first steps, which change nothing."""
-        first = self.losses[: max(1, STEPS // 20)]
-        return sum(first) / len(first)
+        return statistics.fmean(self.losses[: _first_steps()])
 
     @property
     def proposed(self) -> float | None:
-        """The learning rate that is proposed, of two digits; None where the loss hardly fell."""
-        if self.smoothed[self.lowest] > (1 - LEAST_FALL) * self.before:
+        """The learning rate that is proposed, of two digits; None where the loss hardly fell, or varies by more."""
+        varies = statistics.pstdev(self.losses[: _first_steps()])
+        if self.smoothed[self.lowest] > self.before - max(LEAST_FALL * self.before, varies):
             return None
         return float(f"{BELOW_LOWEST * self.rates[self.lowest]:.1e}")
 
@@ -140,18 +142,23 @@ def find_lr(
     Raises:
         UserError: the data or a setting is not fit for it.
     """
+    begun = None
     if not isinstance(config, Config):
-        begun = Run(as_path(config))
-        is_run = (begun.folder / "config.json").is_file()
-        experiment = experiment or (begun.name if is_run else experiment_name(config))
-        config = own_settings(begun) if is_run else find_experiment(config)
+        if (as_path(config) / "config.json").is_file():
+            begun = Run(as_path(config))
+            experiment, config = experiment or begun.name, own_settings(begun)
+        else:
+            experiment, config = experiment or experiment_name(config), find_experiment(config)
     config, given = with_keywords(config, settings)
+    if begun is not None:
+        check_is_here(begun, config.data)
     return _find(validate(config), experiment or "custom", {*explicit, *given})
 
 
 def _find(config: Config, experiment: str, explicit: Collection[str]) -> LearningRates:
     if config.resume is not None or config.resume_from is not None:
         raise UserError("--find-lr tests the learning rates of a new run, --resume goes on with one: leave it out")
+    check_one_length(config, explicit)
     index = training_index(load_index(config.data, config.size, config.cache_dir), config.train)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     start = first_point(config, config.init_from)
@@ -180,7 +187,8 @@ def _find(config: Config, experiment: str, explicit: Collection[str]) -> Learnin
                 break
             losses.append(loss)
             smoothed.append(_smooth(losses, smoothed))
-            if smoothed[-1] > max(DIVERGED * min(smoothed), smoothed[0]):
+            first = _first_steps()  # on few photos a loss varies much, whatever the rate
+            if len(losses) > first and smoothed[-1] > max(DIVERGED * min(smoothed[first - 1 :]), smoothed[first - 1]):
                 break
     if not losses:
         raise UserError(f"the loss of the first step is not finite, at a learning rate of {LOWEST:g}: nothing to test")
@@ -217,6 +225,11 @@ def _losses(state: "TrainState", index: Index, rates: Sequence[float]) -> Genera
         for batch, rate in zip(batches, rates, strict=True):
             optim = scale_lr(dataclasses.replace(config.optim, lr=rate), train.batch_size)
             yield update(state, batch, optim.lr).item()
+
+
+def _first_steps() -> int:
+    """Return the number of steps at the start whose learning rates change nothing."""
+    return max(1, STEPS // 20)
 
 
 def _smooth(losses: Sequence[float], smoothed: Sequence[float]) -> float:

@@ -59,7 +59,7 @@ def choose_epochs(
         "hours": config.train.fit_hours,
         "epochs": epochs,
         "epoch_s": [round(min(seconds), 3), round(max(seconds), 3)],
-        "steps_s": round(cost.steps_s(size), 3),
+        "steps_s": round(max(seconds) - cost.val_s - cost.save_s, 3),
         "val_s": round(cost.val_s, 3),
         "save_s": round(cost.save_s, 3),
         "used_s": round(used_s, 1),
@@ -107,7 +107,7 @@ def cut_by(chosen: dict[str, Any], max_hours: float | None) -> list[str]:
 
 def _too_short(cost: EpochCost, config: Config, size: int, used_s: float) -> str:
     one = cost.epoch_s(_with_epochs(config, 1), size)[0]
-    hours = (one + used_s) / (1 - SPARE) / 3600
+    hours = 1.1 * (one + used_s) / (1 - SPARE) / 3600  # in a longer time more is measured, too
     digits = 1 - math.floor(math.log10(hours))
     enough = math.ceil(hours * 10**digits) / 10**digits
     parts = {"steps_s": one - cost.val_s - cost.save_s, "val_s": cost.val_s, "save_s": cost.save_s}

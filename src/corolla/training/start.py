@@ -73,12 +73,9 @@ def with_chosen_epochs(config: Config, run: Run, explicit: Collection[str]) -> t
     Raises:
         UserError: the number of epochs was given as well (its key is in `explicit`).
     """
+    check_one_length(config, explicit)
     if config.train.fit_hours is None:
         return config, None
-    if "train.epochs" in explicit:
-        raise UserError(
-            "--train.fit-hours chooses the number of epochs, and --train.epochs gives it: leave one of them out"
-        )
     begun = run if run.last.exists() or config.resume is None else Run(config.resume)
     if not (begun.folder / "config.json").is_file():
         return config, None
@@ -90,6 +87,18 @@ def with_chosen_epochs(config: Config, run: Run, explicit: Collection[str]) -> t
     did = "as was chosen when the run began" if is_same else "with which the run has begun, and which it keeps"
     log.info("note: --train.fit-hours %g: %d epochs, %s", config.train.fit_hours, there.train.epochs, did)
     return chosen, fitted or None
+
+
+def check_one_length(config: Config, explicit: Collection[str]) -> None:
+    """Check that the number of epochs is not given where --train.fit-hours chooses it.
+
+    Raises:
+        UserError: its key is in `explicit`.
+    """
+    if config.train.fit_hours is not None and "train.epochs" in explicit:
+        raise UserError(
+            "--train.fit-hours chooses the number of epochs, and --train.epochs gives it: leave one of them out"
+        )
 
 
 def starting_point(run: Run, config: Config) -> StartingPoint:

@@ -16,11 +16,11 @@ from corolla.config.checks import check_settings
 from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
 from corolla.data.corrections import training_index
-from corolla.data.index import Index, load_index
+from corolla.data.index import Index, load_index, split_of
 from corolla.errors import DONE, UserError
 from corolla.paths import AnyPath, as_path
 from corolla.runs.copy import copy_run
-from corolla.runs.data import own_settings
+from corolla.runs.data import check_is_here, own_settings
 from corolla.runs.folder import Run, check_same_config, exclusive
 from corolla.runs.length import stopping_line
 from corolla.runs.same_data import check_same_data
@@ -76,13 +76,16 @@ def train(
         UserError: the data, a setting or the folder is not fit for it.
         TrainingFailed: the loss is not finite any more, or the device fails.
     """
+    begun = None
     if not isinstance(config, Config):
-        if (folder := as_path(config)) and (folder / "config.json").is_file():
-            begun = Run(folder)
+        if (as_path(config) / "config.json").is_file():
+            begun = Run(as_path(config))
             experiment, config = experiment or begun.environment.get("experiment"), own_settings(begun)
         else:
             experiment, config = experiment or experiment_name(config), find_experiment(config)
     config, given = with_keywords(config, settings)
+    if begun is not None:
+        check_is_here(begun, config.data)
     config, experiment, explicit = validate(config), experiment or "custom", {*explicit, *given}
     run = _run_of(config, experiment)
     number = processes_here(config, _num_parts(config, run)) if on_step is None else 1
@@ -134,7 +137,11 @@ def _lead(
     briefing: Briefing,
 ) -> None:
     started = time.monotonic()
+    if config.resume is not None and (config.resume / "config.json").is_file():
+        check_is_here(Run(config.resume), config.data)
     records = load_index(config.data, config.size, config.cache_dir)
+    for split in ("train", "val"):
+        split_of(records, split)  # which says what is missing, before anything is made
     budget = time_budget(config.train.max_hours)
     with exclusive(run.folder), stopping(budget.hours) as stop:
         if was_stopped(run):

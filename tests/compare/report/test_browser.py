@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
-from support import make_comparison
+from support import draw, make_comparison
 
+import corolla
 from corolla.audit.audit import audit
 from corolla.audit.html import write_html
 from corolla.compare.report.html import write_report
@@ -40,6 +42,7 @@ FOCUSED = """() => {
   return [`${one.tagName} ${one.textContent.trim().slice(0, 20)}`,
     style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
 }"""
+PAGES = ["compare", "run", "audit", "photos"]
 DESK, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 
 
@@ -74,10 +77,17 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     comparison, data = make_comparison(folder)
     found = audit(data, runs=comparison.members[0].run, cache_dir=folder / "cache", progress=False)
     write_html(found, folder / "audit.html")
+    (folder / "photos").mkdir()
+    for number in range(5):
+        (folder / "photos" / f"<i>{number} ä.jpg").write_bytes(draw(number, number, 32))
+    (folder / "photos" / "broken.jpg").write_bytes(b"no photo")
+    runs = [member.run for member in comparison.members[:2]]
+    corolla.predict(runs, photos=folder / "photos", out=folder / "photos.csv", device="cpu", workers=0)
     return {
         "compare": write_report(comparison, folder / "compare.html", reproduce=["corolla compare a b", "corolla runs"]),
         "run": report_run(comparison.members[0].run, device="cpu", workers=0).path,
         "audit": folder / "audit.html",
+        "photos": folder / "photos.html",
     }
 
 
@@ -97,7 +107,7 @@ def opened(browser: Browser, report: Path, size: ViewportSize, scheme: str = "li
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else faults.append(r.url))
     page.goto(report.as_uri())
-    if report.name != "audit.html":  # which has no plots
+    if page.locator(".plot").count():
         page.wait_for_selector("body[data-drawn]", timeout=60_000)
     yield page
     assert faults == []
@@ -162,19 +172,24 @@ def test_hover_shows_values(browser: Browser, report: Path, plot: str, words: tu
             pytest.fail("no tooltip with these words anywhere")
 
 
-@pytest.mark.parametrize("name", ["compare", "run", "audit"])
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_fits_the_screen(
     browser: Browser, pages: dict[str, Path], name: str, tmp_path: Path, size: ViewportSize, scheme: str
 ) -> None:
-    """Wide tables scroll inside their own box, and say so. The screenshots are to be looked at."""
+    """It has no fault of accessibility that axe knows; wide tables scroll in their own box, and say so.
+
+    The screenshots are to be looked at.
+    """
     with opened(browser, pages[name], size, scheme) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
         for details in page.locator("summary").all():
             details.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
         page.wait_for_function(TOLD)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         ink = page.evaluate("getComputedStyle(document.body).color")
         assert (ground, ink) == (
@@ -184,7 +199,7 @@ def test_fits_the_screen(
         assert (tmp_path / f"{scheme}-{size['width']}.png").stat().st_size > 20_000
 
 
-@pytest.mark.parametrize("name", ["compare", "run", "audit"])
+@pytest.mark.parametrize("name", PAGES)
 def test_the_keyboard_alone_suffices(browser: Browser, pages: dict[str, Path], name: str) -> None:
     """It reaches all that can be used, in the page's order, and each time an outline shows where it is."""
     with opened(browser, pages[name], DESK) as page:

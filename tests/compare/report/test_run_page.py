@@ -10,6 +10,7 @@ from support import write_data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import corolla
+from corolla.cli import run_command
 from corolla.compare.report.run_page import RunReport, report
 from corolla.evaluation.metrics import class_f1
 from corolla.runs.folder import Run
@@ -93,3 +94,18 @@ def test_an_imported_run_has_no_curves(trained: Path, tmp_path: Path) -> None:
     assert "What it was trained with is unknown." in page
     assert "<b>imported" not in page
     assert "Run &lt;b&gt;imported" in page
+
+
+def test_of_the_best_epoch_and_records_of_another_size(
+    copy_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = copy_run("copy", right=12), tmp_path / "best.html"
+    larger = write_data(tmp_path / "larger", size=48)
+    options = ["--checkpoint", "best", "--data", str(larger), "--size", "48", "--out", str(out)]
+    assert run_command(["report", str(folder), *options, "--device", "cpu", "--workers", "0"]) == 0
+    assert f"--data {larger} --size 48 --workers 0 --checkpoint best" in capsys.readouterr().out
+    page = out.read_text(encoding="utf-8")
+    best, last = cells(page, "scores")
+    assert (best[0], last[0], last[3]) == ("best (chosen on val)", "last", "–")
+    assert "optimistic.</p>" in page
+    assert 'id="no-photos"' not in page

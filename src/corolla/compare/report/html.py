@@ -62,7 +62,7 @@ def write_report(
         cache_dir: folder for the data's index; default: the user's cache.
     """
     best = comparison.recipes[0].members[0]
-    photos = Photos(best, comparison.split, data, cache_dir)
+    photos = Photos(best, comparison.split, data=data, cache_dir=cache_dir)
     content = _content(comparison, photos)
     write_page(
         path,

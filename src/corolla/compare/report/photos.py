@@ -27,13 +27,15 @@ NUM_MISTAKES = 12
 class Photos:
     """The photos that a comparison scored, as data URIs; none where the data folder is gone or holds others now."""
 
-    def __init__(self, member: Member, split: str, data: Path | None, cache_dir: Path | None) -> None:
+    def __init__(
+        self, member: Member, split: str, *, data: Path | None, cache_dir: Path | None, size: int | None = None
+    ) -> None:
         folder = data or data_of(member.run)
         self.why_not = ""
         self.num_train: dict[int, int] | None = None
         self._rows: dict[str, int] = {}
         try:
-            index = load_index(folder, member.run.config.size, cache_dir)
+            index = load_index(folder, size or member.run.config.size, cache_dir)
             self._dataset = TFRecordDataset(index, split, bad_images="grey")
         except (UserError, OSError) as error:
             self.why_not = f"The photos are left out: {error}."

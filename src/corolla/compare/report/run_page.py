@@ -16,7 +16,7 @@ from corolla.compare.statistics import confident_mistakes
 from corolla.paths import AnyPath, as_path
 from corolla.plots.style import GREY, PALETTE
 from corolla.results import Result
-from corolla.runs.folder import Run, data_of, open_run
+from corolla.runs.folder import CheckpointName, Run, data_of, open_run
 from corolla.text_files import shell_words
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ LOSS_ROOM = 1.3
 
 @dataclass(frozen=True, repr=False)
 class RunReport(Result):
-    """The report of a run, and what it tells of: predictions of val by the last epoch's weights."""
+    """The report of a run, and what it tells of: predictions of val by its last or its best epoch's weights."""
 
     path: Path
     comparison: Comparison
@@ -62,18 +62,22 @@ def report(
     *,
     out: AnyPath | None = None,
     data: AnyPath | None = None,
+    size: int | None = None,
+    checkpoint: CheckpointName = "last",
     cache_dir: AnyPath | None = None,
     device: str = "auto",
     workers: int | None = None,
 ) -> RunReport:
     """Write one HTML file about a run: scores, curves, confusions and confident mistakes with photos, class by class.
 
-    It is of the last epoch's weights on val, which is predicted where it was not yet.
+    It is of the last epoch's weights on val, or of the best one's, which is predicted where it was not yet.
 
     Args:
         run: the run's folder, or the `Run`.
         out: default: report.html in the run's folder.
         data: the data folder; default: the one that the run was trained with.
+        size: which tfrecords-jpeg-SxS; default: the one that the run was trained with.
+        checkpoint: last, or best: chosen on val, so its scores there are optimistic.
         cache_dir: folder for the index; default: the user's cache.
         device: auto, cpu, cuda, cuda:1, mps.
         workers: decoding processes; default: by the number of cores.
@@ -82,16 +86,18 @@ def report(
         UserError: no such run, no epoch is finished, or its data are not there.
     """
     opened, data, cache_dir = open_run(run), as_path(data), as_path(cache_dir)
-    comparison = compare(opened, tta="none", data=data, cache_dir=cache_dir, device=device, workers=workers)
+    places: dict[str, Any] = {"data": data, "size": size, "cache_dir": cache_dir}
+    comparison = compare(opened, tta="none", checkpoint=checkpoint, device=device, workers=workers, **places)
     path = as_path(out) or opened.folder / "report.html"
     (member,) = comparison.members
-    photos = Photos(member, comparison.split, data, cache_dir)
+    photos = Photos(member, comparison.split, **places)
     write_page(
         path,
         "run.html.j2",
         sections={anchor: title for anchor, title in SECTIONS.items() if member.rows or anchor != "curves"},
         run=opened,
         member=member,
+        checkpoint=checkpoint,
         cautions=comparison.recipes[0].cautions,
         styles=STYLES,
         photos=photos,

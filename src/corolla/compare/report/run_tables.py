@@ -11,21 +11,26 @@ from corolla.compare.report.tables import Cell, Table, cell, interval_cell, make
 from corolla.evaluation.metrics import class_f1
 from corolla.plots.confusion import confusion_matrix
 from corolla.runs.folder import Run
+from corolla.runs.length import best_row
 from corolla.runs.settings import telling_settings
 
 SCORES = {"macro F1": "macro_f1", "top-1": "top1", "top-5": "top5"}
 
 
 def scores_view(comparison: Comparison) -> Table:
-    """Return the scores of the last epoch, with their interval, and those of the best."""
+    """Return the scores of the checkpoint, last or best, with their interval; below them those of the other one."""
     (recipe,), (member,) = comparison.recipes, comparison.members
     scores = {"loss": member.scores.loss} | {name: getattr(member.scores, key) for name, key in SCORES.items()}
-    names, epochs = ["last" if member.rows else "imported"], [len(member.rows) or None]
-    found, spans = [scores], [interval_cell(*recipe.interval)]
+    found, spans, names, epochs = [scores], [interval_cell(*recipe.interval)], ["imported"], [None]
     if member.rows:
-        best = max(member.rows, key=lambda row: row["macro_f1"])
-        found.append({"loss": best["val_loss"]} | {name: best[key] for name, key in SCORES.items()})
-        names, epochs, spans = [*names, "best (chosen on val)"], [*epochs, best["epoch"]], [*spans, cell(None)]
+        best, last = best_row(member.rows, member.run.config.train.select_by), member.rows[-1]
+        shown, other = (last, best) if comparison.checkpoint == "last" else (best, last)
+        found.append({"loss": other["val_loss"]} | {name: other[key] for name, key in SCORES.items()})
+        spans.append(cell(None))
+        names = (
+            ["last", "best (chosen on val)"] if comparison.checkpoint == "last" else ["best (chosen on val)", "last"]
+        )
+        epochs = [shown["epoch"], other["epoch"]]
     columns = {
         "epoch": [cell(name) for name in names],
         "number": [cell(epoch, ".0f") for epoch in epochs],
