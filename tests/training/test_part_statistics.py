@@ -60,9 +60,8 @@ def test_a_norm_that_is_not_called_stays() -> None:
             return self.used(x)
 
     model = Beside()
-    nn.init.uniform_(model.unused.running_mean)
-    before = model.unused.state_dict()
-    before = {name: tensor.clone() for name, tensor in before.items()}
+    model.unused.load_state_dict(model.unused.state_dict() | {"running_mean": torch.rand(3)})
+    before = {name: tensor.clone() for name, tensor in model.unused.state_dict().items()}
     statistics = PartStatistics(model)
     statistics.begin()
     model(torch.randn(4, 3))

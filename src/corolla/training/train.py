@@ -251,7 +251,8 @@ def _few_updates(config: Config, num_photos: int) -> list[str]:
         return []
     repeat = math.ceil(FEW_UPDATES * train.batch_size / (train.epochs * max(1, num_photos)))
     shown = f"--train.repeat {repeat} shows each of the {num_photos} photos {repeat} times an epoch"
-    return [f"note: {updates} updates in all are few to learn from; {shown}"]
+    in_all = "1 update in all is" if updates == 1 else f"{updates} updates in all are"
+    return [f"note: {in_all} few to learn from; {shown}"]
 
 
 def _copy(source: Run, run: Run, config: Config, index: Index) -> None:
