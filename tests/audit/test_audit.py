@@ -98,6 +98,7 @@ def filled(csv: Path, name: str, action: str) -> Path:
     return csv
 
 
+@pytest.mark.slow
 def test_labels_are_judged_by_pretrained_features(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", train=150, val=40)
     faults = plant_faults(data, tmp_path / "out", duplicates=0, wrong_labels=10)

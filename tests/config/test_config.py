@@ -154,7 +154,7 @@ def test_every_option_is_known_here() -> None:
 
 
 OPTIONS = """
-    data size input_size runs run_name device resume init_from init_sha256 resume_from cache_dir
+    data size input_size runs run_name device gpus resume init_from init_sha256 resume_from cache_dir
     model.name model.weights model.pretrained_tag model.shortcut model.init model.stride_in_1x1 model.stem
     model.avg_shortcut model.activation model.width model.zero_gamma model.dropout model.drop_path
     model.freeze_norms

@@ -155,6 +155,7 @@ def living(group: int) -> list[str]:
     return [row for row in rows.splitlines() if int(row.split()[0]) == group and not row.split()[1].startswith("Z")]
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     code = (

@@ -100,7 +100,8 @@ def assert_agc_makes_the_difference(config: Config, model: str, seed: int, epoch
     assert last["top1"] > 0.8
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_small_net_without_norms_diverges_without_agc_and_learns_with_it(tiny_config: Config, seed: int) -> None:
     assert_agc_makes_the_difference(tiny_config, "timm:test_nfnet", seed, epochs=12)
 

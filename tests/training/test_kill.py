@@ -132,6 +132,7 @@ def assert_equal(run: Run, undisturbed: Run) -> None:
     assert same_content(run.best, undisturbed.best)
 
 
+@pytest.mark.slow
 def test_killed_in_mid_epoch_it_goes_on_as_if_never_stopped(
     arguments: list[str], undisturbed: Run, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support import changed, stop_at
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -81,6 +82,7 @@ def test_a_resumed_run_shows_nothing_twice_and_no_tag_over_two_axes(tiny_config:
     assert len(board.Images("train/first_batch")) == 2, "once for each start"
 
 
+@pytest.mark.slow
 def test_tensorboard_does_not_bring_tensorflow_in(tmp_path: Path) -> None:
     """Kaggle's image has it, and importing it takes seconds and starts CUDA."""
     (tmp_path / "tensorflow.py").write_text("raise SystemExit('TensorFlow was imported')\n")

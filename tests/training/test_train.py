@@ -476,7 +476,8 @@ run_command(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("name", ["last.pt", pytest.param("best.pt", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["last.pt", "best.pt"])
 def test_killed_while_copying(
     name: str, earlier: Config, session: Callable[[int], Run], undisturbed: Run, tmp_path: Path
 ) -> None:

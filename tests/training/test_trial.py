@@ -162,7 +162,7 @@ def card(state: TrainState, monkeypatch: pytest.MonkeyPatch, most: int, fault: C
     [
         (1, 4, 2, OUT_OF_MEMORY),
         pytest.param(1, 2, 4, CUBLAS_ALLOC, marks=pytest.mark.slow),
-        (1, 1, 8, CUDNN_INTERNAL),
+        pytest.param(1, 1, 8, CUDNN_INTERNAL, marks=pytest.mark.slow),
         pytest.param(2, 3, 4, OUT_OF_MEMORY, marks=pytest.mark.slow),
         pytest.param(3, 2, 6, OUT_OF_MEMORY, marks=pytest.mark.slow),
     ],
@@ -250,6 +250,7 @@ def test_what_fewer_images_do_not_mend_is_passed_on(
         fit_memory(state, 40)
 
 
+@pytest.mark.slow
 def test_parts_too_small_for_batch_norm_are_not_proposed(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one image a part it has one value per channel in the last map, of 1 x 1, which torch refuses."""
     state = make_state(tiny_config)

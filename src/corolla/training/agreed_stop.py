@@ -30,7 +30,7 @@ class AgreedStop:
 
     @property
     def is_asked(self) -> bool:
-        """Whether this very process was asked; to be called once a step, and in an evaluation once a batch."""
+        """True where this very process was asked; to be called once a step, and in an evaluation once a batch."""
         now = time.monotonic()
         self._alive, self._slowest = now, max(self._slowest, now - self._alive)
         return self._stop.reason is not None

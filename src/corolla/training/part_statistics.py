@@ -7,7 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from corolla.errors import UserError
 
 NOTHING = -0.0
-"""What is added for another process's part: 0.0 would turn a -0.0 there into 0.0."""
+"""It is added for another process's part: 0.0 would turn a -0.0 there into 0.0."""
 
 
 class PartStatistics:

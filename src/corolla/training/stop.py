@@ -75,7 +75,7 @@ class Stop:
 
     @property
     def is_asked(self) -> bool:
-        """Whether somebody has asked."""
+        """True where somebody has asked."""
         return self.reason is not None
 
     def request(self, reason: str) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """What the leader gives the others."""
+    """The beginning of a training, as the leader gives it to the others."""
 
     settings: dict[str, Any]
     """As in config.json, with the precision that was chosen."""
