@@ -208,7 +208,7 @@ def test_machines_without_a_common_disk(folder: Path, alone: Path) -> None:
 def test_numbers_that_are_not_finite_end_all_with_one_line(folder: Path) -> None:
     said = trained(place_for(folder, "diverged"), "--optim.lr", "1e30", torchrun=processes(2), status=1)
     assert said.count("nothing was updated and") == 1, said
-    assert "Traceback" not in said
+    assert "corolla/training" not in said  # a traceback of torchrun's own is there, none of ours
 
 
 def test_more_processes_than_parts_are_refused(folder: Path) -> None:
