@@ -437,6 +437,11 @@ def test_a_whole_session(tiny_data: Path, tmp_path: Path, capsys: pytest.Capture
     assert "optim.lr is 0.02, now 0.5" in capsys.readouterr().err
     assert corolla(*to_predict) == 0
     assert "holds already, by the same checkpoint: runs/my net-seed0" in capsys.readouterr().out
+    larger = write_data(tmp_path / "larger", size=48, train=5, val=5, test=5)
+    assert corolla(*to_predict, "--data", larger, "--size", 48) == 0
+    output = capsys.readouterr().out
+    assert "ensemble and submit take those of the 32 px that runs/my net-seed0 was trained at" in output
+    assert "next:" not in output
 
 
 def test_a_loss_that_is_not_finite_exits_1(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
