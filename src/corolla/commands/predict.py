@@ -72,13 +72,14 @@ def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
     for run in runs:
         for split in predicted if options.split else [split for split in predicted if split in there[run].splits]:
             _print_predicted(predict_split(run, options, split=split), split)
-    if other := next((run for run in runs if options.size not in (None, open_run(run).config.size)), None):
-        own = open_run(other).config.size
-        print(
-            f"of photos of {options.size} px: compare, ensemble and submit take those of the {own} px that {other} was "
-            "trained at; without --size they are predicted again"
-        )
-        return DONE
+    for run in runs:
+        own = open_run(run).config.size
+        if None not in (own, options.size) and own != options.size:
+            print(
+                f"of photos of {options.size} px: compare, ensemble and submit take those of the {own} px that {run} was "
+                "trained at; without --size they are predicted again"
+            )
+            return DONE
     words: list[object] = [*runs, "--tta", options.name]
     if not all("test" in index.splits for index in there.values()):
         if _is_one(there.values(), "val"):
