@@ -76,8 +76,8 @@ def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
         own = open_run(run).config.size
         if None not in (own, options.size) and own != options.size:
             print(
-                f"of photos of {options.size} px: compare, ensemble and submit take those of the {own} px that {run} was "
-                "trained at; without --size they are predicted again"
+                f"of photos of {options.size} px: compare, ensemble and submit take those of the {own} px that {run} "
+                "was trained at; without --size they are predicted again"
             )
             return DONE
     words: list[object] = [*runs, "--tta", options.name]
