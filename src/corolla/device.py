@@ -78,11 +78,16 @@ def use_deterministic(deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
 
 
-def num_workers(requested: int | None, device: torch.device) -> int:
-    """Return the number of decoding processes: one a core beside a GPU, half of that where the CPU trains as well."""
+def num_workers(requested: int | None, device: torch.device, num_processes: int | None = None) -> int:
+    """Return the number of decoding processes: one a core beside a GPU, half of that where the CPU trains as well.
+
+    Args:
+        num_processes: that share the cores; default: those that torchrun has started on this machine.
+    """
     if requested is not None:
         return requested
-    return num_cores() if device.type != "cpu" else max(1, num_cores() // 2)
+    cores = num_cores() // (num_processes or int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, cores if device.type != "cpu" else cores // 2)
 
 
 def describe(device: torch.device) -> str:

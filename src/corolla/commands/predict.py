@@ -32,7 +32,7 @@ PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
 DEFAULTS = PredictOptions()
 JOINING = ("checkpoint", "data", "cache_dir")
 """Options that those commands have too which take the predictions."""
-PREDICTING = (*JOINING, "size", "device", "batch_size", "workers", "bad_images")
+PREDICTING = (*JOINING, "size", "device", "gpus", "batch_size", "workers", "bad_images")
 WHOLE_PHOTOS, LINE_PHOTOS = 12, 60  # printed with their names below them, in a line
 PLACES = ("likeliest", "second", "third", "fourth", "fifth")
 

@@ -12,9 +12,13 @@ from corolla.data.index import Index
 from corolla.data.transforms.tta import ViewOptions, Views
 from corolla.errors import Failure, UserError
 from corolla.evaluation.predictions import Predictions
+from corolla.evaluation.share import Share, compute_in_processes, compute_share
 from corolla.files import sha256
 from corolla.paths import as_path
 from corolla.runs.folder import CheckpointName, Run
+
+PHOTOS_A_GPU = 512
+"""Photos for which another GPU is worth its start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,8 @@ class PredictOptions(ViewOptions):
     """Folder for the index; default: the user's cache."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+    gpus: int | Literal["all"] = "all"
+    """GPUs of this machine that share the photos, where it has several; few photos take no more than they need."""
     batch_size: int = 64
     """Views of the training's size that go through the network at once; of larger ones fewer."""
     workers: int | None = None
@@ -44,6 +50,8 @@ class PredictOptions(ViewOptions):
         for name in ("data", "cache_dir"):  # text is taken too
             object.__setattr__(self, name, as_path(getattr(self, name)))
         check_fields(self)
+        if isinstance(self.gpus, int) and self.gpus < 1:
+            raise UserError(f"--gpus {self.gpus}: a whole number of at least 1, or all, is expected")
         if self.batch_size < 1 or (self.workers is not None and self.workers < 0):
             raise UserError("--batch-size must be at least 1, --workers at least 0")
 
@@ -69,46 +77,25 @@ def compute_predictions(run: Run, index: Index, split: SplitName, views: Views, 
         UserError: the data have other classes than the run, an image does not decode, or there is no such checkpoint.
         Failure: the device fails, or its memory is too small for one view; the numbers are not finite in fp32 either.
     """
-    from corolla.data.dataset import TFRecordDataset
-    from corolla.data.transforms.views import ViewsTransform
-    from corolla.device import choose_device, num_workers
-    from corolla.device_errors import faults_told
-    from corolla.evaluation.inference import predict_probabilities
-    from corolla.evaluation.tta_model import TTAModel
-    from corolla.runs.checkpoint import load_checkpoint, read_progress, rebuild_model
+    from corolla.runs.checkpoint import load_checkpoint, read_meta, read_progress
 
-    device = choose_device(options.device)
     source = run.checkpoint(options.checkpoint)
     digest, content = sha256(source), load_checkpoint(source)
-    model, meta = rebuild_model(content)
+    meta = read_meta(content)
     if index.class_names != meta.class_names:
         raise UserError(f"{index.folder}: its classes are not those that {source} was trained for")
-    transform = ViewsTransform(
-        meta.input_size,
-        views,
-        crop_fraction=meta.preprocessing.crop_fraction,
-        interpolation=meta.preprocessing.interpolation,
-        augment=meta.config.augment,
+    records = index.splits[split]
+    devices = devices_for(options, len(records.id))
+    share = Share(
+        source, index, split, views, options.bad_images, options.batch_size, options.workers, device=devices[0]
     )
-    dataset = TFRecordDataset(index, split, transform, bad_images=options.bad_images)
-    smaller = "use --device cpu" if device.type != "cpu" else "use --workers 0"  # fewer views were tried by then
-    with faults_told(device, "in prediction", memory=f"close other programs that hold it, or {smaller}"):
-        network = TTAModel(model, meta, transform, device=device, batch_size=options.batch_size)
-        probabilities = predict_probabilities(
-            network,
-            dataset,
-            batch_size=network.batch_size,
-            device=device,
-            workers=num_workers(options.workers, device),
-            title=f"predict {split}",
-        )
-    assert probabilities is not None, "nothing stops it"
+    probabilities = compute_in_processes(share, devices) if len(devices) > 1 else compute_share(share)
     if not np.isfinite(probabilities).all():
         raise Failure(
             f"{source}: its network gives no finite probabilities for {split}, not in fp32 either: its weights "
             "have grown too large; train it again with a lower --optim.lr"
         )
-    records, progress = dataset.split, read_progress(content)
+    progress = read_progress(content)
     return Predictions(
         ids=records.id,
         probabilities=probabilities,
@@ -119,3 +106,22 @@ def compute_predictions(run: Run, index: Index, split: SplitName, views: Views, 
         seconds=None if meta.imported else progress.seconds,
         class_names=meta.class_names,
     )
+
+
+def devices_for(options: PredictOptions, num_photos: int) -> list[str]:
+    """Return the devices that predict: of several GPUs as many as are worth the seconds in which a process starts.
+
+    Raises:
+        UserError: --gpus asks for more GPUs than there are, or beside a single device.
+    """
+    import torch
+
+    if options.device not in ("auto", "cuda"):
+        if isinstance(options.gpus, int) and options.gpus > 1:
+            raise UserError(f"--gpus {options.gpus}: --device {options.device} is one device: give one of the two")
+        return [options.device]
+    there = torch.cuda.device_count()
+    if isinstance(options.gpus, int) and options.gpus > max(1, there):
+        raise UserError(f"--gpus {options.gpus}: torch sees {there or 'no'} GPU{'s' * (there != 1)} here")
+    asked = options.gpus if isinstance(options.gpus, int) else min(there, -(-num_photos // PHOTOS_A_GPU))
+    return [f"cuda:{number}" for number in range(asked)] if asked > 1 else [options.device]

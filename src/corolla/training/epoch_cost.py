@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -57,6 +58,11 @@ class EpochCost:
         sides = sorted(measured for is_head, measured in self.photo_s if is_head == head)
         times = [self.photo_s[head, measured] for measured in sides]
         return self.shown * float(np.interp(side**2, [measured**2 for measured in sides], times))
+
+    def shared_by(self, num_ranks: int) -> Self:
+        """Return the seconds where so many processes, each as fast as this one, share the photos."""
+        photo_s = {measured: seconds / num_ranks for measured, seconds in self.photo_s.items()}
+        return dataclasses.replace(self, photo_s=photo_s, val_s=self.val_s / num_ranks)
 
     def epoch_s(self, config: Config, size: int) -> list[float]:
         """Return the seconds of each of the epochs of `config` at input size `size`."""

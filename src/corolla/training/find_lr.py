@@ -29,6 +29,7 @@ from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.data import check_is_here, own_settings
 from corolla.runs.folder import Run
+from corolla.training.ranks import number_of_processes
 from corolla.training.schedule import scale_lr
 from corolla.training.start import check_one_length, completed, first_point
 
@@ -158,6 +159,8 @@ def find_lr(
 def _find(config: Config, experiment: str, explicit: Collection[str]) -> LearningRates:
     if config.resume is not None or config.resume_from is not None:
         raise UserError("--find-lr tests the learning rates of a new run, --resume goes on with one: leave it out")
+    if config.gpus is not None or number_of_processes() > 1:
+        raise UserError("--find-lr measures in one process: leave --gpus, or torchrun, out")
     check_one_length(config, explicit)
     index = training_index(load_index(config.data, config.size, config.cache_dir), config.train)
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))

@@ -24,7 +24,7 @@ MEASURED = 0.02
 
 
 def choose_epochs(
-    state: TrainState, index: Index, folder: Path, *, started: float, stop: Stop
+    state: TrainState, index: Index, folder: Path, *, started: float, stop: Stop, num_ranks: int = 1
 ) -> dict[str, Any] | None:
     """Measure an epoch and give the state's config the number that fits into --train.fit-hours.
 
@@ -33,6 +33,7 @@ def choose_epochs(
     Args:
         folder: of the run, in which a checkpoint is written for a moment.
         started: when the time began, by `time.monotonic`; what has passed since is not there for training.
+        num_ranks: processes that will share the photos; this one measures alone.
 
     Returns:
         Facts for environment.json: hours, epochs, seconds of the parts of an epoch, and all of them together; None if
@@ -47,6 +48,7 @@ def choose_epochs(
     cost = _measured(state, index, folder, seconds=min(LEAST_S, MEASURED * budget_s), stop=stop)
     if cost is None:
         return None
+    cost = cost.shared_by(num_ranks)
     size, used_s = state.meta.input_size, time.monotonic() - started
     epochs = cost.epochs_within((1 - SPARE) * budget_s - used_s, config, size)
     if not epochs:

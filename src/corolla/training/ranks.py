@@ -100,7 +100,8 @@ def peers_needed() -> Iterator[None]:
 
 def number_of_processes(environ: Mapping[str, str] = os.environ) -> int:
     """Return how many processes torchrun has started for this training; 1 without it."""
-    return int(environ.get("WORLD_SIZE", "1"))
+    by_torchrun = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= environ.keys()
+    return int(environ["WORLD_SIZE"]) if by_torchrun else 1  # batch systems set some of them as well
 
 
 def join(steps_done: int, environ: Mapping[str, str] = os.environ) -> Ranks:

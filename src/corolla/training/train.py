@@ -174,7 +174,7 @@ def _lead(
 
         state = build_state(start, config, index, run=run, explicit=explicit)
         if config.train.fit_hours is not None and fitted is None and not start.has_begun:
-            fitted = choose_epochs(state, index, run.folder, started=started, stop=stop)
+            fitted = choose_epochs(state, index, run.folder, started=started, stop=stop, num_ranks=ranks.number)
             if fitted is None:
                 log.info("stopped: %s, while an epoch was measured; nothing has begun", stop.reason)
                 return

@@ -1,0 +1,138 @@
+"""A split on several GPUs of this machine: each has a process of its own, and every so many-th batch.
+
+The processes are started anew, not forked, as CUDA wants it, and not by multiprocessing, which would run a user's
+script once more. What they are given and what they give goes through a folder of files that nobody else can write to.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corolla.data.competition import SplitName
+from corolla.data.index import Index
+from corolla.data.transforms.tta import Views
+from corolla.errors import FAILED, USER_ERROR, Failure, UserError
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a split that a process computes: its batches `rank`, `rank` + `num_ranks`, ..."""
+
+    checkpoint: Path
+    index: Index
+    split: SplitName
+    views: Views
+    bad_images: Literal["stop", "grey"]
+    batch_size: int
+    workers: int | None
+    device: str
+    rank: int = 0
+    num_ranks: int = 1
+
+
+def compute_share(share: Share) -> NDArray[np.float32]:
+    """Return the probabilities N x classes of a split, 0 in the rows of photos that are in others' shares.
+
+    Raises:
+        UserError: an image does not decode.
+        Failure: the device fails, or its memory is too small for one view.
+    """
+    from corolla.data.dataset import TFRecordDataset
+    from corolla.data.transforms.views import ViewsTransform
+    from corolla.device import choose_device, num_workers
+    from corolla.device_errors import faults_told
+    from corolla.evaluation.inference import predict_probabilities
+    from corolla.evaluation.tta_model import TTAModel
+    from corolla.runs.checkpoint import load_checkpoint, rebuild_model
+
+    device = choose_device(share.device)
+    model, meta = rebuild_model(load_checkpoint(share.checkpoint))
+    transform = ViewsTransform(
+        meta.input_size,
+        share.views,
+        crop_fraction=meta.preprocessing.crop_fraction,
+        interpolation=meta.preprocessing.interpolation,
+        augment=meta.config.augment,
+    )
+    dataset = TFRecordDataset(share.index, share.split, transform, bad_images=share.bad_images)
+    smaller = "use --device cpu" if device.type != "cpu" else "use --workers 0"  # fewer views were tried by then
+    with faults_told(device, "in prediction", memory=f"close other programs that hold it, or {smaller}"):
+        network = TTAModel(model, meta, transform, device=device, batch_size=share.batch_size)
+        probabilities = predict_probabilities(
+            network,
+            dataset,
+            batch_size=network.batch_size,
+            device=device,
+            workers=num_workers(share.workers, device, share.num_ranks),
+            title=f"predict {share.split}",
+            rank=share.rank,
+            num_ranks=share.num_ranks,
+            progress=share.rank == 0,
+        )
+    assert probabilities is not None, "nothing stops it"
+    return probabilities
+
+
+def compute_in_processes(share: Share, devices: Sequence[str]) -> NDArray[np.float32]:
+    """Return the probabilities of a whole split, N x classes, computed on several devices.
+
+    Raises:
+        UserError, Failure: what one of the processes has raised.
+    """
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder, started = Path(name), list[subprocess.Popen[bytes]]()
+        for rank, device in enumerate(devices):
+            own = folder / f"{rank}.pickle"
+            values = {**vars(share), "device": device, "rank": rank, "num_ranks": len(devices)}
+            own.write_bytes(pickle.dumps(Share(**values)))
+            command = [sys.executable, "-m", "corolla.evaluation.share", str(own)]
+            environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # a notebook may add to it
+            process = subprocess.Popen(command, env=environ)
+            stack.callback(_end, process)
+            started.append(process)
+        statuses = [process.wait() for process in started]
+        for rank, status in enumerate(statuses):
+            if status:
+                said = folder / f"{rank}.error"
+                text = said.read_text(encoding="utf-8") if said.exists() else f"a process on {devices[rank]} has ended"
+                raise (UserError if status == USER_ERROR else Failure)(text)
+        shares = [np.load(folder / f"{rank}.npy") for rank in range(len(devices))]
+    probabilities = shares[0]
+    for other in shares[1:]:
+        probabilities += other  # 0 but for its own rows
+    return probabilities
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        process.wait()
+
+
+def main(path: Path) -> int:
+    """Compute the share in a file, and return the exit status."""
+    from corolla import logs
+
+    share: Share = pickle.loads(path.read_bytes())  # of the process that has started this one
+    if share.rank == 0:
+        logs.to_screen()
+    try:
+        np.save(path.with_suffix(".npy"), compute_share(share))
+    except (UserError, Failure) as error:
+        path.with_suffix(".error").write_text(str(error), encoding="utf-8")
+        return USER_ERROR if isinstance(error, UserError) else FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,126 @@
+"""Several processes: how many there are, on which devices, and what may be asked for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from support import changed
+
+import corolla
+from corolla.config import Config
+from corolla.data.parts import Parts
+from corolla.errors import UserError
+from corolla.runs.folder import Run
+from corolla.training.launch import processes_here
+from corolla.training.ranks import ALONE, Ranks, join, number_of_processes, own_device
+from corolla.training.restarts import note_stop, was_stopped
+from corolla.training.together import check_number
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+
+
+def test_a_batch_systems_variables_alone_are_no_torchrun() -> None:
+    assert number_of_processes(TORCHRUN) == 2
+    assert number_of_processes({"WORLD_SIZE": "8", "RANK": "0"}) == 1
+    assert join(0, {}) is ALONE
+
+
+@pytest.mark.parametrize(
+    ("name", "num_gpus", "device"),
+    [("auto", 0, "cpu"), ("auto", 2, "cuda:1"), ("cuda", 2, "cuda:1"), ("cpu", 2, "cpu")],
+)
+def test_each_process_has_a_gpu(name: str, num_gpus: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    assert own_device(name, TORCHRUN) == device
+    assert own_device(name, {}) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("auto", "this machine has 1 GPUs for 2 processes"), ("cuda:1", "--device cuda:1: is one device")],
+)
+def test_devices_that_are_not_enough(name: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match=line):
+        own_device(name, TORCHRUN | {"LOCAL_WORLD_SIZE": "2"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_parts", "num_gpus", "number"),
+    [
+        (None, 1, 2, 1),
+        (None, 2, 2, 2),
+        (None, 4, 2, 2),
+        (None, 2, 0, 1),
+        (None, None, 2, 1),
+        ("all", 2, 2, 2),
+        (2, None, 4, 2),
+    ],
+)
+def test_a_run_takes_as_many_gpus_as_it_has_parts(
+    asked: int | None, num_parts: int | None, num_gpus: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    assert processes_here(Config(gpus=asked), num_parts) == number
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (
+            Config(gpus="all"),
+            r"--gpus all: that is 2 processes, and a batch has 1 part: begin a run with --train.accumul",
+        ),
+        (Config(gpus=3), r"--gpus 3: torch sees 2 GPUs here"),
+        (Config(gpus=2, device="cuda:1"), r"--gpus 2: --device cuda:1 is another choice"),
+    ],
+)
+def test_gpus_that_cannot_be_had(config: Config, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=line):
+        processes_here(config, 1)
+
+
+def test_gpus_on_a_machine_without(tiny_config: Config) -> None:
+    config = changed(tiny_config, "train", accumulate=2)
+    with pytest.raises(UserError, match="torch sees no GPUs here"):
+        corolla.train(config, gpus="all", device="auto")
+    assert not list(tiny_config.runs.glob("*"))
+
+
+@pytest.mark.parametrize(("accumulate", "line"), [("auto", "give several the number"), (8, "a batch has 2 parts")])
+def test_parts_that_are_too_few(accumulate: int | str, line: str) -> None:
+    train = changed(Config(), "train", accumulate=accumulate).train
+    check_number(ALONE, train, 1)
+    with pytest.raises(UserError, match=line):
+        check_number(Ranks(0, 3), train, 2)
+
+
+def test_a_stop_counts_for_the_restarts_of_one_torchrun(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    first = {"TORCHELASTIC_RUN_ID": "a", "TORCHELASTIC_RESTART_COUNT": "0"}
+    note_stop(run, {})
+    assert not run.environment
+    note_stop(run, first)
+    assert was_stopped(run, first | {"TORCHELASTIC_RESTART_COUNT": "1"})
+    assert not was_stopped(run, first)  # another torchrun of this name
+    assert not was_stopped(run, {"TORCHELASTIC_RUN_ID": "b", "TORCHELASTIC_RESTART_COUNT": "1"})
+    assert not was_stopped(run, {})
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+@pytest.mark.parametrize(("number", "num_images"), [(1, 5), (3, 10), (4, 3)])
+def test_every_image_is_in_one_part(num_ranks: int, number: int, num_images: int) -> None:
+    all_parts = [Parts(number, rank, num_ranks) for rank in range(num_ranks)]
+    samples = torch.arange(num_images).numpy()
+    sizes = {}
+    for parts in all_parts:
+        own = parts.sizes(num_images)
+        sizes |= own
+        if own:
+            assert len(parts.take(samples)) == sum(own.values())
+    assert list(dict(sorted(sizes.items())).values()) == [
+        len(part) for part in torch.arange(num_images).tensor_split(len(sizes))
+    ]
+    assert len(sizes) == min(number, num_images)
