@@ -38,7 +38,7 @@ def test_each_process_has_a_gpu(name: str, num_gpus: int, device: str, monkeypat
 
 @pytest.mark.parametrize(
     ("name", "line"),
-    [("auto", "this machine has 1 GPUs for 2 processes"), ("cuda:1", "--device cuda:1: is one device")],
+    [("auto", "this machine has 1 GPU for 2 processes"), ("cuda:1", "--device cuda:1: is one device")],
 )
 def test_devices_that_are_not_enough(name: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

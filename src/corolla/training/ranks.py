@@ -156,7 +156,7 @@ def own_device(name: str, environ: Mapping[str, str] = os.environ) -> str:
         return "cpu"
     if local >= num_gpus:
         raise UserError(
-            f"this machine has {num_gpus} GPUs for {environ.get('LOCAL_WORLD_SIZE', local + 1)} processes: start as "
+            f"this machine has {num_gpus} GPU{'s' * (num_gpus != 1)} for {environ.get('LOCAL_WORLD_SIZE', local + 1)} processes: start as "
             "many as there are GPUs (torchrun --nproc-per-node), or give --device cpu"
         )
     torch.cuda.set_device(local)
