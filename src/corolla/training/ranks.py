@@ -157,8 +157,8 @@ def own_device(name: str, environ: Mapping[str, str] = os.environ) -> str:
     if local >= num_gpus:
         number = environ.get("LOCAL_WORLD_SIZE", local + 1)
         raise UserError(
-            f"this machine has {num_gpus} GPU{'s' * (num_gpus != 1)} for {number} processes: start as many as there are "
-            "GPUs (torchrun --nproc-per-node), or give --device cpu"
+            f"this machine has {num_gpus} GPU{'s' * (num_gpus != 1)} for {number} processes: start as many as there "
+            "are GPUs (torchrun --nproc-per-node), or give --device cpu"
         )
     torch.cuda.set_device(local)
     return f"cuda:{local}"
