@@ -34,6 +34,7 @@ class PartStatistics:
         if others or any(norm.momentum is None for norm in self._norms):
             what = ", ".join(sorted(others)) or "batch norms without a momentum"
             raise UserError(f"this network has statistics that processes can't share ({what}): train it with one")
+        self._nothing = torch.empty(0, device=next(model.parameters()).device)
         self._types: dict[nn.Module, torch.dtype] = {}
         """Of the input of each that was called in this step."""
 
@@ -69,6 +70,8 @@ class PartStatistics:
             norm.momentum = own_momentum
         for hook in self._hooks:
             hook.remove()
+        if not self._learning:
+            return
         momentum, is_fp32 = self._channels()
         mean, var = self._before.chunk(2)
         for part_mean, part_var in (row.chunk(2) for row in rows):
@@ -89,7 +92,7 @@ class PartStatistics:
         """Return a copy of the running means of all channels, and then of the variances."""
         means = [norm.running_mean for norm in self._learning if norm.running_mean is not None]
         variances = [norm.running_var for norm in self._learning if norm.running_var is not None]
-        return torch.cat([*means, *variances])
+        return torch.cat([self._nothing, *means, *variances])
 
     def _channels(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return of each channel its momentum, 0 where its norm was not called, and whether its input was fp32."""
