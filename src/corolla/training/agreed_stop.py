@@ -14,8 +14,9 @@ from corolla.errors import FAILED
 from corolla.training.ranks import Ranks
 from corolla.training.stop import SIGNALS, Stop
 
-GRACE_S = 10.0
-"""After a signal: how long a process may wait for the others, beyond three times its slowest step."""
+GRACE_S = 20.0
+"""How long a process that got a signal waits for the others' part of a step: so long, or twice its longest wait so far.
+The leader may be saving meanwhile; torchrun itself gives a process 30 s."""
 
 
 class AgreedStop:
@@ -25,20 +26,29 @@ class AgreedStop:
         self.reason: str | None = None
         self._stop, self._ranks = stop, ranks
         self._copied: tuple[torch.Tensor, torch.cuda.Event] | None = None
-        self._alive, self._slowest = time.monotonic(), 0.0
+        self._waits_since: float | None = None
+        self._longest = 0.0
         self.agree(any(ranks.gather(self.is_asked)))
 
     @property
     def is_asked(self) -> bool:
-        """True where this very process was asked; to be called once a step, and in an evaluation once a batch."""
-        now = time.monotonic()
-        self._alive, self._slowest = now, max(self._slowest, now - self._alive)
+        """True where this very process was asked."""
         return self._stop.reason is not None
 
     def agree(self, asked: bool) -> None:
         """Take over what the processes have agreed on."""
         if asked:
             self.reason = self._stop.reason or "another process of this training was asked to stop"
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Mark that this process waits for the others' part of a step, and does nothing that could be lost."""
+        self._waits_since = start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waits_since = None
+            self._longest = max(self._longest, time.monotonic() - start)
 
     def note(self, asked: torch.Tensor) -> None:
         """Take over the sum, over all processes, of 1 for each that was asked before a step.
@@ -53,7 +63,8 @@ class AgreedStop:
             if earlier is None:
                 return
             asked, event = earlier
-            event.synchronize()
+            with self.waiting():
+                event.synchronize()
         self.agree(asked.item() > 0)
 
     @contextmanager
@@ -88,7 +99,8 @@ class AgreedStop:
         asked = time.monotonic()
         os.set_blocking(reader, False)
         while self.reason is None and not _is_closed(reader):
-            if time.monotonic() - max(asked, self._alive) > GRACE_S + 3 * self._slowest:
+            since = self._waits_since
+            if since is not None and time.monotonic() - max(asked, since) > max(GRACE_S, 2 * self._longest):
                 text = f"process {self._ranks.rank} on {socket.gethostname()}: the others do not answer; it ends\n"
                 os.write(2, text.encode())
                 os._exit(FAILED)

@@ -67,9 +67,7 @@ def fit(
     """
     config, progress = state.config, state.progress
     train_set, val_set = build_datasets(state.meta, index)
-    cached = use_cache(
-        (train_set, val_set), config.pipeline.cache, config.cache_dir, stopped=lambda: stop.reason is not None
-    )
+    cached = use_cache((train_set, val_set), config.pipeline.cache, config.cache_dir, stopped=lambda: stop.is_asked)
     log.info(cached)
     epoch_steps = steps_per_epoch(len(train_set), config.train.batch_size, config.train.repeat)
     sampler = TrainBatchSampler(

@@ -47,7 +47,8 @@ class Reduction:
         if self._flat.numel() != sum(sizes):  # the classifier alone may learn at first
             self._flat = torch.empty(sum(sizes), device=loss.device)
         torch.cat([value.reshape(-1) for value in values], out=self._flat)
-        self.ranks.add(self._flat)
+        with self._stop.waiting():
+            self.ranks.add(self._flat)
         *own, rows_of_all, loss_of_all, asked_of_all = self._flat.split(sizes)
         for gradient, total in zip(gradients, own, strict=True):
             gradient.copy_(total.view_as(gradient))
