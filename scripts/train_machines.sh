@@ -7,6 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${NODES:?how many machines, at most}" "${FIRST:?the name or address of one of them}"
 bash scripts/install.sh
+# Else a machine that comes later waits in vain for the address of the others (seen with torch 2.14).
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 exec .venv/bin/python -m torch.distributed.run --nnodes "1:$NODES" --nproc-per-node "${PROCESSES:-gpu}" \
     --rdzv-backend c10d --rdzv-endpoint "$FIRST:${PORT:-29400}" --rdzv-id "${JOB:-corolla}" \
     --max-restarts "${RESTARTS:-3}" -m corolla train "$@"

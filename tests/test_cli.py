@@ -247,12 +247,13 @@ def test_the_help_of_train_begins_with_what_people_use(capsys: pytest.CaptureFix
         ("import", "PHOTOS and OUT are missing; corolla import --help"),
         ("ensemble runs/x", "--out FILE is missing; corolla ensemble --help"),
         ("check a b", "b: nothing more is expected; corolla check --help"),
+        ("train resnet34 ''", "an empty word (a variable of the shell that is not set?): nothing more is expected; "),
         ("-V", "unknown option -V: a stage is expected; "),
         ("TRAIN", "corolla has no stage TRAIN; nearest: train; "),
     ],
 )
 def test_a_word_that_can_not_be_parsed_is_one_line(words: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert corolla(*words.split()) == 2
+    assert corolla(*shlex.split(words)) == 2
     told = capsys.readouterr().err
     assert told.startswith(line)
     assert told.count("\n") == 1

@@ -24,7 +24,7 @@ README = ROOT / "README.md"
 FOLDER_PAGES = [ROOT / name / "README.md" for name in ("data", "runs", "submissions")]
 PAGES = [README, *sorted(ROOT.glob("docs/*.md")), *FOLDER_PAGES]
 TEXTS = [*PAGES, *sorted(ROOT.glob("configs/*.toml")), *sorted(ROOT.glob("scripts/*.sh"))]
-OTHER_OPTIONS = {"--version", "--slow", "--environment", "--logdir", "--nproc-per-node", "--max-restarts"}
+OTHER_OPTIONS = {"--version", "--slow", "--environment", "--logdir", "--nproc-per-node", "--max-restarts", "--nnodes"}
 """Options of `corolla` itself, of scripts/test.sh, of TensorBoard and of torchrun."""
 
 

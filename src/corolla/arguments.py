@@ -80,8 +80,9 @@ def _in_a_line(box: str, arguments: Sequence[Argument], words: Sequence[str]) ->
     if said.startswith("Missing from") and (missing := [each for each in arguments if f" {each.help} " in said]):
         shown = [f"{each.name} {each.metavar}" if each.is_option else each.metavar for each in missing]
         return f"{' and '.join(shown)} {'is' if len(shown) == 1 else 'are'} missing"
-    if found := re.match(r"Unrecognized options: (.*)", said):
-        return f"{found[1].replace(', ', ' ')}: nothing more is expected"
+    if found := re.match(r"Unrecognized options:(.*)", said):
+        unknown = found[1].replace(", ", " ").strip() or "an empty word (a variable of the shell that is not set?)"
+        return f"{unknown}: nothing more is expected"
     wrong = next((each for each in arguments if re.search(rf"(?<![\w-]){re.escape(each.name)}(?![\w.-])", said)), None)
     if wrong is None:  # a positional argument, which has another name there
         choices = next((each for each in arguments if each.metavar.startswith("{") and not each.is_option), None)

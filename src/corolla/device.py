@@ -97,19 +97,25 @@ def describe(device: torch.device) -> str:
     return f"{device.type} ({num_cores()} cores)"
 
 
-def idle_gpus(device: torch.device) -> str | None:
-    """Return a hint how to use the GPUs that a run on `device` leaves idle; None where there are none.
+def idle_gpus(device: torch.device, num_processes: int = 1) -> str | None:
+    """Return a hint how to use the GPUs of this machine that a run leaves idle; None where there are none.
 
     There is no hint either if the user chose a GPU by its index: the others may be in use on purpose.
+
+    Args:
+        device: of this process.
+        num_processes: of the run.
     """
-    if device.type != "cuda" or device.index is not None or torch.cuda.device_count() < 2:
+    in_use = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if num_processes > 1 else 1
+    number = torch.cuda.device_count() if device.type == "cuda" else 0
+    if number <= in_use or (num_processes == 1 and device.index is not None):
         return None
-    idle = [f"cuda:{number}" for number in range(1, torch.cuda.device_count())]
+    idle = [f"cuda:{n}" for n in range(in_use, number)]
     listed = ", ".join(f"{name} ({torch.cuda.get_device_name(name)})" for name in idle)
-    number = len(idle) + 1
+    parts = num_processes + len(idle)
     return (
-        f"{listed} {'is' if len(idle) == 1 else 'are'} idle: a run in {number} parts uses all (--train.accumulate "
-        f"{number}; batch norm then sees a part at a time, which decides the result), or train another beside it with "
+        f"{listed} {'is' if len(idle) == 1 else 'are'} idle: a run in {parts} parts uses all (--train.accumulate "
+        f"{parts}; batch norm then sees a part at a time, which decides the result), or train another beside it with "
         f"--device {idle[0]} --run-name NAME"
     )
 

@@ -75,6 +75,40 @@ def test_a_bench_says_and_writes_what_it_measured(
     assert all(microseconds >= 0 for microseconds in written["stages_us"].values())
 
 
+@pytest.mark.slow
+def test_processes_are_measured_together_and_apart(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bench.json"
+    words = ["--gpus", "2", "--data", str(tiny_data), "--pairs", "1", "--batch-size", "8", "--device", "cpu"]
+    assert run_command(["bench", "train", "tiny.toml", *words, "--json", str(path)]) == 0
+    printed, written = capsys.readouterr().out, json.loads(path.read_text())
+    assert "processes 2, input 32 px, batch 2 x 8" in printed
+    assert "ms for 0.7 MB (all-reduce)" in printed
+    assert [c["reference"] for c in written["comparisons"]] == ["each by itself"]
+    assert written["sum_ms"] > 0
+    Path("data").mkdir()
+    with pytest.raises(UserError, match="no TFRecords in data"):  # as one of the processes says it
+        run_command(["bench", "train", "tiny.toml", "--gpus", "2", "--device", "cpu"])
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["train", "--gpus", "1"], "--gpus 1: several are measured, 2 at least"),
+        (["train", "--gpus", "99", "--device", "cuda:0"], "--gpus 99: "),
+        (["data", "--gpus", "2"], "--gpus has no effect with data, which measures one process"),
+    ],
+)
+def test_processes_that_can_not_be_measured(
+    words: list[str], error: str, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corolla.device.choose_device", torch.device)
+    monkeypatch.setattr("corolla.bench.processes.choose_device", torch.device)
+    with pytest.raises(UserError, match=error):
+        run_command(["bench", *words, "--data", str(tiny_data)])
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 @pytest.mark.parametrize("what", ["train", "predict"])
 def test_both_sides_compute_in_the_same_precision(

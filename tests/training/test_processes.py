@@ -1,13 +1,15 @@
 """One run trained by several real processes, started by torchrun: the same bits as by one; killed, stopped, resumed."""
 
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def started(place: Path, *words: str | Path, torchrun: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+def started(
+    place: Path, *words: str | Path, torchrun: Sequence[str] = (), **environ: str
+) -> Iterator[subprocess.Popen[str]]:
     """Start a training in `place`, by torchrun where it has words for it."""
     by = ["torch.distributed.run", *torchrun, "-m"] if torchrun else []
     experiment, data = place.parent / "everything.toml", place.parent / "data"
@@ -68,7 +72,12 @@ def started(place: Path, *words: str | Path, torchrun: Sequence[str] = ()) -> It
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": str(int("--nnodes" in torchrun)),
+            **environ,
+        },
     )
     try:
         yield process
@@ -79,6 +88,19 @@ def started(place: Path, *words: str | Path, torchrun: Sequence[str] = ()) -> It
 
 def processes(number: int, restarts: int = 0) -> list[str]:
     return ["--standalone", "--nproc-per-node", str(number), "--max-restarts", str(restarts)]
+
+
+def machines(number: str, restarts: int = 0) -> list[str]:
+    """Return what torchrun is told on each of several machines, with a process each."""
+    words = ["--nnodes", number, "--nproc-per-node", "1", "--max-restarts", str(restarts), "--rdzv-backend", "c10d"]
+    words += ["--rdzv-conf", "last_call_timeout=2,keep_alive_interval=1", "--rdzv-id", "a run"]
+    return [*words, "--rdzv-endpoint", f"localhost:{free_port()}"]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
 
 
 def place_for(folder: Path, name: str) -> Path:
@@ -107,15 +129,22 @@ def assert_same(run: Path, other: Path) -> None:
     assert (run / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
 
 
+def children_of(parent: int) -> list[int]:
+    """Return the ids of the processes that torchrun has started."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"\nPPid:\t{parent}\n" in (place / "status").read_text():
+                found.append(int(place.name))
+    return found
+
+
 def process_of(rank: int, parent: int) -> int:
     """Return the id of the process of a rank, a child of torchrun."""
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            is_child = f"\nPPid:\t{parent}\n" in (place / "status").read_text()
-            if is_child and f"RANK={rank}\0" in (place / "environ").read_text().replace("LOCAL_RANK", "LOCAL"):
-                return int(place.name)
-        except OSError:
-            continue
+    for process in children_of(parent):
+        with suppress(OSError):
+            if f"\0RANK={rank}\0" in Path(f"/proc/{process}/environ").read_text():
+                return process
     raise AssertionError(f"there is no process of rank {rank}")
 
 
@@ -132,7 +161,7 @@ def step_of(run: Path) -> int:
 
 def test_two_are_one(folder: Path, alone: Path) -> None:
     place = place_for(folder, "two")
-    said = trained(place, torchrun=processes(2))
+    said = trained(place, "--cache-dir", "cache", torchrun=processes(2))  # which both of them find empty
     assert_same(place / "runs" / "run", alone)
     assert Run(place / "runs" / "run").environment["processes"] == 2
     assert said.count("epoch   2/2") == 1, said  # the leader alone speaks
@@ -185,6 +214,28 @@ def test_all_stop_where_one_was_asked_and_are_not_started_again(folder: Path, al
     assert_same(run, alone)
 
 
+def test_a_signal_ends_a_process_that_waits_for_one_which_does_not_answer(folder: Path) -> None:
+    place = place_for(folder, "frozen")
+    run, common = (
+        place / "runs" / "run",
+        {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())},
+    )
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(started(place, "--run-name", "run", **common, RANK=rank, LOCAL_RANK=rank))
+            for rank in ("0", "1")
+        )
+        wait_for(lambda: step_of(run) >= 2)
+        second.send_signal(signal.SIGSTOP)
+        first.send_signal(signal.SIGTERM)
+        said = first.communicate(timeout=60)[0]
+        second.kill()
+    assert first.returncode == 1, said
+    assert "the others do not answer; it ends" in said
+    trained(place)
+    assert Run(run).state == "done"
+
+
 def test_machines_without_a_common_disk(folder: Path, alone: Path) -> None:
     """Two agents with one rendezvous, each with a runs folder of its own; one of them holds the run's beginning."""
     places = [place_for(folder, f"machine-{number}") for number in range(2)]
@@ -192,17 +243,51 @@ def test_machines_without_a_common_disk(folder: Path, alone: Path) -> None:
         wait_for(lambda: step_of(places[1] / "runs" / "run") >= 2)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    torchrun = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "a run"]
-    torchrun += ["--rdzv-endpoint", f"localhost:{port}"]
+    torchrun = machines("2")
     with ExitStack() as stack:
         both = [stack.enter_context(started(place, "--run-name", "run", torchrun=torchrun)) for place in places]
         said = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert_same(places[1] / "runs" / "run", alone)
     assert not (places[0] / "runs" / "run" / "last.pt").exists()
+
+
+def test_machines_die_and_come_in_the_course_of_a_run(folder: Path) -> None:
+    """A process is killed, then a machine, without which the other one goes on until there are two again."""
+    words = ("--run-name", "run", "--train.epochs", "16")
+    alone, place = place_for(folder, "alone-for-long"), place_for(folder, "elastic")
+    trained(alone, *words)
+    run, torchrun = place / "runs" / "run", machines("1:2", restarts=3)
+    with ExitStack() as stack:
+        first = stack.enter_context(started(place, *words, torchrun=torchrun))
+        wait_for(lambda: len(children_of(first.pid)) == 1)  # it keeps the keys of the meetings
+        second = stack.enter_context(started(place, *words, torchrun=torchrun))
+        wait_for(lambda: step_of(run) >= 2 and Run(run).environment["processes"] == 2)
+        os.kill(children_of(second.pid)[0], signal.SIGKILL)
+        wait_for(lambda: len(Run(run).environment["started"]) == 2)
+        for process in (second.pid, *children_of(second.pid)):
+            os.kill(process, signal.SIGKILL)
+        wait_for(lambda: Run(run).environment["processes"] == 1)
+        third = stack.enter_context(started(place, *words, torchrun=torchrun))
+        wait_for(lambda: Run(run).environment["processes"] == 2)
+        said = [process.communicate(timeout=300)[0] for process in (first, third)]
+    assert [first.returncode, third.returncode] == [0, 0], said
+    assert_same(run, alone / "runs" / "run")
+
+
+def test_the_readme_trains_in_two_processes(tmp_path: Path) -> None:
+    """Its very line, for one epoch on fewer photos."""
+    root = Path(__file__).parents[2]
+    line = re.search(r"torchrun (--nproc-per-node .*?\S)\n\n", (root / "README.md").read_text(), re.DOTALL)
+    assert line is not None
+    words = shlex.split(line[1].replace("\\\n", "").replace("--train.epochs 5", "--train.epochs 1"))
+    (tmp_path / "configs").symlink_to(root / "configs")
+    write_data(tmp_path / "data" / "synthetic", train=130, val=20, size=64)
+    command = [sys.executable, "-m", "torch.distributed.run", *words, "--run-name", "run", "--device", "cpu"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    run = Run(tmp_path / "runs" / "run")
+    assert run.state == "done"
+    assert run.environment["processes"] == 2
 
 
 def test_numbers_that_are_not_finite_end_all_with_one_line(folder: Path) -> None:

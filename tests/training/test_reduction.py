@@ -22,7 +22,7 @@ from corolla.data.sampler import TrainBatchSampler
 from corolla.data.statistics import data_statistics
 from corolla.training.agreed_stop import AgreedStop
 from corolla.training.build import build_datasets, new_state
-from corolla.training.ranks import Ranks
+from corolla.training.ranks import ALONE, Ranks
 from corolla.training.reduction import Reduction
 from corolla.training.state import NonFiniteError, TrainState
 from corolla.training.stop import Stop
@@ -103,6 +103,17 @@ def test_every_bit_is_that_of_one(
         alone.update(batch, lr)
     for state in together(config, 3, lrs, fp16=fp16):
         assert_same_bits(_without_random(state), _without_random(alone))
+
+
+def test_one_process_with_all_parts_does_what_it_does_without_the_sum(tiny_config: Config) -> None:
+    """It is the test that a single GPU can run (tests/gpu/test_processes.py)."""
+    config = changed(tiny_config, "train", accumulate=2)
+    states = [state_of(config, fp16=False) for _ in range(2)]
+    states[1].reduction = Reduction(states[1].model, ALONE, AgreedStop(Stop(), ALONE), parts=Parts(2), num_images=8)
+    for batch in batches(states[0], Parts(2), 3):
+        for state in states:
+            state.update(batch, 0.01)
+    assert_same_bits(_without_random(states[0]), _without_random(states[1]))
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])

@@ -508,7 +508,7 @@ def test_training_says_which_gpu_is_idle_and_when_a_session_ends(
 
     monkeypatch.setattr(corolla.training.train, "time_budget", budget_of)
     monkeypatch.setattr(stop, "LEAST_HOURS", 1e-9)
-    monkeypatch.setattr(corolla.device, "idle_gpus", lambda device: f"idle beside {device}")
+    monkeypatch.setattr(corolla.device, "idle_gpus", lambda device, number: f"idle beside {device}" * number)
     assert train(tiny_config).state == "stopped"
     said = caplog.text
     assert "idle beside cpu" in said
@@ -532,3 +532,7 @@ def test_a_second_gpu_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     assert idle_gpus(torch.device("cpu")) is None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert (idle_gpus(torch.device("cuda")) or "").startswith("cuda:1 (Tesla T4), cuda:2 (Tesla T4) are idle: ")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # of two machines, which have four processes
+    assert (idle_gpus(torch.device("cuda:0"), 4) or "").startswith("cuda:2 (Tesla T4) is idle: a run in 5 parts uses")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert idle_gpus(torch.device("cuda:0"), 3) is None

@@ -29,11 +29,15 @@ class BenchOptions:
     """auto, cpu, cuda, cuda:1, mps."""
     compile: bool = False
     """Train: with torch.compile, on both sides."""
+    gpus: int | None = None
+    """Train: processes that train together, each on a GPU of its own (with --device cpu: on the cores)."""
     cache_dir: Path | None = None
     """Folder for the index and the cache of pixels; default: the user's."""
 
     def __post_init__(self) -> None:
         if self.pairs < 1 or self.batch_size < 2 or (self.workers is not None and self.workers < 0):
             raise UserError("--pairs must be at least 1, --batch-size at least 2, --workers at least 0")
+        if self.gpus is not None and self.gpus < 2:
+            raise UserError(f"--gpus {self.gpus}: several are measured, 2 at least")
         if self.input_size is not None and self.input_size < 1:
             raise UserError(f"--input-size {self.input_size}: at least 1 is expected")

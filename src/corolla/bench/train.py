@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from corolla.arithmetic import exact_fp32
 from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Comparison, Report, images_per_s, synchronize
+from corolla.config import Config
 from corolla.config.experiments import find_experiment
 from corolla.data.cache import use_cache
 from corolla.data.index import load_index
@@ -43,20 +44,9 @@ def bench_train(experiment: str, options: BenchOptions) -> Report:
         UserError: no such experiment or data.
     """
     index, device = load_index(options.data, options.size, options.cache_dir), choose_device(options.device)
-    base = find_experiment(experiment)
     batch_size = min(options.batch_size, len(index.splits["train"]))
     torch.backends.cudnn.benchmark = True  # as in training
-    config = dataclasses.replace(
-        base,
-        cache_dir=options.cache_dir,
-        input_size=options.input_size or index.size,
-        optim=dataclasses.replace(base.optim, lr=LR),
-        augment=dataclasses.replace(base.augment, start_size=None),
-        # What the bare step has no counterpart of, and what changes in the course of a run.
-        train=dataclasses.replace(
-            base.train, batch_size=batch_size, compile=options.compile, accumulate=1, head_epochs=0
-        ),
-    )
+    config = measured_config(experiment, options, index.size, batch_size=batch_size)
     state = new_state(config, index, device, train_color(config, index))
     photos, _ = build_datasets(state.meta, index)
     note = use_cache([photos], options.cache or "auto", options.cache_dir)
@@ -80,6 +70,34 @@ def bench_train(experiment: str, options: BenchOptions) -> Report:
     settings |= {"workers": workers, "cache": note.removeprefix("cache: ").split(" in ")[0]}
     comparison = Comparison("training loop", "bare step", tuple(turns.ours[1:]), tuple(turns.bare[1:]))
     return Report("bench train", settings, (comparison,), turns.stages_us(state, batch), device)
+
+
+def measured_config(
+    experiment: str, options: BenchOptions, size: int, *, batch_size: int, accumulate: int = 1
+) -> Config:
+    """Return the settings of `experiment` without what a bare step has no counterpart of, or what changes in a run.
+
+    Args:
+        experiment: a name, or a TOML or JSON file.
+        options: those of the benchmark.
+        size: side of the stored photos.
+        batch_size: photos of a whole batch.
+        accumulate: its parts.
+
+    Raises:
+        UserError: no such experiment.
+    """
+    base = find_experiment(experiment)
+    return dataclasses.replace(
+        base,
+        cache_dir=options.cache_dir,
+        input_size=options.input_size or size,
+        optim=dataclasses.replace(base.optim, lr=LR),
+        augment=dataclasses.replace(base.augment, start_size=None),
+        train=dataclasses.replace(
+            base.train, batch_size=batch_size, compile=options.compile, accumulate=accumulate, head_epochs=0
+        ),
+    )
 
 
 class _BareStep:

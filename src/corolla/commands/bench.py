@@ -37,6 +37,8 @@ def bench(
     """
     if experiment is not None and what == "data":
         raise UserError(f"bench data measures no network: leave {experiment} out")
+    if what != "train":
+        refuse_with(f"{what}, which measures one process", gpus=options.gpus)
     if what == "cost":
         own = {name: getattr(options, name) for name in ("batch_size", "pairs", "compile")}
         refuse_with(
@@ -72,6 +74,10 @@ def _measure(what: str, experiment: str | None, options: BenchOptions) -> "Repor
         from corolla.bench.predict import bench_predict
 
         return bench_predict(experiment or "lite0_scratch", options)
+    if what == "train" and options.gpus is not None:
+        from corolla.bench.processes import bench_processes
+
+        return bench_processes(experiment or "resnet50", options)
     if what == "train":
         from corolla.bench.train import bench_train
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from corolla.data.competition import SplitName
 from corolla.data.index import Index
 from corolla.data.transforms.tta import Views
-from corolla.errors import FAILED, USER_ERROR, Failure, UserError
+from corolla.started_process import raise_error_of, status_of
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,7 @@ def compute_in_processes(share: Share, devices: Sequence[str]) -> NDArray[np.flo
         statuses = [process.wait() for process in started]
         for rank, status in enumerate(statuses):
             if status:
-                said = folder / f"{rank}.error"
-                text = said.read_text(encoding="utf-8") if said.exists() else f"a process on {devices[rank]} has ended"
-                raise (UserError if status == USER_ERROR else Failure)(text)
+                raise_error_of(f"a process on {devices[rank]}", folder / f"{rank}.error")
         shares = [np.load(folder / f"{rank}.npy") for rank in range(len(devices))]
     probabilities = shares[0]
     for other in shares[1:]:
@@ -126,12 +124,7 @@ def main(path: Path) -> int:
     share: Share = pickle.loads(path.read_bytes())  # of the process that has started this one
     if share.rank == 0:
         logs.to_screen()
-    try:
-        np.save(path.with_suffix(".npy"), compute_share(share))
-    except (UserError, Failure) as error:
-        path.with_suffix(".error").write_text(str(error), encoding="utf-8")
-        return USER_ERROR if isinstance(error, UserError) else FAILED
-    return 0
+    return status_of(lambda: np.save(path.with_suffix(".npy"), compute_share(share)), path.with_suffix(".error"))
 
 
 if __name__ == "__main__":

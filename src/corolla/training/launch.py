@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from corolla.config import Config, to_dict
-from corolla.errors import STOPPED, USER_ERROR, Failure, UserError
+from corolla.errors import STOPPED, UserError
+from corolla.started_process import raise_error_of
 from corolla.training.ranks import number_of_processes
 
 SAVING_S = 600
@@ -58,15 +59,30 @@ def train_in_processes(config: Config, experiment: str, explicit: Collection[str
     Raises:
         UserError, Failure: what one of them has raised.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "training.json"
+        values = {"config": to_dict(config), "experiment": experiment, "explicit": sorted(explicit)}
+        path.write_text(json.dumps(values), encoding="utf-8")
+        run_processes(number, "corolla.training.process", path)
+
+
+def run_processes(number: int, module: str, path: Path) -> None:
+    """Run `python -m module path` in processes that meet as torchrun's do, until all have ended or were stopped.
+
+    Args:
+        number: of the processes.
+        module: whose errors they leave in a file beside `path`, with the ending ".error".
+        path: tells them what to do.
+
+    Raises:
+        UserError, Failure: what one of them has raised.
+    """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_S))
-    with tempfile.TemporaryDirectory() as folder, _as_before():
-        path = Path(folder) / "training.json"
-        values = {"config": to_dict(config), "experiment": experiment, "explicit": sorted(explicit)}
-        path.write_text(json.dumps(values), encoding="utf-8")
+    with _as_before():
         plan = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -77,16 +93,13 @@ def train_in_processes(config: Config, experiment: str, explicit: Collection[str
             max_restarts=0,
         )
         try:
-            elastic_launch(plan, sys.executable)("-m", "corolla.training.process", str(path))
+            elastic_launch(plan, sys.executable)("-m", module, str(path))
         except SignalException:  # which the processes got as well, and have saved
             return
         except ChildFailedError as error:
-            statuses = {failure.exitcode for failure in error.failures.values()}
-            if STOPPED in statuses:
+            if STOPPED in {failure.exitcode for failure in error.failures.values()}:
                 return
-            said = path.with_suffix(".error")
-            text = said.read_text(encoding="utf-8") if said.exists() else "a process of the training has ended"
-            raise (UserError if USER_ERROR in statuses else Failure)(text) from None
+            raise_error_of("one of the processes", path.with_suffix(".error"))
 
 
 @contextmanager

@@ -37,6 +37,7 @@ class PartStatistics:
         self._nothing = torch.empty(0, device=next(model.parameters()).device)
         self._types: dict[nn.Module, torch.dtype] = {}
         """Of the input of each that was called in this step."""
+        self._channels_of: dict[tuple[tuple[float, bool], ...], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def _note_type(self, norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         self._types[norm] = inputs[0].dtype
@@ -98,9 +99,9 @@ class PartStatistics:
         """Return of each channel its momentum, 0 where its norm was not called, and whether its input was fp32."""
         momenta = [m if norm in self._types else 0.0 for norm, m in zip(self._learning, self._momenta, strict=True)]
         are_fp32 = [self._types.get(norm) == torch.float32 for norm in self._learning]
-        widths = torch.tensor([norm.num_features for norm in self._learning])
-        device = self._before.device
-        return (
-            torch.tensor(momenta).repeat_interleave(widths).to(device),
-            torch.tensor(are_fp32).repeat_interleave(widths).to(device),
-        )
+        key = (*zip(momenta, are_fp32, strict=True),)
+        if key not in self._channels_of:  # copying them to a GPU in each step would have the host wait for it
+            widths = torch.tensor([norm.num_features for norm in self._learning])
+            momentum, is_fp32 = (torch.tensor(values).repeat_interleave(widths) for values in (momenta, are_fp32))
+            self._channels_of = {key: (momentum.to(self._before.device), is_fp32.to(self._before.device))}
+        return self._channels_of[key]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from corolla import logs
 from corolla.config import from_dict
-from corolla.errors import DONE, FAILED, STOPPED, USER_ERROR, Failure, UserError
+from corolla.errors import DONE, STOPPED
+from corolla.started_process import status_of
 from corolla.training.train import train_here
 
 
@@ -14,12 +15,12 @@ def main(path: Path) -> int:
     """Train, and return the exit status."""
     values = json.loads(path.read_text(encoding="utf-8"))
     logs.to_screen()
-    try:
+
+    def work() -> int:
         run = train_here(from_dict(values["config"]), values["experiment"], values["explicit"])
-    except (UserError, Failure) as error:
-        path.with_suffix(".error").write_text(str(error), encoding="utf-8")
-        return USER_ERROR if isinstance(error, UserError) else FAILED
-    return DONE if run.state == "done" else STOPPED
+        return DONE if run.state == "done" else STOPPED
+
+    return status_of(work, path.with_suffix(".error"))
 
 
 if __name__ == "__main__":

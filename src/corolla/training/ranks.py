@@ -130,12 +130,17 @@ def join(steps_done: int, environ: Mapping[str, str] = os.environ) -> Ranks:
     return Ranks(ranks.rank, number, leader=done.index(max(done)))
 
 
-def leave(ranks: Ranks) -> None:
-    """Part from the others."""
-    if ranks.number > 1:
-        import torch.distributed as dist
+@contextmanager
+def joined(steps_done: int) -> Iterator[Ranks]:
+    """Meet the other processes as `join` does, and part from them at the end."""
+    ranks = join(steps_done)
+    try:
+        yield ranks
+    finally:
+        if ranks.number > 1:
+            import torch.distributed as dist
 
-        dist.destroy_process_group()
+            dist.destroy_process_group()
 
 
 def own_device(name: str, environ: Mapping[str, str] = os.environ) -> str:

@@ -27,7 +27,8 @@ class Reduction:
         self._stop = stop
         self._parameters = list(model.parameters())
         self._statistics = PartStatistics(model)
-        self._flat = torch.empty(0)
+        self.flat = torch.empty(0)
+        """What is added up in a step, one after the other."""
 
     def begin(self) -> None:
         """Begin a step, when the model is in training mode and what is frozen is frozen."""
@@ -44,12 +45,12 @@ class Reduction:
         asked = torch.full_like(loss, self._stop.is_asked)
         values = [*gradients, rows, loss, asked]
         sizes = [value.numel() for value in values]
-        if self._flat.numel() != sum(sizes):  # the classifier alone may learn at first
-            self._flat = torch.empty(sum(sizes), device=loss.device)
-        torch.cat([value.reshape(-1) for value in values], out=self._flat)
+        if self.flat.numel() != sum(sizes):  # the classifier alone may learn at first
+            self.flat = torch.empty(sum(sizes), device=loss.device)
+        torch.cat([value.reshape(-1) for value in values], out=self.flat)
         with self._stop.waiting():
-            self.ranks.add(self._flat)
-        *own, rows_of_all, loss_of_all, asked_of_all = self._flat.split(sizes)
+            self.ranks.add(self.flat)
+        *own, rows_of_all, loss_of_all, asked_of_all = self.flat.split(sizes)
         for gradient, total in zip(gradients, own, strict=True):
             gradient.copy_(total.view_as(gradient))
         self._statistics.apply(rows_of_all.view_as(rows))

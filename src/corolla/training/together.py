@@ -20,7 +20,7 @@ from corolla.data.index import Index, load_index
 from corolla.errors import UserError
 from corolla.runs.folder import Run
 from corolla.runs.without_torch import read_without_tensors
-from corolla.training.ranks import ALONE, PeerLostError, Ranks, join, leave, number_of_processes
+from corolla.training.ranks import ALONE, PeerLostError, Ranks, joined, number_of_processes
 from corolla.training.stop import Stop, stopping
 
 if TYPE_CHECKING:
@@ -44,13 +44,10 @@ def together(run: Run) -> Iterator[Ranks]:
     if number_of_processes() == 1:
         yield ALONE
         return
-    ranks = join(_steps_done(run))
-    if not ranks.leads:  # which says everything
-        logging.getLogger("corolla").setLevel(logging.ERROR)
-    try:
+    with joined(_steps_done(run)) as ranks:
+        if not ranks.leads:  # which says everything
+            logging.getLogger("corolla").setLevel(logging.ERROR)
         yield ranks
-    finally:
-        leave(ranks)
 
 
 def check_number(ranks: Ranks, train: TrainConfig, num_photos: int) -> None:

@@ -9,13 +9,14 @@ import logging
 import math
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from corolla.config import Config, validate
 from corolla.config.checks import check_settings
 from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
-from corolla.data.corrections import training_index
+from corolla.data.corrections import Corrections, training_index
 from corolla.data.index import Index, load_index, split_of
 from corolla.errors import DONE, UserError
 from corolla.paths import AnyPath, as_path
@@ -147,18 +148,8 @@ def _lead(
         if was_stopped(run):
             log.info("%s: was asked to stop before torchrun started its processes again; they end", run.folder)
             return
-        config, corrections = with_corrections(config, run)
-        index = training_index(records, config.train, corrections)
-        config = with_earlier_defaults(config, run, explicit)
-        config, fitted = with_chosen_epochs(config, run, explicit)
-        start = starting_point(run, config)
-        config = completed(config, run, start, index)
-        check_same_config(run, config)
-        check_number(ranks, config.train, len(index.splits["train"]) * config.train.repeat)
-        if not start.has_begun:
-            _check_not_lost(run)
-        notes = check_settings(config, explicit=explicit, resuming=start.has_begun)
-        notes += [] if start.has_begun else _few_updates(config, len(index.splits["train"]))
+        plan = _plan(config, run, explicit, records, ranks)
+        config, index, start, fitted, notes = plan.config, plan.index, plan.start, plan.fitted, plan.notes
         if start.kind == "copy":
             assert start.source is not None
             _copy(Run(start.source), run, config, index)
@@ -180,7 +171,7 @@ def _lead(
                 return
             notes = [told(fitted), *cut_by(fitted, budget.hours), *check_settings(state.config, explicit=explicit)]
         config = state.config  # with what --train.accumulate auto and --train.fit-hours have found
-        keep_copy(run, corrections)
+        keep_copy(run, plan.corrections)
         write_config(run, config)  # not before: a start that fails must not take the run's name
         write_environment(
             run,
@@ -192,15 +183,50 @@ def _lead(
             fingerprint=index.fingerprint,
             **_origin(run, start, fitted),
         )
-        notes += notes_on(corrections, records)
-        for line in filter(None, (idle_gpus(state.device), budget.note, *notes, *state.notes)):
+        notes += notes_on(plan.corrections, records)
+        for line in filter(None, (idle_gpus(state.device, ranks.number), budget.note, *notes, *state.notes)):
             log.info(line)
-        briefing.give(state, corrections)
+        briefing.give(state, plan.corrections)
         train_together(state, index, run, stop, ranks, on_step)
         if stop.reason and run.state != "done":
             step = state.progress.step
             note_stop(run)
             log.info("stopped: %s; %s holds step %d, the same command goes on", stop.reason, run.last, step)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that is settled before the network is built."""
+
+    config: Config
+    corrections: Corrections | None
+    index: Index
+    """With the corrections."""
+    start: StartingPoint
+    fitted: dict[str, Any] | None
+    """Facts that --train.fit-hours has found before."""
+    notes: list[str]
+
+
+def _plan(config: Config, run: Run, explicit: Collection[str], records: Index, ranks: Ranks) -> _Plan:
+    """Settle how `run` begins or goes on, by what its folder holds; nothing is written.
+
+    Raises:
+        UserError: a setting does not fit the data, the run or the number of processes.
+    """
+    config, corrections = with_corrections(config, run)
+    index = training_index(records, config.train, corrections)
+    config = with_earlier_defaults(config, run, explicit)
+    config, fitted = with_chosen_epochs(config, run, explicit)
+    start = starting_point(run, config)
+    config = completed(config, run, start, index)
+    check_same_config(run, config)
+    check_number(ranks, config.train, len(index.splits["train"]) * config.train.repeat)
+    if not start.has_begun:
+        _check_not_lost(run)
+    notes = check_settings(config, explicit=explicit, resuming=start.has_begun)
+    notes += [] if start.has_begun else _few_updates(config, len(index.splits["train"]))
+    return _Plan(config, corrections, index, start, fitted, notes)
 
 
 def _length(run: Run) -> str:
