@@ -75,6 +75,11 @@ PYTHON
     echo "$index" >"$from"
 }
 
+# One at a time: machines of a cluster that share a disk begin at once. (macOS has no flock.)
+if command -v flock >/dev/null && { exec 9>>.venv.lock; } 2>/dev/null; then
+    flock -n 9 || { echo "another install works on .venv; waiting for it ..." && flock 9; }
+fi
+
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     rm -rf .venv
     python=$(find_python)
