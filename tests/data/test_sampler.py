@@ -79,15 +79,16 @@ def test_each_showing_has_a_crop_of_its_own(workers: int, start: int, tiny_data:
     )
     plan = TrainBatchSampler(40, 16, 0, start, 7, repeat=3)  # 120 = 7 x 16 + 8
     made = list(load_batches(photos, plan, workers=workers, device=torch.device("cpu")))
-    whole = [make_batch(photos, plan.keys(step)) for step in range(7)]
+    whole = [make_batch(photos, plan.own(step)) for step in range(7)]
     assert all(torch.equal(a.images, b.images) for a, b in zip(made, whole[start:], strict=True))
     images = torch.cat([batch.images for batch in whole])
     indices = torch.cat([batch.indices for batch in whole])
     assert np.bincount(indices[:80]).tolist() == [2] * 40
     assert len({image.numpy().tobytes() for image in images}) == len(images) == 112
-    once = [make_batch(photos, TrainBatchSampler(40, 16, 0, 0, 2).keys(step)).images for step in (0, 1)]
+    once = [make_batch(photos, TrainBatchSampler(40, 16, 0, 0, 2).own(step)).images for step in (0, 1)]
     assert torch.equal(torch.cat(once), images[:32])
-    assert plan.keys(7)[0] == (1, int(epoch_order(40, 0, 1, 3)[0])), "the next epoch"
+    assert plan.own(7).epoch == 1
+    assert plan.own(7).indices[0] == epoch_order(40, 0, 1, 3)[0], "the next epoch"
 
 
 def test_it_is_a_function_of_seed_and_epoch() -> None:
@@ -106,7 +107,7 @@ def test_batches_repeat_photos_with_draws_of_their_own(workers: int, start: int,
     plan = TrainBatchSampler(40, 8, 0, start, 6, balance=1.0, labels=labels)
     assert len(plan) == 6 - start
     found = list(load_batches(photos, plan, workers=workers, device=torch.device("cpu")))
-    expected = [make_batch(photos, plan.keys(step)) for step in range(start, 6)]
+    expected = [make_batch(photos, plan.own(step)) for step in range(start, 6)]
     assert all(
         torch.equal(a, b) for one, two in zip(found, expected, strict=True) for a, b in zip(one, two, strict=True)
     )
@@ -120,20 +121,21 @@ def test_batches_repeat_photos_with_draws_of_their_own(workers: int, start: int,
 
 def test_the_incomplete_batch_is_left_out_unless_it_is_the_only_one() -> None:
     assert steps_per_epoch(40, 16) == 2
-    assert [len(batch) for batch in TrainBatchSampler(10, 16, 0, 0, 2)] == [10, 10]
-    assert [len(batch) for batch in TrainBatchSampler(10, 16, 0, 0, 2, repeat=2)] == [16, 16]
+    assert [len(batch.indices) for batch in TrainBatchSampler(10, 16, 0, 0, 2)] == [10, 10]
+    assert [len(batch.indices) for batch in TrainBatchSampler(10, 16, 0, 0, 2, repeat=2)] == [16, 16]
     assert [steps_per_epoch(12_753, 256, repeat) for repeat in (1, 4)] == [49, 199]
 
 
 @pytest.mark.parametrize(("num_samples", "batch_size"), [(40, 8), (41, 8), (5, 8), (8, 8)])
-def test_the_keys_of_a_step_are_those_of_the_iteration(num_samples: int, batch_size: int) -> None:
+def test_the_samples_of_a_step_are_those_of_the_iteration(num_samples: int, batch_size: int) -> None:
     length = steps_per_epoch(num_samples, batch_size)
     start, stop = length - 1, 3 * length + 1
     plan = TrainBatchSampler(num_samples, batch_size, 3, start, stop)
     steps = list(plan)
     assert len(plan) == len(steps) == stop - start
-    assert steps == [plan.keys(step) for step in range(start, stop)]
-    assert steps == [TrainBatchSampler(num_samples, batch_size, 3, 0, stop).keys(step) for step in range(start, stop)]
-    assert [keys[0][0] for keys in steps] == [step // length for step in range(start, stop)]
-    whole_epoch = [i for keys in steps[1 : 1 + length] for _, i in keys]
+    for sampler in (plan, TrainBatchSampler(num_samples, batch_size, 3, 0, stop)):
+        for step, samples in zip(range(start, stop), steps, strict=True):
+            assert samples.epoch == sampler.own(step).epoch == step // length
+            assert np.array_equal(samples.indices, sampler.own(step).indices)
+    whole_epoch = [i for samples in steps[1 : 1 + length] for i in samples.indices]
     assert len(set(whole_epoch)) == len(whole_epoch) == min(num_samples, length * batch_size)

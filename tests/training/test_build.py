@@ -5,11 +5,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support import changed, stop_at, write_data
 
 from corolla.config import Config
+from corolla.data.dataset import Samples
 from corolla.data.index import load_index
 from corolla.data.loader import make_batch
 from corolla.runs.checkpoint import load_checkpoint
@@ -44,7 +46,7 @@ def test_moments_are_taken_over_where_channels_last_is_toggled(name: str, was: b
                 found_order.add(kept[key].is_contiguous(memory_format=torch.channels_last))
     assert found_order == {not was}, "no filter tells the orders apart; this test would show nothing"
     photos, _ = build_datasets(state.meta, index)
-    state.update(make_batch(photos, [(0, i) for i in range(8)]), 0.01)
+    state.update(make_batch(photos, Samples(0, np.arange(8))), 0.01)
     state.sync_and_check()
 
 

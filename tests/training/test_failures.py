@@ -109,8 +109,12 @@ def test_a_scale_that_finds_its_place_is_no_fault(
 
 def test_other_precisions_have_no_scale(tiny_config: Config) -> None:
     run = train(tiny_config)
-    expected = {"epoch", "seconds", "total_seconds", "images", "images_per_s", "memory_mib"}
+    parts = ("train", "val", "save", "wait")
+    expected = {"epoch", "seconds", *parts, "total_seconds", "images", "images_per_s", "memory_mib"}
     assert [set(row) for row in run.timing] == [expected] * 2
+    for row in run.timing:
+        assert sum(row[part] for part in parts) == pytest.approx(row["seconds"], abs=0.003)
+        assert min(row[part] for part in parts) >= 0
     events = EventAccumulator(str(run.folder))
     events.Reload()
     assert "by_epoch/loss_scale" not in events.Tags()["scalars"]

@@ -12,6 +12,7 @@ from support import changed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from corolla.config import Config
+from corolla.data.dataset import Samples
 from corolla.data.index import load_index
 from corolla.data.loader import make_batch
 from corolla.data.statistics import data_statistics
@@ -120,7 +121,7 @@ def state_and_batch(config: Config) -> tuple[TrainState, Any]:
     index = load_index(config.data, None)
     state = new_state(config, index, CPU, data_statistics(index, ("train",)).color)
     photos, _ = build_datasets(state.meta, index)
-    return state, make_batch(photos, [(0, i) for i in range(8)])
+    return state, make_batch(photos, Samples(0, np.arange(8)))
 
 
 def test_the_count_sees_what_waits() -> None:

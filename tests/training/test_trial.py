@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from device_faults import CUBLAS_ALLOC, CUDNN_INTERNAL, ILLEGAL_ACCESS, OUT_OF_MEMORY, CardFault
@@ -13,6 +14,7 @@ from support import changed, everything_on, same_content, stop_at
 
 import corolla.training.loop
 from corolla.config import Config
+from corolla.data.dataset import Samples
 from corolla.data.index import Index, load_index
 from corolla.data.loader import Batch, make_batch
 from corolla.data.statistics import data_statistics
@@ -43,7 +45,7 @@ def in_fp16(state: TrainState) -> TrainState:
 
 def batches(state: TrainState, number: int) -> list[Batch]:
     photos, _ = build_datasets(state.meta, load_index(state.config.data, None))
-    return [make_batch(photos, [(step, (8 * step + i) % len(photos)) for i in range(8)]) for step in range(number)]
+    return [make_batch(photos, Samples(step, (8 * step + np.arange(8)) % len(photos))) for step in range(number)]
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

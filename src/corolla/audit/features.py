@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from corolla.config import ModelConfig
 from corolla.config.networks import PACKAGE_MODEL
-from corolla.data.dataset import TFRecordDataset
+from corolla.data.dataset import Samples, TFRecordDataset
 from corolla.data.index import Index
 from corolla.data.loader import make_batch
 from corolla.data.transforms.eval import EvalTransform
@@ -62,7 +62,7 @@ def _features(index: Index, split: str, chosen: torch.device, *, progress: bool)
     rows: list[torch.Tensor] = []
     with tqdm(total=len(photos), desc=f"features {split}", unit="img", leave=False, disable=hidden(progress)) as bar:
         for first in range(0, len(photos), BATCH):
-            batch = make_batch(photos, [(0, i) for i in range(first, min(first + BATCH, len(photos)))])
+            batch = make_batch(photos, Samples(0, np.arange(first, min(first + BATCH, len(photos)))))
             with autocast(chosen, choose_precision("auto", chosen)):
                 last, stages = model.forward_intermediates(normalise(batch.images[:, 0].to(chosen)), list(STAGES))
                 parts = [stage.float().mean((2, 3)) for stage in stages]

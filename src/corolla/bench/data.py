@@ -1,21 +1,26 @@
 """`corolla bench data`: the input pipeline against the bare decoding of the same JPEGs on as many cores."""
 
 import itertools
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Report, images_per_s, microseconds, take_turns
 from corolla.config import AugmentConfig
 from corolla.data.cache import use_cache
-from corolla.data.dataset import TFRecordDataset
+from corolla.data.dataset import Samples, TFRecordDataset
 from corolla.data.decode import decode_jpeg, decode_photo, jpeg_shape
+from corolla.data.hand_over import Arrival, Batch, HandOverToGPU
 from corolla.data.index import load_index
-from corolla.data.loader import load_batches
+from corolla.data.loader import Source, load_batches, load_from
 from corolla.data.sampler import TrainBatchSampler
 from corolla.data.transforms.train import TrainTransform
 from corolla.device import choose_device
@@ -26,7 +31,21 @@ LEAST_IMAGES = 1500  # of a turn: with fewer the clock shows the workers' start
 CROPS = AugmentConfig(crop="random-resized")
 
 
-def bench_data(options: BenchOptions) -> Report:
+@dataclass(frozen=True)
+class DataReport(Report):
+    """The rates of the input pipeline, and the main process's own time."""
+
+    hand_over_ms: float = 0.0
+    """Milliseconds of a batch in which the main process computes, beside its workers (0 workers: decoding as well)."""
+
+    def lines(self) -> list[str]:
+        return [*super().lines(), f"  hand-over  {self.hand_over_ms:.2f} ms a batch of the main process's own time"]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "hand_over_ms": self.hand_over_ms}
+
+
+def bench_data(options: BenchOptions) -> DataReport:
     """Measure random resized crops and mirrors (8-100 % of the area) of the train photos, in batches, to the device.
 
     The input size is 224 by default, or the photos' own where that is smaller; the workers are one a core. The cache
@@ -45,9 +64,11 @@ def bench_data(options: BenchOptions) -> Report:
         (f"bare decode, {max(1, workers)} threads", _bare_decode(photos, max(1, workers))),
         pairs=options.pairs,
     )
+    hand_over_ms = _hand_over_ms(photos, workers, options.batch_size, device)
     settings: dict[str, object] = {"data": options.data.name, "photos": f"{index.size} px", "input": f"{side} px"}
     settings |= {"batch": options.batch_size, "cache": note.removeprefix("cache: ").split(" in ")[0]}
-    return Report("bench data", settings, (decoding,), _stages(photos, device), device)
+    stages = _stages(photos, device)
+    return DataReport("bench data", settings, (decoding,), stages, device, hand_over_ms=hand_over_ms)
 
 
 def _pipeline(photos: TFRecordDataset, workers: int, batch_size: int, device: torch.device) -> Callable[[], float]:
@@ -68,6 +89,39 @@ def _pipeline(photos: TFRecordDataset, workers: int, batch_size: int, device: to
             )
 
     return turn
+
+
+class _AsToGPU(HandOverToGPU):
+    """The way to a GPU, but for the calls that need one: locking the pages, and launching a copy."""
+
+    def lock(self, memory: NDArray[np.uint8]) -> bool:
+        return False
+
+    def launch(self, batch: Batch) -> tuple[Batch, Arrival]:
+        return batch, _Arrived()
+
+    def received(self, batch: Batch, arrival: Arrival) -> Batch:
+        return batch
+
+
+class _Arrived:
+    def query(self) -> bool:
+        return True
+
+
+def _hand_over_ms(photos: TFRecordDataset, workers: int, batch_size: int, device: torch.device) -> float:
+    """Return the milliseconds of its own that the main process takes for a batch, on the way to a GPU."""
+    batch_size = min(batch_size, len(photos))
+    hand_over = HandOverToGPU(device) if device.type == "cuda" else _AsToGPU(device)
+    ahead, measured = 4 * workers + 4, 100
+    plan = ((0, samples) for samples in TrainBatchSampler(len(photos), batch_size, 0, 0, 2 * ahead + measured))
+    with closing(load_from([Source(photos, batch_size)], plan, workers=workers, hand_over=hand_over)) as batches:
+        for _ in itertools.islice(batches, ahead):
+            continue
+        start = time.thread_time()
+        for batch in itertools.islice(batches, measured):
+            _let_go(batch)
+        return (time.thread_time() - start) / measured * 1e3
 
 
 def _let_go(_: object) -> None:
@@ -113,7 +167,7 @@ def _stages(photos: TFRecordDataset, device: torch.device) -> dict[str, float]:
     def augment(i: int) -> None:
         transform.apply(images[i % 100], crops[i], sample_generator(0, 0, i), out[i])
 
-    keys = [(0, i) for i in rows]
+    samples = Samples(0, np.array(rows))
     generator = microseconds(lambda i: sample_generator(0, 0, i), rows)
     stages = {
         "read (a copy of the file's bytes)": microseconds(lambda i: bytes(photos.jpeg(i)), rows),
@@ -121,7 +175,7 @@ def _stages(photos: TFRecordDataset, device: torch.device) -> dict[str, float]:
         "draw (generator and box)": microseconds(draw, rows),
         "augment (crop, resize, mirror)": microseconds(augment, rows) - generator,
     }
-    whole = microseconds(lambda _: photos.load_into(keys, out), [None]) / len(rows)
+    whole = microseconds(lambda _: photos.load_into(samples, out), [None]) / len(rows)
     done_there = sum(stages.values()) - stages["read (a copy of the file's bytes)"]
     stages["collate (what a batch adds)"] = max(0.0, whole - done_there)
     stages["transfer (uint8 to the device)"] = _transfer_us(out, device)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from contextlib import closing
 
+import numpy as np
 import torch
 from PIL import Image
 from torchvision import transforms
@@ -14,7 +15,7 @@ from corolla.arithmetic import exact_fp32
 from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Report, images_per_s, microseconds, take_turns
 from corolla.config.experiments import find_experiment
-from corolla.data.dataset import TFRecordDataset
+from corolla.data.dataset import Samples, TFRecordDataset
 from corolla.data.index import load_index
 from corolla.data.loader import load_batches, make_batch
 from corolla.data.sampler import EvalBatchSampler
@@ -108,7 +109,7 @@ def _pipeline(
 def _forward(
     photos: TFRecordDataset, network: InferenceModel, num_photos: int, device: torch.device
 ) -> Callable[[], float]:
-    images = make_batch(photos, [(0, i) for i in range(PHOTOS)]).images.flatten(0, 1).to(device)
+    images = make_batch(photos, Samples(0, np.arange(PHOTOS))).images.flatten(0, 1).to(device)
     inputs = network.inputs(images)
 
     @torch.inference_mode()

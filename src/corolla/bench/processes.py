@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from corolla.bench.options import BenchOptions
 from corolla.bench.pairs import Comparison, Report, images_per_s
 from corolla.bench.train import LR, TURN_S, measured_config
+from corolla.data.dataset import Samples
 from corolla.data.index import load_index
 from corolla.data.loader import Batch, make_batch
 from corolla.data.parts import Parts
@@ -91,7 +93,7 @@ def measure(experiment: str, options: BenchOptions, ranks: Ranks) -> dict[str, A
     config = measured_config(experiment, options, index.size, batch_size=whole, accumulate=number)
     state = new_state(config, index, device, train_color(config, index))
     photos, _ = build_datasets(state.meta, index)
-    decoded = make_batch(photos, [(0, (ranks.rank * own + i) % len(photos)) for i in range(own)])
+    decoded = make_batch(photos, Samples(0, (ranks.rank * own + np.arange(own)) % len(photos)))
     batch = Batch(*(values.to(device) for values in decoded))
     by_itself = measured_config(experiment, options, index.size, batch_size=own)
     alone = dataclasses.replace(state, meta=dataclasses.replace(state.meta, config=by_itself))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,6 +18,7 @@ from corolla.bench.pairs import Comparison, Report, images_per_s, synchronize
 from corolla.config import Config
 from corolla.config.experiments import find_experiment
 from corolla.data.cache import use_cache
+from corolla.data.dataset import Samples
 from corolla.data.index import load_index
 from corolla.data.loader import Batch, load_batches, make_batch
 from corolla.data.sampler import TrainBatchSampler
@@ -51,7 +53,7 @@ def bench_train(experiment: str, options: BenchOptions) -> Report:
     photos, _ = build_datasets(state.meta, index)
     note = use_cache([photos], options.cache or "auto", options.cache_dir)
     workers = num_workers(options.workers, device)
-    batch = make_batch(photos, [(0, i % len(photos)) for i in range(batch_size)])
+    batch = make_batch(photos, Samples(0, np.arange(batch_size) % len(photos)))
     bare = _BareStep(state, batch)
     with scratch_folder("bench") as folder:
         run = Run(folder / "bench")

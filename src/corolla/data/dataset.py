@@ -20,6 +20,15 @@ log = logging.getLogger(__name__)
 
 SampleKey = tuple[int, int]
 """(epoch, index); index + r * the number of photos is the r-th repeat in that epoch, with draws of its own."""
+
+
+class Samples(NamedTuple):
+    """Samples of one epoch: their indices (int64), as in a `SampleKey`."""
+
+    epoch: int
+    indices: NDArray[np.int64]
+
+
 Box = tuple[int, int, int, int]
 """left, top, width, height in pixels."""
 
@@ -108,17 +117,21 @@ class TFRecordDataset:
             self._transformed(epoch, i, transform, image)
         return Sample(image, int(self.split.label[i]), str(self.split.id[i]))
 
-    def batch_shape(self, keys: list[SampleKey]) -> tuple[int, ...]:
+    def batch_shape(self, samples: Samples) -> tuple[int, ...]:
         """Return the shape of the images of a batch."""
         assert self.transform is not None, "photos alone may differ in size"
-        return len(keys), *self.transform.at(keys[0][0]).shape
+        return len(samples.indices), *self.transform.at(samples.epoch).shape
 
-    def load_into(self, keys: list[SampleKey], images: NDArray[np.uint8]) -> None:
+    def load_into(self, samples: Samples, images: NDArray[np.uint8]) -> None:
         """Write the transformed samples into the first rows of `images`."""
         assert self.transform is not None, "photos alone may differ in size"
-        transform = self.transform.at(keys[0][0])
-        for row, (epoch, i) in zip(images, keys, strict=False):
-            self._transformed(epoch, i, transform, row)
+        transform = self.transform.at(samples.epoch)
+        for row, i in zip(images, samples.indices.tolist(), strict=False):
+            self._transformed(samples.epoch, i, transform, row)
+
+    def labels(self, samples: Samples) -> NDArray[np.int64]:
+        """Return the labels of samples, -1 where there is none."""
+        return self.split.label[samples.indices % len(self)].astype(np.int64, copy=False)
 
     def jpeg(self, i: int) -> memoryview:
         """Return the bytes of the JPEG of sample i, without a copy.

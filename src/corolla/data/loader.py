@@ -3,55 +3,60 @@
 It is fast because a worker decodes and crops each photo straight into its place in shared memory that is used again and
 again, so that nothing is pickled, copied or stacked, and no fresh pages are asked of the kernel. (Threads were measured
 as well: they wait for Python's lock, and made less than half as many batches at 64 px.) To a GPU a batch goes as it is,
-uint8, from pinned memory and on a stream of its own, while the network works on the one before.
+uint8, straight from there (data/hand_over.py), while the network works on the one before.
 
-The main process decides the content of a batch: it is a list of (epoch, index) keys, so neither the number of workers
+The main process decides the content of a batch: it is a list of samples of an epoch, so neither the number of workers
 nor the step at which a run resumes changes anything in it.
 """
 
-import functools
 import math
-import mmap
 import os
 import signal
-import sys
-import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from corolla.data.dataset import SampleKey, TFRecordDataset
+from corolla.data.dataset import Samples, TFRecordDataset
+from corolla.data.hand_over import Batch, HandOver
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
+from corolla.data.slots import FORKS, Slots
 from corolla.errors import UserError
 
-
-class Batch(NamedTuple):
-    """A batch of N photos: images N x H x W x 3 or N x views x H x W x 3 (uint8), labels and indices N (int64)."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    indices: torch.Tensor
+PREFETCH = 2  # batches a worker: enough for epochs to follow each other without a pause, and little memory
+IN_USE = 4  # batches that are on their way to a GPU, or that the caller has
+Job = tuple[int | None, int, Samples]
+"""(slot, number of the source, samples); without a slot the worker makes memory of its own for the batch."""
 
 
-def make_batch(dataset: TFRecordDataset, keys: list[SampleKey]) -> Batch:
+@dataclass(frozen=True)
+class Source:
+    """Photos that batches are made of."""
+
+    photos: TFRecordDataset
+    largest: int
+    """Photos of a batch, at most."""
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of the largest of its transformed photos."""
+        assert self.photos.transform is not None
+        return math.prod(self.photos.transform.shape)
+
+
+def make_batch(photos: TFRecordDataset, samples: Samples) -> Batch:
     """Return several transformed samples of one epoch, decoded here and now."""
-    images = torch.empty(dataset.batch_shape(keys), dtype=torch.uint8)
-    dataset.load_into(keys, images.numpy())
-    return collate(dataset, images, keys)
+    images = torch.empty(photos.batch_shape(samples), dtype=torch.uint8)
+    photos.load_into(samples, images.numpy())
+    return Batch(images, torch.from_numpy(photos.labels(samples)), _indices(photos, samples))
 
 
-def collate(dataset: TFRecordDataset, images: torch.Tensor, keys: list[SampleKey]) -> Batch:
-    """Return the batch whose images are the first rows of `images`."""
-    indices = torch.tensor([i % len(dataset) for _, i in keys])
-    labels = torch.from_numpy(dataset.split.label[indices.numpy()].astype(np.int64))
-    return Batch(images[: len(keys)], labels, indices)
+def _indices(photos: TFRecordDataset, samples: Samples) -> torch.Tensor:
+    return torch.from_numpy(samples.indices % len(photos))
 
 
 def load_batches(
@@ -64,40 +69,44 @@ def load_batches(
     Raises:
         UserError: an image does not decode (unless the data set puts grey ones in their place).
     """
-    with closing(
-        _by_workers(photos, batches, workers)
-        if workers
-        else _one_by_one(functools.partial(make_batch, photos), batches)
-    ) as made:
-        if device.type == "cuda":
-            yield from _copied_ahead(made, device)
-        else:
-            for batch in made:
-                yield Batch(batch.images.to(device), batch.labels.to(device), batch.indices)
+    plan = ((0, samples) for samples in batches)
+    return load_from([Source(photos, batches.largest)], plan, workers=workers, hand_over=HandOver.to(device))
 
 
-def _one_by_one(
-    make: Callable[[list[SampleKey]], Batch], plan: Iterable[list[SampleKey]]
+def load_from(
+    sources: Sequence[Source], plan: Iterable[tuple[int, Samples]], *, workers: int, hand_over: HandOver
 ) -> Generator[Batch, None, None]:
-    """Yield `make` of each batch's keys, like `map`, but so that it can be closed."""
-    yield from map(make, plan)
+    """Yield the batches of several sources in one order, all made by the same processes; see `load_batches`.
+
+    Args:
+        plan: of each batch the number of its source and its samples; asked as batches are sent to be made.
+    """
+    with closing(
+        _by_workers(sources, plan, workers, hand_over)
+        if workers
+        else (make_batch(sources[number].photos, samples) for number, samples in plan)
+    ) as made:
+        yield from hand_over.batches(made)
 
 
 def _by_workers(
-    photos: TFRecordDataset, plan: TrainBatchSampler | EvalBatchSampler, workers: int
+    sources: Sequence[Source], plan: Iterable[tuple[int, Samples]], workers: int, hand_over: HandOver
 ) -> Generator[Batch, None, None]:
     """Yield batches that torch's workers write into slots of shared memory; only the slots' numbers are sent."""
-    assert photos.transform is not None
-    slots = _Slots(workers * PREFETCH + 2, (plan.largest, *photos.transform.shape))
-    sent: deque[list[SampleKey]] = deque()
+    slots = Slots(
+        workers * PREFETCH + IN_USE,
+        max(source.largest for source in sources),
+        max(source.image_bytes for source in sources),
+    )
+    sent: deque[tuple[TFRecordDataset, Samples]] = deque()
 
     def jobs() -> Iterator[Job]:
-        for keys in plan:
-            sent.append(keys)
-            yield slots.take(), keys
+        for number, samples in plan:
+            sent.append((sources[number].photos, samples))
+            yield slots.take(), number, samples
 
     loader = DataLoader(
-        _Worker(photos, slots),
+        _Worker([source.photos for source in sources], slots),
         sampler=_Jobs(jobs),
         batch_size=None,  # a job is a whole batch
         num_workers=workers,
@@ -106,52 +115,14 @@ def _by_workers(
         prefetch_factor=PREFETCH,
         multiprocessing_context="fork" if FORKS else None,
     )
-    for result in loader:
-        if isinstance(result, UserError):
-            raise result
-        keys = sent.popleft()
-        images = result if isinstance(result, torch.Tensor) else slots.lend(result, photos.batch_shape(keys))
-        yield collate(photos, images, keys)
-
-
-PREFETCH = 2  # batches a worker: enough for epochs to follow each other without a pause, and little memory
-FORKS = sys.platform == "linux"  # elsewhere processes are started afresh, and do not share what this one has mapped
-Job = tuple[int | None, list[SampleKey]]
-"""(slot, keys); without a slot the worker makes memory of its own for the batch."""
-
-
-class _Slots:
-    """Memory for a few batches, shared with the workers that are forked later.
-
-    A slot is free again when nothing refers to the batch in it any more; a caller that keeps all batches gets further
-    ones in memory of their own. So the kernel touches each page once, not once a batch, which costs as much as filling
-    it. It is no file in /dev/shm, which containers keep small.
-    """
-
-    def __init__(self, number: int, shape: tuple[int, ...]) -> None:
-        memory = mmap.mmap(-1, number * math.prod(shape)) if FORKS else None
-        self._slots = np.frombuffer(memory, np.uint8).reshape(number, -1) if memory else None
-        self._free = deque(range(number if memory else 0))
-
-    def take(self) -> int | None:
-        """Return a free slot; None where there is none."""
-        return self._free.pop() if self._free else None  # the one used last: it may still be in the processor's cache
-
-    def pixels(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Return the first bytes of a slot as images."""
-        assert self._slots is not None
-        return self._slots[slot, : math.prod(shape)].reshape(shape)
-
-    def lend(self, slot: int, shape: tuple[int, ...]) -> torch.Tensor:
-        """Return the images in a slot, which is taken until the last tensor that shares their memory is gone."""
-        # The tensor's storage, which all its views share, keeps this object alive.
-        lent = self.pixels(slot, shape).view(_Lent)
-        weakref.finalize(lent, self._free.append, slot)
-        return torch.from_numpy(lent)
-
-
-class _Lent(np.ndarray):
-    """An array that a finalizer can watch, which plain arrays do not allow."""
+    results = iter(loader)  # which starts the workers
+    with hand_over.page_locked(slots.memory):
+        for result in results:
+            if isinstance(result, UserError):
+                raise result
+            photos, samples = sent.popleft()
+            made = result if isinstance(result, Batch) else slots.lend(result, photos.batch_shape(samples))
+            yield Batch(made[0], made[1], _indices(photos, samples))
 
 
 @dataclass(frozen=True)
@@ -170,15 +141,18 @@ class _Worker(Dataset[Any]):
     A fault is returned as a value: an exception would reach the user wrapped in the worker's traceback.
     """
 
-    def __init__(self, photos: TFRecordDataset, slots: _Slots) -> None:
-        self.photos, self.slots = photos, slots
+    def __init__(self, sources: Sequence[TFRecordDataset], slots: Slots) -> None:
+        self.sources, self.slots = sources, slots
 
-    def __getitem__(self, job: Job) -> int | torch.Tensor | UserError:
-        slot, keys = job
+    def __getitem__(self, job: Job) -> int | Batch | UserError:
+        slot, number, samples = job
+        photos = self.sources[number]
         try:
             if slot is None:
-                return make_batch(self.photos, keys).images
-            self.photos.load_into(keys, self.slots.pixels(slot, self.photos.batch_shape(keys)))
+                return make_batch(photos, samples)
+            images, labels = self.slots.arrays(slot, photos.batch_shape(samples))
+            photos.load_into(samples, images)
+            labels[:] = photos.labels(samples)
             return slot
         except UserError as error:
             return UserError(str(error))
@@ -199,29 +173,3 @@ def _start_worker(_: int) -> None:
         os.setpgrp()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-
-
-def _copied_ahead(made: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
-    """Yield each batch on the GPU; the next is copied on a stream of its own while the network works on this one."""
-    side = torch.cuda.Stream(device)
-    waiting: tuple[Batch, torch.cuda.Event] | None = None
-    for batch in made:
-        with torch.cuda.stream(side):
-            images = batch.images.pin_memory().to(device, non_blocking=True)
-            copied = Batch(images, batch.labels.pin_memory().to(device, non_blocking=True), batch.indices)
-        arrived = torch.cuda.Event()
-        arrived.record(side)
-        if waiting is not None:
-            yield _received(*waiting, device)
-        waiting = copied, arrived
-    if waiting is not None:
-        yield _received(*waiting, device)
-
-
-def _received(batch: Batch, arrived: torch.cuda.Event, device: torch.device) -> Batch:
-    """Return `batch`, after having the network's stream (not the host) wait for its copy."""
-    stream = torch.cuda.current_stream(device)
-    stream.wait_event(arrived)
-    for tensor in (batch.images, batch.labels):
-        tensor.record_stream(stream)  # its memory is not given away before the network has read it
-    return batch

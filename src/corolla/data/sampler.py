@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.data.dataset import SampleKey
+from corolla.data.dataset import Samples
 from corolla.data.parts import Parts
 from corolla.random import epoch_order, order_generator
 
@@ -55,21 +55,18 @@ class TrainBatchSampler:
         """Images of the largest batch of this process."""
         return sum(self.parts.sizes(self.num_images).values())
 
-    def __iter__(self) -> Iterator[list[SampleKey]]:
-        return map(self.keys, range(self.start, self.stop))
+    def __iter__(self) -> Iterator[Samples]:
+        return map(self.own, range(self.start, self.stop))
 
-    def keys(self, step: int) -> list[SampleKey]:
+    def own(self, step: int) -> Samples:
         """Return the samples in the own parts of the batch of a step (from 0)."""
-        return [(epoch, int(i)) for epoch, batch in [self._batch(step)] for i in self.parts.take(batch)]
+        epoch, indices = self.whole(step)
+        return Samples(epoch, self.parts.take(indices))
 
-    def all_keys(self, step: int) -> list[SampleKey]:
+    def whole(self, step: int) -> Samples:
         """Return the samples in the batch of a step (from 0), with those of other processes."""
-        return [(epoch, int(i)) for epoch, batch in [self._batch(step)] for i in batch]
-
-    def _batch(self, step: int) -> tuple[int, NDArray[np.int64]]:
-        """Return the epoch of a step, and the samples of its batch."""
         epoch, batch = divmod(step, steps_per_epoch(self.num_samples, self.batch_size, self.repeat))
-        return epoch, _order(self, epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return Samples(epoch, _order(self, epoch)[batch * self.batch_size : (batch + 1) * self.batch_size])
 
 
 @functools.lru_cache(maxsize=2)  # of the epoch under way
@@ -101,12 +98,17 @@ class EvalBatchSampler:
         return self.batch_size
 
     @property
+    def num_own(self) -> int:
+        """Images of all batches of this process."""
+        return sum(min(self.batch_size, self.num_samples - first) for first in self._starts)
+
+    @property
     def _starts(self) -> range:
         return range(self.rank * self.batch_size, self.num_samples, self.num_ranks * self.batch_size)
 
-    def __iter__(self) -> Iterator[list[SampleKey]]:
+    def __iter__(self) -> Iterator[Samples]:
         for first in self._starts:
-            yield [(0, i) for i in range(first, min(first + self.batch_size, self.num_samples))]
+            yield Samples(0, np.arange(first, min(first + self.batch_size, self.num_samples)))
 
 
 def balanced_order(

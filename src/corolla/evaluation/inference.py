@@ -1,6 +1,6 @@
 """A trained network on every image of a dataset: the one loop of `corolla predict` and of validation in training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from corolla.arithmetic import exact_fp32, has_bf16
 from corolla.data.dataset import TFRecordDataset
-from corolla.data.loader import load_batches
+from corolla.data.loader import Batch, load_batches
 from corolla.data.sampler import EvalBatchSampler
 from corolla.device import Precision, autocast, choose_precision
 from corolla.models.fold_batchnorm import fold_batch_norms
@@ -57,7 +57,6 @@ class InferenceModel:
             return self.model(self.inputs(images)).float()
 
 
-@torch.inference_mode()
 def predict_probabilities(
     model: Callable[[torch.Tensor], torch.Tensor],
     dataset: TFRecordDataset,
@@ -82,13 +81,34 @@ def predict_probabilities(
         rank: this process among `num_ranks` that share the batches; the rows of others' images are 0.
         progress: whether there is a bar.
     """
-    probabilities = np.zeros((len(dataset), len(dataset.class_names)), np.float32)
     sampler = EvalBatchSampler(len(dataset), batch_size, rank, num_ranks)
-    total = min(len(dataset), len(sampler) * batch_size)
-    with (
-        closing(load_batches(dataset, sampler, workers=workers, device=device)) as batches,
-        tqdm(total=total, unit="img", desc=title, disable=hidden(progress), leave=False) as bar,
-    ):
+    with closing(load_batches(dataset, sampler, workers=workers, device=device)) as batches:
+        return predict_batches(
+            model, dataset, batches, total=sampler.num_own, title=title, stopped=stopped, progress=progress
+        )
+
+
+@torch.inference_mode()
+def predict_batches(
+    model: Callable[[torch.Tensor], torch.Tensor],
+    dataset: TFRecordDataset,
+    batches: Iterable[Batch],
+    *,
+    total: int,
+    title: str,
+    stopped: Callable[[], bool] = lambda: False,
+    progress: bool = True,
+) -> NDArray[np.float32] | None:
+    """Return N x classes, 0 for images that are in none of the `batches`; None if `stopped` said so before the end.
+
+    Args:
+        model: images of a batch, as the dataset's transform makes them, to probabilities N x classes.
+        total: images of all batches.
+        title: of the progress bar.
+        progress: whether there is a bar.
+    """
+    probabilities = np.zeros((len(dataset), len(dataset.class_names)), np.float32)
+    with tqdm(total=total, unit="img", desc=title, disable=hidden(progress), leave=False) as bar:
         for batch in batches:
             if stopped():
                 return None

@@ -42,6 +42,17 @@ class PartSize:
         self._is_told = True
 
 
+def images_at_once(transform: ViewsTransform, size: int, batch_size: int = BATCH_SIZE) -> int:
+    """Return the images of a batch, counted in pixels, so that neither more views nor larger ones need more memory.
+
+    Args:
+        transform: makes the views.
+        size: side of the images in training, in pixels.
+        batch_size: views of that size that go through the network at once.
+    """
+    return max(1, int(batch_size / transform.cost(size)))
+
+
 class TTAModel:
     """The views that `transform` makes of a batch of images to their averaged probabilities.
 
@@ -88,8 +99,8 @@ class TTAModel:
             self._exact = TTAModel(twin, precise, transform, device=device, batch_size=batch_size, parts=self._parts)
         self._transform = transform
         self._device = device
-        self.batch_size = max(1, int(batch_size / transform.cost(size)))
-        """Images of a batch: counted in pixels, so that neither more views nor larger ones need more memory."""
+        self.batch_size = images_at_once(transform, size, batch_size)
+        """Images of a batch."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the probabilities, N x classes (float32), of N images on the device (uint8, the transform's shape)."""

@@ -11,9 +11,10 @@ before this one wrote epoch/ over updates: where such a run is resumed, those cu
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -207,6 +208,7 @@ class Clock:
         now = time.monotonic()
         self._start, self._epoch, self._saved = now - seconds_before, now, now
         self.images = 0
+        self._parts = {"val": 0.0, "save": 0.0, "wait": 0.0}
 
     @property
     def total(self) -> float:
@@ -219,16 +221,31 @@ class Clock:
     def saved(self) -> None:
         self._saved = time.monotonic()
 
+    @contextmanager
+    def part(self, name: Literal["val", "save", "wait"]) -> Iterator[None]:
+        """Count the time of the block: evaluation, saving, or waiting for a batch; the rest of an epoch is training."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._parts[name] += time.monotonic() - start
+
     def epoch(self, device: torch.device) -> dict[str, float]:
-        """Return the line of timing.jsonl (this start's part of the epoch, evaluation included); begin the next one."""
+        """Return the line of timing.jsonl (this start's part of the epoch, evaluation included); begin the next one.
+
+        Its train, val, save and wait are seconds, which add up to `seconds`.
+        """
         seconds = time.monotonic() - self._epoch
+        parts = {"train": seconds - sum(self._parts.values()), **self._parts}
         timing = {
             "seconds": round(seconds, 3),
+            **{name: round(value, 3) for name, value in parts.items()},
             "total_seconds": round(self.total, 3),
             "images": self.images,
             "images_per_s": round(self.images / seconds, 1),
             "memory_mib": round(peak_memory_mib(device), 1),
         }
         self._epoch, self.images = time.monotonic(), 0
+        self._parts = dict.fromkeys(self._parts, 0.0)
         self.saved()
         return timing

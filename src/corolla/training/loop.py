@@ -1,9 +1,7 @@
 """The training loop, top to bottom: step, checkpoint, validation, until the last epoch or until it is told to stop."""
 
 import copy
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,20 @@ from numpy.typing import NDArray
 from corolla.data.cache import use_cache
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
-from corolla.data.loader import Batch, load_batches
+from corolla.data.loader import Batch
 from corolla.data.parts import Parts
-from corolla.data.sampler import TrainBatchSampler, steps_per_epoch
+from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_epoch
 from corolla.data.transforms.views import ViewsTransform
 from corolla.device import num_workers
-from corolla.evaluation.inference import BATCH_SIZE, predict_probabilities
+from corolla.evaluation.inference import BATCH_SIZE, predict_batches
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.predictions import Predictions
-from corolla.evaluation.tta_model import PartSize, TTAModel
+from corolla.evaluation.tta_model import PartSize, TTAModel, images_at_once
 from corolla.files import sha256
 from corolla.runs.folder import Run
 from corolla.runs.length import best_row, stopping_line, stops_early
 from corolla.training.agreed_stop import AgreedStop
+from corolla.training.batches import run_batches
 from corolla.training.build import build_datasets
 from corolla.training.failures import (
     NumbersFailed,
@@ -83,7 +82,9 @@ def fit(
     )
     if isinstance(stop, AgreedStop):
         state.reduction = Reduction(state.model, ranks, stop, parts=sampler.parts, num_images=sampler.num_images)
-    workers = num_workers(config.pipeline.workers, state.device)
+    assert isinstance(val_set.transform, ViewsTransform)
+    num_images = images_at_once(val_set.transform, state.meta.input_size)
+    val_sampler = EvalBatchSampler(len(val_set), num_images, ranks.rank, ranks.number)
     run_log = (
         RunLog(
             run,
@@ -96,9 +97,22 @@ def fit(
         if ranks.leads
         else NoLog(run)
     )
-    with closing(load_batches(train_set, sampler, workers=workers, device=state.device)) as batches, run_log:
-        parts = PartSize(BATCH_SIZE * state.meta.input_size**2)
-        validate = functools.partial(evaluate, state, val_set, workers=workers, stop=stop, parts=parts, ranks=ranks)
+    with (
+        run_batches(
+            (train_set, sampler),
+            (val_set, val_sampler),
+            epoch_steps=epoch_steps,
+            val_is_next=progress.step == (state.epoch + 1) * epoch_steps,
+            workers=num_workers(config.pipeline.workers, state.device),
+            device=state.device,
+        ) as batches,
+        run_log,
+    ):
+        parts, total = PartSize(BATCH_SIZE * state.meta.input_size**2), val_sampler.num_own
+
+        def validate() -> Metrics | None:
+            return evaluate(state, val_set, batches.val(), total=total, stop=stop, parts=parts, ranks=ranks)
+
         try:
             metrics = run_steps(
                 state, batches, run_log, stop, validate=validate, epoch_steps=epoch_steps, on_step=on_step
@@ -106,7 +120,7 @@ def fit(
             if metrics is not None and ranks.leads:
                 _keep_predictions(state, run, val_set, metrics)
         except NonFiniteError as error:
-            ids = [str(train_set.split.id[i % len(train_set)]) for _, i in sampler.all_keys(error.step - 1)]
+            ids = [str(train_set.split.id[i % len(train_set)]) for i in sampler.whole(error.step - 1).indices]
             lr = _lr_of_step(state, error.step - 1, epoch_steps)
             raise NumbersFailed(explain_numbers(error, state, run, lr=lr, ids=ids)) from None
         except RuntimeError as error:
@@ -140,13 +154,15 @@ def run_steps(
         if stopped or clock.minutes_since_save >= config.train.checkpoint_minutes:
             state.sync_and_check()
             progress.seconds = clock.total
-            run_log.save(state, run.last)
+            with clock.part("save"):
+                run_log.save(state, run.last)
             clock.saved()
         if stopped:
             return None
         if progress.step == (state.epoch + 1) * epoch_steps:  # an epoch is over, and not evaluated yet
             state.sync_and_check(is_last=progress.step == last_step)
-            metrics = validate()
+            with clock.part("val"):
+                metrics = validate()
             if metrics is None:
                 continue  # to save and leave; the evaluation comes first when the run is resumed
             check_validation(metrics, state, run)
@@ -156,7 +172,8 @@ def run_steps(
                 state.sync_and_check(is_last=True)
             state.next_epoch()
             progress.seconds = clock.total
-            run_log.save(state, *_checkpoints(run, state))
+            with clock.part("save"):
+                run_log.save(state, *_checkpoints(run, state))
             timing = clock.epoch(state.device)
             if state.loss_scale is not None:
                 timing["loss_scale"] = state.loss_scale
@@ -167,7 +184,8 @@ def run_steps(
         if is_over or progress.step == last_step:
             return metrics
 
-        batch = next(batches)
+        with clock.part("wait"):
+            batch = next(batches)
         run_log.batch(progress.step + 1, batch)
         lr = _lr_of_step(state, progress.step, epoch_steps)
         seen = progress.num_seen
@@ -192,26 +210,33 @@ def _lr_of_step(state: TrainState, step: int, epoch_steps: int) -> float:
 def evaluate(
     state: TrainState,
     dataset: TFRecordDataset,
+    batches: Iterable[Batch],
     *,
-    workers: int,
+    total: int,
     stop: Stop | AgreedStop,
     parts: PartSize | None = None,
     ranks: Ranks = ALONE,
 ) -> Metrics | None:
-    """Return the metrics of the evaluated weights on `dataset`, as `corolla predict` computes them; None if stopped."""
+    """Return the metrics of the evaluated weights on `dataset`, as `corolla predict` computes them; None if stopped.
+
+    Args:
+        dataset: val.
+        batches: those of its batches that this process computes.
+        total: images in them.
+        stop: asked before each batch.
+        parts: views that go through the network at once.
+        ranks: the processes that share the batches.
+    """
     transform = dataset.transform
     assert isinstance(transform, ViewsTransform)
     model = evaluation_network(state, transform, parts)
-    probabilities = predict_probabilities(
+    probabilities = predict_batches(
         model,
         dataset,
-        batch_size=model.batch_size,
-        device=state.device,
-        workers=workers,
+        batches,
+        total=total,
         title="evaluate",
         stopped=lambda: stop.is_asked,
-        rank=ranks.rank,
-        num_ranks=ranks.number,
         progress=ranks.leads,
     )
     if isinstance(stop, AgreedStop):

@@ -61,7 +61,7 @@ def _photos(meta: ModelMeta, index: Index) -> tuple[tuple[str, str], ...]:
         labels=photos.split.label,
         repeat=train.repeat,
     )
-    samples = [photos[key] for key in batches.keys(0)[:NUM_SHOWN]]
+    samples = [photos[0, i] for i in batches.own(0).indices[:NUM_SHOWN].tolist()]
     return tuple(
         (jpeg_uri(photo_jpeg(sample.image, SIDE, quality=85)), index.class_names[sample.label]) for sample in samples
     )

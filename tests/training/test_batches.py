@@ -1,0 +1,73 @@
+"""One set of workers makes the batches of training and of val, for a whole run."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+from support import changed
+
+from corolla.config import AugmentConfig, Config
+from corolla.data.dataset import TFRecordDataset
+from corolla.data.hand_over import Batch
+from corolla.data.index import load_index
+from corolla.data.loader import load_batches
+from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
+from corolla.data.transforms.eval import EvalTransform
+from corolla.data.transforms.train import TrainTransform
+from corolla.training import loop
+from corolla.training.batches import run_batches
+from corolla.training.train import train
+
+CPU = torch.device("cpu")
+
+
+def copied(batch: Batch) -> list[torch.Tensor]:
+    return [values.clone() for values in batch]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("start", "val_is_next"), [(0, False), (3, False), (5, True)])
+def test_val_comes_after_each_epoch(workers: int, start: int, val_is_next: bool, tiny_data: Path) -> None:
+    index = load_index(tiny_data, None)
+    photos = TFRecordDataset(index, "train", TrainTransform(AugmentConfig(crop="random-resized"), 24))
+    val = TFRecordDataset(index, "val", EvalTransform(32, crop_fraction=1.0))
+    sampler, val_sampler = TrainBatchSampler(len(photos), 8, 0, start, 10), EvalBatchSampler(len(val), 6)
+    expected = list(load_batches(photos, sampler, workers=0, device=CPU))
+    expected_val = list(load_batches(val, val_sampler, workers=0, device=CPU))
+    found: list[list[torch.Tensor]] = []
+    found_val: list[list[torch.Tensor]] = []
+    with run_batches(
+        (photos, sampler), (val, val_sampler), epoch_steps=5, val_is_next=val_is_next, workers=workers, device=CPU
+    ) as batches:
+        if val_is_next:
+            found_val += map(copied, batches.val())
+        for step in range(start, 10):
+            found.append(copied(next(batches)))
+            if step % 5 == 4:
+                found_val += map(copied, batches.val())
+        with pytest.raises(StopIteration):
+            next(batches)
+    for one, other in ((found, expected), (found_val, expected_val * (2 + val_is_next - (start > 4)))):
+        assert len(one) == len(other)
+        for mine, batch in zip(one, other, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(mine, batch, strict=True))
+
+
+def test_a_run_starts_its_workers_once(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[frozenset[int | None]] = []
+
+    def note() -> None:
+        seen.append(frozenset(child.pid for child in multiprocessing.active_children()))
+
+    evaluate = loop.evaluate
+
+    def noted_evaluate(*args: object, **kwargs: object) -> object:
+        note()
+        return evaluate(*args, **kwargs)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(loop, "evaluate", noted_evaluate)
+    train(changed(tiny_config, "pipeline", workers=2), on_step=lambda *_: note())
+    assert len(seen) == 2 * 5 + 2
+    assert len(set(seen)) == 1
+    assert len(seen[0]) == 2
