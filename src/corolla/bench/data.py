@@ -17,7 +17,7 @@ from corolla.bench.pairs import Report, images_per_s, microseconds, take_turns
 from corolla.config import AugmentConfig
 from corolla.data.cache import use_cache
 from corolla.data.dataset import Samples, TFRecordDataset
-from corolla.data.decode import decode_jpeg, decode_photo, jpeg_shape
+from corolla.data.decode import decode_jpeg, decode_photo
 from corolla.data.hand_over import Arrival, Batch, HandOverToGPU
 from corolla.data.index import load_index
 from corolla.data.loader import Source, load_batches, load_from
@@ -25,7 +25,7 @@ from corolla.data.sampler import TrainBatchSampler
 from corolla.data.transforms.train import TrainTransform
 from corolla.device import choose_device
 from corolla.parallel import num_cores
-from corolla.random import sample_generator
+from corolla.random import SampleGenerators
 
 LEAST_IMAGES = 1500  # of a turn: with fewer the clock shows the workers' start
 CROPS = AugmentConfig(crop="random-resized")
@@ -150,25 +150,24 @@ def _stages(photos: TFRecordDataset, device: torch.device) -> dict[str, float]:
     transform = photos.transform
     assert isinstance(transform, TrainTransform)
     rows = list(range(min(len(photos), 500)))
-    out = np.empty((len(rows), *transform.shape), np.uint8)
+    out, generators = np.empty((len(rows), *transform.shape), np.uint8), SampleGenerators()
     images = [photos.image(i) for i in rows[:100]]
 
     def draw(i: int) -> tuple[int, int, int, int]:
         height, width = images[i % 100].shape[:2]
-        return transform.draw(height, width, sample_generator(0, 0, i))
+        return transform.draw(height, width, generators.at(0, 0, i))
 
     crops = [draw(i) for i in rows]
 
     def decode(i: int) -> None:
         jpeg = photos.jpeg(i)
-        jpeg_shape(jpeg)
         decode_photo(jpeg, rows=crops[i][1] + crops[i][3])
 
     def augment(i: int) -> None:
-        transform.apply(images[i % 100], crops[i], sample_generator(0, 0, i), out[i])
+        transform.apply(images[i % 100], crops[i], generators.at(0, 0, i), out[i])
 
     samples = Samples(0, np.array(rows))
-    generator = microseconds(lambda i: sample_generator(0, 0, i), rows)
+    generator = microseconds(lambda i: generators.at(0, 0, i), rows)
     stages = {
         "read (a copy of the file's bytes)": microseconds(lambda i: bytes(photos.jpeg(i)), rows),
         "decode (down to the crop's last row)": 0.0 if photos.decoded is not None else microseconds(decode, rows),

@@ -10,13 +10,15 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from corolla.data.decode import Image, decode_photo, jpeg_shape
+from corolla.data.decode import Image, decode_photo
 from corolla.data.foreign_records import image_remedy
 from corolla.data.index import Index, split_of
+from corolla.data.jpeg_header import Header, read_header
 from corolla.errors import UserError
-from corolla.random import sample_generator
+from corolla.random import SampleGenerators
 
 log = logging.getLogger(__name__)
+_generators = SampleGenerators()
 
 SampleKey = tuple[int, int]
 """(epoch, index); index + r * the number of photos is the r-th repeat in that epoch, with draws of its own."""
@@ -100,6 +102,7 @@ class TFRecordDataset:
         self.bad_images: Literal["stop", "grey"] = bad_images
         self.decoded: DecodedPhotos | None = None
         self.maps = FileMaps(self.folder, self.split.files)
+        self._headers: dict[int, Header] = {}
 
     def __len__(self) -> int:
         return len(self.split)
@@ -165,19 +168,21 @@ class TFRecordDataset:
     def _transformed(self, epoch: int, i: int, transform: Transform, out: Image) -> None:
         """Fill `out` with sample i of that epoch, decoding no more of the photo than is needed."""
         key, i = i, i % len(self)
-        rng = sample_generator(self.seed, epoch, key)
+        rng = _generators.at(self.seed, epoch, key)
         image = self.decoded[i] if self.decoded is not None else None
         if image is not None:
             transform.apply(image, transform.draw(image.shape[0], image.shape[1], rng), rng, out)
             return
         jpeg = self.jpeg(i)
         try:
-            box = transform.draw(*jpeg_shape(jpeg), rng)
+            if (header := self._headers.get(i)) is None:  # the record is the same: its checksum has just been compared
+                header = self._headers[i] = read_header(jpeg)
+            box = transform.draw(header.height, header.width, rng)
             # A photo that a grey one may replace is decoded whole, so that its damage is found whatever the crop.
             rows = box[1] + box[3] if self.bad_images == "stop" else None
-            image = decode_photo(jpeg, rows=rows)
+            image = decode_photo(jpeg, rows=rows, header=header)
         except ValueError as error:
-            image, rng = self._stand_in(i, error), sample_generator(self.seed, epoch, key)
+            image, rng = self._stand_in(i, error), _generators.at(self.seed, epoch, key)
             box = transform.draw(image.shape[0], image.shape[1], rng)
         transform.apply(image, box, rng, out)
 

@@ -49,18 +49,21 @@ class _Scratch(threading.local):
 _decoded, _mirrored = _Scratch(), _Scratch()
 
 
-def decode_photo(data: bytes | memoryview, out: Image | None = None, *, rows: int | None = None) -> Image:
+def decode_photo(
+    data: bytes | memoryview, out: Image | None = None, *, rows: int | None = None, header: Header | None = None
+) -> Image:
     """Return the pixels of a photo, in `out` or else in this thread's scratch buffer.
 
     In the buffer they stay until the thread's next photo.
 
     Args:
         rows: how many from the top are needed; without `out` no more may be returned.
+        header: where it was read before.
 
     Raises:
         ValueError: the bytes are not a whole JPEG.
     """
-    header = read_header(data)
+    header = header or read_header(data)
     target = _decoded.image(header.height, header.width) if out is None else out
     if out is None and rows is not None and rows + EDGE < header.height:
         return _decode_top(data, header, rows, target)
