@@ -113,6 +113,23 @@ def test_the_fixed_crops_are_as_before(tta: Any) -> None:
     assert np.array_equal(made(gradient(40, 56))[0], EvalTransform(24, crop_fraction=0.75, tta=tta)(gradient(40, 56)))
 
 
+@pytest.mark.parametrize("tta", ["none", "flip", "ten-crop", "ten-crop+multi-scale", "ten-crop+random-2"])
+@pytest.mark.parametrize("side", [17, 24, 40, 97])
+def test_square_photos_are_cut_on_the_device_to_the_same_views(tta: str, side: int) -> None:
+    how = {"crop_fraction": 0.75, "interpolation": "bicubic"}
+    photos = [gradient(side, side), 255 - gradient(side, side)]
+    cut, uncut = (ViewsTransform(24, parse_tta(tta), all_square=square, **how) for square in (False, True))
+    assert np.prod(uncut.shape) <= np.prod(cut.shape) / (2 if tta == "ten-crop" else 1)
+    for seed in range(2):
+        expected = [cut(photo, sample_generator(0, 0, seed)) for photo in photos]
+        made = np.empty((2, *uncut.shape), np.uint8)
+        for photo, place in zip(photos, made, strict=True):
+            uncut.apply(photo, (0, 0, side, side), sample_generator(0, 0, seed), place)
+        for number, views in enumerate(uncut.split(torch.from_numpy(made))):
+            assert np.array_equal(views.numpy(), np.stack([one[number] for one in expected]))
+            assert views.shape[1:] == (uncut.groups[number].num_views, *[uncut.groups[number].side] * 2, 3)
+
+
 def test_multi_scale_shows_the_whole_photo_at_five_sizes() -> None:
     photo = gradient(96, 96)
     views = ViewsTransform(48, parse_tta("flip+multi-scale"), crop_fraction=0.875)(photo)

@@ -21,7 +21,8 @@ from corolla.data.loader import load_batches, make_batch
 from corolla.data.sampler import EvalBatchSampler
 from corolla.data.statistics import data_statistics
 from corolla.data.transforms.eval import EvalTransform
-from corolla.data.transforms.tta import average_views
+from corolla.data.transforms.tta import average_views, parse_tta
+from corolla.data.transforms.views import ViewsTransform
 from corolla.device import Precision, autocast, choose_device, num_workers
 from corolla.errors import UserError
 from corolla.evaluation.inference import InferenceModel
@@ -59,8 +60,14 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
     ready = build_model(config.model, len(index.class_names), config.input_size).eval()
     ready.load_state_dict(weights)
     network = InferenceModel(ready, meta, device)
-    transform = EvalTransform(config.input_size, crop_fraction=preprocessing.crop_fraction, tta="ten-crop")
-    photos = TFRecordDataset(index, "val", transform)
+    by_hand_views = EvalTransform(config.input_size, crop_fraction=preprocessing.crop_fraction, tta="ten-crop")
+    photos = TFRecordDataset(index, "val")
+    photos.transform = transform = ViewsTransform(
+        config.input_size,
+        parse_tta("ten-crop"),
+        crop_fraction=preprocessing.crop_fraction,
+        all_square=photos.all_square(),
+    )
     num_photos = min(len(photos), 20 * PHOTOS) // PHOTOS * PHOTOS
     if not num_photos:
         raise UserError(
@@ -73,7 +80,7 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
     forward = "bare forward of the same", _forward(photos, network, num_photos, device)
     by_hand = (
         "timm's model over torchvision's TenCrop",
-        _by_hand(photos, plain, transform, num_photos, device, network.precision),
+        _by_hand(photos, plain, by_hand_views, num_photos, device, network.precision),
     )
     settings: dict[str, object] = {
         "experiment": experiment,
@@ -95,13 +102,17 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
 def _pipeline(
     photos: TFRecordDataset, network: InferenceModel, num_photos: int, workers: int, device: torch.device
 ) -> Callable[[], float]:
+    transform = photos.transform
+    assert isinstance(transform, ViewsTransform)
+
     @torch.inference_mode()
     def work() -> None:
         with closing(
             load_batches(photos, EvalBatchSampler(num_photos, PHOTOS), workers=workers, device=device)
         ) as batches:
             for batch in batches:
-                average_views(network(batch.images.flatten(0, 1)).unflatten(0, (-1, VIEWS))).cpu()
+                (views,) = transform.split(batch.images)
+                average_views(network(views.flatten(0, 1)).unflatten(0, (-1, VIEWS))).cpu()
 
     return lambda: images_per_s(num_photos, work, device)
 
@@ -109,8 +120,9 @@ def _pipeline(
 def _forward(
     photos: TFRecordDataset, network: InferenceModel, num_photos: int, device: torch.device
 ) -> Callable[[], float]:
-    images = make_batch(photos, Samples(0, np.arange(PHOTOS))).images.flatten(0, 1).to(device)
-    inputs = network.inputs(images)
+    assert isinstance(photos.transform, ViewsTransform)
+    (views,) = photos.transform.split(make_batch(photos, Samples(0, np.arange(PHOTOS))).images.to(device))
+    inputs = network.inputs(views.flatten(0, 1))
 
     @torch.inference_mode()
     def work() -> None:

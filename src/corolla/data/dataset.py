@@ -136,6 +136,18 @@ class TFRecordDataset:
         """Return the labels of samples, -1 where there is none."""
         return self.split.label[samples.indices % len(self)].astype(np.int64, copy=False)
 
+    def all_square(self) -> bool:
+        """Return whether every photo is square, by its header; one that can't be read has a square stand-in."""
+
+        def is_square(i: int) -> bool:
+            try:
+                header = self._header(i, self.jpeg(i))
+            except ValueError:
+                return True
+            return header.height == header.width
+
+        return all(map(is_square, range(len(self))))
+
     def jpeg(self, i: int) -> memoryview:
         """Return the bytes of the JPEG of sample i, without a copy.
 
@@ -175,8 +187,7 @@ class TFRecordDataset:
             return
         jpeg = self.jpeg(i)
         try:
-            if (header := self._headers.get(i)) is None:  # the record is the same: its checksum has just been compared
-                header = self._headers[i] = read_header(jpeg)
+            header = self._header(i, jpeg)
             box = transform.draw(header.height, header.width, rng)
             # A photo that a grey one may replace is decoded whole, so that its damage is found whatever the crop.
             rows = box[1] + box[3] if self.bad_images == "stop" else None
@@ -185,6 +196,12 @@ class TFRecordDataset:
             image, rng = self._stand_in(i, error), _generators.at(self.seed, epoch, key)
             box = transform.draw(image.shape[0], image.shape[1], rng)
         transform.apply(image, box, rng, out)
+
+    def _header(self, i: int, jpeg: memoryview) -> Header:
+        """Return the header of sample i, which is read once: `jpeg` has compared the record's checksum."""
+        if (header := self._headers.get(i)) is None:
+            header = self._headers[i] = read_header(jpeg)
+        return header
 
     def _stand_in(self, i: int, error: ValueError) -> Image:
         """Return a grey photo in place of one that does not decode, or raise the fault, as `bad_images` says."""

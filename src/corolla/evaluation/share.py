@@ -57,14 +57,15 @@ def compute_share(share: Share) -> NDArray[np.float32]:
 
     device = choose_device(share.device)
     model, meta = rebuild_model(load_checkpoint(share.checkpoint))
-    transform = ViewsTransform(
+    dataset = TFRecordDataset(share.index, share.split, bad_images=share.bad_images)
+    dataset.transform = transform = ViewsTransform(
         meta.input_size,
         share.views,
         crop_fraction=meta.preprocessing.crop_fraction,
         interpolation=meta.preprocessing.interpolation,
         augment=meta.config.augment,
+        all_square=dataset.all_square(),
     )
-    dataset = TFRecordDataset(share.index, share.split, transform, bad_images=share.bad_images)
     smaller = "use --device cpu" if device.type != "cpu" else "use --workers 0"  # fewer views were tried by then
     with faults_told(device, "in prediction", memory=f"close other programs that hold it, or {smaller}"):
         network = TTAModel(model, meta, transform, device=device, batch_size=share.batch_size)

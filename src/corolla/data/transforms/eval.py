@@ -35,6 +35,11 @@ class EvalTransform:
         return {"none": 1, "flip": 2, "ten-crop": 10}[self.tta]
 
     @property
+    def num_crops(self) -> int:
+        """Views that are no mirrors of others."""
+        return 5 if self.tta == "ten-crop" else 1
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the output, (views, size, size, 3)."""
         return self.num_views, self.size, self.size, 3
@@ -49,18 +54,29 @@ class EvalTransform:
 
     def apply(self, image: Image, box: Box, rng: np.random.Generator | None, out: Image) -> None:
         """Fill `out` (views x size x size x 3) with the views of `image`."""
-        _, _, width, height = box
+        crops = self.num_crops
+        self.crop(image, out[:crops])
+        if self.tta != "none":
+            out[crops:] = out[:crops, :, ::-1]
+
+    def crop(self, image: Image, out: Image) -> None:
+        """Fill `out` (crops x size x size x 3) with the views of `image` that are no mirrors of others."""
+        image = self.resize(image)
+        for view, (top, left) in enumerate(self.corners(*image.shape[:2])):
+            out[view] = image[top : top + self.size, left : left + self.size]
+
+    def resize(self, image: Image, out: Image | None = None) -> Image:
+        """Return `image` with the size that views are cut from; in `out`, where given."""
+        height, width = image.shape[:2]
         scale = self.resized / min(width, height)
         width, height = max(self.resized, round(width * scale)), max(self.resized, round(height * scale))
-        image = resize_antialiased(image, width, height, self.interpolation)
+        return resize_antialiased(image, width, height, self.interpolation, out=out)
+
+    def corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return top and left of each crop in an image of that size."""
         right, bottom = width - self.size, height - self.size
-        corners = [(round(bottom / 2), round(right / 2))]
-        if self.tta == "ten-crop":
-            corners += [(0, 0), (0, right), (bottom, 0), (bottom, right)]
-        for view, (top, left) in enumerate(corners):
-            out[view] = image[top : top + self.size, left : left + self.size]
-        if self.tta != "none":
-            out[len(corners) :] = out[: len(corners), :, ::-1]
+        centre = (round(bottom / 2), round(right / 2))
+        return [centre, (0, 0), (0, right), (bottom, 0), (bottom, right)][: self.num_crops]
 
     def __call__(self, image: Image, rng: np.random.Generator | None = None) -> Image:
         """Return the views (views x size x size x 3) of `image` (H x W x 3); nothing is random, `rng` is unused."""
