@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from support import break_first_jpeg, write_data
 
+import corolla.data.dataset
 import corolla.evaluation.predict
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
@@ -19,7 +20,8 @@ from corolla.data.tfrecord import encode_example, map_file, parse_example, read_
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.tta import CropViews
 from corolla.errors import UserError
-from corolla.evaluation.predict import PredictResult
+from corolla.evaluation.compute import PredictOptions
+from corolla.evaluation.predict import PredictResult, predict_split
 from corolla.evaluation.predictions import Predictions
 from corolla.models.factory import build_model
 from corolla.models.normalise import Normalise
@@ -111,6 +113,30 @@ def test_predicted_once_is_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert (first.made, second.made) == (True, False)
     assert (second.path.read_bytes(), second.path.stat().st_mtime_ns) == before
     assert np.array_equal(second.predictions.probabilities, first.predictions.probabilities)
+
+
+@pytest.mark.parametrize("tta", ["ten-crop", "random-2+multi-scale"])
+def test_several_runs_take_one_pass_over_the_photos(
+    tta: str, run: Run, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs with other sizes and views of their own, each with the very numbers that it has alone."""
+    other = train(run.config, data=tiny_data, run_name="larger", epochs=1, input_size=40, runs=tmp_path, device="cpu")
+    copy = Run(shutil.copytree(run.folder, tmp_path / "copy"))
+    runs, options = [run, other, copy], PredictOptions(split="test", tta=tta, device="cpu", workers=0, batch_size=640)
+    alone = [corolla.evaluation.predict.predict(each, options) for each in runs]
+    for result in alone:
+        result.path.unlink()
+    decoded = list[int]()
+    decode = corolla.data.dataset.decode_photo
+    monkeypatch.setattr(
+        corolla.data.dataset, "decode_photo", lambda *args, **how: decoded.append(1) or decode(*args, **how)
+    )
+    together = predict_split(runs, options)
+    assert len(decoded) == 11  # each photo once
+    for one, result in zip(alone, together, strict=True):
+        assert result.path == one.path
+        assert result.predictions.probabilities.tobytes() == one.predictions.probabilities.tobytes()
+    assert not any(result.made for result in predict_split(runs, options))
 
 
 def test_another_checkpoint_is_predicted_again(run: Run, tiny_data: Path, tmp_path: Path) -> None:

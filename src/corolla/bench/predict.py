@@ -32,6 +32,7 @@ from corolla.runs.checkpoint import ModelMeta
 
 VIEWS = 10
 PHOTOS = 6  # a batch: 60 views
+RUNS = 3
 
 
 def bench_predict(experiment: str, options: BenchOptions) -> Report:
@@ -77,6 +78,11 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
         "corolla, ten-crop",
         _pipeline(photos, network, num_photos, num_workers(options.workers, device), device),
     )
+    several = (
+        f"{RUNS} runs in one pass",
+        _pipeline(photos, network, num_photos, num_workers(options.workers, device), device, passes=RUNS),
+    )
+    bare_several = f"{RUNS} bare forwards", _forward(photos, network, num_photos, device, passes=RUNS)
     forward = "bare forward of the same", _forward(photos, network, num_photos, device)
     by_hand = (
         "timm's model over torchvision's TenCrop",
@@ -95,12 +101,18 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
         "forward of ten views": 1e6 / forward[1](),
     }
     stages["ten views"] -= stages["decode"]
-    comparisons = take_turns(ours, forward, pairs=options.pairs), take_turns(ours, by_hand, pairs=options.pairs)
+    turns = (ours, forward), (ours, by_hand), (several, bare_several)
+    comparisons = tuple(take_turns(one, other, pairs=options.pairs) for one, other in turns)
     return Report("bench predict", settings, comparisons, stages, device)
 
 
 def _pipeline(
-    photos: TFRecordDataset, network: InferenceModel, num_photos: int, workers: int, device: torch.device
+    photos: TFRecordDataset,
+    network: InferenceModel,
+    num_photos: int,
+    workers: int,
+    device: torch.device,
+    passes: int = 1,
 ) -> Callable[[], float]:
     transform = photos.transform
     assert isinstance(transform, ViewsTransform)
@@ -112,13 +124,14 @@ def _pipeline(
         ) as batches:
             for batch in batches:
                 (views,) = transform.split(batch.images)
-                average_views(network(views.flatten(0, 1)).unflatten(0, (-1, VIEWS))).cpu()
+                for _ in range(passes):
+                    average_views(network(views.flatten(0, 1)).unflatten(0, (-1, VIEWS))).cpu()
 
     return lambda: images_per_s(num_photos, work, device)
 
 
 def _forward(
-    photos: TFRecordDataset, network: InferenceModel, num_photos: int, device: torch.device
+    photos: TFRecordDataset, network: InferenceModel, num_photos: int, device: torch.device, passes: int = 1
 ) -> Callable[[], float]:
     assert isinstance(photos.transform, ViewsTransform)
     (views,) = photos.transform.split(make_batch(photos, Samples(0, np.arange(PHOTOS))).images.to(device))
@@ -126,7 +139,7 @@ def _forward(
 
     @torch.inference_mode()
     def work() -> None:
-        for _ in range(num_photos // PHOTOS):
+        for _ in range(num_photos // PHOTOS * passes):
             with network.autocast():
                 network.model(inputs)
 

@@ -1,6 +1,7 @@
 """corolla predict: a run's probabilities for val and test, or the names of photos."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,7 @@ from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of
 from corolla.evaluation.photo_predictions import PhotoPredictions
 from corolla.evaluation.photos import broken_photos, predict_photos
-from corolla.evaluation.predict import PredictResult
-from corolla.evaluation.predict import predict as predict_split
+from corolla.evaluation.predict import PredictResult, predict_split
 from corolla.importing.photos import is_photo
 from corolla.importing.tree import scan
 from corolla.runs.data import index_for
@@ -69,9 +69,13 @@ def _is_photos(path: Path) -> bool:
 def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
     there = {run: _index(run, options) for run in runs}  # all are opened before the first one computes
     predicted = ("val", "test") if options.split is None else (options.split,)
-    for run in runs:
-        for split in predicted if options.split else [split for split in predicted if split in there[run].splits]:
-            _print_predicted(predict_split(run, options, split=split), split)
+    results = dict[tuple[Path, str], PredictResult]()
+    for split in predicted:
+        having = [run for run in runs if options.split or split in there[run].splits]
+        made = predict_split([open_run(run) for run in having], replace(options, split=split))
+        results |= {(run, split): result for run, result in zip(having, made, strict=True)}
+    for run, split in sorted(results, key=lambda place: runs.index(place[0])):
+        _print_predicted(results[run, split], split)
     for run in runs:
         own = open_run(run).config.size
         if None not in (own, options.size) and own != options.size:

@@ -1,10 +1,12 @@
 """A run's checkpoint on every photo of a split: what is computed for splits and for single photos."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corolla.checked import check_fields
 from corolla.data.competition import SplitName
@@ -16,6 +18,9 @@ from corolla.evaluation.share import Share, compute_in_processes, compute_share
 from corolla.files import sha256
 from corolla.paths import as_path
 from corolla.runs.folder import CheckpointName, Run
+
+if TYPE_CHECKING:
+    from corolla.runs.checkpoint import ModelMeta, Progress
 
 PHOTOS_A_GPU = 512
 """Photos for which another GPU is worth its start."""
@@ -68,44 +73,59 @@ def checkpoint_of(run: Run, options: PredictOptions) -> Path:
     return source
 
 
-def compute_predictions(run: Run, index: Index, split: SplitName, views: Views, options: PredictOptions) -> Predictions:
-    """Return the predictions of a run for a split of `index`, whatever the size of its photos.
+def compute_predictions(
+    runs: Sequence[Run], index: Index, split: SplitName, views: Views, options: PredictOptions
+) -> Iterator[Predictions]:
+    """Yield the predictions of each run for a split of `index`, whatever the size of its photos, which decode once.
 
     torch is imported here, once it is clear that there is something to predict.
 
     Raises:
-        UserError: the data have other classes than the run, an image does not decode, or there is no such checkpoint.
+        UserError: the data have other classes than a run, an image does not decode, or there is no such checkpoint.
         Failure: the device fails, or its memory is too small for one view; the numbers are not finite in fp32 either.
     """
     from corolla.runs.checkpoint import load_checkpoint, read_meta, read_progress
 
-    source = run.checkpoint(options.checkpoint)
-    digest, content = sha256(source), load_checkpoint(source)
-    meta = read_meta(content)
-    if index.class_names != meta.class_names:
-        raise UserError(f"{index.folder}: its classes are not those that {source} was trained for")
+    sources = [run.checkpoint(options.checkpoint) for run in runs]
+    digests = [sha256(source) for source in sources]
+    facts: list[tuple[ModelMeta, Progress]] = []
+    for source in sources:
+        content = load_checkpoint(source)
+        meta = read_meta(content)
+        if index.class_names != meta.class_names:
+            raise UserError(f"{index.folder}: its classes are not those that {source} was trained for")
+        facts.append((meta, read_progress(content)))
     records = index.splits[split]
     devices = devices_for(options, len(records.id))
     share = Share(
-        source, index, split, views, options.bad_images, options.batch_size, options.workers, device=devices[0]
+        tuple(sources), index, split, views, options.bad_images, options.batch_size, options.workers, device=devices[0]
     )
     probabilities = compute_in_processes(share, devices) if len(devices) > 1 else compute_share(share)
+    for number, (source, digest, (meta, progress)) in enumerate(zip(sources, digests, facts, strict=True)):
+        yield Predictions(
+            ids=records.id,
+            probabilities=_finite(probabilities[:, number], source, split),
+            labels=records.label if (records.label >= 0).all() else None,
+            checkpoint=digest,
+            fingerprint=records.fingerprint,
+            epochs=None if meta.imported else len(progress.history),
+            seconds=None if meta.imported else progress.seconds,
+            class_names=meta.class_names,
+        )
+
+
+def _finite(probabilities: NDArray[np.float32], source: Path, split: str) -> NDArray[np.float32]:
+    """Return a copy of its own of probabilities that are numbers.
+
+    Raises:
+        Failure: some are not.
+    """
     if not np.isfinite(probabilities).all():
         raise Failure(
             f"{source}: its network gives no finite probabilities for {split}, not in fp32 either: its weights "
             "have grown too large; train it again with a lower --optim.lr"
         )
-    progress = read_progress(content)
-    return Predictions(
-        ids=records.id,
-        probabilities=probabilities,
-        labels=records.label if (records.label >= 0).all() else None,
-        checkpoint=digest,
-        fingerprint=records.fingerprint,
-        epochs=None if meta.imported else len(progress.history),
-        seconds=None if meta.imported else progress.seconds,
-        class_names=meta.class_names,
-    )
+    return np.ascontiguousarray(probabilities)
 
 
 def devices_for(options: PredictOptions, num_photos: int) -> list[str]:

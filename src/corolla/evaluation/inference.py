@@ -65,6 +65,7 @@ def predict_probabilities(
     device: torch.device,
     workers: int,
     title: str,
+    num_networks: int | None = None,
     stopped: Callable[[], bool] = lambda: False,
     rank: int = 0,
     num_ranks: int = 1,
@@ -78,13 +79,21 @@ def predict_probabilities(
         model: images of a batch, as the dataset's transform makes them, to probabilities N x classes.
         batch_size: images of a batch.
         title: of the progress bar.
+        num_networks: as in `predict_batches`.
         rank: this process among `num_ranks` that share the batches; the rows of others' images are 0.
         progress: whether there is a bar.
     """
     sampler = EvalBatchSampler(len(dataset), batch_size, rank, num_ranks)
     with closing(load_batches(dataset, sampler, workers=workers, device=device)) as batches:
         return predict_batches(
-            model, dataset, batches, total=sampler.num_own, title=title, stopped=stopped, progress=progress
+            model,
+            dataset,
+            batches,
+            total=sampler.num_own,
+            title=title,
+            num_networks=num_networks,
+            stopped=stopped,
+            progress=progress,
         )
 
 
@@ -96,6 +105,7 @@ def predict_batches(
     *,
     total: int,
     title: str,
+    num_networks: int | None = None,
     stopped: Callable[[], bool] = lambda: False,
     progress: bool = True,
 ) -> NDArray[np.float32] | None:
@@ -105,9 +115,11 @@ def predict_batches(
         model: images of a batch, as the dataset's transform makes them, to probabilities N x classes.
         total: images of all batches.
         title: of the progress bar.
+        num_networks: of a model of several: then its probabilities, and what is returned, are N x networks x classes.
         progress: whether there is a bar.
     """
-    probabilities = np.zeros((len(dataset), len(dataset.class_names)), np.float32)
+    networks = () if num_networks is None else (num_networks,)
+    probabilities = np.zeros((len(dataset), *networks, len(dataset.class_names)), np.float32)
     with tqdm(total=total, unit="img", desc=title, disable=hidden(progress), leave=False) as bar:
         for batch in batches:
             if stopped():

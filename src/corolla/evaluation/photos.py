@@ -75,8 +75,7 @@ def predict_photos(
             index, faults = _as_data(paths, pixels, class_names, place / str(number))
             indexes.append(index)
             broken |= faults
-            for run in members:
-                found = compute_predictions(run, index, "test", views, options)
+            for found in compute_predictions(members, index, "test", views, options):
                 probabilities[found.ids.astype(int)] += found.probabilities / np.float32(len(opened))
         whole = [number for number in range(len(paths)) if number not in broken]
         result = PhotoPredictions(

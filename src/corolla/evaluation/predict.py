@@ -1,13 +1,15 @@
 """`corolla predict`: a run's checkpoint and a split to a file of ids and probabilities, or photos to names."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from corolla.data.index import split_of
+from corolla.data.competition import SplitName
+from corolla.data.index import Index, split_of
 from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of, compute_predictions
 from corolla.evaluation.metrics import macro_f1
@@ -119,29 +121,57 @@ def predict(
     folders = as_paths(run)
     if len(folders) != 1:
         raise UserError("a split is predicted by one run at a time; corolla.ensemble joins several")
-    return _predict_split(open_run(folders[0]), options)
+    return predict_split([open_run(folders[0])], options)[0]
 
 
-def _predict_split(run: Run, options: PredictOptions) -> PredictResult:
-    views = options.views
+def predict_split(runs: Sequence[Run], options: PredictOptions) -> list[PredictResult]:
+    """Predict a split with several runs; those of the same data in one pass over the photos.
+
+    Raises:
+        UserError, Failure: as in `predict`.
+    """
+    indexes = [_index_for(run, options) for run in runs]
+    results = dict[int, PredictResult]()
+    missing = dict[tuple[Path, int, str], list[int]]()
+    for number, (run, index) in enumerate(zip(runs, indexes, strict=True)):
+        split = _split(index, options)
+        path = run.predictions(split, options.views.name, options.checkpoint)
+        try:
+            current = current_predictions(run, split, options.views.name, options.checkpoint, index=index)
+            results[number] = _kept(PredictResult(path, current, index.class_names, made=False))
+        except StalePredictions:
+            missing.setdefault((index.folder, index.size, index.splits[split].fingerprint), []).append(number)
+    for members in missing.values():
+        index, own = indexes[members[0]], [runs[number] for number in members]
+        split = _split(index, options)
+        for number, made in zip(members, compute_predictions(own, index, split, options.views, options), strict=True):
+            path = runs[number].predictions(split, options.views.name, options.checkpoint)
+            results[number] = _kept(PredictResult(path, made, index.class_names, made=True))
+    return [results[number] for number in range(len(runs))]
+
+
+def _split(index: Index, options: PredictOptions) -> SplitName:
+    return options.split or ("test" if "test" in index.splits else "val")
+
+
+def _index_for(run: Run, options: PredictOptions) -> Index:
+    """Return the index of the data that a run is to predict, after all that speaks against it."""
     checkpoint_of(run, options)
     index = index_for(run, options.data, options.size, options.cache_dir)
     if options.checkpoint == "best" and (fault := best_fault(run)):
         log.warning("%s: %s; was the folder restored in part? --checkpoint last is sure", run.folder, fault)
-    name = options.split or ("test" if "test" in index.splits else "val")
-    split_of(index, name)
-    if name == "val":
+    split = _split(index, options)
+    split_of(index, split)
+    if split == "val":
         warn_of_learned_val(run, index)
-    path = run.predictions(name, views.name, options.checkpoint)
-    try:
-        current = current_predictions(run, name, views.name, options.checkpoint, index=index)
-        result = PredictResult(path, current, index.class_names, made=False)
-    except StalePredictions:
-        predictions = compute_predictions(run, index, name, views, options)
-        result = PredictResult(path, predictions, index.class_names, made=True)
+    return index
+
+
+def _kept(result: PredictResult) -> PredictResult:
+    """Write a result's files, and return it."""
     if result.made or not result.table_path.exists():
         with replacing(result.table_path) as temporary:
             result.to_pandas().to_csv(temporary, index=False)
     if result.made:
-        result.predictions.save(path)  # last: after a kill both are made again
+        result.predictions.save(result.path)  # last: after a kill both are made again
     return result

@@ -28,7 +28,7 @@ from corolla.started_process import raise_error_of, status_of
 class Share:
     """The part of a split that a process computes: its batches `rank`, `rank` + `num_ranks`, ..."""
 
-    checkpoint: Path
+    checkpoints: tuple[Path, ...]
     index: Index
     split: SplitName
     views: Views
@@ -41,41 +41,53 @@ class Share:
 
 
 def compute_share(share: Share) -> NDArray[np.float32]:
-    """Return the probabilities N x classes of a split, 0 in the rows of photos that are in others' shares.
+    """Return the probabilities N x networks x classes of a split, 0 in the rows of photos that are in others' shares.
 
     Raises:
         UserError: an image does not decode.
         Failure: the device fails, or its memory is too small for one view.
     """
     from corolla.data.dataset import TFRecordDataset
+    from corolla.data.transforms.joined import JoinedTransform
     from corolla.data.transforms.views import ViewsTransform
     from corolla.device import choose_device, num_workers
     from corolla.device_errors import faults_told
     from corolla.evaluation.inference import predict_probabilities
+    from corolla.evaluation.together import NetworksTogether
     from corolla.evaluation.tta_model import TTAModel
     from corolla.runs.checkpoint import load_checkpoint, rebuild_model
 
     device = choose_device(share.device)
-    model, meta = rebuild_model(load_checkpoint(share.checkpoint))
     dataset = TFRecordDataset(share.index, share.split, bad_images=share.bad_images)
-    dataset.transform = transform = ViewsTransform(
-        meta.input_size,
-        share.views,
-        crop_fraction=meta.preprocessing.crop_fraction,
-        interpolation=meta.preprocessing.interpolation,
-        augment=meta.config.augment,
-        all_square=dataset.all_square(),
-    )
+    built = [rebuild_model(load_checkpoint(checkpoint)) for checkpoint in share.checkpoints]
+    all_square = dataset.all_square()
+    transforms = [
+        ViewsTransform(
+            meta.input_size,
+            share.views,
+            crop_fraction=meta.preprocessing.crop_fraction,
+            interpolation=meta.preprocessing.interpolation,
+            augment=meta.config.augment,
+            all_square=all_square,
+        )
+        for _, meta in built
+    ]
+    dataset.transform = joined = JoinedTransform(transforms)
     smaller = "use --device cpu" if device.type != "cpu" else "use --workers 0"  # fewer views were tried by then
     with faults_told(device, "in prediction", memory=f"close other programs that hold it, or {smaller}"):
-        network = TTAModel(model, meta, transform, device=device, batch_size=share.batch_size)
+        networks = [
+            TTAModel(model, meta, transform, device=device, batch_size=share.batch_size)
+            for (model, meta), transform in zip(built, transforms, strict=True)
+        ]
+        together = NetworksTogether(networks, joined)
         probabilities = predict_probabilities(
-            network,
+            together,
             dataset,
-            batch_size=network.batch_size,
+            batch_size=together.batch_size,
             device=device,
             workers=num_workers(share.workers, device, share.num_ranks),
             title=f"predict {share.split}",
+            num_networks=len(networks),
             rank=share.rank,
             num_ranks=share.num_ranks,
             progress=share.rank == 0,
@@ -85,7 +97,7 @@ def compute_share(share: Share) -> NDArray[np.float32]:
 
 
 def compute_in_processes(share: Share, devices: Sequence[str]) -> NDArray[np.float32]:
-    """Return the probabilities of a whole split, N x classes, computed on several devices.
+    """Return the probabilities of a whole split, N x networks x classes, computed on several devices.
 
     Raises:
         UserError, Failure: what one of the processes has raised.

@@ -72,6 +72,8 @@ class ViewsTransform:
         self._training = TrainTransform(crop, self.size, interpolation=interpolation)
         self._is_uncut = all_square and self._fixed is not None and self._fixed.num_crops > 1 and not views.num_random
         self.groups, self._made = self._layout()
+        self.recipe = (size, views, fraction, interpolation, crop, all_square)
+        """Equal where the same is made of a photo."""
 
     def _layout(self) -> tuple[list[ViewGroup], list[tuple[int, ...]]]:
         """Return the groups of views, and of each the shape of what a worker makes for it."""
