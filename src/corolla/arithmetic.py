@@ -1,4 +1,4 @@
-"""The arithmetic of a card: whether it has bf16, and fp32 that is fp32."""
+"""The arithmetic of a card: whether it has bf16, fp32 that is fp32, and algorithms that are tuned or not."""
 
 import warnings
 from collections.abc import Iterator
@@ -32,6 +32,17 @@ def exact_fp32(precision: Precision) -> Iterator[None]:
     finally:
         torch.backends.cudnn.allow_tf32 = before[0]
         torch.set_float32_matmul_precision(before[1])
+
+
+@contextmanager
+def untuned() -> Iterator[None]:
+    """Keep cuDNN from trying all its algorithms within it, which takes seconds: for sizes that come once."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -207,6 +207,25 @@ def test_neither_batches_nor_workers_change_random_views(run: Run) -> None:
     assert first == pytest.approx(second, abs=1e-5)
 
 
+def test_cudnn_tunes_for_whole_batches_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for the last batch, which is smaller, nor for images that are computed again, however many these are."""
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    seen = set[tuple[int, bool]]()
+    normalise = Normalise.forward
+
+    def record(module: Normalise, images: torch.Tensor) -> torch.Tensor:
+        seen.add((len(images), torch.backends.cudnn.benchmark))
+        return normalise(module, images)
+
+    monkeypatch.setattr(Normalise, "forward", record)
+    monkeypatch.setattr("corolla.evaluation.tta_model.CLOSE", 2.0)  # every image is computed again
+    predict(run, "flip", split="test", batch_size=8)  # 11 photos: 8 views, 8 views, 6 views
+    own = run.config.train.precision
+    assert {size for size, is_tuned in seen if is_tuned} == {8}
+    assert (6, False) in seen, own
+    assert torch.backends.cudnn.benchmark
+
+
 def test_options_and_suffixes_say_the_same(run: Run) -> None:
     how = {"crop_fraction": 1.0, "view_size": 40, "average": "logits"}
     made = corolla.evaluation.predict.predict(run.folder, tta="none", device="cpu", workers=0, **how)

@@ -2,11 +2,13 @@
 
 import copy
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 from torch import nn
 
+from corolla.arithmetic import untuned
 from corolla.data.transforms.tta import average_views
 from corolla.data.transforms.views import ViewGroup, ViewsTransform
 from corolla.device import describe
@@ -111,7 +113,8 @@ class TTAModel:
             first, second = probabilities.topk(2).values.T
             doubtful |= first - second < CLOSE
         if doubtful.any():
-            probabilities[doubtful] = self._exact(images[doubtful])
+            with untuned():  # each time there are as many as it happens
+                probabilities[doubtful] = self._exact(images[doubtful])
         return probabilities
 
     @torch.inference_mode()
@@ -131,10 +134,14 @@ class TTAModel:
         """Return the logits N x views x classes, computed on as many views at a time as there is memory for."""
         flat = views.flatten(0, 1)
         while True:
-            size = min(self._parts.views(group.side), len(flat))
+            usual = min(self._parts.views(group.side), self.batch_size * views.shape[1])
+            size = min(usual, len(flat))
             try:
-                scores = torch.cat([self._scores(part, whole=group.whole) for part in flat.split(size)])
-                return scores.unflatten(0, views.shape[:2])
+                scores = list[torch.Tensor]()
+                for part in flat.split(size):
+                    with nullcontext() if len(part) == usual else untuned():
+                        scores.append(self._scores(part, whole=group.whole))
+                return torch.cat(scores).unflatten(0, views.shape[:2])
             except RuntimeError as error:
                 if size == 1 or not lacks_memory(error):
                     raise

@@ -69,34 +69,12 @@ def fit(
     cached = use_cache((train_set, val_set), config.pipeline.cache, config.cache_dir, stopped=lambda: stop.is_asked)
     log.info(cached)
     epoch_steps = steps_per_epoch(len(train_set), config.train.batch_size, config.train.repeat)
-    sampler = TrainBatchSampler(
-        len(train_set),
-        config.train.batch_size,
-        config.train.seed,
-        progress.step,
-        config.train.epochs * epoch_steps,
-        balance=config.train.balance,
-        labels=train_set.split.label,
-        repeat=config.train.repeat,
-        parts=Parts(config.train.num_parts, ranks.rank, ranks.number),
-    )
+    sampler = _sampler(state, train_set, epoch_steps, ranks)
     if isinstance(stop, AgreedStop):
         state.reduction = Reduction(state.model, ranks, stop, parts=sampler.parts, num_images=sampler.num_images)
     assert isinstance(val_set.transform, ViewsTransform)
     num_images = images_at_once(val_set.transform, state.meta.input_size)
     val_sampler = EvalBatchSampler(len(val_set), num_images, ranks.rank, ranks.number)
-    run_log = (
-        RunLog(
-            run,
-            rows=progress.history,
-            step=progress.step,
-            total=sampler.stop * sampler.num_images,
-            done=progress.step * sampler.num_images,
-            class_names=index.class_names,
-        )
-        if ranks.leads
-        else NoLog(run)
-    )
     with (
         run_batches(
             (train_set, sampler),
@@ -106,7 +84,7 @@ def fit(
             workers=num_workers(config.pipeline.workers, state.device),
             device=state.device,
         ) as batches,
-        run_log,
+        _log_of(run, state, sampler, index) if ranks.leads else NoLog(run) as run_log,
     ):
         parts, total = PartSize(BATCH_SIZE * state.meta.input_size**2), val_sampler.num_own
 
@@ -127,6 +105,34 @@ def fit(
             if (line := explain_fault(error, state, run)) is None:
                 raise
             raise TrainingFailed(line) from None
+
+
+def _sampler(state: TrainState, photos: TFRecordDataset, epoch_steps: int, ranks: Ranks) -> TrainBatchSampler:
+    """Return the batches of training that are left, in so far as this process computes them."""
+    train = state.config.train
+    return TrainBatchSampler(
+        len(photos),
+        train.batch_size,
+        train.seed,
+        state.progress.step,
+        train.epochs * epoch_steps,
+        balance=train.balance,
+        labels=photos.split.label,
+        repeat=train.repeat,
+        parts=Parts(train.num_parts, ranks.rank, ranks.number),
+    )
+
+
+def _log_of(run: Run, state: TrainState, sampler: TrainBatchSampler, index: Index) -> RunLog:
+    progress = state.progress
+    return RunLog(
+        run,
+        rows=progress.history,
+        step=progress.step,
+        total=sampler.stop * sampler.num_images,
+        done=progress.step * sampler.num_images,
+        class_names=index.class_names,
+    )
 
 
 def run_steps(
