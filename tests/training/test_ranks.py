@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from support import changed
-from torch.distributed.distributed_c10d import HashStore
+from torch._C._distributed_c10d import HashStore
 
 import corolla
 from corolla.config import Config
