@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from corolla.data.parts import Parts
 from corolla.errors import UserError
 from corolla.runs.folder import Run
 from corolla.training import rendezvous
-from corolla.training.launch import processes_here
+from corolla.training.launch import processes_here, run_processes
 from corolla.training.ranks import ALONE, Ranks, join, number_of_processes, own_device
 from corolla.training.rendezvous import own_part
 from corolla.training.restarts import note_stop, was_stopped
@@ -155,3 +156,11 @@ def test_the_processes_of_a_restart_meet_though_they_come_one_by_one(monkeypatch
     for thread in threads:
         thread.join(5)
     assert sorted(met) == [1, 2, 3]  # in one part of the store
+
+
+def test_processes_can_be_started_from_any_thread(tmp_path: Path) -> None:
+    """As a server or a notebook's widget would do; only the main thread may set the handlers of signals."""
+    path = tmp_path / "numbers.json"
+    path.write_text("[1, 2]")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run_processes, 1, "json.tool", path).result(timeout=60)
