@@ -147,6 +147,25 @@ def test_stopped_while_it_is_measured_nothing_is_left(
     assert not list(tmp_path.iterdir())
 
 
+def test_stopped_while_it_is_measured_torchrun_does_not_begin_it(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = []
+
+    def update(*_: Any) -> None:
+        calls.append(None)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(epoch_cost, "update", update)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    with caplog.at_level(logging.INFO):
+        for restarts in ("0", "1"):
+            monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restarts)
+            assert train(dataclasses.replace(config, runs=tmp_path)).state == "new"
+    assert len(calls) == 1
+    assert "was asked to stop before torchrun started its processes again" in caplog.text
+
+
 @pytest.mark.slow
 def test_max_hours_goes_on_being_what_cuts(config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     both = changed(dataclasses.replace(config, runs=tmp_path), "train", fit_hours=0.002, max_hours=0.0003)

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support import same_content, write_data
+from support import break_first_jpeg, same_content, write_data
 
 from corolla.runs.checkpoint import load_checkpoint
 from corolla.runs.folder import Run
@@ -294,6 +294,15 @@ def test_numbers_that_are_not_finite_end_all_with_one_line(folder: Path) -> None
     said = trained(place_for(folder, "diverged"), "--optim.lr", "1e30", torchrun=processes(2), status=1)
     assert said.count("nothing was updated and") == 1, said
     assert "corolla/training" not in said  # a traceback of torchrun's own is there, none of ours
+
+
+def test_a_fault_before_the_first_step_ends_all_with_its_line(tmp_path: Path) -> None:
+    """The leader's last word to the others comes right before its end."""
+    break_first_jpeg(tmp_path / "data")
+    (tmp_path / "everything.toml").write_text(EXPERIMENT)
+    said = trained(place_for(tmp_path, "broken"), torchrun=processes(2), status=1)
+    assert said.count("JPEG does not decode") == 1, said
+    assert "exitcode  : 2 " in said  # torchrun's own report: no SIGABRT
 
 
 def test_more_processes_than_parts_are_refused(folder: Path) -> None:

@@ -1,18 +1,24 @@
 """Several processes: how many there are, on which devices, and what may be asked for."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from support import changed
+from torch._C._distributed_c10d import HashStore
 
 import corolla
 from corolla.config import Config
 from corolla.data.parts import Parts
 from corolla.errors import UserError
 from corolla.runs.folder import Run
-from corolla.training.launch import processes_here
+from corolla.training import rendezvous
+from corolla.training.launch import processes_here, run_processes
 from corolla.training.ranks import ALONE, Ranks, join, number_of_processes, own_device
+from corolla.training.rendezvous import own_part
 from corolla.training.restarts import note_stop, was_stopped
 from corolla.training.together import check_number
 
@@ -124,3 +130,37 @@ def test_every_image_is_in_one_part(num_ranks: int, number: int, num_images: int
         len(part) for part in torch.arange(num_images).tensor_split(len(sizes))
     ]
     assert len(sizes) == min(number, num_images)
+
+
+def test_the_processes_of_a_restart_meet_though_they_come_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that die leave their names; the first call has one of them, who comes last."""
+    monkeypatch.setattr(rendezvous, "ANSWER_S", 0.2)
+    store = HashStore()
+    for rank in range(3):
+        store.set(f"corolla/names/{rank}", "dead")
+    met = list[int]()
+
+    def come(rank: int) -> threading.Thread:
+        thread = threading.Thread(target=lambda: met.append(own_part(store, rank, 3).add("met", 1)), daemon=True)
+        thread.start()
+        return thread
+
+    threads = [come(1)]
+    while store.get("corolla/names/1") == b"dead":
+        time.sleep(0.01)
+    threads.append(come(0))
+    while not store.check(["corolla/call"]):
+        time.sleep(0.01)
+    time.sleep(0.1)
+    threads.append(come(2))
+    for thread in threads:
+        thread.join(5)
+    assert sorted(met) == [1, 2, 3]  # in one part of the store
+
+
+def test_processes_can_be_started_from_any_thread(tmp_path: Path) -> None:
+    """As a server or a notebook's widget would do; only the main thread may set the handlers of signals."""
+    path = tmp_path / "numbers.json"
+    path.write_text("[1, 2]")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run_processes, 1, "json.tool", path).result(timeout=60)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -113,5 +114,6 @@ def _as_before() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():  # in others torch replaces none
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -8,6 +8,7 @@ imported where there are several.
 import datetime
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 PATIENCE = datetime.timedelta(hours=2)
 """How long a process waits for the others: one may decode all photos, or download weights, before the first step."""
+
+LETTING_GO_S = 0.1
+"""How long a process stays after its last word to the others. gloo's threads let go of what was told or added with
+Python's lock: one that still waits for it when Python ends takes the whole process down (SIGABRT; torch 2.14)."""
 
 
 class PeerLostError(Failure):
@@ -140,6 +145,7 @@ def joined(steps_done: int) -> Iterator[Ranks]:
         if ranks.number > 1:
             import torch.distributed as dist
 
+            time.sleep(LETTING_GO_S)
             dist.destroy_process_group()
 
 

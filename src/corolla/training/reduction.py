@@ -1,8 +1,8 @@
 """One sum over all processes a step: of gradients, the loss, batch norm's statistics, and of who was asked to stop.
 
-On CPUs two processes give the very bits of one, as two addends have one sum, whatever their order; of more, sums are
-rounded in another order than in one process. It comes before anything looks at the gradients: the loss scaler, clipping
-and the search for numbers that are not finite see the same ones in every process.
+On CPUs two processes with a part each give the very bits of one, as two addends have one sum, whatever their order; of
+more parts, sums are rounded in another order than in one process. It comes before anything looks at the gradients: the
+loss scaler, clipping and the search for numbers that are not finite see the same ones in every process.
 """
 
 import torch

@@ -38,12 +38,12 @@ def _call(store: "Store", number: int) -> str:
 
 
 def _answer(store: "Store", rank: int, number: int, name: str) -> str:
-    """Answer the calls that have the own name, until one of them has the answers of all."""
-    while True:
+    """Answer each call that has the own name, until one of them has the answers of all."""
+    while True:  # who waits for the end of one call does not hear the next, nor meet who comes between the two
         meeting, names = json.loads(store.get("corolla/call"))
         if len(names) == number and names[rank] == name:
             store.set(f"corolla/{meeting}/here/{rank}", "")
-            if _appear(store, [f"corolla/{meeting}/begins"], 2 * ANSWER_S):
+            if store.check([f"corolla/{meeting}/begins"]):
                 return meeting
         time.sleep(0.05)
 

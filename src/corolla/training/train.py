@@ -167,6 +167,7 @@ def _lead(
         if config.train.fit_hours is not None and fitted is None and not start.has_begun:
             fitted = choose_epochs(state, index, run.folder, started=started, stop=stop, num_ranks=ranks.number)
             if fitted is None:
+                note_stop(run)
                 log.info("stopped: %s, while an epoch was measured; nothing has begun", stop.reason)
                 return
             notes = [told(fitted), *cut_by(fitted, budget.hours), *check_settings(state.config, explicit=explicit)]
