@@ -13,3 +13,6 @@ class UserError(Exception):
 
 class Failure(Exception):
     """Something outside went wrong (a server, a network, a diverging loss): its message alone; exit status 1."""
+
+    is_consequence = False
+    """True where another process has failed before, whose message counts."""

@@ -1,9 +1,13 @@
 """Several processes: how many there are, on which devices, and what may be asked for."""
 
+import itertools
+import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,14 +17,15 @@ from torch._C._distributed_c10d import HashStore
 import corolla
 from corolla.config import Config
 from corolla.data.parts import Parts
-from corolla.errors import UserError
+from corolla.errors import Failure, UserError
 from corolla.runs.folder import Run
+from corolla.started_process import raise_error_of, status_of
 from corolla.training import rendezvous
 from corolla.training.launch import processes_here, run_processes
-from corolla.training.ranks import ALONE, Ranks, join, number_of_processes, own_device
+from corolla.training.ranks import ALONE, PeerLostError, Ranks, join, number_of_processes, own_device
 from corolla.training.rendezvous import own_part
 from corolla.training.restarts import note_stop, was_stopped
-from corolla.training.together import check_number
+from corolla.training.together import Refusal, check_number, follow
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 
@@ -164,3 +169,40 @@ def test_processes_can_be_started_from_any_thread(tmp_path: Path) -> None:
     path.write_text("[1, 2]")
     with ThreadPoolExecutor(1) as pool:
         pool.submit(run_processes, 1, "json.tool", path).result(timeout=60)
+
+
+def test_the_error_that_counts_is_told(tmp_path: Path) -> None:
+    """Not that of a process which was left alone by the one that failed, whichever of them comes first."""
+    said = tmp_path / "said"
+
+    def failing(error: Exception) -> Callable[[], int]:
+        def work() -> int:
+            raise error
+
+        return work
+
+    for errors in itertools.permutations([PeerLostError("left alone"), UserError("no such photo")]):
+        statuses = [status_of(failing(error), said) for error in errors]
+        assert sorted(statuses) == [1, 2]
+        with pytest.raises(UserError, match="no such photo"):
+            raise_error_of("one of them", said)
+        said.unlink()
+    assert status_of(failing(PeerLostError("left alone")), said) == 1
+    with pytest.raises(Failure, match="left alone"):
+        raise_error_of("one of them", said)
+    assert status_of(lambda: None, said) == 0
+
+
+@pytest.mark.parametrize("host", ["another-machine", socket.gethostname()])
+def test_what_refuses_a_start_is_told_on_every_machine(
+    host: str, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Told(Ranks):
+        def tell(self, value: Any) -> Any:
+            return Refusal(host, "runs/teacher: there is no such run")
+
+    with pytest.raises(SystemExit) as ended:
+        follow(tiny_config, Run(tmp_path), Told(1, 2), None)
+    assert ended.value.code == 1
+    said = "process 0 on another-machine: runs/teacher: there is no such run"
+    assert (said in caplog.text) == (host == "another-machine")

@@ -1,10 +1,12 @@
-"""The time budget inside a Kaggle notebook."""
+"""Signals, and the time budget inside a Kaggle notebook."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from corolla.training import stop
 from corolla.training.stop import LEAST_HOURS, session_hours, time_budget
 
 KAGGLE = {"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}
@@ -62,3 +64,18 @@ def test_an_age_that_cannot_be_read_is_0(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/1/stat").exists(), reason="this system has no /proc")
 def test_the_age_on_this_machine_is_not_negative() -> None:
     assert 0 <= session_hours() < 24 * 365 * 10
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun sends on to its processes what a batch system sends to all of them."""
+    raised = list[int]()
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
+    with stop.stopping(None) as request:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert request.reason == "SIGTERM received"
+        assert not raised
+        monkeypatch.setattr(stop, "ECHO_S", 0.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert raised == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

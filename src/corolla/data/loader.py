@@ -29,6 +29,8 @@ from corolla.errors import UserError
 
 PREFETCH = 2  # batches a worker: enough for epochs to follow each other without a pause, and little memory
 IN_USE = 4  # batches that are on their way to a GPU, or that the caller has
+LATER_S = 30
+"""How long a worker lives that was asked to end; then SIGALRM ends it."""
 Job = tuple[int | None, int, Samples]
 """(slot, number of the source, samples); without a slot the worker makes memory of its own for the batch."""
 
@@ -166,10 +168,12 @@ def _start_worker(_: int) -> None:
     """Give a worker one core and a process group of its own.
 
     Ctrl-C, or what `timeout` and batch systems send to the whole group, then reaches the main process alone, which
-    saves a checkpoint and ends its workers.
+    saves a checkpoint and ends its workers. What is sent to all processes there are, as systemd does, ends a worker
+    later: the main process needs it to come to the end of its step.
     """
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "setpgrp"):
         os.setpgrp()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LATER_S))

@@ -31,6 +31,8 @@ Python's lock: one that still waits for it when Python ends takes the whole proc
 class PeerLostError(Failure):
     """Another process of the training has ended, or can't be reached."""
 
+    is_consequence = True
+
 
 @dataclass(frozen=True)
 class Ranks:

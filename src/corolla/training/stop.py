@@ -1,5 +1,6 @@
 """Reasons to stop early: SIGTERM, Ctrl-C, the time budget. The step under way is finished and a checkpoint saved."""
 
+import math
 import os
 import signal
 import threading
@@ -19,6 +20,8 @@ KAGGLE_HOURS, KAGGLE_TPU_HOURS = 12.0, 9.0
 KAGGLE_MARGIN_HOURS = 0.5
 """For the evaluation under way, for predicting, and for saving the notebook's output."""
 LEAST_HOURS = 0.05
+ECHO_S = 5.0
+"""How long a SIGTERM counts as the one before: what is sent to a process group, torchrun sends on to its processes."""
 _TPU_SIGNS = ("TPU_NAME", "TPU_ACCELERATOR_TYPE", "TPU_WORKER_HOSTNAMES", "ISTPUVM")
 
 
@@ -66,6 +69,7 @@ class Stop:
     def __init__(self, max_hours: float | None = None) -> None:
         self._deadline = None if max_hours is None else time.monotonic() + max_hours * 3600
         self._signal: str | None = None
+        self._since = -math.inf
 
     @property
     def reason(self) -> str | None:
@@ -82,10 +86,18 @@ class Stop:
         self._signal = reason
 
     def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note a signal; a second one, from somebody who cannot wait, ends the process at once."""
+        if number == signal.SIGTERM and time.monotonic() - self._since < ECHO_S:
+            return
+        if number == signal.SIGTERM and self._since > -math.inf:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         self._signal = f"{signal.Signals(number).name} received"
         os.write(2, b"stopping after this step, with a checkpoint; once more to stop at once\n")
-        # A second one, from somebody who cannot wait, ends the process at once.
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
+        else:
+            self._since = time.monotonic()
 
 
 @contextmanager

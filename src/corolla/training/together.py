@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 from corolla.config import Config, TrainConfig, from_dict, to_dict
 from corolla.data.corrections import Corrections, training_index
 from corolla.data.index import Index, load_index
-from corolla.errors import UserError
+from corolla.errors import FAILED, UserError
 from corolla.runs.folder import Run
 from corolla.runs.without_torch import read_without_tensors
 from corolla.training.ranks import ALONE, PeerLostError, Ranks, joined, number_of_processes
 from corolla.training.stop import Stop, stopping
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from corolla.training.loop import OnStep
@@ -36,6 +38,14 @@ class Start:
     """As in config.json, with the precision that was chosen."""
     corrections: Corrections | None
     checkpoint: bytes
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The error by which a training does not begin."""
+
+    host: str
+    text: str
 
 
 @contextmanager
@@ -92,10 +102,11 @@ class Briefing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if not self._is_given:
+            refusal = None if error is None else Refusal(socket.gethostname(), str(error) or type(error).__name__)
             with contextlib.suppress(PeerLostError):  # what has happened here is what the user has to know
-                self._ranks.tell(None)
+                self._ranks.tell(refusal)
 
     def give(self, state: "TrainState", corrections: Corrections | None) -> None:
         """Tell the others how training begins, and wait until all are ready.
@@ -122,6 +133,10 @@ def follow(config: Config, run: Run, ranks: Ranks, on_step: "OnStep | None") -> 
         start = ranks.tell(None)
         if start is None:
             return
+        if isinstance(start, Refusal):
+            if start.host != socket.gethostname():  # else the leader has said it on the same screen
+                log.error("process %d on %s: %s", ranks.leader, start.host, start.text)
+            raise SystemExit(FAILED)
         ready, fault = None, None
         try:
             ready = _take_over(start, config, run)

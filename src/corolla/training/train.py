@@ -172,6 +172,7 @@ def _lead(
                 return
             notes = [told(fitted), *cut_by(fitted, budget.hours), *check_settings(state.config, explicit=explicit)]
         config = state.config  # with what --train.accumulate auto and --train.fit-hours have found
+        briefing.give(state, plan.corrections)  # another process may refuse
         keep_copy(run, plan.corrections)
         write_config(run, config)  # not before: a start that fails must not take the run's name
         write_environment(
@@ -187,7 +188,6 @@ def _lead(
         notes += notes_on(plan.corrections, records)
         for line in filter(None, (idle_gpus(state.device, ranks.number), budget.note, *notes, *state.notes)):
             log.info(line)
-        briefing.give(state, plan.corrections)
         train_together(state, index, run, stop, ranks, on_step)
         if stop.reason and run.state != "done":
             step = state.progress.step
