@@ -61,13 +61,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def started(
-    place: Path, *words: str | Path, torchrun: Sequence[str] = (), **environ: str
+    place: Path, *words: str | Path, torchrun: Sequence[str] = (), python: Sequence[str] = (), **environ: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a training in `place`, by torchrun where it has words for it."""
-    by = ["torch.distributed.run", *torchrun, "-m"] if torchrun else []
+    """Start a training in `place`, by torchrun or by words of Python's where there are some."""
+    by = ["-m", "torch.distributed.run", *torchrun, "-m", "corolla"] if torchrun else python or ["-m", "corolla"]
     experiment, data = place.parent / "everything.toml", place.parent / "data"
     process = subprocess.Popen(
-        [sys.executable, "-m", *by, "corolla", "train", experiment, "--data", data, "--device", "cpu", *words],
+        [sys.executable, *by, "train", experiment, "--data", data, "--device", "cpu", *words],
         cwd=place,
         text=True,
         stdout=subprocess.PIPE,
@@ -214,20 +214,27 @@ def test_all_stop_where_one_was_asked_and_are_not_started_again(folder: Path, al
     assert_same(run, alone)
 
 
-def test_a_signal_ends_a_process_that_waits_for_one_which_does_not_answer(folder: Path) -> None:
-    place = place_for(folder, "frozen")
+@pytest.mark.parametrize("signalled", [True, False])
+def test_a_process_that_waits_for_one_which_does_not_answer_ends(signalled: bool, folder: Path) -> None:
+    """Soon where it gets a signal; else after a quarter of an hour, which is shorter here."""
+    place = place_for(folder, f"frozen-{signalled}")
     run, common = (
         place / "runs" / "run",
         {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())},
     )
+    impatient = "import runpy; from corolla.training import agreed_stop; agreed_stop.SILENCE_S = 3.0; "
+    python = () if signalled else ("-c", impatient + "runpy.run_module('corolla', run_name='__main__')")
     with ExitStack() as stack:
         first, second = (
-            stack.enter_context(started(place, "--run-name", "run", **common, RANK=rank, LOCAL_RANK=rank))
+            stack.enter_context(
+                started(place, "--run-name", "run", python=python, **common, RANK=rank, LOCAL_RANK=rank)
+            )
             for rank in ("0", "1")
         )
         wait_for(lambda: step_of(run) >= 2)
         second.send_signal(signal.SIGSTOP)
-        first.send_signal(signal.SIGTERM)
+        if signalled:
+            first.send_signal(signal.SIGTERM)
         said = first.communicate(timeout=60)[0]
         second.kill()
     assert first.returncode == 1, said

@@ -1,6 +1,7 @@
 """A request to stop on which all processes of a training agree."""
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -17,6 +18,9 @@ from corolla.training.stop import SIGNALS, Stop
 GRACE_S = 20.0
 """How long a process that got a signal waits for the others' part of a step: so long, or twice its longest wait so far.
 The leader may be saving meanwhile; torchrun itself gives a process 30 s."""
+SILENCE_S = 900.0
+"""How long it waits without a signal, from the second step on. Who ends closes its connections, which is seen at once;
+who loses power, or the network, does not."""
 
 
 class AgreedStop:
@@ -69,7 +73,7 @@ class AgreedStop:
 
     @contextmanager
     def not_waiting_for_the_dead(self) -> Iterator[None]:
-        """End this process soon after a signal, though it waits for others that do not answer any more.
+        """End this process where it waits for others that do not answer any more: soon after a signal, else in time.
 
         Python's own handlers run when a call returns, which such a one may never do: hence a thread, woken by the byte
         that the system's handler writes.
@@ -91,24 +95,26 @@ class AgreedStop:
             os.close(reader)
 
     def _watch(self, reader: int) -> None:
-        while byte := os.read(reader, 1):
-            if byte[0] in SIGNALS:
-                break
-        else:
-            return
-        asked = time.monotonic()
-        os.set_blocking(reader, False)
-        while self.reason is None and not _is_closed(reader):
-            since = self._waits_since
-            if since is not None and time.monotonic() - max(asked, since) > max(GRACE_S, 2 * self._longest):
+        asked = None
+        while True:
+            ready, _, _ = select.select([reader], [], [], 5.0 if asked is None else 0.2)
+            if ready:
+                numbers = os.read(reader, 100)
+                if not numbers:
+                    return
+                if asked is None and any(number in SIGNALS for number in numbers):
+                    asked = time.monotonic()
+            if self.reason is None and self._waits_in_vain(asked):
                 text = f"process {self._ranks.rank} on {socket.gethostname()}: the others do not answer; it ends\n"
                 os.write(2, text.encode())
                 os._exit(FAILED)
-            time.sleep(0.2)
 
-
-def _is_closed(reader: int) -> bool:
-    try:
-        return not os.read(reader, 100)
-    except BlockingIOError:
-        return False
+    def _waits_in_vain(self, asked: float | None) -> bool:
+        """Return whether this process has waited too long, by when it got a signal."""
+        since = self._waits_since
+        if since is None:
+            return False
+        if asked is not None:
+            return time.monotonic() - max(asked, since) > max(GRACE_S, 2 * self._longest)
+        # Before the first step the others may decode all photos, or download weights.
+        return self._longest > 0 and time.monotonic() - since > max(SILENCE_S, 2 * self._longest)
