@@ -222,8 +222,10 @@ def test_a_process_that_waits_for_one_which_does_not_answer_ends(signalled: bool
         place / "runs" / "run",
         {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())},
     )
-    impatient = "import runpy; from corolla.training import agreed_stop; agreed_stop.SILENCE_S = 3.0; "
-    python = () if signalled else ("-c", impatient + "runpy.run_module('corolla', run_name='__main__')")
+    name = "EVALUATION_S" if signalled else "SILENCE_S"  # it may be a step or an evaluation that it waits in
+    impatient = f"import runpy; from corolla.training import agreed_stop, loop; agreed_stop.{name} = 3.0; "
+    impatient += "loop.EVALUATION_S = 3.0; runpy.run_module('corolla', run_name='__main__')"
+    python = ("-c", impatient)
     with ExitStack() as stack:
         first, second = (
             stack.enter_context(
@@ -233,10 +235,11 @@ def test_a_process_that_waits_for_one_which_does_not_answer_ends(signalled: bool
         )
         wait_for(lambda: step_of(run) >= 2)
         second.send_signal(signal.SIGSTOP)
+        stack.callback(second.kill)
         if signalled:
             first.send_signal(signal.SIGTERM)
-        said = first.communicate(timeout=60)[0]
-        second.kill()
+        stack.callback(first.kill)
+        said = first.communicate(timeout=120)[0]
     assert first.returncode == 1, said
     assert "the others do not answer; it ends" in said
     trained(place)

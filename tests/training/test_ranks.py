@@ -199,10 +199,10 @@ def test_what_refuses_a_start_is_told_on_every_machine(
 ) -> None:
     class Told(Ranks):
         def tell(self, value: Any) -> Any:
-            return Refusal(host, "runs/teacher: there is no such run")
+            return Refusal(host, "runs/teacher: there is no such run", 2)
 
     with pytest.raises(SystemExit) as ended:
         follow(tiny_config, Run(tmp_path), Told(1, 2), None)
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     said = "process 0 on another-machine: runs/teacher: there is no such run"
     assert (said in caplog.text) == (host == "another-machine")

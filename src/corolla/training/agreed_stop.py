@@ -18,6 +18,8 @@ from corolla.training.stop import SIGNALS, Stop
 GRACE_S = 20.0
 """How long a process that got a signal waits for the others' part of a step: so long, or twice its longest wait so far.
 The leader may be saving meanwhile; torchrun itself gives a process 30 s."""
+EVALUATION_S = 300.0
+"""The same where the others may still evaluate their share of val."""
 SILENCE_S = 900.0
 """How long it waits without a signal, from the second step on. Who ends closes its connections, which is seen at once;
 who loses power, or the network, does not."""
@@ -31,6 +33,7 @@ class AgreedStop:
         self._stop, self._ranks = stop, ranks
         self._copied: tuple[torch.Tensor, torch.cuda.Event] | None = None
         self._waits_since: float | None = None
+        self._patience_s = GRACE_S
         self._longest = 0.0
         self.agree(any(ranks.gather(self.is_asked)))
 
@@ -45,8 +48,13 @@ class AgreedStop:
             self.reason = self._stop.reason or "another process of this training was asked to stop"
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Mark that this process waits for the others' part of a step, and does nothing that could be lost."""
+    def waiting(self, at_least_s: float = GRACE_S) -> Iterator[None]:
+        """Mark that this process waits for the others, and does nothing that could be lost.
+
+        Args:
+            at_least_s: how long it waits after a signal.
+        """
+        self._patience_s = at_least_s
         self._waits_since = start = time.monotonic()
         try:
             yield
@@ -115,6 +123,6 @@ class AgreedStop:
         if since is None:
             return False
         if asked is not None:
-            return time.monotonic() - max(asked, since) > max(GRACE_S, 2 * self._longest)
+            return time.monotonic() - max(asked, since) > max(self._patience_s, 2 * self._longest)
         # Before the first step the others may decode all photos, or download weights.
         return self._longest > 0 and time.monotonic() - since > max(SILENCE_S, 2 * self._longest)

@@ -24,7 +24,7 @@ from corolla.evaluation.tta_model import PartSize, TTAModel, images_at_once
 from corolla.files import sha256
 from corolla.runs.folder import Run
 from corolla.runs.length import best_row, stopping_line, stops_early
-from corolla.training.agreed_stop import AgreedStop
+from corolla.training.agreed_stop import EVALUATION_S, AgreedStop
 from corolla.training.batches import run_batches
 from corolla.training.build import build_datasets
 from corolla.training.failures import (
@@ -254,11 +254,13 @@ def evaluate(
 
 def _of_all(own: NDArray[np.float32] | None, ranks: Ranks, stop: AgreedStop) -> NDArray[np.float32] | None:
     """Return the probabilities that all processes have computed, each of other images; None if one was stopped."""
-    was_stopped = any(ranks.gather(own is None))
+    with stop.waiting(EVALUATION_S):
+        was_stopped = any(ranks.gather(own is None))
     stop.agree(was_stopped)
     if own is None or was_stopped:
         return None
-    ranks.add(torch.from_numpy(own))  # each row is 0 in all processes but one
+    with stop.waiting(EVALUATION_S):
+        ranks.add(torch.from_numpy(own))  # each row is 0 in all processes but one
     return own
 
 

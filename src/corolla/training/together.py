@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from corolla.config import Config, TrainConfig, from_dict, to_dict
 from corolla.data.corrections import Corrections, training_index
 from corolla.data.index import Index, load_index
-from corolla.errors import FAILED, UserError
+from corolla.errors import FAILED, USER_ERROR, UserError
 from corolla.runs.folder import Run
 from corolla.runs.without_torch import read_without_tensors
 from corolla.training.ranks import ALONE, PeerLostError, Ranks, joined, number_of_processes
@@ -46,6 +46,8 @@ class Refusal:
 
     host: str
     text: str
+    status: int
+    """The exit status of every process."""
 
 
 @contextmanager
@@ -104,7 +106,10 @@ class Briefing:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if not self._is_given:
-            refusal = None if error is None else Refusal(socket.gethostname(), str(error) or type(error).__name__)
+            refusal = None
+            if error is not None:
+                status = USER_ERROR if isinstance(error, UserError) else FAILED
+                refusal = Refusal(socket.gethostname(), str(error) or type(error).__name__, status)
             with contextlib.suppress(PeerLostError):  # what has happened here is what the user has to know
                 self._ranks.tell(refusal)
 
@@ -136,7 +141,7 @@ def follow(config: Config, run: Run, ranks: Ranks, on_step: "OnStep | None") -> 
         if isinstance(start, Refusal):
             if start.host != socket.gethostname():  # else the leader has said it on the same screen
                 log.error("process %d on %s: %s", ranks.leader, start.host, start.text)
-            raise SystemExit(FAILED)
+            raise SystemExit(start.status)
         ready, fault = None, None
         try:
             ready = _take_over(start, config, run)
