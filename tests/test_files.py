@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import signal
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -292,3 +295,30 @@ def test_a_damaged_end_of_a_zip_is_a_fault_or_no_zip(byte: int, tmp_path: Path) 
     if is_zip(path) and fault is None:  # torch sees it, or nobody reads it, such as the version that wrote the file
         with contextlib.suppress(RuntimeError):
             assert torch.equal(torch.load(path, weights_only=True)["weight"], torch.arange(4.0))
+
+
+def test_a_zip_that_is_replaced_while_it_is_read_is_no_damaged_one(tmp_path: Path) -> None:
+    """As the checkpoint of a run that goes on, whose later ones hold an optimizer's state, too."""
+    path, stop = tmp_path / "last.pt", threading.Event()
+    contents = [_zip_of(num_parts) for num_parts in (3, 40)]
+    write_atomically(path, contents[0])
+
+    def replace_it_again_and_again() -> None:
+        while not stop.is_set():
+            for content in contents:
+                write_atomically(path, content)
+
+    with ThreadPoolExecutor(1) as pool:
+        replacing_it = pool.submit(replace_it_again_and_again)
+        faults = {zip_fault(path) for _ in range(300)}
+        stop.set()
+        replacing_it.result()
+    assert faults == {None}
+
+
+def _zip_of(num_parts: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as parts:
+        for number in range(num_parts):
+            parts.writestr(f"part-{number}", bytes(1000))
+    return file.getvalue()

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from corolla.temporary import remove_leftovers, temporary_name
 
@@ -83,10 +83,10 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
-def is_zip(path: Path) -> bool:
+def is_zip(file: Path | BinaryIO) -> bool:
     """Return whether a file is a zip by its end, also one whose end is damaged so that zipfile refuses to look on."""
     try:
-        return zipfile.is_zipfile(path)
+        return zipfile.is_zipfile(file)
     except zipfile.BadZipFile:
         return True
 
@@ -94,17 +94,21 @@ def is_zip(path: Path) -> bool:
 def zip_fault(path: Path) -> str | None:
     """Return what is damaged in a zip, such as a .pt or an .npz, by its checksums; None where all agree.
 
-    torch and numpy do not look at them. What is no zip at all is for the reader to refuse.
+    torch and numpy do not look at them. What is no zip at all is for the reader to refuse. The file is opened once: a
+    run that goes on replaces its checkpoint by the next one at any time.
 
     Raises:
         OSError: the file can't be read.
     """
-    if not is_zip(path):
-        return None
+    with path.open("rb") as file:
+        return _fault_of(file) if is_zip(file) else None
+
+
+def _fault_of(file: BinaryIO) -> str | None:
     try:
-        with zipfile.ZipFile(path) as file:
-            name, found = file.testzip(), len(file.namelist())
-            marked = [part.filename for part in file.infolist() if part.external_attr & 0x10 and not part.is_dir()]
+        with zipfile.ZipFile(file) as parts:
+            name, found = parts.testzip(), len(parts.namelist())
+            marked = [part.filename for part in parts.infolist() if part.external_attr & 0x10 and not part.is_dir()]
     except ZIP_FAULTS as error:
         return str(error) or type(error).__name__
     except OSError as error:
@@ -115,12 +119,12 @@ def zip_fault(path: Path) -> str | None:
         return f"{_escaped(name)} has another checksum"
     if marked:  # torch then takes whatever its memory held before
         return f"{_escaped(marked[0])} is marked as a folder"
+    file.seek(0)
+    if file.read(2) != b"PK":  # zipfile looks for its parts from the end on, torch from the beginning
+        return "other bytes stand before its first part"
     # An entry whose length is damaged swallows those behind it, and zipfile does not miss them.
-    with path.open("rb") as file:
-        if file.read(2) != b"PK":  # zipfile looks for its parts from the end on, torch from the beginning
-            return "other bytes stand before its first part"
-        file.seek(-22, os.SEEK_END)
-        signature, told = struct.unpack("<4s6xH10x", file.read())
+    file.seek(-22, os.SEEK_END)
+    signature, told = struct.unpack("<4s6xH10x", file.read())
     is_told = signature == b"PK\5\6" and told < 0xFFFF  # no comment, and not so many that they stand elsewhere
     return f"its directory tells of {told} parts and holds {found}" if is_told and told != found else None
 

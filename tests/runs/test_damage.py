@@ -1,13 +1,17 @@
 """Checkpoints and predictions with flipped bits, and run folders that were restored in part."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import pickle
 import random
 import re
 import shutil
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +24,9 @@ from corolla.compare.run_table import list_runs
 from corolla.errors import UserError
 from corolla.evaluation.predict import predict
 from corolla.evaluation.predictions import Predictions
+from corolla.files import write_atomically
 from corolla.runs.best_epoch import best_fault
-from corolla.runs.checkpoint import load_checkpoint
+from corolla.runs.checkpoint import load_checkpoint, load_unchanged, load_with_digest
 from corolla.runs.folder import CheckpointName, Run
 from corolla.runs.without_torch import read_without_tensors
 from corolla.training.train import train
@@ -265,3 +270,28 @@ def test_other_files_by_the_name_of_a_checkpoint(
         assert "weights_only" not in str(caught.value), "no advice to run its code"
     assert not (tmp_path / "planted").exists()
     assert list_runs(run.folder.parent)["state"].tolist() == ["damaged"]
+
+
+def test_a_checkpoint_and_its_digest_are_of_one_file(run: Run, stages: tuple[Run, Path]) -> None:
+    """Also while the run goes on, whose checkpoint is another one from one moment to the next."""
+    contents = [run.last.read_bytes(), stages[1].read_bytes()]
+    epochs = {hashlib.sha256(content).hexdigest(): num for content, num in zip(contents, (3, 1), strict=True)}
+    stop = threading.Event()
+
+    def replace_it_again_and_again() -> None:
+        while not stop.is_set():
+            for content in contents:
+                write_atomically(run.last, content)
+                time.sleep(0.1)
+
+    with ThreadPoolExecutor(1) as pool:
+        replacing_it = pool.submit(replace_it_again_and_again)
+        try:
+            found = [load_with_digest(run.last) for _ in range(20)]
+        finally:
+            stop.set()
+        replacing_it.result()
+    assert all(len(content["progress"]["rows"]) == epochs[digest] for content, digest in found)
+    other = hashlib.sha256(contents[0]).hexdigest()
+    with pytest.raises(UserError, match=r"last.pt: was replaced by a later checkpoint in the meantime; give the"):
+        load_unchanged(run.last, other)

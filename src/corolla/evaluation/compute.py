@@ -15,7 +15,6 @@ from corolla.data.transforms.tta import ViewOptions, Views
 from corolla.errors import Failure, UserError
 from corolla.evaluation.predictions import Predictions
 from corolla.evaluation.share import Share, compute_in_processes, compute_share
-from corolla.files import sha256
 from corolla.paths import as_path
 from corolla.runs.folder import CheckpointName, Run
 
@@ -84,21 +83,29 @@ def compute_predictions(
         UserError: the data have other classes than a run, an image does not decode, or there is no such checkpoint.
         Failure: the device fails, or its memory is too small for one view; the numbers are not finite in fp32 either.
     """
-    from corolla.runs.checkpoint import load_checkpoint, read_meta, read_progress
+    from corolla.runs.checkpoint import load_with_digest, read_meta, read_progress
 
     sources = [run.checkpoint(options.checkpoint) for run in runs]
-    digests = [sha256(source) for source in sources]
+    digests: list[str] = []
     facts: list[tuple[ModelMeta, Progress]] = []
     for source in sources:
-        content = load_checkpoint(source)
+        content, digest = load_with_digest(source)
         meta = read_meta(content)
         if index.class_names != meta.class_names:
             raise UserError(f"{index.folder}: its classes are not those that {source} was trained for")
+        digests.append(digest)
         facts.append((meta, read_progress(content)))
     records = index.splits[split]
     devices = devices_for(options, len(records.id))
     share = Share(
-        tuple(sources), index, split, views, options.bad_images, options.batch_size, options.workers, device=devices[0]
+        tuple(zip(sources, digests, strict=True)),
+        index,
+        split,
+        views,
+        options.bad_images,
+        options.batch_size,
+        options.workers,
+        device=devices[0],
     )
     probabilities = compute_in_processes(share, devices) if len(devices) > 1 else compute_share(share)
     for number, (source, digest, (meta, progress)) in enumerate(zip(sources, digests, facts, strict=True)):

@@ -28,7 +28,8 @@ from corolla.started_process import raise_error_of, status_of
 class Share:
     """The part of a split that a process computes: its batches `rank`, `rank` + `num_ranks`, ..."""
 
-    checkpoints: tuple[Path, ...]
+    checkpoints: tuple[tuple[Path, str], ...]
+    """Each with its SHA-256."""
     index: Index
     split: SplitName
     views: Views
@@ -44,7 +45,7 @@ def compute_share(share: Share) -> NDArray[np.float32]:
     """Return the probabilities N x networks x classes of a split, 0 in the rows of photos that are in others' shares.
 
     Raises:
-        UserError: an image does not decode.
+        UserError: an image does not decode, or a run has another checkpoint by now.
         Failure: the device fails, or its memory is too small for one view.
     """
     from corolla.data.dataset import TFRecordDataset
@@ -55,11 +56,11 @@ def compute_share(share: Share) -> NDArray[np.float32]:
     from corolla.evaluation.inference import predict_probabilities
     from corolla.evaluation.together import NetworksTogether
     from corolla.evaluation.tta_model import TTAModel
-    from corolla.runs.checkpoint import load_checkpoint, rebuild_model
+    from corolla.runs.checkpoint import load_unchanged, rebuild_model
 
     device = choose_device(share.device)
     dataset = TFRecordDataset(share.index, share.split, bad_images=share.bad_images)
-    built = [rebuild_model(load_checkpoint(checkpoint)) for checkpoint in share.checkpoints]
+    built = [rebuild_model(load_unchanged(path, digest)) for path, digest in share.checkpoints]
     all_square = dataset.all_square()
     transforms = [
         ViewsTransform(

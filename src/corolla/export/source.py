@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from corolla.data.transforms.eval import EvalTransform
-from corolla.files import sha256
 from corolla.models.normalise import Normalise
-from corolla.runs.checkpoint import ModelMeta, load_checkpoint, read_progress, rebuild_model
+from corolla.runs.checkpoint import ModelMeta, load_with_digest, read_progress, rebuild_model
 from corolla.runs.folder import CheckpointName, Run
 
 
@@ -79,7 +78,7 @@ def read_source(run: Run, checkpoint: CheckpointName) -> Source:
         UserError: its checkpoint is damaged.
     """
     path: Path = run.checkpoint(checkpoint)
-    digest, content = sha256(path), load_checkpoint(path)
+    content, digest = load_with_digest(path)
     model, meta = rebuild_model(content)
     return Source(run, checkpoint, digest, model, meta, read_progress(content).history)
 

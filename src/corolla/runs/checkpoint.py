@@ -1,6 +1,8 @@
 """Checkpoints: everything from which a run continues bit for bit, and from which alone its model is rebuilt."""
 
+import hashlib
 import io
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -163,6 +165,38 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     check_undamaged(path)
     read_without_tensors(path)  # it says in our words what no checkpoint is; torch's own advice is to run its code
     return read_checkpoint(path, path)
+
+
+def load_with_digest(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the content of a checkpoint, on the CPU, and its SHA-256, both of one file.
+
+    A run that goes on may replace its checkpoint in between; then the later one is read.
+
+    Raises:
+        UserError: as `load_checkpoint`.
+    """
+    while True:
+        try:
+            file = path.open("rb")
+        except OSError:
+            return load_checkpoint(path), ""  # which says it in a line
+        with file:  # as long as it is open no other file gets its number
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            content = load_checkpoint(path)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return content, digest
+
+
+def load_unchanged(path: Path, digest: str) -> dict[str, Any]:
+    """Return the content of the checkpoint with this SHA-256, on the CPU.
+
+    Raises:
+        UserError: there is another one now, and as `load_checkpoint`.
+    """
+    content, found = load_with_digest(path)
+    if found != digest:
+        raise UserError(f"{path}: was replaced by a later checkpoint in the meantime; give the command again")
+    return content
 
 
 def read_checkpoint(source: Path | IO[bytes], path: Path) -> dict[str, Any]:

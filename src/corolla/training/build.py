@@ -29,6 +29,7 @@ from corolla.runs.checkpoint import (
     ModelMeta,
     Progress,
     load_checkpoint,
+    load_unchanged,
     read_meta,
     read_progress,
 )
@@ -189,7 +190,7 @@ def initialised_state(
     Raises:
         UserError: another network, or a crop fraction that would be dropped in silence.
     """
-    content = load_checkpoint(path)
+    content = load_unchanged(path, config.init_sha256) if config.init_sha256 else load_checkpoint(path)
     before = read_meta(content)
     fraction = before.config.augment.crop_fraction
     if fraction is not None and config.augment.crop_fraction is None:

@@ -7,9 +7,8 @@ import torch
 from corolla.config import TrainConfig
 from corolla.device import Precision, autocast
 from corolla.errors import UserError
-from corolla.files import sha256
 from corolla.models.normalise import Normalise
-from corolla.runs.checkpoint import load_checkpoint, rebuild_model
+from corolla.runs.checkpoint import load_with_digest, rebuild_model
 
 
 class Teacher:
@@ -28,8 +27,9 @@ class Teacher:
         path = path / "best.pt" if path.is_dir() else path
         if not path.is_file():
             raise UserError(f"--train.teacher {config.teacher}: there is no checkpoint at {path}; name a run's folder")
-        self.path, self.sha256 = path, sha256(path)
-        model, meta = rebuild_model(load_checkpoint(path))
+        content, self.sha256 = load_with_digest(path)
+        self.path = path
+        model, meta = rebuild_model(content)
         if meta.class_names != class_names:
             raise UserError(
                 f"--train.teacher {config.teacher}: its classes are not those of the data; name a run on the same ones"
