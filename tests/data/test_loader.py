@@ -5,6 +5,7 @@ import multiprocessing
 import time
 from collections.abc import Generator
 from contextlib import closing
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import torch
 
 from corolla.config import AugmentConfig
 from corolla.data.dataset import TFRecordDataset
-from corolla.data.hand_over import Arrival, HandOverToGPU
+from corolla.data.hand_over import Arrival, HandOver, HandOverToGPU
 from corolla.data.index import load_index
-from corolla.data.loader import IN_USE, PREFETCH, Batch, Source, load_batches, load_from
+from corolla.data.loader import IN_USE, PREFETCH, Batch, Source, Workers, load_batches, load_from
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.slots import FORKS
 from corolla.data.transforms.eval import EvalTransform
@@ -95,6 +96,36 @@ def test_closing_early_ends_the_workers(num_taken: int, tiny_data: Path) -> None
             next(batches)
         assert len(set(multiprocessing.active_children()) - before) == (2 if num_taken else 0)
     assert set(multiprocessing.active_children()) == before
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+def test_workers_start_before_there_is_anything_to_make(is_used: bool, tiny_data: Path, expected: list[Batch]) -> None:
+    before, dataset = set(multiprocessing.active_children()), photos(tiny_data)
+    random = torch.get_rng_state()
+    with closing(Workers([Source(dataset, 4)], 2)) as workers:
+        there = set(multiprocessing.active_children()) - before
+        assert len(there) == 2
+        if is_used:
+            plan = ((0, samples) for samples in TrainBatchSampler(len(dataset), 4, 0, 0, 40))
+            with closing(workers.batches(plan, HandOver(CPU))) as batches:
+                assert all(same(batch, right) for batch, right in zip(batches, expected, strict=True))
+        assert set(multiprocessing.active_children()) - before == there
+    assert set(multiprocessing.active_children()) == before
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.skipif(not FORKS, reason="elsewhere it is seen when a batch is waited for")
+def test_a_worker_that_is_killed_before_its_first_batch_is_told(tiny_data: Path) -> None:
+    with closing(Workers([Source(photos(tiny_data), 4)], 2)):
+        killed = multiprocessing.active_children()[0]
+        with pytest.raises(RuntimeError, match=rf"DataLoader worker \(pid {killed.pid}\) is killed by signal"):
+            kill_and_wait(killed)
+    assert not multiprocessing.active_children()
+
+
+def kill_and_wait(process: BaseProcess) -> None:
+    process.kill()
+    time.sleep(10)
 
 
 def test_a_batch_outlives_its_workers(tiny_data: Path, expected: list[Batch]) -> None:

@@ -7,13 +7,16 @@ uint8, straight from there (data/hand_over.py), while the network works on the o
 
 The main process decides the content of a batch: it is a list of samples of an epoch, so neither the number of workers
 nor the step at which a run resumes changes anything in it.
+
+Workers can start long before their first batch, so that they are forked before this process starts CUDA: a fork copies
+the tables of all memory that is mapped by then, and the driver's as well.
 """
 
 import math
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -83,58 +86,85 @@ def load_from(
     Args:
         plan: of each batch the number of its source and its samples; asked as batches are sent to be made.
     """
-    with closing(
-        _by_workers(sources, plan, workers, hand_over)
-        if workers
-        else (make_batch(sources[number].photos, samples) for number, samples in plan)
-    ) as made:
-        yield from hand_over.batches(made)
+    with closing(Workers(sources, workers)) as started, closing(started.batches(plan, hand_over)) as batches:
+        yield from batches
 
 
-def _by_workers(
-    sources: Sequence[Source], plan: Iterable[tuple[int, Samples]], workers: int, hand_over: HandOver
-) -> Generator[Batch, None, None]:
-    """Yield batches that torch's workers write into slots of shared memory; only the slots' numbers are sent."""
-    slots = Slots(
-        workers * PREFETCH + IN_USE,
-        max(source.largest for source in sources),
-        max(source.image_bytes for source in sources),
-    )
-    sent: deque[tuple[TFRecordDataset, Samples]] = deque()
+class Workers:
+    """Processes that make batches of several sources. They start at once, and wait until they are told of which.
 
-    def jobs() -> Iterator[Job]:
-        for number, samples in plan:
-            sent.append((sources[number].photos, samples))
-            yield slots.take(), number, samples
+    Close it (`contextlib.closing`) to end them.
+    """
 
-    loader = DataLoader(
-        _Worker([source.photos for source in sources], slots),
-        sampler=_Jobs(jobs),
-        batch_size=None,  # a job is a whole batch
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        worker_init_fn=_start_worker,
-        prefetch_factor=PREFETCH,
-        multiprocessing_context="fork" if FORKS else None,
-    )
-    results = iter(loader)  # which starts the workers
-    with hand_over.page_locked(slots.memory):
-        for result in results:
-            if isinstance(result, UserError):
-                raise result
-            photos, samples = sent.popleft()
-            made = result if isinstance(result, Batch) else slots.lend(result, photos.batch_shape(samples))
-            yield Batch(made[0], made[1], _indices(photos, samples))
+    def __init__(self, sources: Sequence[Source], number: int) -> None:
+        """Start `number` processes; of none, batches are made in this one."""
+        self._sources = sources
+        self._loader: DataLoader[Any] | None = None
+        if not number:
+            return
+        self._slots = Slots(
+            number * PREFETCH + IN_USE,
+            max(source.largest for source in sources),
+            max(source.image_bytes for source in sources),
+        )
+        self._jobs = _Jobs()
+        self._loader = DataLoader(
+            _Worker([source.photos for source in sources], self._slots),
+            sampler=self._jobs,
+            batch_size=None,  # a job is a whole batch
+            num_workers=number,
+            collate_fn=_as_it_is,
+            worker_init_fn=_start_worker,
+            prefetch_factor=PREFETCH,
+            multiprocessing_context="fork" if FORKS else None,
+            generator=torch.Generator(),  # torch's own stays as it is
+            persistent_workers=True,  # else they would end with the jobs of the next line, of which there are none
+        )
+        iter(self._loader)  # which starts them
+
+    def batches(self, plan: Iterable[tuple[int, Samples]], hand_over: HandOver) -> Generator[Batch, None, None]:
+        """Yield the batches of a plan; see `load_from`. There is one plan for all of the workers' life."""
+        with closing(
+            self._by_workers(self._loader, plan, hand_over)
+            if self._loader is not None
+            else (make_batch(self._sources[number].photos, samples) for number, samples in plan)
+        ) as made:
+            yield from hand_over.batches(made)
+
+    def _by_workers(
+        self, loader: DataLoader[Any], plan: Iterable[tuple[int, Samples]], hand_over: HandOver
+    ) -> Generator[Batch, None, None]:
+        """Yield batches that workers write into slots of shared memory; only the slots' numbers are sent."""
+        slots, sent = self._slots, deque[tuple[TFRecordDataset, Samples]]()
+
+        def jobs() -> Iterator[Job]:
+            for number, samples in plan:
+                sent.append((self._sources[number].photos, samples))
+                yield slots.take(), number, samples
+
+        self._jobs.left = jobs()
+        results = iter(loader)  # which sends the first ones to the workers that are there
+        with hand_over.page_locked(slots.memory):
+            for result in results:
+                if isinstance(result, UserError):
+                    raise result
+                photos, samples = sent.popleft()
+                made = result if isinstance(result, Batch) else slots.lend(result, photos.batch_shape(samples))
+                yield Batch(made[0], made[1], _indices(photos, samples))
+
+    def close(self) -> None:
+        """End the processes; close `batches` before."""
+        self._loader = None  # torch's loader ends them when nothing refers to it any more
 
 
-@dataclass(frozen=True)
 class _Jobs(Sampler[Job]):
     """A sampler that makes each batch's job when torch's loader is about to send it, not before."""
 
-    make: Callable[[], Iterator[Job]]
+    def __init__(self) -> None:
+        self.left: Iterator[Job] = iter(())
 
     def __iter__(self) -> Iterator[Job]:
-        return self.make()
+        return self.left
 
 
 class _Worker(Dataset[Any]):
