@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+import pytest
 import simplejpeg
 import torch
 from PIL import Image
@@ -149,6 +150,17 @@ def changed(config: Config, section: str, **values: Any) -> Config:
 def on_gpu(config: Config, **settings: Any) -> Config:
     """Return `config` for the GPU at 32 px, with other settings of training."""
     return dataclasses.replace(changed(config, "train", **settings), device="cuda", input_size=32)
+
+
+def cuda_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have torch list a card, which fails the test when it is started."""
+
+    def start() -> None:
+        raise AssertionError("CUDA was started")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", start)  # which everything calls that needs the card
 
 
 def same_content(first: Path, second: Path) -> bool:

@@ -43,6 +43,20 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def find_device(name: str = "auto") -> torch.device:
+    """Return the device that `choose_device` does, without starting CUDA: there is still time to fork.
+
+    A card that is listed is not tried, so that `choose_device` may yet refuse it.
+
+    Raises:
+        UserError: a device that this machine does not have.
+    """
+    cards = ["auto", "cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if torch.cuda.is_available() and name in cards:
+        return torch.device("cuda" if name == "auto" else name)
+    return choose_device(name)
+
+
 def choose_precision(requested: str, device: torch.device) -> Precision:
     """Return the precision asked for; `auto` is bf16 where it is native, fp16 on older GPUs, else fp32."""
     if requested in ("fp32", "bf16", "fp16"):

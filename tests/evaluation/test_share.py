@@ -1,16 +1,21 @@
 """A split on several devices, each with a process of its own; no machine here has several GPUs, so two CPUs."""
 
+import multiprocessing
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from support import break_first_jpeg, smallest_config, write_data
+from support import break_first_jpeg, cuda_is_listed, smallest_config, write_data
 
 import corolla.evaluation.compute
+from corolla.data.loader import Workers
 from corolla.errors import UserError
 from corolla.evaluation.compute import PHOTOS_A_GPU, PredictOptions, devices_for
 from corolla.evaluation.predict import predict
+from corolla.evaluation.tta_model import TTAModel
+from corolla.runs.folder import Run
 from corolla.training.train import train
 
 
@@ -48,6 +53,44 @@ def test_gpus_that_are_not_there(options: dict[str, str | int], line: str, monke
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match=line):
         devices_for(PredictOptions(**options), 10)  # pyright: ignore[reportArgumentType]
+
+
+def test_workers_are_there_before_a_network_goes_to_its_device(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    prepare = TTAModel.__init__
+
+    def noted(model: TTAModel, *args: Any, **how: Any) -> None:
+        seen.append(len(multiprocessing.active_children()))
+        prepare(model, *args, **how)
+
+    monkeypatch.setattr(TTAModel, "__init__", noted)
+    predict(run, split="test", device="cpu", workers=2)
+    assert set(seen) == {2}
+    assert not multiprocessing.active_children()
+
+
+def test_networks_that_fail_end_the_workers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        assert len(multiprocessing.active_children()) == 2
+        raise UserError("the device is not fit for it")
+
+    monkeypatch.setattr(TTAModel, "__init__", refuse)
+    with pytest.raises(UserError, match="not fit for it"):
+        predict(run, split="test", device="cpu", workers=2)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_cuda_does_not_start_before_the_workers(device: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen without a card, as far as to the workers."""
+    cuda_is_listed(monkeypatch)
+
+    def start(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Workers, "__init__", start)
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, split="test", device=device)
 
 
 @pytest.mark.slow

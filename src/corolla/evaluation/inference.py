@@ -1,7 +1,7 @@
 """A trained network on every image of a dataset: the one loop of `corolla predict` and of validation in training."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -11,8 +11,7 @@ from tqdm.auto import tqdm
 
 from corolla.arithmetic import exact_fp32, has_bf16
 from corolla.data.dataset import TFRecordDataset
-from corolla.data.loader import Batch, load_batches
-from corolla.data.sampler import EvalBatchSampler
+from corolla.data.loader import Batch
 from corolla.device import Precision, autocast, choose_precision
 from corolla.models.fold_batchnorm import fold_batch_norms
 from corolla.models.normalise import Normalise
@@ -55,46 +54,6 @@ class InferenceModel:
         """Return the logits N x classes, float32, of uint8 N x H x W x 3 on the device."""
         with self.autocast():
             return self.model(self.inputs(images)).float()
-
-
-def predict_probabilities(
-    model: Callable[[torch.Tensor], torch.Tensor],
-    dataset: TFRecordDataset,
-    *,
-    batch_size: int,
-    device: torch.device,
-    workers: int,
-    title: str,
-    num_networks: int | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-    rank: int = 0,
-    num_ranks: int = 1,
-    progress: bool = True,
-) -> NDArray[np.float32] | None:
-    """Return N x classes, every image exactly once; None if `stopped` said so before the end.
-
-    Each image is decoded once, whatever the number of its views.
-
-    Args:
-        model: images of a batch, as the dataset's transform makes them, to probabilities N x classes.
-        batch_size: images of a batch.
-        title: of the progress bar.
-        num_networks: as in `predict_batches`.
-        rank: this process among `num_ranks` that share the batches; the rows of others' images are 0.
-        progress: whether there is a bar.
-    """
-    sampler = EvalBatchSampler(len(dataset), batch_size, rank, num_ranks)
-    with closing(load_batches(dataset, sampler, workers=workers, device=device)) as batches:
-        return predict_batches(
-            model,
-            dataset,
-            batches,
-            total=sampler.num_own,
-            title=title,
-            num_networks=num_networks,
-            stopped=stopped,
-            progress=progress,
-        )
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,16 +49,19 @@ def compute_share(share: Share) -> NDArray[np.float32]:
         Failure: the device fails, or its memory is too small for one view.
     """
     from corolla.data.dataset import TFRecordDataset
+    from corolla.data.hand_over import HandOver
+    from corolla.data.loader import Source, Workers
+    from corolla.data.sampler import EvalBatchSampler
     from corolla.data.transforms.joined import JoinedTransform
     from corolla.data.transforms.views import ViewsTransform
-    from corolla.device import choose_device, num_workers
+    from corolla.device import choose_device, find_device, num_workers
     from corolla.device_errors import faults_told
-    from corolla.evaluation.inference import predict_probabilities
+    from corolla.evaluation.inference import predict_batches
     from corolla.evaluation.together import NetworksTogether
-    from corolla.evaluation.tta_model import TTAModel
+    from corolla.evaluation.tta_model import TTAModel, images_at_once
     from corolla.runs.checkpoint import load_unchanged, rebuild_model
 
-    device = choose_device(share.device)
+    device = find_device(share.device)
     dataset = TFRecordDataset(share.index, share.split, bad_images=share.bad_images)
     built = [rebuild_model(load_unchanged(path, digest)) for path, digest in share.checkpoints]
     all_square = dataset.all_square()
@@ -74,25 +77,33 @@ def compute_share(share: Share) -> NDArray[np.float32]:
         for _, meta in built
     ]
     dataset.transform = joined = JoinedTransform(transforms)
+    largest = max(
+        images_at_once(transform, meta.input_size, share.batch_size)
+        for (_, meta), transform in zip(built, transforms, strict=True)
+    )
+    sampler = EvalBatchSampler(len(dataset), largest, share.rank, share.num_ranks)
     smaller = "use --device cpu" if device.type != "cpu" else "use --workers 0"  # fewer views were tried by then
-    with faults_told(device, "in prediction", memory=f"close other programs that hold it, or {smaller}"):
+    number = num_workers(share.workers, device, share.num_ranks)
+    with (
+        faults_told(device, "in prediction", memory=f"close other programs that hold it, or {smaller}"),
+        closing(Workers([Source(dataset, largest)], number)) as workers,  # forked before CUDA starts
+    ):
+        choose_device(share.device)
         networks = [
             TTAModel(model, meta, transform, device=device, batch_size=share.batch_size)
             for (model, meta), transform in zip(built, transforms, strict=True)
         ]
-        together = NetworksTogether(networks, joined)
-        probabilities = predict_probabilities(
-            together,
-            dataset,
-            batch_size=together.batch_size,
-            device=device,
-            workers=num_workers(share.workers, device, share.num_ranks),
-            title=f"predict {share.split}",
-            num_networks=len(networks),
-            rank=share.rank,
-            num_ranks=share.num_ranks,
-            progress=share.rank == 0,
-        )
+        plan = ((0, samples) for samples in sampler)
+        with closing(workers.batches(plan, HandOver.to(device))) as batches:
+            probabilities = predict_batches(
+                NetworksTogether(networks, joined),
+                dataset,
+                batches,
+                total=sampler.num_own,
+                title=f"predict {share.split}",
+                num_networks=len(networks),
+                progress=share.rank == 0,
+            )
     assert probabilities is not None, "nothing stops it"
     return probabilities
 

@@ -13,8 +13,6 @@ class NetworksTogether:
 
     def __init__(self, networks: Sequence[TTAModel], transform: JoinedTransform) -> None:
         self._networks, self._transform = networks, transform
-        self.batch_size = max(network.batch_size for network in networks)
-        """Images of a batch."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the probabilities N x networks x classes (float32) of N images, as the transform makes them."""
