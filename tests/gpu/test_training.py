@@ -1,6 +1,8 @@
 """Batches, steps, checkpoints and predictions on a GPU: `pytest -m gpu` on a machine that has one."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from corolla.config import Config
 from corolla.data.index import load_index
 from corolla.data.loader import load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
+from corolla.data.slots import FORKS
 from corolla.data.statistics import data_statistics
 from corolla.evaluation.metrics import metrics_of_probabilities
 from corolla.evaluation.predict import predict
@@ -120,6 +123,36 @@ def test_a_checkpoint_begins_a_run_in_another_memory_order(name: str, was: bool,
             assert torch.equal(kept.cpu(), value)
             assert value.ndim == 0 or kept.stride() == parameter.stride()
     assert train(dataclasses.replace(toggled, init_from=first.folder, run_name="second")).state == "done"
+
+
+NOTED_FORKS = """
+import os, sys, torch
+from corolla.cli import run_command
+seen = []
+os.register_at_fork(before=lambda: seen.append(torch.cuda.is_initialized()))
+status = run_command(sys.argv[1:])
+print(status, torch.cuda.is_initialized(), *seen)
+"""
+
+
+@pytest.mark.skipif(not FORKS, reason="workers are started afresh")
+def test_workers_are_forked_before_cuda_starts(tiny_config: Config, tmp_path: Path) -> None:
+    """A run that begins, the same one resumed, and a prediction, each in a process of its own."""
+
+    def forks(*words: str) -> list[str]:
+        command = [sys.executable, "-c", NOTED_FORKS, *words, "--data", str(tiny_config.data)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()[-4:]
+
+    (tmp_path / "tiny.toml").write_text(
+        'base = "resnet18"\n[model]\nwidth = 0.125\n[train]\nepochs = 1\nbatch_size = 8\n'
+    )
+    train_words = ["train", "tiny.toml", "--device", "cuda", "--pipeline.workers", "2", "--run-name", "tiny"]
+    assert forks(*train_words, "--train.max-hours", "1e-9") == ["75", "True", "False", "False"]
+    assert forks(*train_words) == ["0", "True", "False", "False"]
+    predict_words = ["predict", "runs/tiny", "--split", "test", "--device", "cuda", "--workers", "2"]
+    assert forks(*predict_words) == ["0", "True", "False", "False"]
 
 
 @pytest.mark.parametrize("what", ["data", "train", "predict"])

@@ -1,22 +1,26 @@
 """One set of workers makes the batches of training and of val, for a whole run."""
 
+import dataclasses
 import multiprocessing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
-from support import changed
+from support import changed, cuda_is_listed, stop_at
 
 from corolla.config import AugmentConfig, Config
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.hand_over import Batch
 from corolla.data.index import load_index
-from corolla.data.loader import load_batches
+from corolla.data.loader import Source, Workers, load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.train import TrainTransform
+from corolla.errors import UserError
+from corolla.runs.checkpoint import ModelMeta
 from corolla.training import loop
-from corolla.training.batches import run_batches
+from corolla.training.batches import RunPhotos, run_batches
 from corolla.training.train import train
 
 CPU = torch.device("cpu")
@@ -37,9 +41,10 @@ def test_val_comes_after_each_epoch(workers: int, start: int, val_is_next: bool,
     expected_val = list(load_batches(val, val_sampler, workers=0, device=CPU))
     found: list[list[torch.Tensor]] = []
     found_val: list[list[torch.Tensor]] = []
-    with run_batches(
-        (photos, sampler), (val, val_sampler), epoch_steps=5, val_is_next=val_is_next, workers=workers, device=CPU
-    ) as batches:
+    with (
+        closing(Workers([Source(photos, 8), Source(val, 6)], workers)) as started,
+        run_batches(started, sampler, val_sampler, epoch_steps=5, val_is_next=val_is_next, device=CPU) as batches,
+    ):
         if val_is_next:
             found_val += map(copied, batches.val())
         for step in range(start, 10):
@@ -71,3 +76,59 @@ def test_a_run_starts_its_workers_once(tiny_config: Config, monkeypatch: pytest.
     assert len(seen) == 2 * 5 + 2
     assert len(set(seen)) == 1
     assert len(seen[0]) == 2
+
+
+def noting_workers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list of how many worker processes there are each time that a network goes to a device."""
+    seen: list[int] = []
+    to = torch.nn.Module.to
+
+    def noted_to(module: torch.nn.Module, *args: object, **how: object) -> object:
+        seen.append(len(multiprocessing.active_children()))
+        return to(module, *args, **how)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    monkeypatch.setattr(torch.nn.Module, "to", noted_to)
+    return seen
+
+
+def test_workers_are_there_before_the_network_goes_to_its_device(
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = changed(changed(tiny_config, "pipeline", workers=2), "train", epochs=1)
+    seen = noting_workers(monkeypatch)
+    assert train(config, on_step=stop_at(2)).state == "stopped"
+    begun = len(seen)
+    run = train(config)  # which resumes it
+    assert begun < len(seen)
+    train(dataclasses.replace(config, init_from=run.folder, run_name="second"), on_step=stop_at(1))
+    assert set(seen) == {2}
+    assert not multiprocessing.active_children()
+
+
+def test_a_start_that_fails_ends_its_workers(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        assert len(multiprocessing.active_children()) == 2
+        raise UserError("the device is not fit for it")
+
+    monkeypatch.setattr("corolla.training.build.check_sizes", refuse)
+    with pytest.raises(UserError, match="not fit for it"):
+        train(changed(tiny_config, "pipeline", workers=2))
+    assert not multiprocessing.active_children()
+    assert not (tiny_config.runs / "custom-seed0" / "config.json").exists()
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_cuda_does_not_start_before_the_workers(
+    device: str, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen without a card, as far as to the workers."""
+    cuda_is_listed(monkeypatch)
+    resumed = train(tiny_config, on_step=stop_at(2))
+
+    def load(_: RunPhotos, meta: ModelMeta) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunPhotos, "load", load)
+    for name in (resumed.name, "another"):
+        with pytest.raises(KeyboardInterrupt):
+            train(dataclasses.replace(tiny_config, device=device, run_name=name))

@@ -22,7 +22,7 @@ from corolla.runs.folder import Run
 from corolla.started_process import raise_error_of, status_of
 from corolla.training import rendezvous
 from corolla.training.launch import processes_here, run_processes
-from corolla.training.ranks import ALONE, PeerLostError, Ranks, join, number_of_processes, own_device
+from corolla.training.ranks import ALONE, PeerLostError, Ranks, join, number_of_processes, own_device, start_device
 from corolla.training.rendezvous import own_part
 from corolla.training.restarts import note_stop, was_stopped
 from corolla.training.together import Refusal, check_number, follow
@@ -42,9 +42,21 @@ def test_a_batch_systems_variables_alone_are_no_torchrun() -> None:
 )
 def test_each_process_has_a_gpu(name: str, num_gpus: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
-    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     assert own_device(name, TORCHRUN) == device
     assert own_device(name, {}) == name
+
+
+@pytest.mark.parametrize(("number", "current"), [(1, []), (2, ["cuda:1"])])
+def test_of_several_processes_each_computes_on_its_own_gpu_alone(
+    number: int, current: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corolla.training.ranks.number_of_processes", lambda: number)
+    monkeypatch.setattr("corolla.device.choose_device", torch.device)
+    made: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", made.append)
+    assert start_device("cuda:1") == torch.device("cuda:1")
+    assert start_device("cpu") == torch.device("cpu")
+    assert made == current
 
 
 @pytest.mark.parametrize(

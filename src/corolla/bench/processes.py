@@ -29,7 +29,7 @@ from corolla.started_process import status_of
 from corolla.training.agreed_stop import AgreedStop
 from corolla.training.build import build_datasets, new_state, train_color
 from corolla.training.launch import run_processes
-from corolla.training.ranks import Ranks, joined, own_device
+from corolla.training.ranks import Ranks, joined, own_device, start_device
 from corolla.training.reduction import Reduction
 from corolla.training.state import TrainState
 from corolla.training.stop import Stop
@@ -83,7 +83,7 @@ def measure(experiment: str, options: BenchOptions, ranks: Ranks) -> dict[str, A
     Raises:
         UserError: no such experiment or data.
     """
-    device = choose_device(own_device(options.device))
+    device = start_device(own_device(options.device))
     if device.type == "cpu":
         torch.set_num_threads(max(1, num_cores() // ranks.number))
     torch.backends.cudnn.benchmark = True  # as in training

@@ -1,7 +1,7 @@
 """The batches of a whole run, those of val among them: one set of worker processes makes all.
 
 So no process is started at the end of an epoch, and val's first batches are there when the last step is done, as the
-next epoch's are when val is.
+next epoch's are when val is. They are started before the network goes to its device: forked before CUDA starts.
 """
 
 import itertools
@@ -10,10 +10,55 @@ from contextlib import contextmanager
 
 import torch
 
-from corolla.data.dataset import Samples, TFRecordDataset
+from corolla.data.cache import use_cache
+from corolla.data.dataset import Samples
 from corolla.data.hand_over import Batch, HandOver
-from corolla.data.loader import Source, load_from
+from corolla.data.index import Index
+from corolla.data.loader import Source, Workers
+from corolla.data.parts import Parts
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
+from corolla.data.transforms.views import ViewsTransform
+from corolla.device import find_device, num_workers
+from corolla.evaluation.tta_model import images_at_once
+from corolla.runs.checkpoint import ModelMeta
+from corolla.training.build import build_datasets
+from corolla.training.ranks import Ranks
+from corolla.training.stop import Stop
+
+
+class RunPhotos:
+    """The photos of a run, train's and val's, and the workers that make batches of them; close it to end these."""
+
+    def __init__(self, index: Index, stop: Stop, ranks: Ranks) -> None:
+        """Set up what `load` needs: the `stop` ends the building of a cache, the `ranks` share each batch."""
+        self.index = index
+        self._stop, self._ranks = stop, ranks
+        self.workers: Workers | None = None
+
+    def load(self, meta: ModelMeta) -> None:
+        """Have the photos come from the cache, and start the workers, which inherit what is in memory of it.
+
+        Raises:
+            UserError: the cache that was asked for does not fit.
+        """
+        config, ranks = meta.config, self._ranks
+        self.train, self.val = build_datasets(meta, self.index)
+        self.cached = use_cache(
+            (self.train, self.val), config.pipeline.cache, config.cache_dir, stopped=lambda: self._stop.is_asked
+        )
+        assert isinstance(self.val.transform, ViewsTransform)
+        self.val_batch_size = images_at_once(self.val.transform, meta.input_size)
+        num_images = min(config.train.batch_size, len(self.train) * config.train.repeat)
+        own = sum(Parts(config.train.num_parts, ranks.rank, ranks.number).sizes(num_images).values())
+        self.workers = Workers(
+            [Source(self.train, own), Source(self.val, self.val_batch_size)],
+            num_workers(config.pipeline.workers, find_device(config.device)),
+        )
+
+    def close(self) -> None:
+        """End the workers, where they have started."""
+        if self.workers is not None:
+            self.workers.close()
 
 
 class RunBatches:
@@ -35,24 +80,23 @@ class RunBatches:
 
 @contextmanager
 def run_batches(
-    train: tuple[TFRecordDataset, TrainBatchSampler],
-    val: tuple[TFRecordDataset, EvalBatchSampler],
+    workers: Workers,
+    sampler: TrainBatchSampler,
+    val_sampler: EvalBatchSampler,
     *,
     epoch_steps: int,
     val_is_next: bool,
-    workers: int,
     device: torch.device,
 ) -> Iterator[RunBatches]:
     """Make the batches of a run, on `device`, until the block ends.
 
     Args:
-        train: photos, and their batches from the step on at which the run goes on.
-        val: photos, and their batches, the same each time.
+        workers: of two sources, the photos of train and of val.
+        sampler: the batches of train, from the step on at which the run goes on.
+        val_sampler: the batches of val, the same each time.
         epoch_steps: batches of training after which val comes.
         val_is_next: the run was stopped between an epoch and its evaluation.
-        workers: processes that make them; 0: this one.
     """
-    (train_set, sampler), (val_set, val_sampler) = train, val
 
     def plan() -> Iterator[tuple[int, Samples]]:
         if val_is_next:
@@ -62,8 +106,7 @@ def run_batches(
             if step % epoch_steps == 0:
                 yield from ((1, samples) for samples in val_sampler)
 
-    sources = [Source(train_set, sampler.largest), Source(val_set, val_sampler.largest)]
-    batches = load_from(sources, plan(), workers=workers, hand_over=HandOver.to(device))
+    batches = workers.batches(plan(), HandOver.to(device))
     try:
         yield RunBatches(batches, len(val_sampler))
     finally:

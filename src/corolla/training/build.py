@@ -1,7 +1,7 @@
 """Build the datasets of a run, and its state: from scratch, from weights or from a checkpoint."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,9 @@ from corolla.training.losses import TrainLoss
 from corolla.training.optim import has_layer_order, make_optimizer, restore_optimizer
 from corolla.training.state import LossMeter, TrainState
 
+BeforeDevice = Callable[[ModelMeta], None]
+"""Called when everything is known of a network and nothing is on its device yet: CUDA may not have started."""
+
 
 def build_datasets(meta: ModelMeta, index: Index) -> tuple[TFRecordDataset, TFRecordDataset]:
     """Build the augmented training set and the centre-crop validation set."""
@@ -82,7 +85,13 @@ def train_color(config: Config, index: Index) -> ColorStatistics:
 
 
 def new_state(
-    config: Config, index: Index, device: torch.device, statistics: ColorStatistics, *, explicit: Collection[str] = ()
+    config: Config,
+    index: Index,
+    device: torch.device,
+    statistics: ColorStatistics,
+    *,
+    explicit: Collection[str] = (),
+    before_device: BeforeDevice | None = None,
 ) -> TrainState:
     """Build a state with random weights, or those that `config.model.weights` names.
 
@@ -114,7 +123,9 @@ def new_state(
         preprocessing=_with_crop_fraction(preprocessing, config),
         fingerprint=train_fingerprint(index),
     )
-    state = _assemble(meta, Progress(), model, device, index, ignored=ignored, explicit=explicit)
+    state = _assemble(
+        meta, Progress(), model, device, index, ignored=ignored, explicit=explicit, before_device=before_device
+    )
     path = Path(config.model.weights).expanduser()
     state.notes += _notes_on_source(path / "best.pt" if path.is_dir() else path, index)
     return state
@@ -138,12 +149,22 @@ def _notes_on_source(path: Path, index: Index) -> list[str]:
     ]
 
 
-def resumed_state(path: Path, config: Config, index: Index, device: torch.device) -> TrainState:
+def resumed_state(
+    path: Path, config: Config, index: Index, device: torch.device, *, before_device: BeforeDevice | None = None
+) -> TrainState:
     """Build the state exactly as this very run saved it in `path`."""
-    return state_from(load_checkpoint(path), path, config, index, device)
+    return state_from(load_checkpoint(path), path, config, index, device, before_device=before_device)
 
 
-def state_from(content: dict[str, Any], path: Path, config: Config, index: Index, device: torch.device) -> TrainState:
+def state_from(
+    content: dict[str, Any],
+    path: Path,
+    config: Config,
+    index: Index,
+    device: torch.device,
+    *,
+    before_device: BeforeDevice | None = None,
+) -> TrainState:
     """Build the state that a checkpoint holds, which messages call `path`."""
     check_same_data(content, index, path)
     meta = dataclasses.replace(read_meta(content), config=config)
@@ -155,7 +176,7 @@ def state_from(content: dict[str, Any], path: Path, config: Config, index: Index
     progress = read_progress(content)
     if config.train.stop_early:
         progress.waits_from = waits_from(content, config)
-    state = _assemble(meta, progress, model, device, index, ignored=ignored, resuming=True)
+    state = _assemble(meta, progress, model, device, index, ignored=ignored, resuming=True, before_device=before_device)
     if state.ema is not None:
         state.ema.module.load_state_dict(content["ema"])
     _load_optimizer(state, content, config)
@@ -181,7 +202,13 @@ def _notes_on_parts(content: dict[str, Any], config: Config, model: nn.Module) -
 
 
 def initialised_state(
-    path: Path, config: Config, index: Index, device: torch.device, *, explicit: Collection[str] = ()
+    path: Path,
+    config: Config,
+    index: Index,
+    device: torch.device,
+    *,
+    explicit: Collection[str] = (),
+    before_device: BeforeDevice | None = None,
 ) -> TrainState:
     """Build the state of a new run from a checkpoint's weights and, where it fits, its optimizer state (--init-from).
 
@@ -212,7 +239,9 @@ def initialised_state(
         preprocessing=_with_crop_fraction(before.preprocessing, config),
         fingerprint=train_fingerprint(index),
     )
-    state = _assemble(meta, Progress(), model, device, index, ignored=ignored, explicit=explicit)
+    state = _assemble(
+        meta, Progress(), model, device, index, ignored=ignored, explicit=explicit, before_device=before_device
+    )
     if content["ema"]:
         state.notes.append(
             f"note: {path} holds a moving average, too; this run starts from the weights themselves, to which the "
@@ -244,16 +273,19 @@ def _assemble(
     ignored: Collection[str] = (),
     explicit: Collection[str] = (),
     resuming: bool = False,
+    before_device: BeforeDevice | None = None,
 ) -> TrainState:
     parts = meta.config.train.num_parts  # what auto begins with (training/trial.py)
     config = dataclasses.replace(meta.config, train=dataclasses.replace(meta.config.train, accumulate=parts))
     meta = dataclasses.replace(meta, config=config)
-    if not resuming:
-        check_precision(config.train.precision, device)
     unused = list(ignored)
     if config.optim.layer_decay != 1 and not has_layer_order(model):
         unused.append("optim.layer_decay")
     notes = check_ignored(unused, config.model.name, explicit=explicit)
+    if before_device is not None:
+        before_device(meta)
+    if not resuming:
+        check_precision(config.train.precision, device)
     if config.train.precision == "bf16" and not has_bf16(device):  # the run began on another card
         notes.append(f"note: {describe(device)} has no bf16 and emulates it; a run in fp16 or fp32 is faster there")
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format

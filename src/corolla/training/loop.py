@@ -9,24 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from corolla.data.cache import use_cache
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
 from corolla.data.loader import Batch
 from corolla.data.parts import Parts
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_epoch
 from corolla.data.transforms.views import ViewsTransform
-from corolla.device import num_workers
 from corolla.evaluation.inference import BATCH_SIZE, predict_batches
 from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.predictions import Predictions
-from corolla.evaluation.tta_model import PartSize, TTAModel, images_at_once
+from corolla.evaluation.tta_model import PartSize, TTAModel
 from corolla.files import sha256
 from corolla.runs.folder import Run
 from corolla.runs.length import best_row, stopping_line, stops_early
 from corolla.training.agreed_stop import EVALUATION_S, AgreedStop
-from corolla.training.batches import run_batches
-from corolla.training.build import build_datasets
+from corolla.training.batches import RunPhotos, run_batches
 from corolla.training.failures import (
     NumbersFailed,
     TrainingFailed,
@@ -52,12 +49,14 @@ def fit(
     index: Index,
     stop: Stop | AgreedStop,
     *,
+    photos: RunPhotos,
     on_step: OnStep | None = None,
     ranks: Ranks = ALONE,
 ) -> None:
     """Train to the last epoch, to where --train.stop-early ends it, or until `stop` says so.
 
     Args:
+        photos: those of `index`, loaded.
         ranks: the processes that do so together; the leader alone writes into `run`.
 
     Raises:
@@ -65,23 +64,21 @@ def fit(
         PeerLostError: another process has ended.
     """
     config, progress = state.config, state.progress
-    train_set, val_set = build_datasets(state.meta, index)
-    cached = use_cache((train_set, val_set), config.pipeline.cache, config.cache_dir, stopped=lambda: stop.is_asked)
-    log.info(cached)
+    train_set, val_set, workers = photos.train, photos.val, photos.workers
+    assert workers is not None
+    log.info(photos.cached)
     epoch_steps = steps_per_epoch(len(train_set), config.train.batch_size, config.train.repeat)
     sampler = _sampler(state, train_set, epoch_steps, ranks)
     if isinstance(stop, AgreedStop):
         state.reduction = Reduction(state.model, ranks, stop, parts=sampler.parts, num_images=sampler.num_images)
-    assert isinstance(val_set.transform, ViewsTransform)
-    num_images = images_at_once(val_set.transform, state.meta.input_size)
-    val_sampler = EvalBatchSampler(len(val_set), num_images, ranks.rank, ranks.number)
+    val_sampler = EvalBatchSampler(len(val_set), photos.val_batch_size, ranks.rank, ranks.number)
     with (
         run_batches(
-            (train_set, sampler),
-            (val_set, val_sampler),
+            workers,
+            sampler,
+            val_sampler,
             epoch_steps=epoch_steps,
             val_is_next=progress.step == (state.epoch + 1) * epoch_steps,
-            workers=num_workers(config.pipeline.workers, state.device),
             device=state.device,
         ) as batches,
         _log_of(run, state, sampler, index) if ranks.leads else NoLog(run) as run_log,

@@ -152,7 +152,7 @@ def joined(steps_done: int) -> Iterator[Ranks]:
 
 
 def own_device(name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the device of this process: each on a machine has a GPU of its own, in their order.
+    """Return the name of this process's device: each on a machine has a GPU of its own, in their order.
 
     Raises:
         UserError: there are not as many, or one is named by its number.
@@ -173,5 +173,19 @@ def own_device(name: str, environ: Mapping[str, str] = os.environ) -> str:
             f"this machine has {num_gpus} GPU{'s' * (num_gpus != 1)} for {number} processes: start as many as there "
             "are GPUs (torchrun --nproc-per-node), or give --device cpu"
         )
-    torch.cuda.set_device(local)
     return f"cuda:{local}"
+
+
+def start_device(name: str) -> "torch.device":
+    """Return the device that `own_device` has named, after starting it.
+
+    Raises:
+        UserError: torch cannot use it.
+    """
+    from corolla.device import choose_device
+
+    if number_of_processes() > 1 and name.startswith("cuda"):
+        import torch
+
+        torch.cuda.set_device(name)  # streams and sums are on the current one
+    return choose_device(name)

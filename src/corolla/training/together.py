@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from corolla.config import Config, TrainConfig, from_dict, to_dict
 from corolla.data.corrections import Corrections, training_index
-from corolla.data.index import Index, load_index
+from corolla.data.index import load_index
 from corolla.errors import FAILED, USER_ERROR, UserError
 from corolla.runs.folder import Run
 from corolla.runs.without_torch import read_without_tensors
@@ -26,6 +26,7 @@ from corolla.training.stop import Stop, stopping
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from corolla.training.batches import RunPhotos
     from corolla.training.loop import OnStep
     from corolla.training.state import TrainState
 
@@ -134,7 +135,7 @@ class Briefing:
 
 def follow(config: Config, run: Run, ranks: Ranks, on_step: "OnStep | None") -> None:
     """Train with the leader, from what it gives; what ends all processes is for the leader to say."""
-    with stopping(None) as stop:
+    with stopping(None) as stop, contextlib.ExitStack() as stack:
         start = ranks.tell(None)
         if start is None:
             return
@@ -144,7 +145,7 @@ def follow(config: Config, run: Run, ranks: Ranks, on_step: "OnStep | None") -> 
             raise SystemExit(start.status)
         ready, fault = None, None
         try:
-            ready = _take_over(start, config, run)
+            ready = _take_over(start, config, run, stack, stop, ranks)
         except UserError as error:
             fault = f"process {ranks.rank} on {socket.gethostname()}: {error}"
         if any(ranks.gather(fault)) or ready is None:
@@ -155,25 +156,31 @@ def follow(config: Config, run: Run, ranks: Ranks, on_step: "OnStep | None") -> 
             train_together(*ready, run, stop, ranks, on_step)
 
 
-def _take_over(start: Start, config: Config, run: Run) -> "tuple[TrainState, Index]":
-    """Return the leader's state on this process's device, and the index of this machine's data.
+def _take_over(
+    start: Start, config: Config, run: Run, stack: contextlib.ExitStack, stop: Stop, ranks: Ranks
+) -> "tuple[TrainState, RunPhotos]":
+    """Return the leader's state on this process's device, and the photos of this machine's data, which `stack` closes.
 
     Raises:
         UserError: the data are others, or something is missing here.
     """
-    from corolla.device import choose_device, use_deterministic
+    from corolla.device import find_device, use_deterministic
     from corolla.runs.checkpoint import read_checkpoint
+    from corolla.training.batches import RunPhotos
+    from corolla.training.begin import then_device
     from corolla.training.build import state_from
 
     config = from_dict(start.settings, base=config, source="the leader's settings")
     index = training_index(load_index(config.data, config.size, config.cache_dir), config.train, start.corrections)
     use_deterministic(config.train.deterministic)
     content = read_checkpoint(io.BytesIO(start.checkpoint), run.last)
-    return state_from(content, run.last, config, index, choose_device(config.device)), index
+    photos = stack.enter_context(contextlib.closing(RunPhotos(index, stop, ranks)))
+    device, ready = find_device(config.device), then_device(photos.load, config.device)
+    return state_from(content, run.last, config, index, device, before_device=ready), photos
 
 
 def train_together(
-    state: "TrainState", index: Index, run: Run, stop: Stop, ranks: Ranks, on_step: "OnStep | None"
+    state: "TrainState", photos: "RunPhotos", run: Run, stop: Stop, ranks: Ranks, on_step: "OnStep | None"
 ) -> None:
     """Train with the other processes, where there are some.
 
@@ -185,10 +192,10 @@ def train_together(
     from corolla.training.loop import fit
 
     if ranks.number == 1:
-        fit(state, run, index, stop, on_step=on_step)
+        fit(state, run, photos.index, stop, photos=photos, on_step=on_step)
         return
     agreed = AgreedStop(stop, ranks)
     with agreed.not_waiting_for_the_dead():
-        fit(state, run, index, agreed, on_step=on_step, ranks=ranks)
+        fit(state, run, photos.index, agreed, photos=photos, on_step=on_step, ranks=ranks)
     if agreed.reason is not None and stop.reason is None:
         stop.request(agreed.reason)

@@ -144,7 +144,7 @@ def _lead(
     for split in ("train", "val"):
         split_of(records, split)  # which says what is missing, before anything is made
     budget = time_budget(config.train.max_hours)
-    with exclusive(run.folder), stopping(budget.hours) as stop:
+    with exclusive(run.folder), stopping(budget.hours) as stop, contextlib.ExitStack() as stack:
         if was_stopped(run):
             log.info("%s: was asked to stop before torchrun started its processes again; they end", run.folder)
             return
@@ -160,17 +160,22 @@ def _lead(
             return
 
         from corolla.device import describe, idle_gpus
+        from corolla.training.batches import RunPhotos
         from corolla.training.begin import build_state
         from corolla.training.fit_hours import choose_epochs, cut_by, told
 
-        state = build_state(start, config, index, run=run, explicit=explicit)
-        if config.train.fit_hours is not None and fitted is None and not start.has_begun:
+        photos = stack.enter_context(contextlib.closing(RunPhotos(index, stop, ranks)))
+        is_measured = config.train.fit_hours is not None and fitted is None and not start.has_begun
+        load = None if is_measured else photos.load  # the sizes of photos may follow from the epochs that are found
+        state = build_state(start, config, index, run=run, explicit=explicit, load=load)
+        if is_measured:
             fitted = choose_epochs(state, index, run.folder, started=started, stop=stop, num_ranks=ranks.number)
             if fitted is None:
                 note_stop(run)
                 log.info("stopped: %s, while an epoch was measured; nothing has begun", stop.reason)
                 return
             notes = [told(fitted), *cut_by(fitted, budget.hours), *check_settings(state.config, explicit=explicit)]
+            photos.load(state.meta)
         config = state.config  # with what --train.accumulate auto and --train.fit-hours have found
         briefing.give(state, plan.corrections)  # another process may refuse
         keep_copy(run, plan.corrections)
@@ -188,7 +193,7 @@ def _lead(
         notes += notes_on(plan.corrections, records)
         for line in filter(None, (idle_gpus(state.device, ranks.number), budget.note, *notes, *state.notes)):
             log.info(line)
-        train_together(state, index, run, stop, ranks, on_step)
+        train_together(state, photos, run, stop, ranks, on_step)
         if stop.reason and run.state != "done":
             step = state.progress.step
             note_stop(run)
