@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import changed, cuda_is_listed, stop_at
 
-from corolla.config import AugmentConfig, Config
+from corolla.config import AugmentConfig, Config, to_dict
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.hand_over import Batch
 from corolla.data.index import load_index
@@ -21,6 +21,8 @@ from corolla.errors import UserError
 from corolla.runs.checkpoint import ModelMeta
 from corolla.training import loop
 from corolla.training.batches import RunPhotos, run_batches
+from corolla.training.ranks import Ranks
+from corolla.training.together import Start, follow
 from corolla.training.train import train
 
 CPU = torch.device("cpu")
@@ -132,3 +134,11 @@ def test_cuda_does_not_start_before_the_workers(
     for name in (resumed.name, "another"):
         with pytest.raises(KeyboardInterrupt):
             train(dataclasses.replace(tiny_config, device=device, run_name=name))
+    beginning = Start(to_dict(resumed.config, with_runtime=False), None, resumed.last.read_bytes())
+
+    class Told(Ranks):
+        def tell(self, value: object) -> Start:
+            return beginning
+
+    with pytest.raises(KeyboardInterrupt):  # in another process of the run, too
+        follow(dataclasses.replace(tiny_config, device=device), resumed, Told(1, 2), None)
