@@ -93,7 +93,7 @@ def unlike_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("choice", get_args(Cache))
 def test_pixels_do_not_depend_on_the_cache(choice: Cache, unlike_data: Path, tmp_path: Path) -> None:
     uncached, cached = two_sets(unlike_data), two_sets(unlike_data)
-    expected = "decoded" if choice == "auto" else choice
+    expected = "decoded" if choice in ("auto", "device") else choice  # device: of val, and what is not on it
     assert use_cache(cached, choice, tmp_path).startswith(f"cache: {expected}")
     assert [photos.decoded is not None for photos in cached] == [expected == "decoded"] * 2
     assert same(batches(cached), batches(uncached))

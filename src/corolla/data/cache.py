@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.data.dataset import TFRecordDataset
-from corolla.data.decode import Image, decode_photo, jpeg_shape
+from corolla.data.decode import Image, decode_photo
 from corolla.data.index_cache import NPZ_FAULTS, are_columns, resolve_cache_dir
 from corolla.errors import UserError
 from corolla.files import locked, replacing, zip_fault
@@ -30,7 +30,7 @@ from corolla.temporary import remove_leftovers
 
 log = logging.getLogger(__name__)
 
-Cache = Literal["auto", "off", "encoded", "decoded"]
+Cache = Literal["auto", "off", "encoded", "decoded", "device"]
 FORMAT = 1  # counted up when the content of a file of pixels changes, so that older files are made again
 AS_STORED = [False, None]  # earlier versions could keep photos smaller; files of whole ones keep their names
 TABLE = {"height": np.int64, "width": np.int64, "good": np.bool_, "crc": np.uint32}  # of a file of pixels, by photo
@@ -50,7 +50,7 @@ def use_cache(
     """Have `photos` come from the cache that is chosen, and return one line that says which it is.
 
     auto: decoded where the pixels fit into half of the free memory and onto the disk, else encoded where the files fit
-    into memory, else off.
+    into memory, else off. device: as auto, for photos that are not there (data/photos_on_device.py).
 
     Args:
         cache_dir: the folder for the index, beside which pixels are kept.
@@ -61,7 +61,7 @@ def use_cache(
     """
     if choice == "off":
         return "cache: off"
-    reason = ""
+    reason, choice = "", "auto" if choice == "device" else choice
     if choice in ("auto", "decoded"):
         try:
             return _use_decoded(photos, resolve_cache_dir(cache_dir) / "decoded", stopped)
@@ -196,11 +196,7 @@ def _check_fit(total: int, missing: int, folder: Path) -> None:
 
 def _shapes(photos: TFRecordDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the height and the width of each photo, from its header; 0 where it has none."""
-    shapes = np.zeros((len(photos), 2), np.int64)
-    for i in range(len(photos)):
-        jpeg = photos.jpeg(i)
-        with contextlib.suppress(ValueError):
-            shapes[i] = jpeg_shape(jpeg)
+    shapes = np.array([photos.header_shape(i) for i in range(len(photos))], np.int64).reshape(-1, 2)
     return shapes[:, 0], shapes[:, 1]
 
 

@@ -1,6 +1,7 @@
 """One split of a data folder as a map-style dataset of pixels; data/loader.py makes batches of tensors of it."""
 
 import logging
+import math
 import mmap
 import threading
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from corolla.errors import UserError
 from corolla.random import SampleGenerators
 
 log = logging.getLogger(__name__)
-_generators = SampleGenerators()
+sample_generators = SampleGenerators()
 
 SampleKey = tuple[int, int]
 """(epoch, index); index + r * the number of photos is the r-th repeat in that epoch, with draws of its own."""
@@ -120,6 +121,12 @@ class TFRecordDataset:
             self._transformed(epoch, i, transform, image)
         return Sample(image, int(self.split.label[i]), str(self.split.id[i]))
 
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of the largest transformed photo."""
+        assert self.transform is not None, "photos alone may differ in size"
+        return math.prod(self.transform.shape)
+
     def batch_shape(self, samples: Samples) -> tuple[int, ...]:
         """Return the shape of the images of a batch."""
         assert self.transform is not None, "photos alone may differ in size"
@@ -136,17 +143,20 @@ class TFRecordDataset:
         """Return the labels of samples, -1 where there is none."""
         return self.split.label[samples.indices % len(self)].astype(np.int64, copy=False)
 
+    def on_device(self, made: object, samples: Samples) -> None:
+        """Return nothing, as nothing is left to be done: the batches are of images."""
+
     def all_square(self) -> bool:
         """Return whether every photo is square, by its header; one that can't be read has a square stand-in."""
+        return all(height == width for height, width in map(self.header_shape, range(len(self))))
 
-        def is_square(i: int) -> bool:
-            try:
-                header = self._header(i, self.jpeg(i))
-            except ValueError:
-                return True
-            return header.height == header.width
-
-        return all(map(is_square, range(len(self))))
+    def header_shape(self, i: int) -> tuple[int, int]:
+        """Return height and width of a photo by its header, 0 and 0 where that can't be read."""
+        try:
+            header = self._header(i, self.jpeg(i))
+        except ValueError:
+            return 0, 0
+        return header.height, header.width
 
     def jpeg(self, i: int) -> memoryview:
         """Return the bytes of the JPEG of sample i, without a copy.
@@ -180,7 +190,7 @@ class TFRecordDataset:
     def _transformed(self, epoch: int, i: int, transform: Transform, out: Image) -> None:
         """Fill `out` with sample i of that epoch, decoding no more of the photo than is needed."""
         key, i = i, i % len(self)
-        rng = _generators.at(self.seed, epoch, key)
+        rng = sample_generators.at(self.seed, epoch, key)
         image = self.decoded[i] if self.decoded is not None else None
         if image is not None:
             transform.apply(image, transform.draw(image.shape[0], image.shape[1], rng), rng, out)
@@ -193,7 +203,7 @@ class TFRecordDataset:
             rows = box[1] + box[3] if self.bad_images == "stop" else None
             image = decode_photo(jpeg, rows=rows, header=header)
         except ValueError as error:
-            image, rng = self._stand_in(i, error), _generators.at(self.seed, epoch, key)
+            image, rng = self._stand_in(i, error), sample_generators.at(self.seed, epoch, key)
             box = transform.draw(image.shape[0], image.shape[1], rng)
         transform.apply(image, box, rng, out)
 

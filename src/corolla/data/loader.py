@@ -12,19 +12,20 @@ Workers can start long before their first batch, so that they are forked before 
 the tables of all memory that is mapped by then, and the driver's as well.
 """
 
-import math
 import os
 import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from corolla.data.dataset import Samples, TFRecordDataset
+from corolla.data.dataset import Samples
 from corolla.data.hand_over import Batch, HandOver
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.slots import FORKS, Slots
@@ -38,34 +39,55 @@ Job = tuple[int | None, int, Samples]
 """(slot, number of the source, samples); without a slot the worker makes memory of its own for the batch."""
 
 
+class Photos(Protocol):
+    """Photos that batches are made of: a TFRecordDataset, or what takes its place (data/recipe_photos.py)."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of a sample, at most."""
+        ...
+
+    def batch_shape(self, samples: Samples) -> tuple[int, ...]:
+        """Return the shape of a batch."""
+        ...
+
+    def load_into(self, samples: Samples, images: NDArray[np.uint8]) -> None:
+        """Write samples into the first rows of `images`."""
+        ...
+
+    def labels(self, samples: Samples) -> NDArray[np.int64]:
+        """Return the labels of samples."""
+        ...
+
+    def on_device(self, made: torch.Tensor, samples: Samples) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Return what makes images of a batch as it was made, once that is on the device; None where it is them."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
-    """Photos that batches are made of."""
+    """Photos, in batches of some size."""
 
-    photos: TFRecordDataset
+    photos: Photos
     largest: int
     """Photos of a batch, at most."""
 
-    @property
-    def image_bytes(self) -> int:
-        """Bytes of the largest of its transformed photos."""
-        assert self.photos.transform is not None
-        return math.prod(self.photos.transform.shape)
 
-
-def make_batch(photos: TFRecordDataset, samples: Samples) -> Batch:
+def make_batch(photos: Photos, samples: Samples) -> Batch:
     """Return several transformed samples of one epoch, decoded here and now."""
     images = torch.empty(photos.batch_shape(samples), dtype=torch.uint8)
     photos.load_into(samples, images.numpy())
     return Batch(images, torch.from_numpy(photos.labels(samples)), _indices(photos, samples))
 
 
-def _indices(photos: TFRecordDataset, samples: Samples) -> torch.Tensor:
+def _indices(photos: Photos, samples: Samples) -> torch.Tensor:
     return torch.from_numpy(samples.indices % len(photos))
 
 
 def load_batches(
-    photos: TFRecordDataset, batches: TrainBatchSampler | EvalBatchSampler, *, workers: int, device: torch.device
+    photos: Photos, batches: TrainBatchSampler | EvalBatchSampler, *, workers: int, device: torch.device
 ) -> Generator[Batch, None, None]:
     """Yield each `Batch`, on `device`, in the order of `batches`, made ahead by `workers` processes (0: none).
 
@@ -105,7 +127,7 @@ class Workers:
         self._slots = Slots(
             number * PREFETCH + IN_USE,
             max(source.largest for source in sources),
-            max(source.image_bytes for source in sources),
+            max(source.photos.item_bytes for source in sources),
         )
         self._jobs = _Jobs()
         self._loader = DataLoader(
@@ -127,19 +149,28 @@ class Workers:
         with closing(
             self._by_workers(self._loader, plan, hand_over)
             if self._loader is not None
-            else (make_batch(self._sources[number].photos, samples) for number, samples in plan)
+            else ((number, samples, make_batch(self._sources[number].photos, samples)) for number, samples in plan)
         ) as made:
-            yield from hand_over.batches(made)
+            left = deque[Callable[[torch.Tensor], torch.Tensor] | None]()
+
+            def noted() -> Iterator[Batch]:
+                for number, samples, batch in made:
+                    left.append(self._sources[number].photos.on_device(batch.images, samples))
+                    yield batch
+
+            for batch in hand_over.batches(noted()):
+                finish = left.popleft()
+                yield batch if finish is None else batch._replace(images=finish(batch.images))
 
     def _by_workers(
         self, loader: DataLoader[Any], plan: Iterable[tuple[int, Samples]], hand_over: HandOver
-    ) -> Generator[Batch, None, None]:
+    ) -> Generator[tuple[int, Samples, Batch], None, None]:
         """Yield batches that workers write into slots of shared memory; only the slots' numbers are sent."""
-        slots, sent = self._slots, deque[tuple[TFRecordDataset, Samples]]()
+        slots, sent = self._slots, deque[tuple[int, Samples]]()
 
         def jobs() -> Iterator[Job]:
             for number, samples in plan:
-                sent.append((self._sources[number].photos, samples))
+                sent.append((number, samples))
                 yield slots.take(), number, samples
 
         self._jobs.left = jobs()
@@ -148,9 +179,10 @@ class Workers:
             for result in results:
                 if isinstance(result, UserError):
                     raise result
-                photos, samples = sent.popleft()
+                number, samples = sent.popleft()
+                photos = self._sources[number].photos
                 made = result if isinstance(result, Batch) else slots.lend(result, photos.batch_shape(samples))
-                yield Batch(made[0], made[1], _indices(photos, samples))
+                yield number, samples, Batch(made[0], made[1], _indices(photos, samples))
 
     def close(self) -> None:
         """End the processes; close `batches` before."""
@@ -173,7 +205,7 @@ class _Worker(Dataset[Any]):
     A fault is returned as a value: an exception would reach the user wrapped in the worker's traceback.
     """
 
-    def __init__(self, sources: Sequence[TFRecordDataset], slots: Slots) -> None:
+    def __init__(self, sources: Sequence[Photos], slots: Slots) -> None:
         self.sources, self.slots = sources, slots
 
     def __getitem__(self, job: Job) -> int | Batch | UserError:

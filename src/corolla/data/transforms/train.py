@@ -5,7 +5,7 @@ which is a function of (seed, epoch, sample).
 """
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,23 @@ from corolla.data.dataset import Box
 from corolla.data.decode import Image, Interpolation, mirrored_resize, resize
 from corolla.data.statistics import ColorStatistics
 from corolla.data.transforms.crops import random_resized_crop, resnet_crop
-from corolla.data.transforms.erasing import erase
+from corolla.data.transforms.erasing import Painted, draw_erasing, paint
 
 
 def needs_statistics(config: AugmentConfig) -> bool:
     """Return whether a `TrainTransform` needs the colours of the training images."""
     own_axes = config.pca_noise and config.pca_axes == "data"
     return bool(own_axes or config.cutout or (config.erase and config.erase_fill == "mean"))
+
+
+class Decisions(NamedTuple):
+    """Everything that is drawn for a photo beside its crop."""
+
+    is_mirrored: bool
+    color_seed: int | None
+    """Seed of the colour changes; None: there are none."""
+    painted: tuple[Painted | None, Painted | None]
+    """By random erasing, then by cutout."""
 
 
 class TrainTransform:
@@ -49,7 +59,7 @@ class TrainTransform:
         self.epochs = epochs
         self.interpolation: Interpolation = interpolation
         mean = statistics.mean if statistics is not None else (0, 0, 0)  # unused in that case
-        self._mean = np.rint(255 * np.asarray(mean)).astype(np.uint8)
+        self.mean = np.rint(255 * np.asarray(mean)).astype(np.uint8)
         self._smaller: dict[int, TrainTransform] = {}
         self._local = threading.local()
 
@@ -79,14 +89,26 @@ class TrainTransform:
     def apply(self, image: Image, box: Box, rng: np.random.Generator, out: Image) -> None:
         """Fill `out` (size x size x 3) with the box of `image`."""
         left, top, width, height = box
+        decided = self.decide(rng)
         crop = image[top : top + height, left : left + width]
-        fit = mirrored_resize if self.config.flip and rng.random() < 0.5 else resize
+        fit = mirrored_resize if decided.is_mirrored else resize
         fit(crop, self.size, self.size, self.interpolation, out=out)
-        if self.config.color or self.config.pca_noise:
-            compose = self._compose()
-            compose.set_random_seed(int(rng.integers(2**32)))
+        if decided.color_seed is not None:
+            compose = self.color_changes()
+            compose.set_random_seed(decided.color_seed)
             out[...] = compose(image=out)["image"]
-        erase(out, self.config, self._mean, rng)
+        for each in decided.painted:
+            if each is not None:
+                paint(out, each)
+
+    def decide(self, rng: np.random.Generator) -> Decisions:
+        """Draw everything beside the crop, after it."""
+        config = self.config
+        return Decisions(
+            is_mirrored=config.flip and bool(rng.random() < 0.5),
+            color_seed=int(rng.integers(2**32)) if config.color or config.pca_noise else None,
+            painted=draw_erasing(config, self.size, self.size, self.mean, rng),
+        )
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """Return the transformed image (size x size x 3) of `image` (H x W x 3)."""
@@ -94,7 +116,8 @@ class TrainTransform:
         self.apply(image, self.draw(image.shape[0], image.shape[1], rng), rng, out)
         return out
 
-    def _compose(self) -> Any:
+    def color_changes(self) -> Any:
+        """Return this thread's albumentations Compose of the colour changes."""
         # albumentations' Compose has a generator inside, so each thread has one of its own.
         if not hasattr(self._local, "compose"):
             from corolla.data.transforms.color import color_compose
