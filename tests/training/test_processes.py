@@ -167,6 +167,15 @@ def test_two_are_one(folder: Path, alone: Path) -> None:
     assert said.count("epoch   2/2") == 1, said  # the leader alone speaks
 
 
+def test_two_are_one_with_photos_on_the_device(folder: Path) -> None:
+    """Each has all of them, and makes its own parts of a batch."""
+    words = ("--pipeline.cache", "device", "--train.epochs", "1")
+    one, two = (place_for(folder, f"device-{number}") for number in (1, 2))
+    trained(one, *words)
+    trained(two, *words, torchrun=processes(2))
+    assert_same(two / "runs" / "run", one / "runs" / "run")
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_two_are_one_in_fp32(workers: str, folder: Path) -> None:
     words = ("--train.precision", "fp32", "--pipeline.workers", workers, "--optim.name", "adamw", "--train.epochs", "1")

@@ -68,7 +68,7 @@ _ADAPTER = TypeAdapter(Config)
 def to_dict(config: Config, *, with_runtime: bool = True) -> dict[str, Any]:
     """Return `config` as plain JSON values; without the runtime-only fields it is what config.json holds."""
     values = _plain(config)
-    return values if with_runtime else _without_runtime(config, values)
+    return values if with_runtime else _without_runtime(config, values, all_keys=False)
 
 
 def _plain(value: Any) -> Any:
@@ -80,14 +80,21 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _without_runtime(section: Any, values: dict[str, Any]) -> dict[str, Any]:
+def _without_runtime(section: Any, values: dict[str, Any], *, all_keys: bool) -> dict[str, Any]:
+    """Return the settings that decide the result.
+
+    Args:
+        all_keys: also those one value of which would do so, with their defaults.
+    """
     kept = {}
     for f in dataclasses.fields(section):
-        if not f.metadata.get("runtime_only"):
-            value = getattr(section, f.name)
-            kept[f.name] = (
-                _without_runtime(value, values[f.name]) if dataclasses.is_dataclass(value) else values[f.name]
-            )
+        value = getattr(section, f.name)
+        if dataclasses.is_dataclass(value):
+            kept[f.name] = _without_runtime(value, values[f.name], all_keys=all_keys)
+        elif "decides" in f.metadata and value != f.metadata["decides"]:
+            kept |= {f.name: f.default} if all_keys else {}
+        elif not f.metadata.get("runtime_only"):
+            kept[f.name] = values[f.name]
     return kept
 
 
@@ -151,7 +158,7 @@ def validate(config: Config) -> Config:
 
 def flatten(config: Config) -> dict[str, Any]:
     """Return what decides a result: `{"size": 224, "model.name": ..., ...}`, the same keys for every config."""
-    return dict(_flat(to_dict(config, with_runtime=False)))
+    return dict(_flat(_without_runtime(config, _plain(config), all_keys=True)))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

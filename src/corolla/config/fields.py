@@ -30,6 +30,8 @@ from corolla.config.needs import (
     SOME_IMBALANCE,
     TEACHER,
     Need,
+    device_refusals,
+    mostly_runtime_only,
     runtime_only,
     setting,
     weights_refusals,
@@ -319,7 +321,12 @@ class PipelineConfig(Section):
     """Processes that decode and augment; 0: none but the main one; default: by the number of cores."""
     bad_images: Literal["stop", "grey"] = "stop"
     """A JPEG that does not decode stops the work, or is replaced by a grey image with a warning."""
-    cache: Literal["auto", "off", "encoded", "decoded"] = runtime_only("auto")
+    cache: Literal["auto", "off", "encoded", "decoded", "device"] = mostly_runtime_only(
+        "auto", "device", refusals=device_refusals
+    )
     """Keep photos between epochs: encoded (their files, in memory), decoded (their pixels, in a mapped file beside the
     index), off; auto: decoded where half of the free memory holds it, else encoded where it fits. No pixel depends on
-    it."""
+    it but on device: photos for training lie, decoded, in the memory of the card, which crops and changes whole
+    batches, by the same draws, to pixels that differ by a grey level here and there. A new run's auto takes it on a
+    CUDA card of which it needs a third of the free memory at most, without --train.deterministic, --augment.hue,
+    --augment.pca-noise and noise of --augment.erase."""

@@ -12,6 +12,16 @@ def runtime_only(default: Any) -> Any:
     return field(default=default, metadata={"runtime_only": True})
 
 
+def mostly_runtime_only(default: Any, decides: Any, *, refusals: Callable[[Any], str | None]) -> Any:
+    """Make a field of which one value decides the result: it is left out of config.json with any other.
+
+    Args:
+        decides: the value.
+        refusals: as of `setting`.
+    """
+    return field(default=default, metadata={"decides": decides, "refusals": refusals})
+
+
 @dataclass(frozen=True)
 class Need:
     """A demand on the other settings, without which a setting has no effect."""
@@ -76,6 +86,25 @@ def weights_refusals(config: Any) -> str | None:
         if acts and getattr(model, f.name) != f.default:
             option = f.name.replace("_", "-")
             return f"no pretrained weights for {model.name} with another --model.{option}: leave it out"
+    return None
+
+
+def device_refusals(config: Any) -> str | None:
+    """Say which augmentation is not drawn on a device, where photos are to live there."""
+    if config.pipeline.cache != "device":
+        return None
+    found = not_in_batches(config.augment)
+    return f"--pipeline.cache device: does not draw {found}; leave one of them out" if found else None
+
+
+def not_in_batches(augment: Any) -> str | None:
+    """Return the setting that is on and that is drawn photo by photo alone; None where there is none."""
+    if augment.color and augment.hue:
+        return f"--augment.hue {augment.hue:g}"
+    if augment.pca_noise:
+        return f"--augment.pca-noise {augment.pca_noise:g}"
+    if augment.erase and augment.erase_fill == "noise":
+        return "--augment.erase-fill noise"
     return None
 
 

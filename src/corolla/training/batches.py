@@ -16,6 +16,8 @@ from corolla.data.hand_over import Batch, HandOver
 from corolla.data.index import Index
 from corolla.data.loader import Source, Workers
 from corolla.data.parts import Parts
+from corolla.data.photos_on_device import PhotosOnDevice
+from corolla.data.recipe_photos import RecipePhotos
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.transforms.views import ViewsTransform
 from corolla.device import find_device, num_workers
@@ -24,6 +26,9 @@ from corolla.runs.checkpoint import ModelMeta
 from corolla.training.build import build_datasets
 from corolla.training.ranks import Ranks
 from corolla.training.stop import Stop
+
+TRAIN, VAL, RECIPES = range(3)
+"""The workers' sources; recipes take the place of train where its photos live on the device."""
 
 
 class RunPhotos:
@@ -43,17 +48,24 @@ class RunPhotos:
         """
         config, ranks = meta.config, self._ranks
         self.train, self.val = build_datasets(meta, self.index)
-        self.cached = use_cache(
-            (self.train, self.val), config.pipeline.cache, config.cache_dir, stopped=lambda: self._stop.is_asked
-        )
+        here = (self.val,) if config.pipeline.cache == "device" else (self.train, self.val)
+        self.cached = use_cache(here, config.pipeline.cache, config.cache_dir, stopped=lambda: self._stop.is_asked)
         assert isinstance(self.val.transform, ViewsTransform)
         self.val_batch_size = images_at_once(self.val.transform, meta.input_size)
         num_images = min(config.train.batch_size, len(self.train) * config.train.repeat)
         own = sum(Parts(config.train.num_parts, ranks.rank, ranks.number).sizes(num_images).values())
+        self.recipes = RecipePhotos(self.train)
         self.workers = Workers(
-            [Source(self.train, own), Source(self.val, self.val_batch_size)],
+            [Source(self.train, own), Source(self.val, self.val_batch_size), Source(self.recipes, own)],  # TRAIN, ...
             num_workers(config.pipeline.workers, find_device(config.device)),
         )
+
+    def train_source(self, there: PhotosOnDevice | None) -> int:
+        """Return which source has the batches of train, whose photos may be on the device by now."""
+        if there is None:
+            return TRAIN
+        self.recipes.place(there)
+        return RECIPES
 
     def close(self) -> None:
         """End the workers, where they have started."""
@@ -87,24 +99,26 @@ def run_batches(
     epoch_steps: int,
     val_is_next: bool,
     device: torch.device,
+    source: int = TRAIN,
 ) -> Iterator[RunBatches]:
     """Make the batches of a run, on `device`, until the block ends.
 
     Args:
-        workers: of two sources, the photos of train and of val.
+        workers: of a run's sources.
         sampler: the batches of train, from the step on at which the run goes on.
         val_sampler: the batches of val, the same each time.
         epoch_steps: batches of training after which val comes.
         val_is_next: the run was stopped between an epoch and its evaluation.
+        source: TRAIN, or RECIPES.
     """
 
     def plan() -> Iterator[tuple[int, Samples]]:
         if val_is_next:
-            yield from ((1, samples) for samples in val_sampler)
+            yield from ((VAL, samples) for samples in val_sampler)
         for step, samples in enumerate(sampler, sampler.start + 1):
-            yield 0, samples
+            yield source, samples
             if step % epoch_steps == 0:
-                yield from ((1, samples) for samples in val_sampler)
+                yield from ((VAL, samples) for samples in val_sampler)
 
     batches = workers.batches(plan(), HandOver.to(device))
     try:

@@ -12,6 +12,7 @@ from corolla.device_errors import faults_told
 from corolla.runs.checkpoint import ModelMeta
 from corolla.runs.folder import Run
 from corolla.training.build import BeforeDevice, initialised_state, new_state, resumed_state, train_color
+from corolla.training.photos import settle_photos
 from corolla.training.ranks import start_device
 from corolla.training.start import StartingPoint
 from corolla.training.state import TrainState
@@ -45,6 +46,7 @@ def build_state(
     remedy = f"close other programs that hold it, or try {remedy}"
     with faults_told(device, f"while {config.model.name} is put on it", memory=remedy):
         state = _state_on(device, start, config, index, run, explicit, then_device(load, config.device))
+    settle_photos(state, index, begins=not start.has_begun)  # before the trial, which has the memory that is left
     if device.type == "cuda":
         is_found = config.train.accumulate == "auto"
         with faults_told(device, "in the trial of a step", memory=remedy):

@@ -22,13 +22,14 @@ from corolla.config.progressive_resizing import epoch_size
 from corolla.data.cache import Cache, use_cache
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
-from corolla.data.loader import Batch, load_batches
+from corolla.data.loader import Batch, Photos, load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_epoch
 from corolla.data.transforms.views import ViewsTransform
 from corolla.temporary import temporary_folder
 from corolla.training.build import build_datasets
 from corolla.training.failures import update
 from corolla.training.loop import evaluation_network
+from corolla.training.photos import photos_for_batches
 from corolla.training.state import TrainState
 
 WARM_UP_STEPS, LEAST_STEPS, LEAST_S = 3, 12, 8.0
@@ -117,14 +118,15 @@ def measure_epoch(
     state.meta = dataclasses.replace(own, config=_in_mid_run(config))
     try:
         train_set, val_set = build_datasets(state.meta, index)
-        use_cache((train_set, val_set), cache, config.cache_dir, stopped=stopped)
+        here = (train_set, val_set) if state.photos is None else (val_set,)
+        use_cache(here, cache, config.cache_dir, stopped=stopped)
         trial = _Trial(state, workers, seconds, stopped)
         photo_s = {}
         for side in {size, size if start is None else min(size, start)}:
             train_set.transform = build_datasets(dataclasses.replace(state.meta, input_size=side), index)[0].transform
             for is_head in (False, True)[: 1 + bool(config.train.head_epochs)]:
                 state.progress.history = [{}] * (0 if is_head else config.train.head_epochs)
-                photo_s[is_head, side] = trial.photo_s(train_set)
+                photo_s[is_head, side] = trial.photo_s(photos_for_batches(state, train_set))
         val_s, (save_s, num_bytes) = trial.validation_s(val_set), trial.saving(folder)
     except _StoppedError:
         return None
@@ -159,16 +161,14 @@ class _Trial:
     seconds: float
     stopped: Callable[[], bool]
 
-    def _batches(
-        self, photos: TFRecordDataset, sampler: TrainBatchSampler | EvalBatchSampler
-    ) -> Generator[Batch, None, None]:
+    def _batches(self, photos: Photos, sampler: TrainBatchSampler | EvalBatchSampler) -> Generator[Batch, None, None]:
         with closing(load_batches(photos, sampler, workers=self.workers, device=self.state.device)) as batches:
             for batch in batches:
                 if self.stopped():
                     raise _StoppedError
                 yield batch
 
-    def photo_s(self, photos: TFRecordDataset) -> float:
+    def photo_s(self, photos: Photos) -> float:
         """Return the seconds of a photo in training."""
         train = self.state.config.train
         batch_size = min(train.batch_size, len(photos) * train.repeat)

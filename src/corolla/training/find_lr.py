@@ -206,11 +206,13 @@ def _losses(state: "TrainState", index: Index, rates: Sequence[float]) -> Genera
     from corolla.device import num_workers
     from corolla.training.build import build_datasets
     from corolla.training.failures import update
+    from corolla.training.photos import photos_for_batches
 
     config = state.config
     full_size = dataclasses.replace(config, augment=dataclasses.replace(config.augment, start_size=None))
     photos, _ = build_datasets(dataclasses.replace(state.meta, config=full_size), index)
-    log.info(use_cache([photos], config.pipeline.cache, config.cache_dir))
+    if state.photos is None:
+        log.info(use_cache([photos], config.pipeline.cache, config.cache_dir))
     train = config.train
     sampler = TrainBatchSampler(
         len(photos),
@@ -224,7 +226,8 @@ def _losses(state: "TrainState", index: Index, rates: Sequence[float]) -> Genera
     )
     state.progress.history = [{}] * min(train.head_epochs, train.epochs - 1)
     workers = num_workers(config.pipeline.workers, state.device)
-    with closing(load_batches(photos, sampler, workers=workers, device=state.device)) as batches:
+    batched = photos_for_batches(state, photos)
+    with closing(load_batches(batched, sampler, workers=workers, device=state.device)) as batches:
         for batch, rate in zip(batches, rates, strict=True):
             optim = scale_lr(dataclasses.replace(config.optim, lr=rate), train.batch_size)
             yield update(state, batch, optim.lr).item()

@@ -80,6 +80,7 @@ def fit(
             epoch_steps=epoch_steps,
             val_is_next=progress.step == (state.epoch + 1) * epoch_steps,
             device=state.device,
+            source=photos.train_source(state.photos),
         ) as batches,
         _log_of(run, state, sampler, index) if ranks.leads else NoLog(run) as run_log,
     ):

@@ -179,7 +179,7 @@ def _differing(run: Run, config: Config) -> dict[str, str]:
     """Return what differs from a run's settings, but for what is filled in where it was not given."""
     there = run.config
     filled_in = {name: getattr(config, name) or getattr(there, name) for name in ("size", "input_size", "init_sha256")}
-    return differing_settings(there, dataclasses.replace(_with_parts_of(there, config), **filled_in))
+    return differing_settings(there, dataclasses.replace(_with_found(there, config), **filled_in))
 
 
 def _goes_on(run: Run, config: Config) -> bool:
@@ -223,15 +223,27 @@ def completed(config: Config, run: Run, start: StartingPoint, index: Index) -> C
         digest = _digest_on_resume(run, config)
     if start.has_begun:
         begun = Run(start.source) if start.source is not None else run
-        config = _with_parts_of(begun.config, config) if (begun.folder / "config.json").exists() else config
+        config = _with_found(begun.config, config) if (begun.folder / "config.json").exists() else config
     return dataclasses.replace(config, size=index.size, input_size=input_size or index.size, init_sha256=digest)
 
 
-def _with_parts_of(begun: Config, config: Config) -> Config:
-    """Return `config` with the number of parts that --train.accumulate auto had found for a run that has begun."""
-    if config.train.accumulate != "auto":
-        return config
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, accumulate=begun.train.accumulate))
+def _with_found(begun: Config, config: Config) -> Config:
+    """Return `config` with what `auto` had found for a run that has begun: parts of a batch, photos on the device.
+
+    Raises:
+        UserError: the photos are asked for elsewhere, which would change pixels in the middle of the run.
+    """
+    train, pipeline = config.train, config.pipeline
+    if train.accumulate == "auto":
+        train = dataclasses.replace(train, accumulate=begun.train.accumulate)
+    if begun.pipeline.cache == "device":
+        if pipeline.cache not in ("auto", "device"):
+            raise UserError(
+                f"--pipeline.cache {pipeline.cache}: this run has begun with device, which makes other pixels: "
+                "leave it out, or choose another --run-name"
+            )
+        pipeline = dataclasses.replace(pipeline, cache="device")
+    return dataclasses.replace(config, train=train, pipeline=pipeline)
 
 
 def _digest_on_resume(run: Run, config: Config) -> str:

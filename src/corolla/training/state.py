@@ -13,6 +13,7 @@ from corolla.arithmetic import exact_fp32
 from corolla.config import Config
 from corolla.data.loader import Batch
 from corolla.data.parts import Parts
+from corolla.data.photos_on_device import PhotosOnDevice
 from corolla.device import Precision, autocast
 from corolla.models.normalise import Normalise
 from corolla.random import torch_seed
@@ -102,6 +103,8 @@ class TrainState:
     freezing: Freezing
     notes: list[str]
     """Notes on settings that the built network cannot use, a line each."""
+    photos: PhotosOnDevice | None = None
+    """Photos of train, where they live on the device."""
     reduction: Reduction | None = None
     """Joins the parts of several processes; None where there is one."""
     loss_scale: float | None = None

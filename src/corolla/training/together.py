@@ -169,6 +169,7 @@ def _take_over(
     from corolla.training.batches import RunPhotos
     from corolla.training.begin import then_device
     from corolla.training.build import state_from
+    from corolla.training.photos import settle_photos
 
     config = from_dict(start.settings, base=config, source="the leader's settings")
     index = training_index(load_index(config.data, config.size, config.cache_dir), config.train, start.corrections)
@@ -176,7 +177,9 @@ def _take_over(
     content = read_checkpoint(io.BytesIO(start.checkpoint), run.last)
     photos = stack.enter_context(contextlib.closing(RunPhotos(index, stop, ranks)))
     device, ready = find_device(config.device), then_device(photos.load, config.device)
-    return state_from(content, run.last, config, index, device, before_device=ready), photos
+    state = state_from(content, run.last, config, index, device, before_device=ready)
+    settle_photos(state, index, begins=False)
+    return state, photos
 
 
 def train_together(
