@@ -20,7 +20,9 @@ from corolla.data.dataset import Samples, TFRecordDataset
 from corolla.data.decode import decode_jpeg, decode_photo
 from corolla.data.hand_over import Arrival, Batch, HandOverToGPU
 from corolla.data.index import load_index
-from corolla.data.loader import Source, load_batches, load_from
+from corolla.data.loader import Photos, Source, load_batches, load_from
+from corolla.data.photos_on_device import put_on_device
+from corolla.data.recipe_photos import RecipePhotos
 from corolla.data.sampler import TrainBatchSampler
 from corolla.data.transforms.train import TrainTransform
 from corolla.device import choose_device
@@ -58,20 +60,29 @@ def bench_data(options: BenchOptions) -> DataReport:
     side, device = options.input_size or min(224, index.size), choose_device(options.device)
     workers = num_cores() if options.workers is None else options.workers
     photos = TFRecordDataset(index, "train", TrainTransform(CROPS, side))
-    note = use_cache([photos], options.cache or "off", options.cache_dir)
+    batched, note = _from_cache(photos, options, device)
     decoding = take_turns(
-        (f"pipeline, {workers} workers", _pipeline(photos, workers, options.batch_size, device)),
+        (f"pipeline, {workers} workers", _pipeline(batched, workers, options.batch_size, device)),
         (f"bare decode, {max(1, workers)} threads", _bare_decode(photos, max(1, workers))),
         pairs=options.pairs,
     )
-    hand_over_ms = _hand_over_ms(photos, workers, options.batch_size, device)
+    hand_over_ms = _hand_over_ms(batched, workers, options.batch_size, device)
     settings: dict[str, object] = {"data": options.data.name, "photos": f"{index.size} px", "input": f"{side} px"}
     settings |= {"batch": options.batch_size, "cache": note.removeprefix("cache: ").split(" in ")[0]}
     stages = _stages(photos, device)
     return DataReport("bench data", settings, (decoding,), stages, device, hand_over_ms=hand_over_ms)
 
 
-def _pipeline(photos: TFRecordDataset, workers: int, batch_size: int, device: torch.device) -> Callable[[], float]:
+def _from_cache(photos: TFRecordDataset, options: BenchOptions, device: torch.device) -> tuple[Photos, str]:
+    """Return what batches are made of, and the cache's line."""
+    if options.cache != "device":
+        return photos, use_cache([photos], options.cache or "off", options.cache_dir)
+    recipes = RecipePhotos(photos)
+    recipes.place(put_on_device(photos, device))
+    return recipes, "cache: device"
+
+
+def _pipeline(photos: Photos, workers: int, batch_size: int, device: torch.device) -> Callable[[], float]:
     """Return a turn, which takes whole batches from workers that are under way already and returns its images/s."""
     batch_size = min(batch_size, len(photos))
     turn_batches = max(10, -(-LEAST_IMAGES // batch_size), 2 * len(photos) // batch_size)
@@ -109,7 +120,7 @@ class _Arrived:
         return True
 
 
-def _hand_over_ms(photos: TFRecordDataset, workers: int, batch_size: int, device: torch.device) -> float:
+def _hand_over_ms(photos: Photos, workers: int, batch_size: int, device: torch.device) -> float:
     """Return the milliseconds of its own that the main process takes for a batch, on the way to a GPU."""
     batch_size = min(batch_size, len(photos))
     hand_over = HandOverToGPU(device) if device.type == "cuda" else _AsToGPU(device)

@@ -29,6 +29,7 @@ from corolla.training.build import build_datasets, new_state, train_color
 from corolla.training.log import RunLog
 from corolla.training.loop import run_steps
 from corolla.training.optim import make_optimizer
+from corolla.training.photos import photos_for_batches, settle_photos
 from corolla.training.state import TrainState
 from corolla.training.stop import Stop
 
@@ -51,7 +52,8 @@ def bench_train(experiment: str, options: BenchOptions) -> Report:
     config = measured_config(experiment, options, index.size, batch_size=batch_size)
     state = new_state(config, index, device, train_color(config, index))
     photos, _ = build_datasets(state.meta, index)
-    note = use_cache([photos], options.cache or "auto", options.cache_dir)
+    settle_photos(state, index, begins=True)
+    note = "device" if state.photos else use_cache([photos], config.pipeline.cache, options.cache_dir)
     workers = num_workers(options.workers, device)
     batch = make_batch(photos, Samples(0, np.arange(batch_size) % len(photos)))
     bare = _BareStep(state, batch)
@@ -61,7 +63,9 @@ def bench_train(experiment: str, options: BenchOptions) -> Report:
         sampler = TrainBatchSampler(len(photos), batch_size, 0, 0, 10**9)
         stop = Stop()
         with (
-            closing(load_batches(photos, sampler, workers=workers, device=device)) as batches,
+            closing(
+                load_batches(photos_for_batches(state, photos), sampler, workers=workers, device=device)
+            ) as batches,
             RunLog(run, rows=[], step=0, total=10**9, done=0, class_names=index.class_names) as run_log,
         ):
             turns = _Turns(batches, state, bare, batch_size, stop, options.pairs)
@@ -96,6 +100,7 @@ def measured_config(
         input_size=options.input_size or size,
         optim=dataclasses.replace(base.optim, lr=LR),
         augment=dataclasses.replace(base.augment, start_size=None),
+        pipeline=dataclasses.replace(base.pipeline, cache=options.cache or "auto"),
         train=dataclasses.replace(
             base.train, batch_size=batch_size, compile=options.compile, accumulate=accumulate, head_epochs=0
         ),

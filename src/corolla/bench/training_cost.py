@@ -23,6 +23,7 @@ from corolla.models.factory import multiply_adds
 from corolla.runs.folder import Run
 from corolla.training.build import new_state, train_color
 from corolla.training.epoch_cost import LEAST_S, measure_epoch
+from corolla.training.photos import settle_photos
 
 T4_MACS_PER_S = 425 * 3 * 4.09e9
 """Multiply-adds a second of training on a T4 in fp16, a backward pass counted as two forward passes.
@@ -102,15 +103,17 @@ def training_cost(experiment: str, options: BenchOptions) -> TrainingCost:
         cache_dir=options.cache_dir,
         input_size=size,
         model=dataclasses.replace(base.model, weights="none"),  # their values cost nothing
+        pipeline=dataclasses.replace(base.pipeline, cache=options.cache or "auto"),
         train=dataclasses.replace(base.train, accumulate=base.train.num_parts),
     )
     torch.backends.cudnn.benchmark = True  # as in training
     state = new_state(config, index, device, train_color(config, index))
+    settle_photos(state, index, begins=True)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     workers = num_workers(options.workers, device)
     with tempfile.TemporaryDirectory() as folder:
-        cache = options.cache or "auto"
+        cache = config.pipeline.cache
         cost = measure_epoch(state, index, Path(folder), workers=workers, cache=cache, seconds=LEAST_S)
     assert cost is not None, "nobody stops it"
     num_train, num_val = (len(index.splits[name]) for name in ("train", "val"))
