@@ -20,7 +20,7 @@ from corolla.data.decode import (
     decode_photo,
     decode_top,
     jpeg_shape,
-    mirrored_resize,
+    mirror,
     resize,
     resize_antialiased,
 )
@@ -280,13 +280,10 @@ def test_enlarging_is_opencvs(interpolation: Literal["bilinear", "bicubic"], wid
     assert np.array_equal(out, expected)
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize(("width", "height"), [(30, 40), (50, 60), (17, 20), (50, 20)])
-def test_mirroring_exchanges_left_and_right(
-    interpolation: Literal["bilinear", "bicubic"], width: int, height: int
-) -> None:
-    image = smooth(60, 45)[5:45, 3:33]
-    out = np.zeros((height, width, 3), np.uint8)
-    mirrored = mirrored_resize(image, width, height, interpolation, out=out)
-    assert np.array_equal(mirrored, resize(image, width, height, interpolation)[:, ::-1])
-    assert np.array_equal(out, mirrored)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 2), (7, 129), (64, 64), (33, 35)])
+def test_mirroring_exchanges_left_and_right_in_place(shape: tuple[int, int]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape, 3), np.uint8)
+    before = images.copy()
+    mirror(images[1])
+    assert np.array_equal(images[1], before[1, :, ::-1])
+    assert np.array_equal(images[::2], before[::2])

@@ -27,6 +27,8 @@ class BenchOptions:
     """Turns that ours and the reference take."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+    tta: str = "ten-crop"
+    """Predict: the views, as of corolla predict (ten-crop, multi-scale, ...)."""
     compile: bool = False
     """Train: with torch.compile, on both sides."""
     gpus: int | None = None

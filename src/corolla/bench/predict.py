@@ -1,9 +1,10 @@
-"""`corolla bench predict`: ten-crop inference against the bare forward, and against what one would write by hand."""
+"""`corolla bench predict`: inference on many views against the bare forward, ten-crop also against code by hand."""
 
 import dataclasses
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,19 +28,20 @@ from corolla.device import Precision, autocast, choose_device, num_workers
 from corolla.errors import UserError
 from corolla.evaluation.inference import InferenceModel
 from corolla.models.factory import build_model
+from corolla.models.fully_convolutional import FullyConvolutional
 from corolla.models.pretrained import DEFAULT_CROP_FRACTION, Preprocessing
 from corolla.runs.checkpoint import ModelMeta
 
-VIEWS = 10
-PHOTOS = 6  # a batch: 60 views
+VIEWS = 10  # of ten-crop
+PHOTOS = 6  # a batch: 60 views of ten-crop
 RUNS = 3
 
 
 def bench_predict(experiment: str, options: BenchOptions) -> Report:
-    """Measure ten-crop of val photos by `experiment`'s network with random weights; images/s count photos, not views.
+    """Measure the views of val photos by `experiment`'s network with random weights; images/s count photos, not views.
 
     Raises:
-        UserError: no such experiment or data.
+        UserError: no such experiment, data or views.
     """
     index, device = load_index(options.data, options.size, options.cache_dir), choose_device(options.device)
     config = dataclasses.replace(find_experiment(experiment), input_size=options.input_size or index.size)
@@ -60,22 +62,24 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
     weights = plain.state_dict()
     ready = build_model(config.model, len(index.class_names), config.input_size).eval()
     ready.load_state_dict(weights)
-    network = InferenceModel(ready, meta, device)
-    by_hand_views = EvalTransform(config.input_size, crop_fraction=preprocessing.crop_fraction, tta="ten-crop")
     photos = TFRecordDataset(index, "val")
     photos.transform = transform = ViewsTransform(
         config.input_size,
-        parse_tta("ten-crop"),
+        parse_tta(options.tta),
         crop_fraction=preprocessing.crop_fraction,
         all_square=photos.all_square(),
     )
+    has_whole = any(group.whole for group in transform.groups)
+    whole = FullyConvolutional(ready, config.input_size, name=config.model.name) if has_whole else None
+    network = _Network(InferenceModel(ready, meta, device), whole, transform)
+    by_hand_views = EvalTransform(config.input_size, crop_fraction=preprocessing.crop_fraction, tta="ten-crop")
     num_photos = min(len(photos), 20 * PHOTOS) // PHOTOS * PHOTOS
     if not num_photos:
         raise UserError(
             f"{options.data}: {len(photos)} val photos are too few to measure with; {PHOTOS} at least are needed"
         )
     ours = (
-        "corolla, ten-crop",
+        f"corolla, {options.tta}",
         _pipeline(photos, network, num_photos, num_workers(options.workers, device), device),
     )
     several = (
@@ -86,62 +90,80 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
     forward = "bare forward of the same", _forward(photos, network, num_photos, device)
     by_hand = (
         "timm's model over torchvision's TenCrop",
-        _by_hand(photos, plain, by_hand_views, num_photos, device, network.precision),
+        _by_hand(photos, plain, by_hand_views, num_photos, device, network.inference.precision),
     )
     settings: dict[str, object] = {
         "experiment": experiment,
         "data": options.data.name,
         "input": f"{config.input_size} px",
     }
-    settings |= {"photos a turn": num_photos, "views": VIEWS, "precision": network.precision}
+    num_views = sum(group.num_views for group in transform.groups)
+    settings |= {"photos a turn": num_photos, "views": num_views, "precision": network.inference.precision}
     rows = list(range(min(100, len(photos))))
     stages = {
         "decode": microseconds(photos.image, rows),
-        "ten views": microseconds(lambda i: transform(photos.image(i)), rows),
-        "forward of ten views": 1e6 / forward[1](),
+        "views": microseconds(lambda i: transform(photos.image(i)), rows),
+        "forward of the views": 1e6 / forward[1](),
     }
-    stages["ten views"] -= stages["decode"]
-    turns = (ours, forward), (ours, by_hand), (several, bare_several)
+    stages["views"] -= stages["decode"]
+    turns = [(ours, forward), (ours, by_hand), (several, bare_several)]
+    if options.tta != "ten-crop":
+        del turns[1]
     comparisons = tuple(take_turns(one, other, pairs=options.pairs) for one, other in turns)
     return Report("bench predict", settings, comparisons, stages, device)
 
 
+@dataclass(frozen=True)
+class _Network:
+    """A network as prediction has it, and what it sees of a photo."""
+
+    inference: InferenceModel
+    whole: FullyConvolutional | None
+    transform: ViewsTransform
+
+    def inputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return what the network takes of a batch of photos, for each group of views."""
+        return [self.inference.inputs(views.flatten(0, 1)) for views in self.transform.split(images)]
+
+    def __call__(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the logits N x views x classes."""
+        logits = list[torch.Tensor]()
+        for group, views in zip(self.transform.groups, inputs, strict=True):
+            model = self.whole if group.whole and self.whole is not None else self.inference.model
+            with self.inference.autocast():
+                logits.append(model(views).float().unflatten(0, (-1, group.num_views)))
+        return torch.cat(logits, 1)
+
+
 def _pipeline(
     photos: TFRecordDataset,
-    network: InferenceModel,
+    network: _Network,
     num_photos: int,
     workers: int,
     device: torch.device,
     passes: int = 1,
 ) -> Callable[[], float]:
-    transform = photos.transform
-    assert isinstance(transform, ViewsTransform)
-
     @torch.inference_mode()
     def work() -> None:
         with closing(
             load_batches(photos, EvalBatchSampler(num_photos, PHOTOS), workers=workers, device=device)
         ) as batches:
             for batch in batches:
-                (views,) = transform.split(batch.images)
                 for _ in range(passes):
-                    average_views(network(views.flatten(0, 1)).unflatten(0, (-1, VIEWS))).cpu()
+                    average_views(network(network.inputs(batch.images))).cpu()
 
     return lambda: images_per_s(num_photos, work, device)
 
 
 def _forward(
-    photos: TFRecordDataset, network: InferenceModel, num_photos: int, device: torch.device, passes: int = 1
+    photos: TFRecordDataset, network: _Network, num_photos: int, device: torch.device, passes: int = 1
 ) -> Callable[[], float]:
-    assert isinstance(photos.transform, ViewsTransform)
-    (views,) = photos.transform.split(make_batch(photos, Samples(0, np.arange(PHOTOS))).images.to(device))
-    inputs = network.inputs(views.flatten(0, 1))
+    inputs = network.inputs(make_batch(photos, Samples(0, np.arange(PHOTOS))).images.to(device))
 
     @torch.inference_mode()
     def work() -> None:
         for _ in range(num_photos // PHOTOS * passes):
-            with network.autocast():
-                network.model(inputs)
+            network(inputs)
 
     return lambda: images_per_s(num_photos, work, device)
 

@@ -40,7 +40,7 @@ def bench(
     if what != "train":
         refuse_with(f"{what}, which measures one process", gpus=options.gpus)
     if what == "cost":
-        own = {name: getattr(options, name) for name in ("batch_size", "pairs", "compile")}
+        own = {name: getattr(options, name) for name in ("batch_size", "pairs", "compile", "tta")}
         refuse_with(
             "cost, which takes what the experiment says",
             **{name: value for name, value in own.items() if value != getattr(DEFAULTS, name)},

@@ -46,7 +46,7 @@ class _Scratch(threading.local):
         return self.bytes[: height * width * 3].reshape(height, width, 3)
 
 
-_decoded, _mirrored = _Scratch(), _Scratch()
+_decoded = _Scratch()
 
 
 def decode_photo(
@@ -172,10 +172,9 @@ def resize(
     return np.asarray(cv2.resize(image, (width, height), dst=out, interpolation=method), dtype=np.uint8)
 
 
-def mirrored_resize(image: Image, width: int, height: int, interpolation: Interpolation, *, out: Image) -> Image:
-    """Resize like `resize`, and exchange left and right."""
-    cv2.flip(resize(image, width, height, interpolation, out=_mirrored.image(height, width)), 1, dst=out)
-    return out
+def mirror(image: Image) -> None:
+    """Exchange left and right, in place: what has just been written is still in the processor's cache."""
+    cv2.flip(image, 1, dst=image)
 
 
 def resize_antialiased(

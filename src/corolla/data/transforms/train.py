@@ -12,7 +12,7 @@ import numpy as np
 from corolla.config import AugmentConfig
 from corolla.config.progressive_resizing import epoch_size
 from corolla.data.dataset import Box
-from corolla.data.decode import Image, Interpolation, mirrored_resize, resize
+from corolla.data.decode import Image, Interpolation, mirror, resize
 from corolla.data.statistics import ColorStatistics
 from corolla.data.transforms.crops import random_resized_crop, resnet_crop
 from corolla.data.transforms.erasing import Painted, draw_erasing, paint
@@ -91,8 +91,9 @@ class TrainTransform:
         left, top, width, height = box
         decided = self.decide(rng)
         crop = image[top : top + height, left : left + width]
-        fit = mirrored_resize if decided.is_mirrored else resize
-        fit(crop, self.size, self.size, self.interpolation, out=out)
+        resize(crop, self.size, self.size, self.interpolation, out=out)
+        if decided.is_mirrored:
+            mirror(out)
         if decided.color_seed is not None:
             compose = self.color_changes()
             compose.set_random_seed(decided.color_seed)
