@@ -57,6 +57,12 @@ def find_device(name: str = "auto") -> torch.device:
     return choose_device(name)
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done everything that was launched on it."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 def choose_precision(requested: str, device: torch.device) -> Precision:
     """Return the precision asked for; `auto` is bf16 where it is native, fp16 on older GPUs, else fp32."""
     if requested in ("fp32", "bf16", "fp16"):

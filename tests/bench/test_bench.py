@@ -46,7 +46,7 @@ def test_turns_alternate_and_the_first_of_both_is_not_counted() -> None:
             ["train", "tiny.toml", "--batch-size", "8"],
             ["wait for data", "normalise", "forward", "backward", "optimizer"],
         ),
-        (["predict", "tiny.toml"], ["decode", "ten views", "forward"]),
+        (["predict", "tiny.toml"], ["decode", "views", "forward"]),
     ],
 )
 def test_a_bench_says_and_writes_what_it_measured(

@@ -286,7 +286,7 @@ def test_a_compiler_that_fails_is_told_and_a_full_card_is_not_its_fault(
 
 
 def test_neither_evaluation_nor_the_teacher_is_compiled(
-    tiny_config: Config, teacher: Run, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Config, teacher: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """So that no compiler can fail there. What is compiled here fails where it is called in any but training mode."""
     config = changed(tiny_config, "train", compile=True, teacher=str(teacher.folder), epochs=1)
@@ -301,9 +301,11 @@ def test_neither_evaluation_nor_the_teacher_is_compiled(
         module._compiled_call_impl = call
 
     monkeypatch.setattr(nn.Module, "compile", compile_)
+    caplog.set_level("INFO", "corolla")
     for ema in (0.0, 0.9):
         assert train(changed(config, "train", ema=ema), experiment=f"ema{ema}").state == "done"
     assert len(compiled) == 2
+    assert caplog.text.count("--train.compile: the first step took ") == 2
 
 
 def test_a_step_in_fp32_is_exact_forward_and_backward(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from corolla.device import describe
+from corolla.device import describe, synchronize
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,11 @@ def take_turns(
 
 def images_per_s(num_images: int, work: Callable[[], object], device: torch.device | None = None) -> float:
     """Return the number of images a second of `work`, which does `num_images`; a GPU is waited for."""
-    synchronize(device)
+    synchronize(device or torch.device("cpu"))
     start = time.perf_counter()
     work()
-    synchronize(device)
+    synchronize(device or torch.device("cpu"))
     return num_images / (time.perf_counter() - start)
-
-
-def synchronize(device: torch.device | None) -> None:
-    if device is not None and device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def microseconds(work: Callable[[Any], object], items: Sequence[Any], *, repeats: int = 3) -> float:

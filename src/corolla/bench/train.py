@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from corolla.arithmetic import exact_fp32
 from corolla.bench.options import BenchOptions
-from corolla.bench.pairs import Comparison, Report, images_per_s, synchronize
+from corolla.bench.pairs import Comparison, Report, images_per_s
 from corolla.config import Config
 from corolla.config.experiments import find_experiment
 from corolla.data.cache import use_cache
@@ -22,7 +22,7 @@ from corolla.data.dataset import Samples
 from corolla.data.index import load_index
 from corolla.data.loader import Batch, load_batches, make_batch
 from corolla.data.sampler import TrainBatchSampler
-from corolla.device import Precision, autocast, choose_device, num_workers
+from corolla.device import Precision, autocast, choose_device, num_workers, synchronize
 from corolla.runs.folder import Run
 from corolla.temporary import scratch_folder
 from corolla.training.build import build_datasets, new_state, train_color

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 
 from corolla.config import Config
 from corolla.config.progressive_resizing import epoch_size
@@ -25,6 +24,7 @@ from corolla.data.index import Index
 from corolla.data.loader import Batch, Photos, load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_epoch
 from corolla.data.transforms.views import ViewsTransform
+from corolla.device import synchronize
 from corolla.temporary import temporary_folder
 from corolla.training.build import build_datasets
 from corolla.training.failures import update
@@ -182,9 +182,9 @@ class _Trial:
                 if is_warm and passed >= self.seconds and (steps >= LEAST_STEPS or passed >= 2 * self.seconds):
                     break
                 if not is_warm and (steps == WARM_UP_STEPS or passed >= self.seconds):
-                    _synchronize(self.state.device)
+                    synchronize(self.state.device)
                     start, steps, is_warm = time.perf_counter(), 0, True
-            _synchronize(self.state.device)
+            synchronize(self.state.device)
             return (time.perf_counter() - start) / (steps * batch_size)
 
     def validation_s(self, val: TFRecordDataset) -> float:
@@ -209,8 +209,3 @@ class _Trial:
             start = time.perf_counter()
             self.state.save(*paths)
             return time.perf_counter() - start, paths[0].stat().st_size
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)

@@ -11,6 +11,7 @@ from corolla.device_errors import fault_line, fault_of
 from corolla.errors import Failure, UserError
 from corolla.evaluation.metrics import Metrics
 from corolla.runs.folder import Run
+from corolla.training.compiling import compiling_told
 from corolla.training.state import NoFiniteGradientError, NonFiniteError, TrainState
 
 AGAIN = "the same command goes on in a new process (a notebook: restart its kernel)"
@@ -32,7 +33,8 @@ class NumbersFailed(TrainingFailed):
 def update(state: TrainState, batch: Batch, lr: float) -> torch.Tensor:
     """Call `state.update`, and tell the user what to do about its errors; the device's faults are passed on."""
     try:
-        return state.update(batch, lr)
+        with compiling_told(state):
+            return state.update(batch, lr)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

@@ -107,6 +107,8 @@ class TrainState:
     """Photos of train, where they live on the device."""
     reduction: Reduction | None = None
     """Joins the parts of several processes; None where there is one."""
+    has_compiled: bool = False
+    """True once a step was done, in which --train.compile acts."""
     loss_scale: float | None = None
     """In fp16: the factor of the loss when the host last waited for the device."""
 
