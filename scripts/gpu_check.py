@@ -108,6 +108,7 @@ def benches(check: Check, large: str, small: str) -> tuple[bool, str, dict[str, 
     """Run the benches in one process, because CUDA takes seconds to begin, and keep all that they measured."""
     benches = {
         "data": ["data", "--data", check.data224],
+        "data on the card": ["data", "--data", check.data224, "--cache", "device"],
         "train large": ["train", large, "--data", check.data224],
         "train small": ["train", small, "--data", check.data64],
         "predict": ["predict", large, "--data", check.data224],

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# corolla on this machine's CUDA card in under five minutes: scratch_best for its time and score, four benches, the tests marked
+# corolla on this machine's CUDA card in under five minutes: scratch_best for its time and score, five benches, the tests marked
 # gpu, a run that is killed and goes on, and the table of faults. A line each, and a JSON each in gpu-check/.
 # Installs nothing and asks no network: it takes PYTHON, else .venv, else python3, which needs corolla's requirements and
 # pytest with pytest-xdist. With --rehearse the same steps, small and on the CPU, to see that they run at all.
