@@ -232,8 +232,8 @@ def test_a_process_that_waits_for_one_which_does_not_answer_ends(signalled: bool
         {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())},
     )
     name = "EVALUATION_S" if signalled else "SILENCE_S"  # it may be a step or an evaluation that it waits in
-    impatient = f"import runpy; from corolla.training import agreed_stop, loop; agreed_stop.{name} = 3.0; "
-    impatient += "loop.EVALUATION_S = 3.0; runpy.run_module('corolla', run_name='__main__')"
+    impatient = f"import runpy; from corolla.training import agreed_stop, validation; agreed_stop.{name} = 3.0; "
+    impatient += "validation.EVALUATION_S = 3.0; runpy.run_module('corolla', run_name='__main__')"
     python = ("-c", impatient)
     with ExitStack() as stack:
         first, second = (

@@ -13,6 +13,7 @@ from state_bits import assert_same_bits, state_content
 from support import changed, everything_on, same_content, stop_at
 
 import corolla.training.loop
+import corolla.training.validation
 from corolla.config import Config
 from corolla.data.dataset import Samples
 from corolla.data.index import Index, load_index
@@ -131,7 +132,7 @@ def test_it_is_as_large_as_a_step_becomes(tiny_config: Config, monkeypatch: pyte
     monkeypatch.setattr(
         TTAModel, "_averaged", lambda model, images: evaluated.append(images.shape) or averaged(model, images)
     )
-    monkeypatch.setattr(corolla.training.loop, "_uncompiled_copy", lambda _: make_state(config).model.eval())
+    monkeypatch.setattr(corolla.training.validation, "_uncompiled_copy", lambda _: make_state(config).model.eval())
     assert try_step(state, 8) is None
     assert calls == [(torch.Size([4, 3, 32, 32]), True, True)] * 2
     assert set(evaluated) == {torch.Size([64, 1, 32, 32, 3])}
@@ -155,7 +156,9 @@ def card(state: TrainState, monkeypatch: pytest.MonkeyPatch, most: int, fault: C
 
     monkeypatch.setattr(state.model, "forward", limited)
     # An evaluation's copy of the network would share this forward.
-    monkeypatch.setattr(corolla.training.loop, "_uncompiled_copy", lambda _: make_state(state.config).model.eval())
+    monkeypatch.setattr(
+        corolla.training.validation, "_uncompiled_copy", lambda _: make_state(state.config).model.eval()
+    )
     return sizes
 
 

@@ -28,9 +28,9 @@ from corolla.device import synchronize
 from corolla.temporary import temporary_folder
 from corolla.training.build import build_datasets
 from corolla.training.failures import update
-from corolla.training.loop import evaluation_network
 from corolla.training.photos import photos_for_batches
 from corolla.training.state import TrainState
+from corolla.training.validation import evaluation_network
 
 WARM_UP_STEPS, LEAST_STEPS, LEAST_S = 3, 12, 8.0
 """Steps that are not counted, and the number and the seconds of those that are: fewer where they take twice as long."""

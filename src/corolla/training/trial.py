@@ -20,9 +20,9 @@ from corolla.errors import UserError
 from corolla.runs.checkpoint import Progress
 from corolla.training.build import val_transform
 from corolla.training.failures import update
-from corolla.training.loop import evaluation_network
 from corolla.training.mixing import draw_mix
 from corolla.training.state import TrainState
+from corolla.training.validation import evaluation_network
 
 log = logging.getLogger(__name__)
 
