@@ -1,12 +1,14 @@
 """Photos transformed in batches, against the same ones transformed one by one."""
 
+import pickle
 from collections.abc import Sequence
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import break_first_jpeg
+from support import break_first_jpeg, write_data
 
 from corolla.config import AugmentConfig
 from corolla.data.dataset import Samples, TFRecordDataset
@@ -129,6 +131,18 @@ def test_a_data_set_gives_the_same_samples_in_batches(tmp_path: Path) -> None:
         photos.load_into(samples, alone)
         assert largest_difference((alone, batch.numpy())) <= 1
         assert drawn.labels(samples).tolist() == photos.labels(samples).tolist()
+
+
+def test_workers_that_were_not_forked_see_the_photos_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start, as on macOS, from what was pickled before the photos were placed."""
+    monkeypatch.setattr("corolla.data.recipe_photos.FORKS", False)
+    index = load_index(write_data(tmp_path / "data", train=6), None, tmp_path / "cache")
+    photos = TFRecordDataset(index, "train", TrainTransform(AugmentConfig(), 16), bad_images="grey")
+    drawn = RecipePhotos(photos)
+    sent = ForkingPickler.dumps(drawn)
+    of_worker = pickle.loads(sent)
+    drawn.place(put_on_device(photos, CPU))
+    assert of_worker.shapes.tolist() == [[32, 32]] * 6
 
 
 @pytest.mark.parametrize("side", [48, 150])
