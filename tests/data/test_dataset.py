@@ -14,7 +14,7 @@ import torch
 from support import break_first_jpeg, write_data
 
 from corolla.config import AugmentConfig
-from corolla.data.dataset import Sample, TFRecordDataset
+from corolla.data.dataset import Sample, Samples, TFRecordDataset
 from corolla.data.index import load_index
 from corolla.data.loader import Batch, load_batches
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
@@ -53,6 +53,19 @@ def test_random_access(tiny_data: Path) -> None:
     assert dataset[-1].id == dataset[15].id
     with pytest.raises(IndexError):
         dataset[16]
+
+
+def test_one_sample_is_that_of_a_batch_also_of_a_repeat(tiny_data: Path) -> None:
+    """The report of a run shows its first batch sample by sample."""
+    dataset = TFRecordDataset(load_index(tiny_data, None), "train", TrainTransform(AugmentConfig(), 24), seed=3)
+    samples = Samples(2, np.array([0, 7, 40 + 7, 80 + 39]))
+    images = np.empty(dataset.batch_shape(samples), np.uint8)
+    dataset.load_into(samples, images)
+    alone = [dataset[2, i] for i in samples.indices.tolist()]
+    assert np.array_equal(images, np.stack([each.image for each in alone]))
+    assert [each.label for each in alone] == dataset.labels(samples).tolist()
+    assert alone[1].id == alone[2].id
+    assert not np.array_equal(alone[1].image, alone[2].image)
 
 
 def test_unlabelled_split_has_label_minus_one(tiny_data: Path) -> None:

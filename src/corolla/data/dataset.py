@@ -110,16 +110,17 @@ class TFRecordDataset:
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
         epoch, i = (0, int(key)) if not isinstance(key, tuple) else key
-        if not -len(self) <= i < len(self):
+        is_repeat = isinstance(key, tuple) and i >= len(self) > 0
+        if not -len(self) <= i < len(self) and not is_repeat:
             raise IndexError(f"sample {i} of {len(self)}")
-        i %= len(self)
+        number = i % len(self)
         if self.transform is None:
-            image = self.image(i)
+            image = self.image(number)
         else:
             transform = self.transform.at(epoch)
             image = np.empty(transform.shape, np.uint8)
-            self._transformed(epoch, i, transform, image)
-        return Sample(image, int(self.split.label[i]), str(self.split.id[i]))
+            self._transformed(epoch, i if is_repeat else number, transform, image)
+        return Sample(image, int(self.split.label[number]), str(self.split.id[number]))
 
     @property
     def item_bytes(self) -> int:
