@@ -120,7 +120,7 @@ def test_auto_takes_it_where_a_third_of_the_cards_memory_is_enough(
 
 def test_too_small_a_memory_is_one_line(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photos, "_free_bytes", lambda device: 1000)
-    with pytest.raises(UserError, match=r"--pipeline.cache device: 0 MiB of photos, 0 MiB are free on .*leave it out"):
+    with pytest.raises(UserError, match=r"0 MiB are free on .*; leave --pipeline.cache device out"):
         train(config)
     assert not list(config.runs.glob("*/config.json"))
 

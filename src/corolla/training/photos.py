@@ -41,13 +41,13 @@ def settle_photos(state: TrainState, index: Index, *, begins: bool) -> None:
     num_bytes, free = decoded_bytes(photos), _free_bytes(device)
     if not is_asked and num_bytes > AUTO_SHARE * free:
         return
+    remedy = "leave --pipeline.cache device out" if begins else "close other programs that hold its memory"
     if num_bytes > free:
         raise UserError(
             f"--pipeline.cache device: {num_bytes / MIB:.0f} MiB of photos, {free / MIB:.0f} MiB are free on "
-            f"{describe(device)}; " + ("leave it out" if begins else "close other programs that hold its memory")
+            f"{describe(device)}; {remedy}"
         )
-    memory = "close other programs that hold it, or leave --pipeline.cache device out"
-    with faults_told(device, "while photos are put on it", memory=memory):
+    with faults_told(device, "while photos are put on it", memory=remedy):
         state.photos = put_on_device(photos, device)
     pipeline = dataclasses.replace(config.pipeline, cache="device")
     state.meta = dataclasses.replace(state.meta, config=dataclasses.replace(config, pipeline=pipeline))
