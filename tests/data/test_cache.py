@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import multiprocessing
 import os
 import pickle
 import sys
@@ -407,10 +408,13 @@ def cut_data(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bad_jpeg_stops_the_work_still(choice: Cache, workers: int, cut_data: Path, tmp_path: Path) -> None:
     photos = two_sets(cut_data)
+    before = set(multiprocessing.active_children())
     assert use_cache(photos, choice, tmp_path).startswith(f"cache: {choice}")
     with pytest.raises(UserError, match=r"00-32x32-40\.tfrec:\d+ record 3: JPEG does not decode: ") as caught:
         batches(photos, workers)
     assert len(str(caught.value).splitlines()) == 1
+    # No worker lives on, though an error is kept with its traceback, as a notebook keeps it.
+    assert set(multiprocessing.active_children()) == before
 
 
 def test_a_bad_jpeg_is_grey_still(cut_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

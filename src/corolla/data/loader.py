@@ -122,6 +122,7 @@ class Workers:
         """Start `number` processes; of none, batches are made in this one."""
         self._sources = sources
         self._loader: DataLoader[Any] | None = None
+        self._started: Any = None
         if not number:
             return
         self._slots = Slots(
@@ -142,7 +143,7 @@ class Workers:
             generator=torch.Generator(),  # torch's own stays as it is
             persistent_workers=True,  # else they would end with the jobs of the next line, of which there are none
         )
-        iter(self._loader)  # which starts them
+        self._started = iter(self._loader)  # which starts them
 
     def batches(self, plan: Iterable[tuple[int, Samples]], hand_over: HandOver) -> Generator[Batch, None, None]:
         """Yield the batches of a plan; see `load_from`. There is one plan for all of the workers' life."""
@@ -186,7 +187,10 @@ class Workers:
 
     def close(self) -> None:
         """End the processes; close `batches` before."""
-        self._loader = None  # torch's loader ends them when nothing refers to it any more
+        if self._started is not None:
+            # Torch's loader ends them when nothing refers to it any more; the traceback of an error may, for long.
+            self._started.__del__()
+        self._started = self._loader = None
 
 
 class _Jobs(Sampler[Job]):
