@@ -23,7 +23,8 @@ from corolla.data.statistics import data_statistics
 from corolla.device_errors import release_memory
 from corolla.errors import Failure, UserError
 from corolla.evaluation.predict import predict
-from corolla.training.build import build_datasets, new_state
+from corolla.training.build import new_state
+from corolla.training.datasets import build_datasets
 from corolla.training.loop import TrainingFailed
 from corolla.training.state import TrainState
 from corolla.training.train import train

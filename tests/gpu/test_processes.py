@@ -17,7 +17,8 @@ from corolla.data.sampler import TrainBatchSampler
 from corolla.data.statistics import data_statistics
 from corolla.runs.folder import Run
 from corolla.training.agreed_stop import AgreedStop
-from corolla.training.build import build_datasets, new_state
+from corolla.training.build import new_state
+from corolla.training.datasets import build_datasets
 from corolla.training.ranks import ALONE
 from corolla.training.reduction import Reduction
 from corolla.training.stop import Stop

@@ -19,7 +19,8 @@ from corolla.data.statistics import data_statistics
 from corolla.evaluation.metrics import metrics_of_probabilities
 from corolla.evaluation.predict import predict
 from corolla.runs.checkpoint import load_checkpoint
-from corolla.training.build import build_datasets, initialised_state, new_state
+from corolla.training.build import initialised_state, new_state
+from corolla.training.datasets import build_datasets
 from corolla.training.train import train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

@@ -15,7 +15,8 @@ from corolla.data.dataset import Samples
 from corolla.data.index import load_index
 from corolla.data.loader import make_batch
 from corolla.runs.checkpoint import load_checkpoint
-from corolla.training.build import build_datasets, initialised_state
+from corolla.training.build import initialised_state
+from corolla.training.datasets import build_datasets
 from corolla.training.train import train
 
 CPU = torch.device("cpu")

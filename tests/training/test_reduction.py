@@ -21,7 +21,8 @@ from corolla.data.parts import Parts
 from corolla.data.sampler import TrainBatchSampler
 from corolla.data.statistics import data_statistics
 from corolla.training.agreed_stop import AgreedStop
-from corolla.training.build import build_datasets, new_state
+from corolla.training.build import new_state
+from corolla.training.datasets import build_datasets
 from corolla.training.ranks import ALONE, Ranks
 from corolla.training.reduction import Reduction
 from corolla.training.state import NonFiniteError, TrainState

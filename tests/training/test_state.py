@@ -16,7 +16,8 @@ from corolla.data.dataset import Samples
 from corolla.data.index import load_index
 from corolla.data.loader import make_batch
 from corolla.data.statistics import data_statistics
-from corolla.training.build import build_datasets, new_state
+from corolla.training.build import new_state
+from corolla.training.datasets import build_datasets
 from corolla.training.state import LossMeter, NonFiniteError, TrainState
 
 CPU = torch.device("cpu")

@@ -22,7 +22,8 @@ from corolla.data.statistics import data_statistics
 from corolla.errors import UserError
 from corolla.evaluation.tta_model import TTAModel
 from corolla.runs.folder import Run
-from corolla.training.build import build_datasets, new_state
+from corolla.training.build import new_state
+from corolla.training.datasets import build_datasets
 from corolla.training.state import TrainState
 from corolla.training.stop import Stop
 from corolla.training.train import train

@@ -27,7 +27,8 @@ from corolla.errors import UserError
 from corolla.parallel import num_cores
 from corolla.started_process import status_of
 from corolla.training.agreed_stop import AgreedStop
-from corolla.training.build import build_datasets, new_state, train_color
+from corolla.training.build import new_state
+from corolla.training.datasets import build_datasets, train_color
 from corolla.training.launch import run_processes
 from corolla.training.ranks import Ranks, joined, own_device, start_device
 from corolla.training.reduction import Reduction

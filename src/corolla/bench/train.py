@@ -25,7 +25,8 @@ from corolla.data.sampler import TrainBatchSampler
 from corolla.device import Precision, autocast, choose_device, num_workers, synchronize
 from corolla.runs.folder import Run
 from corolla.temporary import scratch_folder
-from corolla.training.build import build_datasets, new_state, train_color
+from corolla.training.build import new_state
+from corolla.training.datasets import build_datasets, train_color
 from corolla.training.log import RunLog
 from corolla.training.loop import run_steps
 from corolla.training.optim import make_optimizer

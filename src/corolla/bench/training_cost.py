@@ -21,7 +21,8 @@ from corolla.data.index import load_index, split_of
 from corolla.device import choose_device, num_workers
 from corolla.models.factory import multiply_adds
 from corolla.runs.folder import Run
-from corolla.training.build import new_state, train_color
+from corolla.training.build import new_state
+from corolla.training.datasets import train_color
 from corolla.training.epoch_cost import LEAST_S, measure_epoch
 from corolla.training.photos import settle_photos
 

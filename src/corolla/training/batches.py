@@ -23,7 +23,7 @@ from corolla.data.transforms.views import ViewsTransform
 from corolla.device import find_device, num_workers
 from corolla.evaluation.tta_model import images_at_once
 from corolla.runs.checkpoint import ModelMeta
-from corolla.training.build import build_datasets
+from corolla.training.datasets import build_datasets
 from corolla.training.ranks import Ranks
 from corolla.training.stop import Stop
 

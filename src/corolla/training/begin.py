@@ -11,7 +11,8 @@ from corolla.device import describe, find_device, use_deterministic
 from corolla.device_errors import faults_told
 from corolla.runs.checkpoint import ModelMeta
 from corolla.runs.folder import Run
-from corolla.training.build import BeforeDevice, initialised_state, new_state, resumed_state, train_color
+from corolla.training.build import BeforeDevice, initialised_state, new_state, resumed_state
+from corolla.training.datasets import train_color
 from corolla.training.photos import settle_photos
 from corolla.training.ranks import start_device
 from corolla.training.start import StartingPoint

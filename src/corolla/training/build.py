@@ -1,4 +1,4 @@
-"""Build the datasets of a run, and its state: from scratch, from weights or from a checkpoint."""
+"""Build the state of a run: from scratch, from weights or from a checkpoint."""
 
 import dataclasses
 from collections.abc import Callable, Collection
@@ -13,12 +13,8 @@ from torch import nn
 from corolla.arithmetic import check_precision, has_bf16
 from corolla.config import Config
 from corolla.config.checks import check_ignored
-from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import Index
-from corolla.data.statistics import ColorStatistics, data_statistics
-from corolla.data.transforms.train import TrainTransform, needs_statistics
-from corolla.data.transforms.tta import Views
-from corolla.data.transforms.views import ViewsTransform
+from corolla.data.statistics import ColorStatistics
 from corolla.device import describe
 from corolla.errors import UserError
 from corolla.models.factory import build_model, has_random_layers
@@ -51,37 +47,6 @@ from corolla.training.state import LossMeter, TrainState
 
 BeforeDevice = Callable[[ModelMeta], None]
 """Called when everything is known of a network and nothing is on its device yet: CUDA may not have started."""
-
-
-def build_datasets(meta: ModelMeta, index: Index) -> tuple[TFRecordDataset, TFRecordDataset]:
-    """Build the augmented training set and the centre-crop validation set."""
-    config, size = meta.config, meta.input_size
-    train_transform = TrainTransform(
-        config.augment,
-        size,
-        statistics=train_color(config, index) if needs_statistics(config.augment) else None,
-        interpolation=meta.preprocessing.interpolation,
-        epochs=config.train.epochs,
-    )
-    bad_images = config.pipeline.bad_images
-    return (
-        TFRecordDataset(index, "train", train_transform, seed=config.train.seed, bad_images=bad_images),
-        TFRecordDataset(index, "val", val_transform(meta), bad_images=bad_images),
-    )
-
-
-def val_transform(meta: ModelMeta) -> ViewsTransform:
-    """Return the centre crop by which the network is validated."""
-    preprocessing = meta.preprocessing
-    return ViewsTransform(
-        meta.input_size, Views(), crop_fraction=preprocessing.crop_fraction, interpolation=preprocessing.interpolation
-    )
-
-
-def train_color(config: Config, index: Index) -> ColorStatistics:
-    """Return the colour statistics of the training photos, which decodes all of them, unless they are cached."""
-    bad_images = config.pipeline.bad_images
-    return data_statistics(index, ("train",), cache_dir=config.cache_dir, bad_images=bad_images).color
 
 
 def new_state(

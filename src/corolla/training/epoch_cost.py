@@ -26,7 +26,7 @@ from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_
 from corolla.data.transforms.views import ViewsTransform
 from corolla.device import synchronize
 from corolla.temporary import temporary_folder
-from corolla.training.build import build_datasets
+from corolla.training.datasets import build_datasets
 from corolla.training.failures import update
 from corolla.training.photos import photos_for_batches
 from corolla.training.state import TrainState

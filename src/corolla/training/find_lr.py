@@ -204,7 +204,7 @@ def _losses(state: "TrainState", index: Index, rates: Sequence[float]) -> Genera
     from corolla.data.loader import load_batches
     from corolla.data.sampler import TrainBatchSampler
     from corolla.device import num_workers
-    from corolla.training.build import build_datasets
+    from corolla.training.datasets import build_datasets
     from corolla.training.failures import update
     from corolla.training.photos import photos_for_batches
 

@@ -18,7 +18,7 @@ from corolla.device import describe
 from corolla.device_errors import fault_of, lacks_memory, memory_state, release_memory
 from corolla.errors import UserError
 from corolla.runs.checkpoint import Progress
-from corolla.training.build import val_transform
+from corolla.training.datasets import val_transform
 from corolla.training.failures import update
 from corolla.training.mixing import draw_mix
 from corolla.training.state import TrainState

@@ -14,7 +14,7 @@ from corolla.runs.corrections import trained_index
 from corolla.runs.data import index_for
 from corolla.runs.folder import Run
 from corolla.runs.same_data import check_same_data
-from corolla.training.build import build_datasets
+from corolla.training.datasets import build_datasets
 
 NUM_SHOWN = 24
 
