@@ -3,8 +3,8 @@
 Each stage is a function: `run = corolla.train("transfer_best", data="photos", epochs=3)`,
 `corolla.predict(run, split="test", tta="ten-crop")`, ... Where a path is expected, text, a Path or the result that lies
 there will do. `corolla.figures` and `corolla.tables` draw and list what they return. All are imported on first use,
-because torch takes seconds. Five of them (audit, compare, ensemble, export, show) have the name of the package that
-they are in, which can be called as the function.
+because torch takes seconds. Six of them (audit, compare, ensemble, export, show, study) have the name of the package
+that they are in, which can be called as the function.
 """
 
 import importlib
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from corolla.models.factory import num_parameters as num_parameters
     from corolla.runs.folder import open_run as open_run
     from corolla.show.show import show as show
+    from corolla.study.status import study_status as study_status
+    from corolla.study.study import study as study
+    from corolla.study.study import study_table as study_table
     from corolla.synthetic.dataset import synthesize as synthesize
     from corolla.training.find_lr import find_lr as find_lr
     from corolla.training.train import train as train
@@ -56,6 +59,8 @@ _STAGES = {
     "find_lr": "corolla.training.find_lr",
     "open_run": "corolla.runs.folder",
     "predict": "corolla.evaluation.predict",
+    "study_status": "corolla.study.status",
+    "study_table": "corolla.study.study",
     "report": "corolla.compare.report.run_page",
     "submission_from_runs": "corolla.kaggle.from_runs",
     "score": "corolla.kaggle.submission",
@@ -73,7 +78,7 @@ _STAGES = {
 
 _MODULES = {"figures": "corolla.compare.notebook_figures", "tables": "corolla.compare.tables"}
 """Modules by the names that they have here."""
-_PACKAGES = ("audit", "compare", "ensemble", "export", "show")
+_PACKAGES = ("audit", "compare", "ensemble", "export", "show", "study")
 
 __all__ = ["__version__", *_STAGES, *_MODULES, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll] - imported on first use
 

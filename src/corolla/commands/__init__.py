@@ -15,6 +15,7 @@ PIPELINE = (
         "predict",
         "report",
         "compare",
+        "study",
         "table",
         "ensemble",
         "score",

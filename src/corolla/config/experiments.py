@@ -173,10 +173,10 @@ def find_experiment(name: AnyPath, **settings: Any) -> Config:
     Raises:
         UserError: neither is there (the nearest name is suggested), or a setting is none.
     """
-    return with_keywords(_find(name), settings)[0]
+    return with_keywords(find_config(name), settings)[0]
 
 
-def _find(name: AnyPath, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
+def find_config(name: AnyPath, *, near: Path | None = None, within: tuple[Path, ...] = ()) -> Config:
     """Return the config of an experiment or a file.
 
     Args:
@@ -226,6 +226,6 @@ def load_config(path: Path, *, within: tuple[Path, ...] = ()) -> Config:
         raise UserError(f"{path}: {wrong}")
     return from_dict(
         values,
-        base=_find(base, near=path, within=(*within, place)) if base else None,
+        base=find_config(base, near=path, within=(*within, place)) if base else None,
         source=str(path),
     )

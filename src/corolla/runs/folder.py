@@ -38,6 +38,7 @@ ENVIRONMENT = {
     "git_commit?": (None, str),
     "started?": [str],
     "init_from?": (None, str),
+    "weights_sha256?": (None, str),
     "resumed_from?": (None, str),
     "lengthened_from?": (None, [int]),
     "fitted?": (None, {"hours": float, "epochs": int}),

@@ -16,9 +16,11 @@ from corolla.config import Config, validate
 from corolla.config.checks import check_settings
 from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
+from corolla.config.networks import weights_file
 from corolla.data.corrections import Corrections, training_index
 from corolla.data.index import Index, load_index, split_of
 from corolla.errors import DONE, UserError
+from corolla.files import sha256
 from corolla.paths import AnyPath, as_path
 from corolla.runs.copy import copy_run
 from corolla.runs.data import check_is_here, own_settings
@@ -188,7 +190,7 @@ def _lead(
             processes=ranks.number,
             data=str(index.folder.resolve()),
             fingerprint=index.fingerprint,
-            **_origin(run, start, fitted),
+            **_origin(run, config, start, fitted),
         )
         notes += notes_on(plan.corrections, records)
         for line in filter(None, (idle_gpus(state.device, ranks.number), budget.note, *notes, *state.notes)):
@@ -244,17 +246,19 @@ def _length(run: Run) -> str:
     return f"{stopping_line(rows, config)}; in a copy it goes on with {longer}"
 
 
-def _origin(run: Run, start: StartingPoint, fitted: dict[str, Any] | None) -> dict[str, Any]:
+def _origin(run: Run, config: Config, start: StartingPoint, fitted: dict[str, Any] | None) -> dict[str, Any]:
     """Return what environment.json says of where a run comes from, and of how many epochs fit (--train.fit-hours).
 
     A start that was refused or killed before its first checkpoint says nothing of this one.
     """
-    names = ("resumed_from", "lengthened_from", "init_from", "fitted")
+    names = ("resumed_from", "lengthened_from", "init_from", "weights_sha256", "fitted")
     origin = {name: run.environment.get(name) if start.has_begun else None for name in names}
     if not start.has_begun:
         origin["fitted"] = fitted
     if not start.has_begun and start.source is not None:
         origin["init_from"] = str(start.source.absolute())
+    if start.kind == "weights" and (weights := weights_file(config.model.weights)) is not None:
+        origin["weights_sha256"] = sha256(weights)
     return origin
 
 

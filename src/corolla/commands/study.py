@@ -1,0 +1,88 @@
+"""corolla study: many runs from one file, and what they show."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from corolla.commands.common import next_command, refuse_with, text_table
+from corolla.errors import DONE, FAILED, STOPPED
+from corolla.study.plan import StudyOptions
+from corolla.text_files import shell_words
+
+if TYPE_CHECKING:
+    from corolla.study.study import StudyResult
+
+OptionsArgument = Annotated[StudyOptions, tyro.conf.arg(name="")]
+DEFAULTS = StudyOptions()
+LEAST = ("folder", "p (Holm)", "95 %", "difference", "against")
+"""Columns that a narrow terminal goes without, the first first."""
+
+
+def study(
+    action: Annotated[Literal["run", "status", "table", "commands"], tyro.conf.Positional],
+    file: Annotated[Path, tyro.conf.Positional],
+    /,
+    out: Path | None = None,
+    records: Path | None = None,
+    options: OptionsArgument = DEFAULTS,
+) -> int:
+    """Train, predict and compare all runs of a study file, and write their table, figures and sentences.
+
+    Args:
+        action: run (what is missing, also by several workers at once; the same command goes on after a kill), status
+            (what is done, running, missing, and how long it will take), table (tables and figures again from the
+            record, without runs and photos), or commands (one per run that is missing, for SLURM arrays and the like).
+        file: the study, such as studies/depth.toml; docs/studies.md says what stands in it.
+        out: folder for tables, figures and the record; default: comparisons/NAME.
+        records: with table: the record; default: the one beside the file, in the folder NAME, else the one that run has
+            left.
+        options: where and how the runs are made.
+    """
+    if action != "table":
+        refuse_with(action, records=records)
+    if action in ("status", "commands"):
+        refuse_with(action, out=out)
+    if action == "table":
+        given = {name: value for name, value in vars(options).items() if value != getattr(DEFAULTS, name)}
+        refuse_with("table, which trains nothing", **given)
+    if action == "status":
+        return _status(file, options)
+    if action == "commands":
+        from corolla.study.status import study_commands
+
+        print("\n".join(shell_words(*words) for words in study_commands(file, options)))
+        return DONE
+    from corolla.study.study import StudyStopped, study, study_table
+
+    if action == "table":
+        return _shown(study_table(file, records=records, out=out))
+    try:
+        return _shown(study(file, options, out=out))
+    except StudyStopped as stopped:
+        print(stopped)
+        return STOPPED
+
+
+def _shown(result: "StudyResult") -> int:
+    from corolla.study.tables import as_text
+
+    titles, rows = as_text(result.results)
+    print(f"{result.results.study.question}\n\n{text_table(titles, rows, least=LEAST)}\n")
+    print("\n".join(result.results.sentences))
+    print(f"\nwrote {' '.join(map(str, result.paths))}")
+    for name, reason in result.failed.items():
+        print(f"{name} has failed: {reason}")
+    return FAILED if result.failed else DONE
+
+
+def _status(file: Path, options: StudyOptions) -> int:
+    from corolla.study.status import study_status
+
+    status = study_status(file, options)
+    table = status.to_pandas()
+    print(text_table(list(table), [list(map(str, row)) for row in table.to_numpy()], least=LEAST))
+    print(f"\n{status.summary}")
+    if status.left:
+        print(next_command("study", "run", file))
+    return DONE

@@ -1,0 +1,235 @@
+"""Study files: a question, and the runs that answer it, as TOML.
+
+question = "Do shortcuts pay, and the more the deeper a network is?"
+base = "resnet18"                       # an experiment or a file, as corolla train takes it
+compare = "first"                       # with which row each row is compared: first, above, all
+seeds = [0, 1, 2]
+[settings]                              # of every run, where they differ from the base
+train.epochs = 30
+[[variant]]
+name = "plain"
+model.name = "plain18"
+[[variant]]
+name = "residual"
+[product]                               # every variant with every combination of these
+optim.lr = [0.05, 0.1]
+"""
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from corolla.config.config import keys
+from corolla.config.reading import read_settings
+from corolla.data.transforms.tta import TTA, parse_tta
+from corolla.errors import UserError
+from corolla.text_files import Shape, mismatch, shown
+
+Against = Literal["first", "above", "all"]
+FIGURES = ("scores", "curves")
+"""Figures that a study may ask for."""
+COLUMNS = ("macro_f1", "top1", "top5", "train_loss", "val_loss")
+"""Scores that the table of a study may have."""
+OWN = ("name", "base", "on")
+"""Keys of a variant that are no settings."""
+RUNTIME = ("data", "runs", "run_name", "device", "gpus", "resume", "resume_from", "init_from", "cache_dir")
+"""Settings that no study gives: where and how its runs are made is for the command to say."""
+SHAPE: Shape = {
+    "question": str,
+    "base": str,
+    "compare?": str,
+    "seeds?": [int],
+    "views?": [str],
+    "table?": [str],
+    "figures?": [str],
+    "settings?": {str: object},
+    "variant?": [{"name": str, "base?": str, "on?": str}],
+    "product?": {str: object},
+    "vote?": [{"name": str, "of": [str]}],
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in their seed alone: a row of the study's table."""
+
+    name: str
+    base: str
+    """The experiment, or a file, from which it starts."""
+    settings: tuple[dict[str, Any], ...]
+    """Settings that differ from it, nested as in a file; of two that are the same the later one counts."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A row made of other rows: the majority of their runs of one seed."""
+
+    name: str
+    of: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and the runs that answer it."""
+
+    path: Path
+    question: str
+    rows: tuple[Row, ...]
+    compare: Against = "first"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    views: tuple[TTA, ...] = ("none",)
+    """The first one is what is compared."""
+    table: tuple[str, ...] = ("macro_f1", "top1")
+    figures: tuple[str, ...] = FIGURES
+    votes: tuple[Vote, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def row(self, name: str) -> Row:
+        """Return the row of this name.
+
+        Raises:
+            UserError: there is none; the nearest one is named.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise UserError(f"{self.path}: {_unknown('row', name, [row.name for row in self.rows])}")
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file.
+
+    Raises:
+        UserError: there is no such file, or a key or value in it is not valid; the message names it.
+    """
+    values = read_settings(path)
+    if other := [key for key in values if f"{key}?" not in SHAPE and key not in SHAPE]:
+        raise UserError(f"{path}: {_unknown('key', other[0], [key.removesuffix('?') for key in SHAPE])}")
+    if fault := mismatch(values, SHAPE):
+        raise UserError(f"{path}: {fault}")
+    study = Study(
+        path=path,
+        question=values["question"],
+        rows=tuple(_rows(path, values)),
+        compare=_one_of(path, "compare", values.get("compare", "first"), ("first", "above", "all")),
+        seeds=tuple(values.get("seeds", (0, 1, 2))),
+        views=tuple(parse_tta(name).name for name in values.get("views", ("none",))),
+        table=tuple(_one_of(path, "table", name, COLUMNS) for name in values.get("table", ("macro_f1", "top1"))),
+        figures=tuple(_one_of(path, "figures", name, FIGURES) for name in values.get("figures", FIGURES)),
+        votes=tuple(Vote(vote["name"], tuple(vote["of"])) for vote in values.get("vote", ())),
+    )
+    _check(study)
+    return study
+
+
+def _check(study: Study) -> None:
+    """Check what the parts of a study say of each other.
+
+    Raises:
+        UserError: a name is there twice or not at all, or a list is empty.
+    """
+    path = study.path
+    for key, given in (("seeds", study.seeds), ("views", study.views), ("table", study.table)):
+        if not given:
+            raise UserError(f"{path}: {key} = []: at least one is expected")
+    if bad := [seed for seed in study.seeds if not 0 <= seed < 2**32]:
+        raise UserError(f"{path}: seeds: {bad[0]}: a whole number from 0 to 4294967295 is expected")
+    names = [each.name for each in (*study.rows, *study.votes)]
+    lists: tuple[tuple[str, list[object]], ...] = (
+        ("seeds", list(study.seeds)),
+        ("views", list(study.views)),
+        ("the name of a row", list(names)),
+    )
+    for key, given in lists:
+        if twice := next((one for one in given if given.count(one) > 1), None):
+            raise UserError(f"{path}: {key}: {twice} is there twice")
+    for vote in study.votes:
+        if len(vote.of) < 2:
+            raise UserError(f"{path}: vote {shown(vote.name)}: of = two rows or more are expected")
+        for name in vote.of:
+            study.row(name)
+
+
+def _one_of(path: Path, key: str, value: str, valid: Sequence[str]) -> Any:
+    if value not in valid:
+        raise UserError(f"{path}: {key} = {shown(value)}: {' or '.join(valid)} is expected")
+    return value
+
+
+def _unknown(kind: str, name: str, valid: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(name, valid, 1, 0.0)
+    return f"unknown {kind} {shown(name)}" + (f"; nearest: {shown(nearest[0])}" if nearest else "")
+
+
+def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
+    """Yield the rows: every variant, with every combination of the fields in `product`."""
+    variants: list[dict[str, Any]] = values.get("variant", [{"name": ""}])
+    everywhere = _settings(path, "settings", values.get("settings", {}))
+    made: dict[str, Row] = {}
+    for variant in variants:
+        name, on = variant["name"], variant.get("on")
+        if name in made:
+            raise UserError(f"{path}: variant {shown(name)}: is there twice")
+        if not name and len(variants) > 1:
+            raise UserError(f'{path}: variant: name = "": each of several has a name')
+        if on is not None and on not in made:
+            known = f"; above it there are: {', '.join(made)}" if made else ""
+            raise UserError(f"{path}: variant {shown(name)}: on = {shown(on)}: no variant above it is called so{known}")
+        if on is not None and "base" in variant:
+            raise UserError(f"{path}: variant {shown(name)}: starts from on or from base: give one of the two")
+        own = _settings(path, f"variant {shown(name)}", {key: variant[key] for key in variant if key not in OWN})
+        start = made[on] if on else Row("", variant.get("base", values["base"]), (everywhere,))
+        made[name] = Row(name, start.base, (*start.settings, own))
+    for row in made.values():
+        for title, settings in _combinations(path, values.get("product", {})):
+            yield Row(", ".join(filter(None, (row.name, title))) or "base", row.base, (*row.settings, settings))
+
+
+def _settings(path: Path, where: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they are, where they are ones that a study may give."""
+    if given := [key for key in values if key in RUNTIME or (key == "train" and "seed" in dict(values[key] or {}))]:
+        remedy = "seeds = [...] gives them" if given[0] == "train" else f"give --{given[0].replace('_', '-')}"
+        key = "train.seed" if given[0] == "train" else given[0]
+        raise UserError(f"{path}: {where}: {key} is no setting of a study: {remedy}")
+    return values
+
+
+def _combinations(path: Path, product: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every combination of the fields of `product`: its title, and the settings, nested."""
+    lists = dict(_leaves(product))
+    for key, given in lists.items():
+        if key not in keys():
+            raise UserError(f"{path}: product: {_unknown('key', key, keys())}")
+        if not isinstance(given, list) or not given:
+            raise UserError(f"{path}: product: {key} = {shown(given)}: a list of values is expected")
+    names = [key.rpartition(".")[2] for key in lists]
+    titles = [key if names.count(name) > 1 else name for key, name in zip(lists, names, strict=True)]
+    for values in itertools.product(*lists.values()):
+        settings: dict[str, Any] = {}
+        for key, value in zip(lists, values, strict=True):
+            section, _, name = key.rpartition(".")
+            (settings.setdefault(section, {}) if section else settings)[name] = value
+        title = ", ".join(f"{title} {_text(value)}" for title, value in zip(titles, values, strict=True))
+        yield title, _settings(path, "product", settings)
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return " to ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,127 @@
+"""The scores of a study's rows, their differences, and the sentences that may be said, all from its record.
+
+Scores are of the last epoch's weights on val. A difference has the interval and the test of `corolla compare`
+(`two_level`: seeds and photos both count), and p values are adjusted for the number of differences (Holm). Nothing is
+claimed of rows of fewer than three seeds.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corolla.compare.compare import Difference
+from corolla.compare.formatting import p_value
+from corolla.compare.statistics import NUM_RESAMPLES, holm, resample_weights, two_level, weighted_macro_f1
+from corolla.evaluation.metrics import macro_f1
+from corolla.study.file import Study
+from corolla.study.plan import StudyOptions, planned_run
+from corolla.study.records import Record, Records
+
+LEAST_SEEDS = 3
+"""Seeds of each side from which on a difference is claimed."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowResult:
+    """A row of the table with its runs, by rising seed; none where nothing was run."""
+
+    name: str
+    records: tuple[Record, ...]
+    labels: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    """Bootstrap samples of the photos: resamples x photos."""
+    is_vote: bool = False
+
+    @property
+    def seeds(self) -> list[int]:
+        return [record.seed for record in self.records]
+
+    def scores(self, column: str, views: str) -> list[float]:
+        """Return a score of each run that has it: macro_f1, top1 and top5 of `views`, the others of the last epoch."""
+        return [value for record in self.records if (value := self.score(record, column, views)) is not None]
+
+    def score(self, record: Record, column: str, views: str) -> float | None:
+        """Return a score of one run; None where it is unknown."""
+        predicted = record.predicted[views]
+        if column == "macro_f1":
+            return macro_f1(self.labels, predicted)
+        if column == "top1":
+            return float(np.mean(self.labels == predicted))
+        if column == "top5":
+            return record.top5.get(views)
+        return record.epochs[-1].get(column) if record.epochs else None
+
+    def resampled(self, views: str) -> NDArray[np.float64]:
+        """Return the mean macro F1 over seeds in each bootstrap sample."""
+        each = [weighted_macro_f1(self.labels, record.predicted[views], self.weights) for record in self.records]
+        return np.mean(each, axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """All rows of a study, and their differences with the first kind of views."""
+
+    study: Study
+    records: Records
+    rows: tuple[RowResult, ...]
+    """As the file has them, those that were not run too; votes last."""
+
+    @cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """The differences that the study asks for, each row before the one it is compared with."""
+        views = self.study.views[0]
+        pairs = [(a, b) for a, b in _pairs(self.study, self.rows) if a.records and b.records]
+        resampled = {row.name: row.resampled(views) for row in self.rows if row.records}
+        effects = [
+            two_level(a.scores("macro_f1", views), b.scores("macro_f1", views), resampled[a.name] - resampled[b.name])
+            for a, b in pairs
+        ]
+        return tuple(
+            Difference(a.name, b.name, effect, p, (len(a.records), len(b.records)))
+            for (a, b), effect, p in zip(pairs, effects, holm([effect.p for effect in effects]), strict=True)
+        )
+
+    @property
+    def sentences(self) -> list[str]:
+        """A sentence for each difference, which claims no more than seeds and test allow."""
+        return [_sentence(difference) for difference in self.differences]
+
+
+def results_of(study: Study, records: Records) -> StudyResults:
+    """Return the results of a study; records of settings that it has no longer count as not run."""
+    options = StudyOptions(epochs_factor=records.epochs_factor)
+    weights = resample_weights(len(records.labels), NUM_RESAMPLES, seed=0)
+    rows: list[RowResult] = []
+    for name, is_vote in [*((row.name, False) for row in study.rows), *((vote.name, True) for vote in study.votes)]:
+        own = [record for record in records.runs if record.row == name and set(study.views) <= set(record.predicted)]
+        if not is_vote:
+            row = study.row(name)
+            own = [one for one in own if one.settings == planned_run(study, row, one.seed, options).settings]
+        own.sort(key=lambda record: record.seed)
+        rows.append(RowResult(name, tuple(own), records.labels, weights, is_vote))
+    return StudyResults(study, records, tuple(rows))
+
+
+def _pairs(study: Study, rows: Sequence[RowResult]) -> list[tuple[RowResult, RowResult]]:
+    """Return which rows are compared, each with the one it is held against."""
+    if study.compare == "all":
+        return [(second, first) for place, first in enumerate(rows) for second in rows[place + 1 :]]
+    if study.compare == "above":
+        return [(row, above) for above, row in itertools.pairwise(rows)]
+    return [(row, rows[0]) for row in rows[1:]]
+
+
+def _sentence(difference: Difference) -> str:
+    least = min(difference.num_seeds)
+    if least >= LEAST_SEEDS:
+        return difference.sentence
+    effect = difference.effect
+    seeds = "one seed" if least == 1 else f"{least} seeds"
+    return (
+        f"{difference.first} against {difference.second}: macro F1 {effect.value:+.3f} (95 % from {effect.low:+.3f} to "
+        f"{effect.high:+.3f}, p {p_value(difference.p_adjusted)}); {seeds}, no claim."
+    )

@@ -1,0 +1,121 @@
+"""`corolla study`: many runs from one file, their table, figures and sentences."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from corolla.compare.places import COMPARISONS
+from corolla.errors import UserError
+from corolla.files import locked
+from corolla.paths import AnyPath, as_path
+from corolla.results import Result
+from corolla.study.file import Study, read_study
+from corolla.study.gather import gather
+from corolla.study.plan import StudyOptions, plan
+from corolla.study.records import FILE, Records
+from corolla.study.results import StudyResults, results_of
+from corolla.study.tables import as_text
+from corolla.study.work import Work, check_plan, runs_there, work_through
+from corolla.study.write import write_study
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StudyResult(Result):
+    """The results of a study, and the folder in which they are written."""
+
+    folder: Path
+    results: StudyResults
+    failed: dict[str, str]
+    """The runs that could not be made, with the reason of each."""
+    paths: tuple[Path, ...]
+    """The files that were written."""
+
+    @property
+    def summary(self) -> str:
+        """The sentences that may be said, in a line."""
+        said = " ".join(self.results.sentences)
+        return f"{self.results.study.name}: {said or 'nothing to compare'} ({self.folder})"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table as people read it: a row per row."""
+        titles, rows = as_text(self.results)
+        return pd.DataFrame(rows, columns=titles)
+
+
+class StudyStopped(Exception):
+    """A signal or the time budget has ended the training of a study; the same call goes on."""
+
+
+def study(
+    file: AnyPath, options: StudyOptions | None = None, *, out: AnyPath | None = None, **changes: Any
+) -> StudyResult:
+    """Train what a study lacks, predict, compare, vote, and write `comparisons/NAME`: `study("studies/mine.toml")`.
+
+    Called by several processes at once, they share the runs. A run that is there, whatever its name, is taken.
+
+    Args:
+        file: the study's TOML file.
+        options: see StudyOptions.
+        out: the folder to write to.
+        changes: of single options: `study("mine.toml", seeds=(0,), data="photos")`.
+
+    Raises:
+        UserError: the file or a setting in it is not valid, the data are not there, or no run could be made.
+        StudyStopped: a signal or the time budget has ended it.
+    """
+    options = replace(options or StudyOptions(), **changes)
+    read = read_study(as_path(file))
+    planned = plan(read, options)
+    check_plan(planned)
+    log.info("%s: %d runs", read.name, len(planned))
+    work = work_through(planned, waiting=lambda: log.info("waiting for runs that others make"))
+    if work.was_stopped:
+        raise StudyStopped(f"{read.name}: stopped; the same command goes on")
+    return _written(read, options, work, as_path(out) if out is not None else folder_of(read, options))
+
+
+def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> StudyResult:
+    """Gather the record of all runs that are there, and write what it shows; one process at a time."""
+    with locked(folder / ".lock"):
+        everything = plan(study, replace(options, only=None))
+        there = work.runs | runs_there([each for each in everything if (each.row, each.seed) not in work.runs])
+        made = [there[each.row, each.seed] for each in everything if (each.row, each.seed) in there]
+        reasons = {f"{row}, seed {seed}": reason for (row, seed), reason in work.failed.items()}
+        if not made and reasons:
+            raise UserError(f"{study.path}: no run could be made: {next(iter(reasons.values()))}")
+        path = folder / FILE
+        before = Records.load(path) if path.is_file() else None
+        gather(study, options, made, before).save(path)
+        results = results_of(study, Records.load(path))  # as study_table has it, which reads the same numbers
+        return StudyResult(folder, results, reasons, tuple(write_study(results, folder)))
+
+
+def study_table(file: AnyPath, *, records: AnyPath | None = None, out: AnyPath | None = None) -> StudyResult:
+    """Rebuild the tables and figures of a study from its record, without its runs and photos.
+
+    Args:
+        file: the study's TOML file.
+        records: the record; default: the one in the folder beside the file that is called as it, which studies that
+            ship have, else the one that `study` has left in comparisons/NAME.
+        out: the folder to write to; default: comparisons/NAME.
+
+    Raises:
+        UserError: there is no record.
+    """
+    read = read_study(as_path(file))
+    places = [read.path.with_suffix("") / FILE, COMPARISONS / read.name / FILE]
+    path = as_path(records) if records is not None else next((one for one in places if one.is_file()), places[1])
+    folder = as_path(out) if out is not None else COMPARISONS / read.name
+    results = results_of(read, Records.load(path))
+    return StudyResult(folder, results, {}, tuple(write_study(results, folder)))
+
+
+def folder_of(study: Study, options: StudyOptions) -> Path:
+    """Return the folder for the results of a study; those of shorter runs have one of their own."""
+    factor = f"-times-{options.epochs_factor:g}" if options.epochs_factor != 1 else ""
+    return COMPARISONS / f"{study.name}{factor}"

@@ -1,0 +1,49 @@
+"""Write what a study shows: tables, figures and the page, into a folder of its own."""
+
+import base64
+from pathlib import Path
+
+from corolla.files import write_atomically
+from corolla.plots.html import template_environment
+from corolla.study.figures import figure_png
+from corolla.study.results import StudyResults
+from corolla.study.tables import as_csv, as_text, curves_csv, differences_csv, markdown, scores_csv
+from corolla.text_files import shell_words
+
+TITLES = {"scores": "Scores", "curves": "Learning curves"}
+
+
+def write_study(results: StudyResults, folder: Path) -> list[Path]:
+    """Write the tables, figures and page of a study into `folder`, and return their paths."""
+    study = results.study
+    command = ["study", "run", study.path]
+    drawn = {name: png for name in study.figures if (png := figure_png(results, name)) is not None}
+    content = {
+        "table.md": markdown(results, command=command).encode(),
+        "table.csv": as_csv(results),
+        "differences.csv": differences_csv(results),
+        "scores.csv": scores_csv(results),
+        "curves.csv": curves_csv(results),
+        **{f"{name}.png": png for name, png in drawn.items()},
+        "study.html": _page(results, drawn, command).encode(),
+    }
+    for name, each in content.items():
+        write_atomically(folder / name, each)
+    return [folder / name for name in content]
+
+
+def _page(results: StudyResults, drawn: dict[str, bytes], command: list[object]) -> str:
+    titles, rows = as_text(results)
+    return (
+        template_environment("corolla.study")
+        .get_template("study.html.j2")
+        .render(
+            study=results.study,
+            titles=titles,
+            rows=rows,
+            sentences=results.sentences,
+            figures={name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in drawn.items()},
+            sections={"table": "Table", **{name: TITLES[name] for name in drawn}, "reproduce": "How to make it again"},
+            reproduce=[f"corolla {shell_words(*command)}"],
+        )
+    )

@@ -1,0 +1,169 @@
+"""Study files: the rows that they ask for, and one line for everything else."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corolla.errors import UserError
+from corolla.study.file import read_study
+from corolla.study.plan import StudyOptions, plan
+
+HEAD = 'question = "Which?"\nbase = "resnet18"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "which.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_rows_are_variants_by_the_combinations_of_a_product(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        HEAD
+        + """
+seeds = [3, 1]
+[settings]
+train.epochs = 4
+[[variant]]
+name = "plain"
+model.name = "plain18"
+[[variant]]
+name = "residual"
+[product]
+optim.lr = [0.1, 0.05]
+augment.color = [true]
+""",
+    )
+    planned = plan(read_study(path), StudyOptions())
+    assert [each.name for each in planned[:4]] == [
+        "plain, lr 0.1, color on, seed 3",
+        "plain, lr 0.05, color on, seed 3",
+        "residual, lr 0.1, color on, seed 3",
+        "residual, lr 0.05, color on, seed 3",
+    ]
+    first = planned[5].config
+    assert (first.model.name, first.optim.lr, first.train.seed, first.train.epochs) == ("plain18", 0.05, 1, 4)
+    assert first.optim.momentum == 0.9
+    assert first.augment.color
+
+
+def test_a_row_may_start_from_another_and_learn_from_one(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        HEAD
+        + """
+[[variant]]
+name = "taught"
+train.teacher = "@large"
+[[variant]]
+name = "smooth"
+train.label_smoothing = 0.1
+[[variant]]
+name = "both"
+on = "smooth"
+train.mixup = 0.2
+[[variant]]
+name = "large"
+base = "resnet50"
+""",
+    )
+    study = read_study(path)
+    planned = plan(study, StudyOptions(seeds=(0,)))
+    assert [each.row for each in planned] == ["large", "taught", "smooth", "both"]  # the teacher comes first
+    both = planned[3].config.train
+    assert (both.label_smoothing, both.mixup) == (0.1, 0.2)
+    assert planned[1].sources == {"train.teacher": "large"}
+    assert [each.row for each in plan(study, StudyOptions(seeds=(0,), only=("taught",)))] == ["large", "taught"]
+
+
+def test_a_shorter_study_is_shorter_in_all_that_counts_epochs(tmp_path: Path) -> None:
+    path = written(tmp_path, HEAD + "[settings]\ntrain.epochs = 40\ntrain.head_epochs = 2\noptim.warmup_epochs = 2\n")
+    (planned, *_) = plan(read_study(path), StudyOptions(epochs_factor=0.1))
+    train, optim = planned.config.train, planned.config.optim
+    assert (train.epochs, train.head_epochs, train.mix_off_epochs, optim.patience) == (4, 1, 0, 1)
+    assert optim.warmup_epochs == pytest.approx(0.2)
+
+
+def test_a_setting_at_its_default_changes_no_record(tmp_path: Path) -> None:
+    """So that a setting which a later version adds leaves committed records as they are."""
+    path = written(tmp_path, HEAD)
+    (first, *_) = plan(read_study(path), StudyOptions(seeds=(0,)))
+    (second, *_) = plan(
+        read_study(written(tmp_path, HEAD + "[settings]\ntrain.mixup = 0.0\n")), StudyOptions(seeds=(0,))
+    )
+    (third, *_) = plan(
+        read_study(written(tmp_path, HEAD + "[settings]\ntrain.mixup = 0.1\n")), StudyOptions(seeds=(0,))
+    )
+    assert first.settings == second.settings != third.settings
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("base = 3", "question is missing"),
+        ('question = "?"\nbase = "resnet19"', "unknown experiment resnet19; nearest: resnet18"),
+        (HEAD + "seed = [1]", "unknown key seed; nearest: seeds"),
+        (HEAD + "seeds = []", "seeds = []: at least one is expected"),
+        (HEAD + "seeds = [-1]", "seeds: -1: a whole number from 0"),
+        (HEAD + "seeds = [1, 1]", "seeds: 1 is there twice"),
+        (HEAD + 'seeds = ["a"]', "seeds[0]: a whole number is expected, not a"),
+        (HEAD + 'compare = "last"', "compare = last: first or above or all is expected"),
+        (HEAD + 'views = ["five"]', "unknown views five"),
+        (HEAD + 'table = ["f1"]', "table = f1: macro_f1 or"),
+        (HEAD + 'figures = ["pie"]', "figures = pie: scores or curves is expected"),
+        (HEAD + "[settings]\ntrain.epoch = 3", "base: unknown key train.epoch; the nearest valid one is train.epochs"),
+        (
+            HEAD + "[settings]\ntrain.seed = 3",
+            "settings: train.seed is no setting of a study: seeds = [...] gives them",
+        ),
+        (HEAD + '[settings]\ndevice = "cpu"', "settings: device is no setting of a study: give --device"),
+        (HEAD + "[settings]\ntrain = 3", "base: train = 3: "),
+        (HEAD + "[product]\ntrain.mixup = 0.2", "product: train.mixup = 0.2: a list of values is expected"),
+        (HEAD + "[product]\ntrain.mixdown = [1]", "product: unknown key train.mixdown; nearest: "),
+        (HEAD + "[[variant]]\ntrain.mixup = 1.0", "variant[0].name is missing"),
+        (HEAD + '[[variant]]\nname = "a"\n[[variant]]\nname = "a"', "variant a: is there twice"),
+        (HEAD + '[[variant]]\nname = "a"\non = "b"', "variant a: on = b: no variant above it is called so"),
+        (HEAD + '[[variant]]\nname = "a"\ntrain.teacher = "@b"', "a: train.teacher: unknown row b; nearest: a"),
+        (HEAD + '[[variant]]\nname = "a"\ntrain.teacher = "@a"', "a: learns from itself (a from a)"),
+        (
+            HEAD + '[[variant]]\nname = "a"\n[[vote]]\nname = "v"\nof = ["a"]',
+            "vote v: of = two rows or more are expected",
+        ),
+        (HEAD + '[[variant]]\nname = "a"\n[[vote]]\nname = "v"\nof = ["a", "c"]', "unknown row c; nearest: a"),
+    ],
+)
+def test_what_is_wrong_is_one_line_that_names_it(text: str, line: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UserError) as refusal:
+        plan(read_study(path), StudyOptions())
+    assert line in str(refusal.value)
+    assert str(refusal.value).startswith(f"{path}: ") or "unknown" in line
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"epochs_factor": 0.0}, "--epochs-factor 0: a number above 0 is expected"),
+        ({"seeds": (1, 1)}, "--seeds 1 1: one is there twice"),
+        ({"seeds": (-1,)}, "--seeds -1: "),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, object], line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        StudyOptions(**options)  # pyright: ignore[reportArgumentType]
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    try:
+        path.write_text(HEAD + text, encoding="utf-8")
+    except UnicodeEncodeError:
+        return
+    with contextlib.suppress(UserError):
+        plan(read_study(path), StudyOptions())

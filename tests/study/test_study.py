@@ -1,0 +1,247 @@
+"""Studies: what is missing is trained, what is there is taken, and the record makes the tables again."""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from support import corolla_process, same_content
+
+from corolla.cli import run_command
+from corolla.errors import UserError
+from corolla.runs.folder import Run
+from corolla.study.plan import StudyOptions
+from corolla.study.records import FILE, Records
+from corolla.study.status import study_commands, study_status
+from corolla.study.study import StudyResult, study, study_table
+
+STUDY = """
+question = "Does smoothing pay, and a teacher?"
+base = "lite0_scratch"
+seeds = [0]
+views = ["none", "flip"]
+table = ["macro_f1", "top5", "val_loss"]
+
+[settings]
+model.name = "timm:test_efficientnet"
+augment.area = [0.8, 1.0]
+augment.flip = false
+optim.lr = 0.005
+optim.schedule = "constant"
+optim.warmup_epochs = 0
+train.epochs = 1
+train.batch_size = 8
+train.precision = "fp32"
+
+[[variant]]
+name = "taught"
+train.teacher = "@plain"
+
+[[variant]]
+name = "plain"
+train.label_smoothing = 0.0
+
+[[vote]]
+name = "both"
+of = ["plain", "taught"]
+"""
+TABLES = ("table.md", "table.csv", "differences.csv", "scores.csv", "curves.csv")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "smooth.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def run_study(file: Path, data: Path, **options: Any) -> StudyResult:
+    return study(file, data=data, device="cpu", workers=0, runs=file.parent / "runs", **options)
+
+
+def of(runs: Path) -> list[Run]:
+    return [Run(path.parent) for path in runs.glob("*/config.json")]
+
+
+def trained(runs: Path) -> dict[str, int]:
+    """Return how often training has started in each run's folder."""
+    return {run.name: len(run.environment["started"]) for run in of(runs)}
+
+
+def test_a_study_trains_what_is_missing_and_nothing_again(file: Path, tiny_data: Path) -> None:
+    result = run_study(file, tiny_data)
+    assert result.folder == Path("comparisons/smooth")
+    table = pd.read_csv(result.folder / "table.csv")
+    assert list(table["row"]) == ["taught", "plain", "both"]
+    assert list(table["against"])[1:] == ["taught", "taught"]
+    assert set(table["top-5"].dropna()) == {1}  # of five classes
+    runs = trained(file.parent / "runs")
+    assert len(runs) == 2
+    assert set(runs.values()) == {1}
+    assert "one seed, no claim" in " ".join(result.results.sentences)
+    assert "Does smoothing pay" in (result.folder / "study.html").read_text()
+    before = {name: (result.folder / name).read_bytes() for name in TABLES}
+
+    # Other names, another study, other places of the teacher: the same runs.
+    for folder in (file.parent / "runs").glob("*-seed0-*"):
+        folder.rename(folder.with_name(f"renamed-{folder.name}"))
+    moved = shutil.copytree(tiny_data, file.parent / "moved")
+    file.with_name("other.toml").write_text(STUDY.replace("taught", "learned").replace('views = ["none", "flip"]', ""))
+    again, other = run_study(file, moved), run_study(file.with_name("other.toml"), tiny_data)
+    assert trained(file.parent / "runs") == {f"renamed-{name}": 1 for name in runs}
+    assert {name: (again.folder / name).read_bytes() for name in TABLES} == before
+    assert [row.name for row in other.results.rows] == ["learned", "plain", "both"]
+
+    status = study_status(file, options_for(file, tiny_data))
+    assert {run.state for run in status.runs} == {"done"}
+    assert study_commands(file, options_for(file, tiny_data)) == []
+
+
+def test_the_record_makes_the_same_tables_without_runs_and_photos(file: Path, tiny_data: Path) -> None:
+    result = run_study(file, tiny_data)
+    before = {name: (result.folder / name).read_bytes() for name in (*TABLES, "scores.png", "curves.png")}
+    shutil.rmtree(file.parent / "runs")
+    shipped = file.with_suffix("") / FILE
+    shipped.parent.mkdir()
+    shutil.copy(result.folder / FILE, shipped)
+    shutil.rmtree(result.folder)
+    again = study_table(file)
+    assert {name: (again.folder / name).read_bytes() for name in before} == before
+    assert len(again.to_pandas()) == 3
+
+    # A row whose settings have changed since is not run; what was run is not said of it.
+    file.write_text(STUDY.replace("label_smoothing = 0.0", "label_smoothing = 0.2"))
+    changed = study_table(file, out=file.parent / "changed")
+    assert [row.seeds for row in changed.results.rows] == [[0], [], [0]]
+    assert "| plain | not run |" in (changed.folder / "table.md").read_text()
+
+
+def test_seeds_are_added_to_those_that_are_there(file: Path, tiny_data: Path) -> None:
+    run_study(file, tiny_data, only=("plain",))
+    shutil.rmtree(file.parent / "runs")
+    result = run_study(file, tiny_data, seeds=(1,), only=("plain",))
+    assert [row.seeds for row in result.results.rows] == [[], [0, 1], []]
+
+
+def test_a_run_that_fails_keeps_no_other_from_being_made(file: Path, tiny_data: Path) -> None:
+    file.write_text(STUDY.replace("train.label_smoothing = 0.0", "optim.lr = 1e12") + WORSE)
+    result = run_study(file, tiny_data)
+    assert set(result.failed) == {"plain, seed 0", "taught, seed 0"}
+    assert "learns from plain, which has failed" in result.failed["taught, seed 0"]
+    assert [row.seeds for row in result.results.rows] == [[], [], [0], []]
+    assert run_command(["study", "run", str(file), *words(file, tiny_data)]) == 1
+
+
+def test_what_cannot_be_is_said_before_anything_is_trained(file: Path, tiny_data: Path) -> None:
+    file.write_text(STUDY + '[[variant]]\nname = "odd"\nmodel.weights = "nowhere.pt"\n')
+    with pytest.raises(UserError, match=r"--model\.weights nowhere\.pt: there is no checkpoint"):
+        run_study(file, tiny_data)
+    assert not (file.parent / "runs").exists()
+    with pytest.raises(UserError, match=r"records\.json\.xz: there is no such record; corolla study run makes one"):
+        study_table(file)
+
+
+def test_damaged_records_are_named(file: Path, tiny_data: Path) -> None:
+    path = file.parent / FILE
+    path.write_bytes(b"no archive")
+    with pytest.raises(UserError, match="not a readable record of a study"):
+        Records.load(path)
+
+
+def test_the_command(file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = words(file, tiny_data)
+    assert run_command(["study", "commands", str(file), *options]) == 0
+    commands = capsys.readouterr().out.splitlines()
+    assert [line.split(" --data")[0] for line in commands] == [
+        f"corolla study run {file} --only plain --seeds 0",
+        f"corolla study run {file} --only taught --seeds 0",
+    ]
+    for line in commands:
+        assert run_command([*line.split()[1:], "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert run_command(["study", "status", str(file), *options]) == 0
+    assert "smooth: 2 done of 2 runs" in capsys.readouterr().out
+    assert run_command(["study", "table", str(file)]) == 0
+    assert "against taught: macro F1" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--records has no effect with run"):
+        run_command(["study", "run", str(file), "--records", "x"])
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_goes_on_as_if_never_killed(file: Path, tiny_data: Path) -> None:
+    file.write_text(STUDY.replace("train.epochs = 1", "train.epochs = 3"))
+    undisturbed = run_study(file, tiny_data, out=file.parent / "undisturbed")
+    shutil.move(file.parent / "runs", file.parent / "kept")
+    for number in range(5):
+        with corolla_process(["corolla", "study", "run", str(file), *words(file, tiny_data)]) as process:
+            wait_for_epochs(file.parent / "runs", number + 1, process)
+            process.kill()
+    result = run_study(file, tiny_data)
+    assert {name: (result.folder / name).read_bytes() for name in TABLES} == {
+        name: (undisturbed.folder / name).read_bytes() for name in TABLES
+    }
+    assert sum(trained(file.parent / "runs").values()) >= 2 + 2  # killed while they were trained
+    # The names differ: a teacher is one by its bytes, and its checkpoint tells how long it took.
+    kept, again = ({run.config.train.teacher == "": run for run in of(file.parent / name)} for name in ("kept", "runs"))
+    assert same_content(kept[True].last, again[True].last)
+    networks = [torch.load(runs[False].last, weights_only=True)["model"] for runs in (kept, again)]
+    assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
+
+
+@pytest.mark.slow
+def test_workers_share_a_study(file: Path, tiny_data: Path) -> None:
+    """Three at once, one of them killed: everything is trained, nothing is trained twice."""
+    file.write_text(STUDY.replace("seeds = [0]", "seeds = [0, 1, 2]").replace("train.epochs = 1", "train.epochs = 3"))
+    command = ["corolla", "study", "run", str(file), *words(file, tiny_data)]
+    with corolla_process(command) as first, corolla_process(command) as second, corolla_process(command) as third:
+        wait_for_epochs(file.parent / "runs", 2, first)
+        third.kill()
+        assert first.wait(300) == second.wait(300) == 0
+    runs = trained(file.parent / "runs")
+    assert len(runs) == 6
+    assert sum(runs.values()) <= 7  # the one that was killed was begun twice
+    assert {len(Run(file.parent / "runs" / name).metrics) for name in runs} == {3}
+    assert len(pd.read_csv(file.parent / "comparisons" / "smooth" / "scores.csv")) == 3 * 3 * 2
+
+
+@pytest.mark.slow
+def test_a_signal_stops_a_study_with_its_run_saved(file: Path, tiny_data: Path) -> None:
+    file.write_text(STUDY.replace("train.epochs = 1", "train.epochs = 200"))
+    with corolla_process(["corolla", "study", "run", str(file), *words(file, tiny_data)]) as process:
+        wait_for_epochs(file.parent / "runs", 2, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 75
+    status = study_status(file, options_for(file, tiny_data))
+    assert [run.state for run in status.runs] == ["stopped", "waits"]
+    assert "for the rest" in status.summary
+
+
+WORSE = """
+[[variant]]
+name = "smooth"
+train.label_smoothing = 0.1
+"""
+
+
+def words(file: Path, data: Path) -> list[str]:
+    """Return the options that every command of these tests has."""
+    return ["--data", str(data), "--device", "cpu", "--workers", "0", "--runs", str(file.parent / "runs")]
+
+
+def options_for(file: Path, data: Path) -> StudyOptions:
+    return StudyOptions(data=data, device="cpu", workers=0, runs=file.parent / "runs")
+
+
+def wait_for_epochs(runs: Path, number: int, process: "Popen[str]") -> None:
+    """Wait until so many epochs are finished, in all."""
+    deadline = time.monotonic() + 120
+    while sum(len(path.read_text().splitlines()) for path in runs.glob("*/metrics.jsonl")) < number:
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
