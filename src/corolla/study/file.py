@@ -119,7 +119,7 @@ def read_study(path: Path) -> Study:
         rows=tuple(_rows(path, values)),
         compare=_one_of(path, "compare", values.get("compare", "first"), ("first", "above", "all")),
         seeds=tuple(values.get("seeds", (0, 1, 2))),
-        views=tuple(parse_tta(name).name for name in values.get("views", ("none",))),
+        views=tuple(_views(path, name) for name in values.get("views", ("none",))),
         table=tuple(_one_of(path, "table", name, COLUMNS) for name in values.get("table", ("macro_f1", "top1"))),
         figures=tuple(_one_of(path, "figures", name, FIGURES) for name in values.get("figures", FIGURES)),
         votes=tuple(Vote(vote["name"], tuple(vote["of"])) for vote in values.get("vote", ())),
@@ -154,6 +154,13 @@ def _check(study: Study) -> None:
             raise UserError(f"{path}: vote {shown(vote.name)}: of = two rows or more are expected")
         for name in vote.of:
             study.row(name)
+
+
+def _views(path: Path, name: str) -> TTA:
+    try:
+        return parse_tta(name).name
+    except UserError as error:
+        raise UserError(f"{path}: views: {str(error).removeprefix('--tta ')}") from None
 
 
 def _one_of(path: Path, key: str, value: str, valid: Sequence[str]) -> Any:
@@ -193,10 +200,10 @@ def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
 
 def _settings(path: Path, where: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return settings as they are, where they are ones that a study may give."""
-    if given := [key for key in values if key in RUNTIME or (key == "train" and "seed" in dict(values[key] or {}))]:
-        remedy = "seeds = [...] gives them" if given[0] == "train" else f"give --{given[0].replace('_', '-')}"
-        key = "train.seed" if given[0] == "train" else given[0]
-        raise UserError(f"{path}: {where}: {key} is no setting of a study: {remedy}")
+    for key, _ in _leaves(values):
+        if key in (*RUNTIME, "train.seed"):
+            remedy = "seeds = [...] gives them" if key == "train.seed" else f"give --{key.replace('_', '-')}"
+            raise UserError(f"{path}: {where}: {key} is no setting of a study: {remedy}")
     return values
 
 
