@@ -245,3 +245,22 @@ def wait_for_epochs(runs: Path, number: int, process: "Popen[str]") -> None:
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_ray_makes_the_runs_as_tasks(file: Path, tiny_data: Path) -> None:
+    """On a cluster of its own with two cores, beside a worker without Ray; the tables are those of one process."""
+    file.write_text(STUDY.replace("seeds = [0]", "seeds = [0, 1]"))
+    here = run_study(file, tiny_data, out=file.parent / "here")
+    shutil.move(file.parent / "runs", file.parent / "kept")
+    command = ["corolla", "study", "run", str(file), *words(file, tiny_data)]
+    with corolla_process([*command, "--on", "ray"]) as on_ray, corolla_process(command) as beside:
+        output, _ = on_ray.communicate(timeout=300)
+        assert on_ray.returncode == 0, output
+        assert beside.wait(300) == 0
+    runs = trained(file.parent / "runs")
+    assert len(runs) == 4
+    assert set(runs.values()) == {1}
+    result = file.parent / "comparisons" / "smooth"
+    for name in TABLES:
+        assert (result / name).read_bytes() == (here.folder / name).read_bytes()

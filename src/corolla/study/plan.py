@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from corolla.checked import check_fields
 from corolla.config import Config, from_dict
@@ -38,6 +38,9 @@ class StudyOptions:
     """Train these rows alone, and what they learn from."""
     runs: Path = Path("runs")
     """Folder of the runs."""
+    on: Literal["here", "ray"] = "here"
+    """here: in this process, and in all others that run the same command; ray: as tasks of a Ray cluster (the one of
+    RAY_ADDRESS, else this machine), a GPU each."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     workers: int | None = None

@@ -73,7 +73,12 @@ def study(
     planned = plan(read, options)
     check_plan(planned)
     log.info("%s: %d runs", read.name, len(planned))
-    work = work_through(planned, waiting=lambda: log.info("waiting for runs that others make"))
+    if options.on == "ray":
+        from corolla.study.on_ray import work_on_ray
+
+        work = work_on_ray(planned)
+    else:
+        work = work_through(planned, waiting=lambda: log.info("waiting for runs that others make"))
     if work.was_stopped:
         raise StudyStopped(f"{read.name}: stopped; the same command goes on")
     return _written(read, options, work, as_path(out) if out is not None else folder_of(read, options))
