@@ -15,7 +15,7 @@ from corolla.runs.folder import Run
 def write_history(folder: Path, scores: list[float], lrs: list[float], schedule: str) -> None:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     rows = [
-        row | {"macro_f1": score, "lr": lr, "train_loss": 1.0, "val_loss": 1.5}
+        row | {"macro_f1": score, "lr": lr, "train_loss": 1.0, "val_loss": 1.5, "train_top1": 0.75}
         for row, score, lr in zip(rows, scores, lrs, strict=True)
     ]
     set_history(Run(folder), rows)
@@ -34,7 +34,7 @@ def test_times_gap_and_drops(copy_run: Callable[..., Path]) -> None:
     by_name = {convergence.name: convergence for convergence in found}
     goals = [pytest.approx(goal * 0.8) for goal in (0.5, 0.8, 0.9, 0.95)]
     times = [TimeToScore(goals[0], 1, 1.0), *(TimeToScore(goal, 2, 2.0) for goal in goals[1:])]  # pyright: ignore[reportArgumentType]
-    assert by_name["fast-seed0"] == Convergence("fast-seed0", tuple(times), (3,), 1.0, 1.5)
+    assert by_name["fast-seed0"] == Convergence("fast-seed0", tuple(times), (3,), 1.0, 1.5, 0.75)
     assert by_name["fast-seed0"].gap == 0.5
     assert [time.epoch for time in by_name["slow-seed0"].times] == [2, None, None, None]
     assert by_name["slow-seed0"].lr_drops == ()

@@ -50,6 +50,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(config: Config) -> None:
         assert row["lr"] == before["lr"]
         assert row["train_loss"] == pytest.approx(before["train_loss"], rel=1e-5)
         assert row["val_loss"] == pytest.approx(before["val_loss"], rel=1e-4)
+    assert [row["train_top1"] is None for row in run.metrics] == [True, True, False, False]
     final, content = json.loads((STOPPED / "final.json").read_text()), load_checkpoint(run.last)
     assert content["progress"]["step"] == final["step"]
     assert content["model"].keys() == final["model"].keys()

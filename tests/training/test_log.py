@@ -17,7 +17,10 @@ from corolla.config import Config
 from corolla.training.log import SummaryWriter
 from corolla.training.train import train
 
-CURVES = {f"by_epoch/{name}" for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr", "images_per_s")}
+CURVES = {
+    f"by_epoch/{name}"
+    for name in ("train_loss", "val_loss", "train_top1", "top1", "top5", "macro_f1", "lr", "images_per_s")
+}
 UNCHARTED = {"by_epoch/lr", "by_epoch/images_per_s"}
 """Curves that CUSTOM SCALARS leaves out."""
 

@@ -33,7 +33,7 @@ def test_a_run_folder_holds_what_the_design_says(tiny_config: Config) -> None:
     assert run.name == "tiny-seed0"
     assert run.state == "done"
     assert [set(row) for row in run.metrics] == [
-        {"epoch", "step", "lr", "train_loss", "val_loss", "top1", "top5", "macro_f1"}
+        {"epoch", "step", "lr", "train_loss", "val_loss", "top1", "top5", "macro_f1", "train_top1"}
     ] * 2
     assert [(row["epoch"], row["step"]) for row in run.metrics] == [(1, 5), (2, 10)]
     assert run.config == dataclasses.replace(

@@ -31,20 +31,20 @@ def test_the_sum_is_pythons(dtype: torch.dtype) -> None:
     start = 1234.5678901234567
     meter, expected = LossMeter(CPU, start), start
     for loss, count in zip(losses, counts, strict=True):
-        meter.add(loss, count)
+        meter.add(loss, count, torch.tensor(float(count - 1)))
         expected += loss.item() * count
-    assert meter.loss_sum() == expected
-    assert meter.loss_sum() == expected  # looking changes nothing
+    assert meter.sums() == (expected, sum(counts) - 1000)
+    assert meter.sums() == (expected, sum(counts) - 1000)  # looking changes nothing
 
 
 def test_a_new_epoch_starts_at_zero() -> None:
-    meter = LossMeter(CPU, 3.0)
-    meter.add(torch.tensor(2.0), 4)
-    assert meter.loss_sum() == 11.0
+    meter = LossMeter(CPU, 3.0, 5)
+    meter.add(torch.tensor(2.0), 4, torch.tensor(3.0))
+    assert meter.sums() == (11.0, 8)
     meter.reset()
-    assert meter.loss_sum() == 0.0
-    meter.add(torch.tensor(0.5), 2)
-    assert meter.loss_sum() == 1.0
+    assert meter.sums() == (0.0, 0)
+    meter.add(torch.tensor(0.5), 2, torch.tensor(1.0))
+    assert meter.sums() == (1.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_first_fault_is_kept(value: float, what: int, message: str) -> None:
     assert meter.found_inf == 1
     for _ in range(2):
         with pytest.raises(NonFiniteError, match=f"^{message}$") as caught:
-            meter.loss_sum()
+            meter.sums()
         assert caught.value.step == 7
 
 
@@ -77,14 +77,14 @@ def test_a_new_epoch_forgets_no_fault() -> None:
     meter.reset()
     assert meter.found_inf == 1
     with pytest.raises(NonFiniteError):
-        meter.loss_sum()
+        meter.sums()
 
 
 def test_large_steps_are_exact() -> None:
     meter = LossMeter(CPU)
     meter.check(torch.tensor(math.nan), 2**24 + 1)
     with pytest.raises(NonFiniteError) as caught:
-        meter.loss_sum()
+        meter.sums()
     assert caught.value.step == 2**24 + 1
 
 

@@ -37,6 +37,9 @@ class Convergence:
     val_loss: float | None
     """Both are of the last epoch, and None of an imported run, whose epochs are unknown. The training loss is that of
     augmented images, with all that the recipe has in it (label smoothing, mixing, class weights, distillation)."""
+    train_top1: float | None
+    """Accuracy on augmented images in the last epoch, with the weights of the moment; None of an imported run and of
+    an epoch that an earlier version trained, which did not record it."""
 
     @property
     def gap(self) -> float | None:
@@ -76,8 +79,8 @@ def _convergence(member: Member, best: float) -> Convergence:
         times.append(TimeToScore(goal, epoch, seconds[epoch] / 60 if epoch in seconds else None))
     steps = member.run.config.optim.schedule in ("step", "plateau")
     drops = [now["epoch"] for before, now in itertools.pairwise(rows) if steps and 0 < now["lr"] < before["lr"]]
-    losses = (rows[-1]["train_loss"], rows[-1]["val_loss"]) if rows else (None, None)
-    return Convergence(member.name, tuple(times), tuple(drops), *losses)
+    ends = [rows[-1][name] if rows else None for name in ("train_loss", "val_loss", "train_top1")]
+    return Convergence(member.name, tuple(times), tuple(drops), *ends)
 
 
 def _images_per_step(member: Member) -> int:

@@ -69,6 +69,7 @@ def convergence_table(comparison: Comparison) -> pd.DataFrame:
             "train loss": convergence.train_loss,
             "val loss": convergence.val_loss,
             "gap": convergence.gap,
+            "train top-1": convergence.train_top1,
         }
         rows.append(row)
     return pd.DataFrame(rows)

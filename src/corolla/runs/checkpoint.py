@@ -16,7 +16,7 @@ from corolla.files import replacing
 from corolla.models.factory import build_model
 from corolla.models.pretrained import Preprocessing
 from corolla.models.weights_file import FOREIGN
-from corolla.runs.without_torch import IMPORTED, check_undamaged, read_without_tensors, whole_beside
+from corolla.runs.without_torch import IMPORTED, check_undamaged, complete_rows, read_without_tensors, whole_beside
 from corolla.text_files import mismatch, printable
 
 FORMAT = 1
@@ -36,6 +36,7 @@ SHAPE = {
         "step?": int,
         "loss_sum?": float,
         "num_seen?": int,
+        "num_right?": (None, int),
         "seconds?": float,
         "waits_from?": int,
     },
@@ -62,6 +63,8 @@ class Progress:
     """Sum of the training losses over the images of the epoch under way."""
     num_seen: int = 0
     """Images in that sum."""
+    num_right: int | None = 0
+    """How many of them the network recognised; None: a version that did not count them began the epoch."""
     seconds: float = 0.0
     """Time spent training and evaluating, over all starts."""
     waits_from: int = 0
@@ -152,8 +155,9 @@ def _progress_to_dict(progress: Progress) -> dict[str, Any]:
 
 def read_progress(content: dict[str, Any]) -> Progress:
     """Return how far the run of a checkpoint had come."""
-    values = content["progress"]
-    return Progress(**{"history" if name == "rows" else name: value for name, value in values.items()})
+    values = dict(content["progress"])
+    values.setdefault("num_right", None if values.get("num_seen") else 0)
+    return Progress(history=complete_rows(values.pop("rows")), **values)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from corolla.runs.config_file import read_config
 from corolla.runs.html import run_html
 from corolla.runs.length import has_stopped_early, is_longer
 from corolla.runs.unused import LOCK, remove_empty, remove_unused, remove_unused_beside
-from corolla.runs.without_torch import imported_from, read_without_tensors
+from corolla.runs.without_torch import complete_rows, imported_from, read_without_tensors
 from corolla.temporary import remove_leftovers
 from corolla.text_files import read_json, read_json_lines, shell_words
 
@@ -46,7 +46,7 @@ ENVIRONMENT = {
 }
 """The shape of environment.json, as far as it is read again."""
 _SCORES = ("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1")
-METRICS = {"epoch": int, "step": int, **dict.fromkeys(_SCORES, float)}
+METRICS = {"epoch": int, "step": int, **dict.fromkeys(_SCORES, float), "train_top1?": (None, float)}
 TIMING = {"epoch": int, "total_seconds": float, "images?": int, "memory_mib?": float}
 
 
@@ -78,7 +78,10 @@ class Run(Result):
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """A row per finished epoch: epoch step lr train_loss val_loss top1 top5 macro_f1.
+        """A row per finished epoch: epoch step lr train_loss val_loss top1 top5 macro_f1 train_top1.
+
+        The last one is the accuracy on the photos of training, augmented, as the network was at each step; by the
+        larger label where photos are mixed; None of epochs that earlier versions trained.
 
         They are those of last.pt, also where its copy, metrics.jsonl, tells of more or fewer epochs: a kill came
         between the two, or the folder was restored in part. The copy counts where there is no last.pt that can be read
@@ -93,7 +96,7 @@ class Run(Result):
         """The rows of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
         remedy = "move it away, and the same corolla train command writes it anew from last.pt"
-        return read_json_lines(path, METRICS, remedy=remedy) if path.exists() else []
+        return complete_rows(read_json_lines(path, METRICS, remedy=remedy)) if path.exists() else []
 
     @property
     def timing(self) -> list[dict[str, float]]:
@@ -178,7 +181,8 @@ class Run(Result):
         """Return a row per finished epoch, as `metrics` has it."""
         import pandas as pd
 
-        return pd.DataFrame(self.metrics, columns=list(METRICS))
+        columns = [name.removesuffix("?") for name in METRICS]
+        return pd.DataFrame(self.metrics, columns=columns).astype({"train_top1": float})
 
     def _repr_html_(self) -> str:
         """Return the curve of macro F1 and the last and the best epoch's scores."""
@@ -189,7 +193,7 @@ class Run(Result):
         return run_html(self.summary, rows)
 
     def _history(self) -> list[dict[str, Any]]:
-        return read_without_tensors(self.last)["progress"]["rows"]
+        return complete_rows(read_without_tensors(self.last)["progress"]["rows"])
 
     @property
     def is_training(self) -> bool:

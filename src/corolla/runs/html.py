@@ -7,7 +7,8 @@ from corolla.plots.style import GREY, PALETTE
 
 WIDTH, HEIGHT, MARGIN = 420, 140, 28
 """Size of the curve in pixels, and the room that its labels take."""
-COLUMNS = {"epoch": "d", "train_loss": ".4f", "val_loss": ".4f", "top1": ".4f", "top5": ".4f", "macro_f1": ".4f"}
+SCORES = ("train_loss", "val_loss", "train_top1", "top1", "top5", "macro_f1")
+COLUMNS = {"epoch": "d", **dict.fromkeys(SCORES, ".4f")}
 
 
 def run_html(title: str, rows: list[dict[str, Any]]) -> str:
@@ -47,7 +48,11 @@ def _curve(rows: list[dict[str, Any]]) -> str:
 def _scores(rows: dict[str, dict[str, Any]]) -> str:
     head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in COLUMNS)
     body = "".join(
-        f"<tr><th>{which}</th>{''.join(f'<td>{row[name]:{form}}</td>' for name, form in COLUMNS.items())}</tr>"
+        f"<tr><th>{which}</th>{''.join(_cell(row.get(name), form) for name, form in COLUMNS.items())}</tr>"
         for which, row in rows.items()
     )
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: float | None, form: str) -> str:
+    return f"<td>{'–' if value is None else format(value, form)}</td>"

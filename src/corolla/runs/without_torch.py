@@ -16,6 +16,8 @@ PICKLE_FAULTS = (pickle.UnpicklingError, EOFError, ValueError, LookupError, Type
 """Errors that pickle's documentation names, and those that a file which is no pickle at all has brought up."""
 IMPORTED = {"file": str, "sha256": str}
 """The shape of what a checkpoint that was made without training says of its origin."""
+LATER_SCORES = ("train_top1",)
+"""Columns of metrics.jsonl that earlier versions did not write."""
 
 
 def read_without_tensors(path: Path) -> dict[str, Any]:
@@ -44,6 +46,11 @@ def read_without_tensors(path: Path) -> dict[str, Any]:
     if not (isinstance(progress, dict) and isinstance(progress.get("rows"), list)):
         raise UserError(f"{path}: not a checkpoint of corolla{whole_beside(path)}")
     return content
+
+
+def complete_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of metrics.jsonl with every column, None where an earlier version trained, which did not write it."""
+    return [row | {name: row.get(name) for name in LATER_SCORES} for row in rows]
 
 
 def imported_from(content: dict[str, Any]) -> dict[str, str] | None:

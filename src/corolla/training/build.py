@@ -281,7 +281,7 @@ def _assemble(
         teacher=teacher,
         optimizer=make_optimizer(model, config.optim),
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
-        meter=LossMeter(device, progress.loss_sum),
+        meter=LossMeter(device, progress.loss_sum, progress.num_right or 0),
         freezing=Freezing.build(model, config, freeze_norms=config.model.freeze_norms and has_weights),
         notes=notes,
     )

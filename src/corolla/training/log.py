@@ -1,11 +1,12 @@
 """The log of a run: lines on the screen, metrics.jsonl, timing.jsonl, TensorBoard.
 
-`tensorboard --logdir runs` shows all runs side by side: SCALARS has a chart for each curve, CUSTOM SCALARS train and
-val loss in one chart, IMAGES the first batch, augmented (not mixed yet), and a confusion matrix per evaluation, HPARAMS
-what the finished runs came to and what tells them apart. A run is called there as its folder, in which its events are;
-one that an earlier version began keeps them in the folder tensorboard inside. The x axis of what is under by_epoch/
-counts epochs, everywhere else updates: that of result/ too, which HPARAMS shows, a point where a run ended. Versions
-before this one wrote epoch/ over updates: where such a run is resumed, those curves end and by_epoch/ begins.
+`tensorboard --logdir runs` shows all runs side by side: SCALARS has a chart for each curve, CUSTOM SCALARS the
+loss of train and val in one chart and their accuracy in another, IMAGES the first batch, augmented (not mixed yet), and
+a confusion matrix per evaluation, HPARAMS what the finished runs came to and what tells them apart. A run is called
+there as its folder, in which its events are; one that an earlier version began keeps them in the folder tensorboard
+inside. The x axis of what is under by_epoch/ counts epochs, everywhere else updates: that of result/ too, which HPARAMS
+shows, a point where a run ended. Versions before this one wrote epoch/ over updates: where such a run is resumed, those
+curves end and by_epoch/ begins.
 """
 
 import json
@@ -38,6 +39,7 @@ FIGURE_S = 10.0  # an epoch shorter than this has no confusion matrix drawn, but
 CHARTS = {
     "corolla": {
         "loss, train and val": ["Multiline", ["by_epoch/train_loss", "by_epoch/val_loss"]],
+        "top-1, train and val": ["Multiline", ["by_epoch/train_top1", "by_epoch/top1"]],
         "val: macro F1, top-1, top-5": ["Multiline", ["by_epoch/macro_f1", "by_epoch/top1", "by_epoch/top5"]],
     }
 }
@@ -106,7 +108,9 @@ class RunLog:
         write_metrics(self.run, rows)
         with self._timing.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": row["epoch"], **timing}) + "\n")
-        for name in ("train_loss", "val_loss", "top1", "top5", "macro_f1", "lr"):
+        for name in ("train_loss", "val_loss", "train_top1", "top1", "top5", "macro_f1", "lr"):
+            if row[name] is None:  # an epoch that an earlier version began
+                continue
             self._board.add_scalar(f"by_epoch/{name}", row[name], row["epoch"])
         for name in ("images_per_s", "loss_scale"):
             if name in timing:  # the scale in fp16 alone

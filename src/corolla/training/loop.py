@@ -218,6 +218,7 @@ def _row(state: TrainState, metrics: Metrics, lr: float) -> dict[str, Any]:
         "top1": metrics.top1,
         "top5": metrics.top5,
         "macro_f1": metrics.macro_f1,
+        "train_top1": None if progress.num_right is None else progress.num_right / progress.num_seen,
     }
 
 

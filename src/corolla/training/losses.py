@@ -46,6 +46,17 @@ class TrainLoss:
         return (1 - config.distill_weight) * loss + config.distill_weight * imitation
 
 
+def count_right(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return how many of N images the network recognises, on the device; where they are mixed, by the larger label.
+
+    Args:
+        logits: N x classes.
+        targets: as in the loss.
+    """
+    labels = targets.argmax(1) if targets.ndim == 2 else targets
+    return (logits.argmax(1) == labels).sum()
+
+
 def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """Return T^2 times the Kullback-Leibler divergence from the teacher's softened probabilities, summed over images.
 

@@ -1,4 +1,5 @@
-"""One sum over all processes a step: of gradients, the loss, batch norm's statistics, and of who was asked to stop.
+"""One sum over all processes a step: of gradients, the loss, batch norm's statistics, what was recognised, and of who
+was asked to stop.
 
 On CPUs two processes with a part each give the very bits of one, as two addends have one sum, whatever their order; of
 more parts, sums are rounded in another order than in one process. It comes before anything looks at the gradients: the
@@ -38,21 +39,21 @@ class Reduction:
         """Keep what the forward pass of an own part has left in the model."""
         self._statistics.keep(part)
 
-    def add(self, loss: torch.Tensor) -> torch.Tensor:
-        """Add the gradients, the statistics and the loss of all processes, in place, and return the loss."""
+    def add(self, loss: torch.Tensor, num_right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add the gradients, the statistics and the scalars of all processes, in place, and return the scalars."""
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         rows = self._statistics.rows(min(self.parts.number, self.num_images))
         asked = torch.full_like(loss, self._stop.is_asked)
-        values = [*gradients, rows, loss, asked]
+        values = [*gradients, rows, loss, num_right, asked]
         sizes = [value.numel() for value in values]
         if self.flat.numel() != sum(sizes):  # the classifier alone may learn at first
             self.flat = torch.empty(sum(sizes), device=loss.device)
         torch.cat([value.reshape(-1) for value in values], out=self.flat)
         with self._stop.waiting():
             self.ranks.add(self.flat)
-        *own, rows_of_all, loss_of_all, asked_of_all = self.flat.split(sizes)
+        *own, rows_of_all, loss_of_all, right_of_all, asked_of_all = self.flat.split(sizes)
         for gradient, total in zip(gradients, own, strict=True):
             gradient.copy_(total.view_as(gradient))
         self._statistics.apply(rows_of_all.view_as(rows))
         self._stop.note(asked_of_all)
-        return loss_of_all.view_as(loss).clone()
+        return loss_of_all.view_as(loss).clone(), right_of_all.view_as(num_right).clone()

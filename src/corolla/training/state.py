@@ -20,7 +20,7 @@ from corolla.random import torch_seed
 from corolla.runs.checkpoint import ModelMeta, Progress, checkpoint_content, save_checkpoint
 from corolla.training.distillation import Teacher
 from corolla.training.freezing import Freezing
-from corolla.training.losses import TrainLoss
+from corolla.training.losses import TrainLoss, count_right
 from corolla.training.mixing import draw_mix, mixed_parts
 from corolla.training.optim import clip_gradients, complete_momentum, set_lr
 from corolla.training.reduction import Reduction
@@ -44,21 +44,23 @@ CHECKED = ("loss is", "gradient's norm is", "weights' norm is")
 
 
 class LossMeter:
-    """Sum of the losses, and the first step that was not finite, kept on the device so that no step waits for the host.
+    """Sums of the losses and of the images that were recognised, and the first step that was not finite.
+
+    They are kept on the device, so that no step waits for the host.
 
     From that step on `found_inf` is 1, which the fused optimizers read on the device: they leave the weights as they
     are. The host learns of it at log steps and before anything is saved.
     """
 
-    def __init__(self, device: torch.device, loss_sum: float = 0.0) -> None:
+    def __init__(self, device: torch.device, loss_sum: float = 0.0, num_right: int = 0) -> None:
         precise = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no doubles
-        self._sum = torch.tensor(loss_sum, dtype=precise, device=device)
+        self._sums = torch.tensor([loss_sum, num_right], dtype=precise, device=device)
         self._fault = torch.tensor([-1.0, 0.0, 0.0], dtype=precise, device=device)  # step, index in CHECKED, value
         self.found_inf = torch.zeros((), device=device)
 
-    def add(self, loss: torch.Tensor, num_images: int) -> None:
-        """Add the mean `loss` of that many images."""
-        self._sum += loss.to(self._sum.dtype) * num_images
+    def add(self, loss: torch.Tensor, num_images: int, num_right: torch.Tensor) -> None:
+        """Add the mean `loss` of that many images, `num_right` of which were recognised."""
+        self._sums += torch.stack([loss.to(self._sums.dtype) * num_images, num_right.to(self._sums.dtype)])
 
     def check(self, value: torch.Tensor, step: int, what: int = 0) -> None:
         """Remember `value`, a scalar (see CHECKED), if it is the first that is not finite."""
@@ -68,20 +70,20 @@ class LossMeter:
         self._fault = torch.where(first, here, self._fault)
         self.found_inf = (self._fault[0] >= 0).float()
 
-    def loss_sum(self) -> float:
-        """Return the sum so far. Waits for the device.
+    def sums(self) -> tuple[float, int]:
+        """Return the sum of the losses and the number of images that were recognised. Waits for the device.
 
         Raises:
             NonFiniteError: a value was not finite at some step since the start.
         """
-        total, step, what, value = torch.cat([self._sum.view(1), self._fault]).tolist()
+        loss_sum, num_right, step, what, value = torch.cat([self._sums, self._fault]).tolist()
         if step >= 0:
             raise NonFiniteError(int(step), f"the {CHECKED[int(what)]} {value}", of_loss=int(what) == 0)
-        return total
+        return loss_sum, int(num_right)
 
     def reset(self) -> None:
-        """Start the sum of a new epoch at 0."""
-        self._sum.zero_()
+        """Start the sums of a new epoch at 0."""
+        self._sums.zero_()
 
 
 @dataclass(kw_only=True)
@@ -141,7 +143,7 @@ class TrainState:
         self.model.train()
         self.freezing.apply(self.epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=self.device)
+        loss, num_right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         reduction, own, num_images = self.reduction, Parts(config.train.num_parts), len(batch.labels)
         if reduction is not None:
             own, num_images = reduction.parts, reduction.num_images
@@ -157,15 +159,16 @@ class TrainState:
             summed = self.loss(logits.float(), targets, taught)
             self.scaler.scale(summed / num_images).backward()
             loss += summed.detach() / num_images
+            num_right += count_right(logits.detach(), targets)
             if reduction is not None:
                 reduction.keep(part)
         if reduction is not None:
-            loss = reduction.add(loss)
+            loss, num_right = reduction.add(loss, num_right)
         self.meter.check(loss, step)
         self._step_optimizer(step)
         self.progress.step = step
         self.progress.num_seen += num_images
-        self.meter.add(loss, num_images)
+        self.meter.add(loss, num_images, num_right)
         if self.ema is not None:
             self.ema.update(self.model, step=step)
         return loss
@@ -187,7 +190,7 @@ class TrainState:
             self.optimizer.step()
 
     def sync_and_check(self, *, is_last: bool = False) -> None:
-        """Wait for the device, and bring the epoch's sum of losses to `progress`.
+        """Wait for the device, and bring the epoch's sums to `progress`.
 
         Args:
             is_last: the run's last step is done.
@@ -199,7 +202,9 @@ class TrainState:
         # A gradient may overflow where the loss did not, and nothing else would tell before the weights are saved.
         norm = nn.utils.get_total_norm(list(self.model.parameters()))
         self.meter.check(norm, self.progress.step, what=2)
-        self.progress.loss_sum = self.meter.loss_sum()
+        self.progress.loss_sum, num_right = self.meter.sums()
+        if self.progress.num_right is not None:
+            self.progress.num_right = num_right
         if self.scaler.is_enabled():
             self._check_scale(is_last=is_last)
 
@@ -212,7 +217,7 @@ class TrainState:
     def next_epoch(self) -> None:
         """Start the sums of a new epoch at 0."""
         self.meter.reset()
-        self.progress.loss_sum, self.progress.num_seen = 0.0, 0
+        self.progress.loss_sum, self.progress.num_seen, self.progress.num_right = 0.0, 0, 0
 
     def save(self, path: Path, *copies: Path) -> None:
         """Save a checkpoint at `path`, and the same one at `copies`. Call `sync_and_check` before."""

@@ -49,6 +49,7 @@ def epochs_view(member: Member) -> Table:
         ("learning rate", "lr", ".2e"),
         ("train loss", "train_loss", ".3f"),
         ("val loss", "val_loss", ".3f"),
+        ("train top-1", "train_top1", ".3f"),
         ("top-1", "top1", ".3f"),
         ("top-5", "top5", ".3f"),
         ("macro F1", "macro_f1", ".3f"),

@@ -160,7 +160,7 @@ def convergence_view(comparison: Comparison) -> Table:
         pairs = zip(frame[f"epochs to {percent}"], frame[f"minutes to {percent}"], strict=True)
         columns[f"epoch (min) of {percent}"] = [_time_cell(epoch, minutes) for epoch, minutes in pairs]
     columns["lr drops"] = [cell(drops) for drops in frame["lr drops"]]
-    for name, form in (("train loss", ".3f"), ("val loss", ".3f"), ("gap", "+.3f")):
+    for name, form in (("train loss", ".3f"), ("val loss", ".3f"), ("gap", "+.3f"), ("train top-1", ".3f")):
         columns[name] = [cell(value, form) for value in frame[name]]
     return make_table("Epoch (and minutes) in which a run reached a fraction of the best macro F1", columns)
 
