@@ -3,20 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from support import changed, write_data
 
-from corolla.compare.compare import compare
 from corolla.compare.notebook_figures import (
     augmentation_figure,
     class_counts_figure,
-    comparison_figure,
     confidence_figure,
     contact_figure,
-    learning_curves,
     mistakes_figure,
     tta_figure,
 )
@@ -24,8 +19,6 @@ from corolla.config import Config
 from corolla.data.index import Index, load_index
 from corolla.evaluation.predict import predict
 from corolla.plots.confusion import pixels
-from corolla.plots.style import color
-from corolla.runs.folder import Run
 
 
 @pytest.fixture(scope="module")
@@ -40,28 +33,6 @@ def drawn(figure: Figure) -> tuple[int, ...]:
     image = pixels(figure)
     assert image.std() > 1
     return image.shape[:2]
-
-
-def test_learning_curves_have_a_colour_a_recipe(make_run: Callable[..., Run]) -> None:
-    runs = [make_run(f"{name}-seed{seed}", [0.1, 0.4], seed=seed) for name in ("plain", "$$res$") for seed in (0, 1)]
-    figure = learning_curves(runs)
-    assert drawn(figure) == (380, 1000)
-    scores = figure.axes[0]
-    assert [to_hex(line.get_color()).upper() for line in scores.lines] == [color(0), color(0), color(1), color(1)]
-    assert [np.asarray(line.get_ydata()).tolist() for line in scores.lines] == [[0.1, 0.4]] * 4
-    legend = scores.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["plain", r"\$\$res\$"]
-
-
-def test_comparison_figure(copy_run: Callable[..., Path]) -> None:
-    runs = [copy_run("$good$", right=right, seed=seed) for seed, right in enumerate((16, 15))]
-    comparison = compare([*runs, copy_run("poor", right=2, lr=0.1)], workers=0, num_resamples=50)
-    figure = comparison_figure(comparison)
-    assert drawn(figure) == (500, 1200)
-    first, second = (label.get_text().splitlines() for label in figure.axes[1].get_yticklabels())
-    assert first[1:] == [f"{comparison.recipes[0].mean:.3f} ± {comparison.recipes[0].sd:.3f}", "2 seeds"]
-    assert second == ["poor", f"{comparison.recipes[1].mean:.3f}", "1 seed"]
 
 
 def test_class_counts(index: Index) -> None:

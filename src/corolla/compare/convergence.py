@@ -77,10 +77,15 @@ def _convergence(member: Member, best: float) -> Convergence:
     for goal in (fraction * best for fraction in FRACTIONS):
         epoch = next((row["epoch"] for row in rows if row["macro_f1"] >= goal), None)
         times.append(TimeToScore(goal, epoch, seconds[epoch] / 60 if epoch in seconds else None))
-    steps = member.run.config.optim.schedule in ("step", "plateau")
-    drops = [now["epoch"] for before, now in itertools.pairwise(rows) if steps and 0 < now["lr"] < before["lr"]]
     ends = [rows[-1][name] if rows else None for name in ("train_loss", "val_loss", "train_top1")]
-    return Convergence(member.name, tuple(times), tuple(drops), *ends)
+    return Convergence(member.name, tuple(times), lr_drops(member), *ends)
+
+
+def lr_drops(member: Member) -> tuple[int, ...]:
+    """Return the epochs before which schedule step or plateau has lowered the learning rate of a run."""
+    if member.run.config.optim.schedule not in ("step", "plateau"):
+        return ()
+    return tuple(now["epoch"] for before, now in itertools.pairwise(member.rows) if 0 < now["lr"] < before["lr"])
 
 
 def _images_per_step(member: Member) -> int:

@@ -1,22 +1,20 @@
-"""Figures for notebooks and the README: learning curves, comparisons, photos, crops and confidence.
+"""Figures for notebooks and the README: photos, crops and confidence; and those of curves, to be had from here too.
 
 They are drawn without pyplot, as in plots/: every function returns a `matplotlib.figure.Figure`. All grounds are white,
 so that they can be read on a dark page too.
 """
 
-from collections.abc import Sequence, Sized
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 
-from corolla.compare.compare import Comparison
-from corolla.compare.formatting import spread
-from corolla.compare.recipes import Recipe, without_seed
+from corolla.compare.curve_figures import blank_figure
+from corolla.compare.curve_figures import comparison_figure as comparison_figure
+from corolla.compare.curve_figures import learning_curves as learning_curves
 from corolla.compare.statistics import calibration, confident_mistakes
 from corolla.config import Config
 from corolla.data.dataset import TFRecordDataset
@@ -29,91 +27,13 @@ from corolla.models.pretrained import DEFAULT_CROP_FRACTION
 from corolla.plots.contact_sheet import contact_sheet
 from corolla.plots.style import GREY, PALETTE, color, escaped
 from corolla.random import sample_generator
-from corolla.runs.folder import Run
 
-WIDEST_LEGEND = 56  # letters in a line of a legend
 VIEWS = ("centre", "top left", "top right", "bottom left", "bottom right")  # the order of EvalTransform
-
-
-def learning_curves(runs: Sequence[Run]) -> Figure:
-    """Draw macro F1 on val and both losses by epoch; runs whose names differ in their seed only share a colour."""
-    figure = _figure(1000, 380)
-    scores, losses = figure.subplots(1, 2)
-    by_recipe: dict[str, list[Run]] = {}
-    for run in runs:
-        by_recipe.setdefault(without_seed(run.name), []).append(run)
-    for place, (name, same) in enumerate(by_recipe.items()):
-        for run in same:
-            rows = run.metrics
-            epochs = [row["epoch"] for row in rows]
-            style: dict[str, Any] = {"color": color(place), "marker": _marker(rows), "ms": 4}
-            label = escaped(name) if run is same[0] else None
-            scores.plot(epochs, [row["macro_f1"] for row in rows], label=label, **style)
-            losses.plot(epochs, [row["val_loss"] for row in rows], **style)
-            losses.plot(epochs, [row["train_loss"] for row in rows], color=color(place), ls="--", alpha=0.75)
-    _by_epoch(scores, "macro F1 on val")
-    scores.set_ylim(bottom=0)
-    _legend_below(scores)
-    _by_epoch(losses, "loss (nats)")
-    # Before batch norm's averages have settled, val loss may be in the hundreds and would flatten all the rest.
-    losses.set_ylim(0, 1.3 * max((row["train_loss"] for run in runs for row in run.metrics), default=1.0))
-    losses.plot([], [], color=GREY, label="val")
-    losses.plot([], [], color=GREY, ls="--", label="train (augmented photos)")
-    _legend_below(losses)
-    return figure
-
-
-def comparison_figure(comparison: Comparison) -> Figure:
-    """Draw macro F1 by epoch with the range of the seeds, and the scores with their intervals; 1200 x 500 px."""
-    figure = _figure(1200, 500, scale=1.15)
-    curves, end = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    for place, recipe in enumerate(comparison.recipes):
-        _draw_curve(curves, recipe, color(place))
-        _draw_scores(end, recipe, -place, color(place))
-    _by_epoch(curves, f"macro F1 on {comparison.split}, centre crop")
-    curves.set_ylim(bottom=0)
-    if curves.lines:
-        _legend_below(curves)
-    curves.set_title("mean of the seeds and their range", fontsize=11, loc="left")
-    num_images = len(comparison.members[0].labels)
-    views = "centre crop" if comparison.tta == "none" else comparison.tta
-    end.set_xlabel(f"macro F1 on {num_images:,} photos of {comparison.split}, {views}, {comparison.checkpoint}.pt")
-    end.set_title("seeds, mean, 95 % interval over photos", fontsize=11, loc="left")
-    recipes = comparison.recipes
-    end.set_yticks([-place for place in range(len(recipes))], [_label(recipe) for recipe in recipes])
-    end.tick_params(axis="y", length=0)
-    end.spines[["top", "right", "left"]].set_visible(False)
-    end.set_ylim(0.5 - len(recipes), 0.5)
-    end.grid(axis="x", color="0.92")
-    return figure
-
-
-def _draw_curve(axes: Axes, recipe: Recipe, hue: str) -> None:
-    length = min(len(member.rows) for member in recipe.members)
-    if not length:  # imported: its epochs are unknown
-        return
-    table = np.array([[row["macro_f1"] for row in member.rows[:length]] for member in recipe.members])
-    epochs = np.arange(1, length + 1)
-    axes.plot(epochs, table.mean(0), color=hue, marker=_marker(epochs), ms=4, label=escaped(recipe.name))
-    if len(table) > 1:
-        axes.fill_between(epochs, table.min(0), table.max(0), color=hue, alpha=0.2, lw=0)
-
-
-def _draw_scores(axes: Axes, recipe: Recipe, y: float, hue: str) -> None:
-    axes.plot(recipe.interval, (y, y), color=hue, lw=3, alpha=0.45, solid_capstyle="butt")
-    axes.plot(recipe.mean, y, "|", color=hue, ms=22, mew=3)
-    axes.plot(recipe.macro_f1, [y - 0.16] * len(recipe.members), "o", color=hue, ms=7, alpha=0.75, mec="white")
-
-
-def _label(recipe: Recipe) -> str:
-    seeds = "1 seed" if len(recipe.members) == 1 else f"{len(recipe.members)} seeds"
-    seeds = "imported" if recipe.members[0].is_imported else seeds
-    return f"{escaped(recipe.name)}\n{spread(recipe.mean, recipe.sd)}\n{seeds}"
 
 
 def class_counts_figure(index: Index) -> Figure:
     """Draw the numbers of training and val photos per class, falling; the commonest and the rarest are named."""
-    figure = _figure(1000, 380)
+    figure = blank_figure(1000, 380)
     axes = figure.subplots()
     num_classes = len(index.class_names)
     train = np.bincount(index.splits["train"].label, minlength=num_classes)
@@ -162,7 +82,7 @@ def mistakes_figure(result: PredictResult, index: Index, *, split: str = "val", 
     place = {name: row for row, name in enumerate(photos.split.id.tolist())}
     rows = [place[name] for name in found.ids[worst].tolist()]
     titles = [f"{sure[w]:.0%} {photos.class_names[said[w]]}, is: {photos.class_names[found.labels[w]]}" for w in worst]
-    return _sheet(photos, rows, titles, columns=6) if rows else _figure(400, 60)
+    return _sheet(photos, rows, titles, columns=6) if rows else blank_figure(400, 60)
 
 
 def _sheet(photos: TFRecordDataset, rows: Sequence[int], titles: Sequence[str], columns: int) -> Figure:
@@ -182,7 +102,7 @@ def augmentation_figure(config: Config, index: Index, *, photos: Sequence[int] =
     statistics = data_statistics(index, ("train",)).color if needs_statistics(config.augment) else None
     transform = TrainTransform(config.augment, size, statistics=statistics)
     dataset = TFRecordDataset(index, "train", transform, seed=config.train.seed)
-    figure = _figure(130 * (epochs + 1), 132 * len(photos) + 24)
+    figure = blank_figure(130 * (epochs + 1), 132 * len(photos) + 24)
     table = figure.subplots(len(photos), epochs + 1, squeeze=False)
     for line, photo in zip(table, photos, strict=True):
         image = dataset.image(photo)
@@ -209,7 +129,7 @@ def tta_figure(
     """
     image = TFRecordDataset(index, "test").image(photo)
     views = EvalTransform(size or index.size, crop_fraction=crop_fraction, tta="ten-crop")(image)
-    figure = _figure(900, 336)
+    figure = blank_figure(900, 336)
     table = figure.subplot_mosaic([["photo", *VIEWS], ["photo", *(f"{name}, mirrored" for name in VIEWS)]],
                                   width_ratios=(2.1, 1, 1, 1, 1, 1))  # fmt: skip
     _show(table["photo"], image, f"test photo {photo}")
@@ -222,7 +142,7 @@ def confidence_figure(result: PredictResult) -> Figure:
     """Draw a network's confidence on labelled photos, and how often it is right then (Guo et al. 2017, section 2)."""
     found = result.predictions
     assert found.labels is not None, "the split has no labels"
-    figure = _figure(1000, 380)
+    figure = blank_figure(1000, 380)
     counts, reliability = figure.subplots(1, 2)
     sure, right = found.probabilities.max(1), found.probabilities.argmax(1) == found.labels
     bins = np.linspace(0, 1, 21).tolist()
@@ -242,37 +162,9 @@ def confidence_figure(result: PredictResult) -> Figure:
     return figure
 
 
-def _figure(width: int, height: int, scale: float = 1.0) -> Figure:
-    """Return an empty figure of so many pixels; `scale` enlarges the text."""
-    dpi = 100 * scale
-    figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _marker(epochs: Sized) -> str | None:
-    """Return the marker of a curve: few points are marked, as a line of one point can't be seen."""
-    return "o" if len(epochs) < 16 else None
-
-
 def _name(photos: TFRecordDataset, row: int) -> str:
     label = int(photos.split.label[row])
     return photos.class_names[label] if label >= 0 else str(photos.split.id[row])
-
-
-def _by_epoch(axes: Axes, what: str) -> None:
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(what)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(color="0.92")
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _legend_below(axes: Axes) -> None:
-    """Draw the legend outside of the curves, in as many columns as there is room for."""
-    longest = max((len(str(text)) for text in axes.get_legend_handles_labels()[1]), default=0)
-    columns = max(1, WIDEST_LEGEND // (longest + 6))
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=columns)
 
 
 def _show(axes: Axes, image: np.ndarray, title: str, edge: str | None = None) -> None:

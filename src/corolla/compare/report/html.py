@@ -8,7 +8,7 @@ from bokeh.plotting import figure
 from markupsafe import Markup
 
 from corolla.compare.compare import Comparison
-from corolla.compare.convergence import FRACTIONS
+from corolla.compare.convergence import FRACTIONS, lr_drops
 from corolla.compare.report.classes import ClassScores, class_scores, classes_view
 from corolla.compare.report.ensembles import ensembles_view
 from corolla.compare.report.photos import Photos, confusions, mistakes
@@ -33,6 +33,7 @@ from corolla.compare.report.tables import (
 )
 from corolla.files import write_atomically
 from corolla.plots.html import template_environment
+from corolla.plots.limits import axis_end, beyond
 from corolla.plots.style import color
 
 SECTIONS = {
@@ -43,6 +44,8 @@ SECTIONS = {
 }
 """Titles by their anchors; differences and ensembles are of several runs."""
 CURVES = {"macro_f1": "val macro F1", "val_loss": "val loss", "train_loss": "train loss"}
+CURVES |= {"top1": "val top-1", "train_top1": "train top-1"}
+LOSSES = ("val_loss", "train_loss")
 
 
 def write_report(
@@ -100,6 +103,7 @@ def _content(comparison: Comparison, photos: Photos) -> dict[str, Any]:
         "differences": differences_view(comparison),
         "runs": runs_view(comparison),
         "pairs": pairs_view(comparison),
+        "has_drops": any(lr_drops(member) for member in comparison.members),
         "convergence": convergence_view(comparison),
         "fractions": [f"{fraction:.0%}" for fraction in FRACTIONS],
         "cost": cost_view(comparison),
@@ -116,10 +120,26 @@ def _content(comparison: Comparison, photos: Photos) -> dict[str, Any]:
 
 def _plots(comparison: Comparison, classes: ClassScores) -> dict[str, figure]:
     """Return the plots by the id of the element they are drawn into."""
-    figures = {f"plot-{key}": curves(comparison, key, title) for key, title in CURVES.items()}
+    figures = _curves(comparison)
     figures["plot-reliability"] = reliability(comparison)
     if comparison.differences:
         figures["plot-forest"] = forest(comparison)
     if len(classes.sides) == 2:
         figures["plot-classes"] = class_scatter(classes, [color(0), color(1)])
+    return figures
+
+
+def _curves(comparison: Comparison) -> dict[str, figure]:
+    """Return the learning curves of what is known; both losses have one axis, which leaves wild epochs out."""
+    rows = [row for member in comparison.members for row in member.rows]
+    end, _ = axis_end(row[key] for row in rows for key in LOSSES)
+    figures = {}
+    for key, title in CURVES.items():
+        values = [row[key] for row in rows if row[key] is not None]
+        if not values and key == "train_top1":  # of runs of earlier versions
+            continue
+        note, options = "", dict[str, Any]()
+        if key in LOSSES and values:
+            note, options = beyond(sum(not value <= end for value in values)), {"y_range": (0, end)}
+        figures[f"plot-{key}"] = curves(comparison, key, title, note=note, **options)
     return figures

@@ -11,11 +11,12 @@ import numpy as np
 from bokeh.core.json_encoder import serialize_json
 from bokeh.core.types import ID
 from bokeh.embed import json_item
-from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Title
+from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Span, Title
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
 from corolla.compare.compare import Comparison
+from corolla.compare.convergence import lr_drops
 from corolla.compare.report.classes import ClassScores
 from corolla.compare.statistics import calibration
 from corolla.plots.style import GREY, PALETTE, color
@@ -84,17 +85,20 @@ Line = tuple[str, Sequence[dict[str, Any]], str, Style]
 """A name, rows of metrics.jsonl, the column that is drawn, and how."""
 
 
-def curves(comparison: Comparison, key: str, title: str) -> figure:
-    """Draw a column of metrics.jsonl over the epochs: a line per run, in its recipe's style."""
+def curves(comparison: Comparison, key: str, title: str, *, note: str = "", **options: Any) -> figure:
+    """Draw a column of metrics.jsonl over the epochs: a line per run, in its recipe's style; `note` is for the title.
+
+    Dotted lines are where a schedule by steps or by plateaus has lowered the learning rate.
+    """
     style = styles(comparison)
-    return curve(
-        title,
-        [
-            (member.name, member.rows, key, style[recipe.name])
-            for recipe in comparison.recipes
-            for member in recipe.members
-        ],
-    )
+    members = [(recipe.name, member) for recipe in comparison.recipes for member in recipe.members]
+    plot = curve(title, [(member.name, member.rows, key, style[name]) for name, member in members], **options)
+    assert isinstance(plot.title, Title)
+    plot.title.text = ", ".join(filter(None, (title, note)))
+    for name, epoch in sorted({(name, epoch) for name, member in members for epoch in lr_drops(member)}):
+        line: dict[str, Any] = {"line_color": style[name][0], "line_dash": [1, 3], "line_width": 1.5}
+        plot.add_layout(Span(location=epoch - 0.5, dimension="height", **line))
+    return plot
 
 
 def curve(title: str, lines: Sequence[Line], *, form: str = "0.000", **options: Any) -> figure:

@@ -14,6 +14,7 @@ from corolla.compare.report.run_tables import class_view, epochs_view, scores_vi
 from corolla.compare.report.tables import cost_view, environment_view
 from corolla.compare.statistics import confident_mistakes
 from corolla.paths import AnyPath, as_path
+from corolla.plots.limits import axis_end
 from corolla.plots.style import GREY, PALETTE
 from corolla.results import Result
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
@@ -31,8 +32,6 @@ SECTIONS = {
 STYLES = {"val": (PALETTE[0], ()), "training (augmented photos)": (PALETTE[1], (6, 3))}
 Rows = list[dict[str, Any]]
 """Rows of metrics.jsonl."""
-LOSS_ROOM = 1.3
-"""The loss's axis ends at this many times the largest training loss."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,6 +103,7 @@ def report(
         scores=scores_view(comparison),
         epochs=epochs_view(member),
         is_cut=_loss_end(member.rows) is not None,
+        knows_train=any(row["train_top1"] is not None for row in member.rows),
         confusions=confusions(member, comparison.class_names, photos),
         mistakes=mistakes(member, comparison.class_names, photos),
         num_mistakes=len(confident_mistakes(member.probabilities, member.labels)),
@@ -119,12 +119,9 @@ def report(
 
 
 def _loss_end(rows: Rows) -> float | None:
-    """Return where the loss's axis ends, if a val loss is beyond it.
-
-    Before batch norm's averages have settled it may be in the hundreds and would flatten all the rest.
-    """
-    end = LOSS_ROOM * max((row["train_loss"] for row in rows), default=0.0)
-    return end if any(row["val_loss"] > end for row in rows) else None
+    """Return where the loss's axis ends, if a point is beyond it."""
+    end, num_beyond = axis_end(row[key] for row in rows for key in ("train_loss", "val_loss"))
+    return end if num_beyond else None
 
 
 def _plots(rows: Rows) -> "dict[str, figure]":
@@ -136,6 +133,9 @@ def _plots(rows: Rows) -> "dict[str, figure]":
     return {
         "plot-macro_f1": curve("macro F1 on val", [("val", rows, "macro_f1", val)], y_range=(0, 1.05 * best or 1.0)),
         "plot-loss": curve("loss", [("val", rows, "val_loss", val), ("training", rows, "train_loss", training)], **cut),
+        "plot-accuracy": curve(
+            "top-1 accuracy", [("val", rows, "top1", val), ("training", rows, "train_top1", training)]
+        ),
         "plot-lr": curve(
             "learning rate", [("", rows, "lr", (GREY, ()))], form="0.[000000]", y_range=(0, 1.05 * highest or 1.0)
         ),
