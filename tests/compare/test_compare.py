@@ -110,6 +110,7 @@ def test_every_table_has_its_rows(good: list[Path], poor: list[Path]) -> None:
         "runs": 6,
         "pairs": 15,
         "course": 6,
+        "sooner": 1,
         "cost": 6,
     }
     assert tables["differences"]["shown"].tolist() == [True]

@@ -119,9 +119,15 @@ def _compare_fractions(
 
 
 def _print(comparison: "Comparison") -> None:
-    from corolla.compare.report.tables import convergence_view, cost_view, differences_view, recipes_view
+    from corolla.compare.report.tables import (
+        convergence_view,
+        cost_view,
+        differences_view,
+        recipes_view,
+        sooner_view,
+    )
 
-    for view in (recipes_view, differences_view, convergence_view, cost_view):
+    for view in (recipes_view, differences_view, convergence_view, sooner_view, cost_view):
         table = view(comparison)
         if table is not None:
             print(f"{table.caption}\n{_text(table)}\n")

@@ -1,16 +1,25 @@
-"""The convergence of runs: epochs and minutes to a score, the gap between train and val loss; and their cost."""
+"""The convergence of runs: epochs and minutes to a score, the gap between train and val loss; and their cost.
+
+Epochs to a fraction of the best run's score say which recipe is good soon. Epochs to a run's own plateau say how soon
+it has learned what it learns at all, however much that is.
+"""
 
 import itertools
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corolla.compare.recipes import Member
+from corolla.compare.recipes import Member, Recipe
 from corolla.models.factory import build_model, multiply_adds, num_parameters
 
 FRACTIONS = (0.5, 0.8, 0.9, 0.95)
 """Fractions of the best run's macro F1, as in the ResNet report."""
+OWN_FRACTION = 0.95
+"""The fraction of its own plateau that a run has to reach."""
+PLATEAU_SHARE, LEAST_PLATEAU = 0.1, 3
+"""The plateau is that of the last tenth of the epochs, but of at least three, or of all where there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +49,34 @@ class Convergence:
     train_top1: float | None
     """Accuracy on augmented images in the last epoch, with the weights of the moment; None of an imported run and of
     an epoch that an earlier version trained, which did not record it."""
+    plateau: float | None
+    """The median macro F1 on val of the last epochs (PLATEAU_SHARE)."""
+    epochs_to_plateau: int | None
+    """The first epoch with OWN_FRACTION of the plateau."""
+    lowest_loss: int | None
+    """The epoch of the smallest loss on val."""
 
     @property
     def gap(self) -> float | None:
         """Val minus train loss, in nats."""
         return None if self.val_loss is None or self.train_loss is None else self.val_loss - self.train_loss
+
+
+@dataclass(frozen=True)
+class Sooner:
+    """Two recipes, and how many epochs the first is ahead of the second: means over the seeds."""
+
+    first: str
+    second: str
+    epochs_to_plateau: tuple[float, float]
+    """Of each of the two; NaN of imported runs."""
+    lowest_loss: tuple[float, float]
+
+    @property
+    def by(self) -> tuple[float, float]:
+        """How many epochs sooner the first reaches its plateau, and the smallest loss on val; negative: later."""
+        (own, others), (lowest, others_lowest) = self.epochs_to_plateau, self.lowest_loss
+        return others - own, others_lowest - lowest
 
 
 @dataclass(frozen=True)
@@ -71,14 +103,40 @@ def convergences(members: Sequence[Member]) -> list[Convergence]:
     return [_convergence(member, best) for member in members]
 
 
+def sooner(recipes: Sequence[Recipe]) -> list[Sooner]:
+    """Return how many epochs a recipe is ahead of another one, for every pair in their order."""
+    means = []
+    for recipe in recipes:
+        found = convergences(recipe.members)
+        means.append((_mean([each.epochs_to_plateau for each in found]), _mean([each.lowest_loss for each in found])))
+    pairs = itertools.combinations(zip(recipes, means, strict=True), 2)
+    return [Sooner(a.name, b.name, (own[0], other[0]), (own[1], other[1])) for (a, own), (b, other) in pairs]
+
+
+def _mean(epochs: Sequence[int | None]) -> float:
+    known = [epoch for epoch in epochs if epoch is not None]
+    return sum(known) / len(known) if len(known) == len(epochs) else math.nan
+
+
+def _own_course(rows: list[dict[str, Any]]) -> tuple[float | None, int | None, int | None]:
+    """Return a run's plateau, the epochs to OWN_FRACTION of it, and the epoch of the smallest loss on val."""
+    if not rows:
+        return None, None, None
+    length = max(LEAST_PLATEAU, math.ceil(PLATEAU_SHARE * len(rows)))
+    plateau = statistics.median(row["macro_f1"] for row in rows[-length:])
+    reached = next((row["epoch"] for row in rows if row["macro_f1"] >= OWN_FRACTION * plateau), None)
+    return plateau, reached, min(rows, key=lambda row: row["val_loss"])["epoch"]
+
+
 def _convergence(member: Member, best: float) -> Convergence:
     rows, seconds = member.rows, {int(line["epoch"]): line["total_seconds"] for line in member.run.timing}
     times = []
     for goal in (fraction * best for fraction in FRACTIONS):
         epoch = next((row["epoch"] for row in rows if row["macro_f1"] >= goal), None)
         times.append(TimeToScore(goal, epoch, seconds[epoch] / 60 if epoch in seconds else None))
-    ends = [rows[-1][name] if rows else None for name in ("train_loss", "val_loss", "train_top1")]
-    return Convergence(member.name, tuple(times), lr_drops(member), *ends)
+    last: dict[str, Any] = rows[-1] if rows else {}
+    ends = (last.get("train_loss"), last.get("val_loss"), last.get("train_top1"))
+    return Convergence(member.name, tuple(times), lr_drops(member), *ends, *_own_course(rows))
 
 
 def lr_drops(member: Member) -> tuple[int, ...]:

@@ -6,7 +6,9 @@ from typing import Any
 import pandas as pd
 
 from corolla.compare.compare import Comparison
-from corolla.compare.convergence import FRACTIONS, convergences, cost
+from corolla.compare.convergence import FRACTIONS, OWN_FRACTION, convergences, cost, sooner
+
+OWN_PLATEAU = f"epochs to {OWN_FRACTION:.0%} of its own plateau"
 
 
 def recipe_table(comparison: Comparison) -> pd.DataFrame:
@@ -58,7 +60,7 @@ def pair_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def convergence_table(comparison: Comparison) -> pd.DataFrame:
-    """Return a row per run: epochs and minutes to fractions of the best macro F1, lr drops, the gap of the losses."""
+    """Return a row per run: epochs and minutes to fractions of the best macro F1, lr drops, losses, its own plateau."""
     rows = []
     for convergence in convergences(comparison.members):
         row: dict[str, Any] = {"run": convergence.name}
@@ -70,8 +72,31 @@ def convergence_table(comparison: Comparison) -> pd.DataFrame:
             "val loss": convergence.val_loss,
             "gap": convergence.gap,
             "train top-1": convergence.train_top1,
+            "plateau": convergence.plateau,
+            OWN_PLATEAU: convergence.epochs_to_plateau,
+            "epoch of the lowest val loss": convergence.lowest_loss,
         }
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def sooner_table(comparison: Comparison) -> pd.DataFrame:
+    """Return a row per pair of recipes: by how many epochs the first is ahead, mean over the seeds."""
+    rows = []
+    for pair in sooner(comparison.recipes):
+        (own, other), (lowest, others_lowest) = pair.epochs_to_plateau, pair.lowest_loss
+        rows.append(
+            {
+                "first": pair.first,
+                "second": pair.second,
+                f"first, {OWN_PLATEAU}": own,
+                f"second, {OWN_PLATEAU}": other,
+                "first sooner by": pair.by[0],
+                "first, lowest val loss": lowest,
+                "second, lowest val loss": others_lowest,
+                "first's lowest sooner by": pair.by[1],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -88,5 +113,6 @@ def all_tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
         "runs": run_table(comparison),
         "pairs": pair_table(comparison),
         "course": convergence_table(comparison),
+        "sooner": sooner_table(comparison),
         "cost": cost_table(comparison),
     }

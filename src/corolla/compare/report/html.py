@@ -30,6 +30,7 @@ from corolla.compare.report.tables import (
     pairs_view,
     recipes_view,
     runs_view,
+    sooner_view,
 )
 from corolla.files import write_atomically
 from corolla.plots.html import template_environment
@@ -105,6 +106,7 @@ def _content(comparison: Comparison, photos: Photos) -> dict[str, Any]:
         "pairs": pairs_view(comparison),
         "has_drops": any(lr_drops(member) for member in comparison.members),
         "convergence": convergence_view(comparison),
+        "sooner": sooner_view(comparison),
         "fractions": [f"{fraction:.0%}" for fraction in FRACTIONS],
         "cost": cost_view(comparison),
         "classes": classes,

@@ -12,7 +12,16 @@ from corolla.compare.compare import Comparison
 from corolla.compare.convergence import FRACTIONS
 from corolla.compare.formatting import p_value, spread
 from corolla.compare.statistics import calibration
-from corolla.compare.tables import convergence_table, cost_table, difference_table, pair_table, recipe_table, run_table
+from corolla.compare.tables import (
+    OWN_PLATEAU,
+    convergence_table,
+    cost_table,
+    difference_table,
+    pair_table,
+    recipe_table,
+    run_table,
+    sooner_table,
+)
 
 MISSING = "–"
 NUM_DIGITS = 12  # of a commit or a fingerprint: enough to tell them apart
@@ -162,7 +171,18 @@ def convergence_view(comparison: Comparison) -> Table:
     columns["lr drops"] = [cell(drops) for drops in frame["lr drops"]]
     for name, form in (("train loss", ".3f"), ("val loss", ".3f"), ("gap", "+.3f"), ("train top-1", ".3f")):
         columns[name] = [cell(value, form) for value in frame[name]]
+    for name, form in (("plateau", ".3f"), (OWN_PLATEAU, ".0f"), ("epoch of the lowest val loss", ".0f")):
+        columns[name] = [cell(value, form) for value in frame[name]]
     return make_table("Epoch (and minutes) in which a run reached a fraction of the best macro F1", columns)
+
+
+def sooner_view(comparison: Comparison) -> Table | None:
+    """Return a row per pair of recipes: how many epochs the first is ahead; None for one recipe alone."""
+    frame = sooner_table(comparison)
+    if frame.empty:
+        return None
+    columns = {name: (name, "+.1f" if "sooner" in name else ".1f") for name in frame}
+    return _table("Epochs in which recipes reach their own plateaus, means of the seeds", frame, columns)
 
 
 def _time_cell(epoch: float | None, minutes: float | None) -> Cell:
