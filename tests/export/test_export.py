@@ -232,6 +232,7 @@ OWN = {
     "resnet18": {},
     "resnet18d": {"stem": "3x3", "avg_shortcut": True},
     "resnet18 deep": {"stem": "3x3", "activation": "silu"},
+    "resnet18 gelu": {"activation": "gelu"},
     "resnet18 avg": {"avg_shortcut": True, "drop_path": 0.1, "dropout": 0.2},
     "resnet50": {"name": "resnet50"},
 }
@@ -256,7 +257,12 @@ def test_own_resnets_are_timms(settings: dict[str, Any]) -> None:
     assert own(images).isfinite().all()
 
 
-ONNX_ALONE = ({"stem": "small"}, {"name": "plain18"}, {"shortcut": "A"}, {"shortcut": "C", "width": 0.5})
+ONNX_ALONE = (
+    {"stem": "small"},
+    {"name": "plain18", "activation": "gelu"},
+    {"shortcut": "A"},
+    {"shortcut": "C", "width": 0.5},
+)
 FAMILIES = ("test_vit", "convnext_atto", "resnext26ts", "mobilenetv3_small_050", "edgenext_xx_small", "levit_128s")
 
 

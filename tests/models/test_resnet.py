@@ -125,15 +125,15 @@ def test_stochastic_depth_and_dropout_are_for_training_alone() -> None:
     assert rates == [round(0.4 * n / 7, 4) for n in range(1, 8)]
 
 
-@pytest.mark.parametrize("init", ["he", "xavier"])
+@pytest.mark.parametrize("init", ["he", "he-fan-in", "xavier"])
 def test_initial_weights_have_the_spread_of_the_papers(init: Init) -> None:
     torch.manual_seed(0)
     weight = ResNet(18, 10, init=init).get_submodule("layer4.0.conv1").weight  # 512 from 256 channels, 3×3
     assert isinstance(weight, torch.Tensor)
-    variance = {"he": 2 / (512 * 9), "xavier": 2 / (256 * 9 + 512 * 9)}[init]
+    variance = {"he": 2 / (512 * 9), "he-fan-in": 2 / (256 * 9), "xavier": 2 / (256 * 9 + 512 * 9)}[init]
     assert weight.std().item() == pytest.approx(math.sqrt(variance), rel=0.01)
     largest = weight.abs().max().item() / math.sqrt(variance)
-    assert largest > 4 if init == "he" else largest == pytest.approx(math.sqrt(3), rel=0.01)  # normal; uniform
+    assert largest > 4 if init != "xavier" else largest == pytest.approx(math.sqrt(3), rel=0.01)  # normal; uniform
 
 
 @pytest.mark.parametrize(("depth", "shortcut"), [(18, "A"), (50, "B")])

@@ -25,7 +25,7 @@ class NetworkOptions:
     """First layers."""
     avg_shortcut: bool = False
     """Own ResNets: 2x2 average pool before a shortcut's 1x1."""
-    activation: Literal["relu", "silu"] | None = None
+    activation: Literal["relu", "silu", "gelu"] | None = None
     """Activation; default: the network's own."""
     width: float = 1.0
     """Own ResNets: channels times this."""

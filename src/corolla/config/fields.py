@@ -73,8 +73,10 @@ class ModelConfig(Section):
     shortcut: Literal["A", "B", "C"] = setting("B", OWN_NETWORK, SHORTCUTS)
     """Shortcuts of the own ResNets (He et al. 2015, section 4.1): A zero padding, B projection where dimensions grow,
     C projection everywhere."""
-    init: Literal["he", "xavier"] = setting("he", OWN_NETWORK)
-    """Initialisation of the convolutions: he (He et al. 2015, "Delving deep") or xavier (Glorot and Bengio 2010)."""
+    init: Literal["he", "he-fan-in", "xavier"] = setting("he", OWN_NETWORK)
+    """Initialisation of the convolutions: he (He et al. 2015, "Delving deep", section 2.2: fan-out, the backward case),
+    he-fan-in (the forward case there) or xavier (Glorot and Bengio 2010). The gain of he is relu's with every
+    --model.activation."""
     stride_in_1x1: bool = setting(False, BOTTLENECKS)
     """Bottlenecks stride in their first 1x1, as in the paper (3.86 G multiply-adds), not in the 3x3 (4.09 G; ResNet-B
     of He et al. 2018, section 4.2)."""
@@ -92,8 +94,9 @@ class ModelConfig(Section):
     )
     """Own ResNets: 2x2 average pool before a shortcut's 1x1, which strides no more (ResNet-D, He et al. 2018, section
     4.2)."""
-    activation: Literal["relu", "silu"] | None = None
-    """Activation (silu: Ramachandran et al. 2017, "Swish"). Default: the model's own; the own ResNets' is relu."""
+    activation: Literal["relu", "silu", "gelu"] | None = None
+    """Activation (silu: Ramachandran et al. 2017, "Swish"; gelu: Hendrycks and Gimpel 2016). Default: the model's own;
+    the own ResNets' is relu."""
     width: Annotated[Positive, Le(100)] = setting(1.0, OWN_NETWORK)
     """Own ResNets: channels times this, rounded to 8 (Zagoruyko and Komodakis 2016)."""
     zero_gamma: bool | None = setting(None, SHORTCUTS, RANDOM_WEIGHTS, NO_CHECKPOINT)

@@ -69,6 +69,6 @@ def _own_in_timm(config: ModelConfig) -> TimmNetwork:
         arguments |= {"stem_type": "deep", "stem_width": 32}
     elif config.avg_shortcut:
         arguments |= {"avg_down": True}
-    if config.activation == "silu":
-        arguments |= {"act_layer": "silu"}
+    if config.activation not in (None, "relu"):
+        arguments |= {"act_layer": config.activation}
     return TimmNetwork(name, arguments)

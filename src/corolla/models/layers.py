@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 Shortcut = Literal["A", "B", "C"]
 Stem = Literal["7x7", "3x3", "small", "small-pool"]
-Activation = Literal["relu", "silu"]
+Activation = Literal["relu", "silu", "gelu"]
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
@@ -17,7 +17,9 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1)
 
 
 def activate(kind: Activation) -> nn.Module:
-    """Make the nonlinearity, which works in place."""
+    """Make the nonlinearity, which works in place (gelu alone cannot)."""
+    if kind == "gelu":
+        return nn.GELU()
     return nn.SiLU(inplace=True) if kind == "silu" else nn.ReLU(inplace=True)
 
 

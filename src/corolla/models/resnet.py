@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from corolla.models.layers import Activation, Shortcut, Stem, activate, conv, make_shortcut, make_stem
 
-Init = Literal["he", "xavier"]
+Init = Literal["he", "he-fan-in", "xavier"]
 
 # Blocks in each of the four stages (Table 1); from 50 layers on the blocks are bottlenecks.
 STAGES: dict[int, tuple[int, int, int, int]] = {
@@ -182,7 +182,8 @@ def initialise(model: nn.Module, init: Init) -> None:
     """Draw the weights afresh, in place; batch norms start as the identity already.
 
     "he": normal with variance 2 / fan-out (He et al. 2015, "Delving Deep into Rectifiers", §2.2; the backward case, as
-    torchvision has it); the classifier keeps torch's own. "xavier": uniform in ±√(6 / (fan-in + fan-out)), classifier
+    torchvision has it); "he-fan-in": with variance 2 / fan-in (the forward case there). In both the classifier keeps
+    torch's own, and the 2 is ReLU's with every activation. "xavier": uniform in ±√(6 / (fan-in + fan-out)), classifier
     included, its bias zero (Glorot and Bengio 2010; He et al. 2018, "Bag of Tricks", §2.1).
     """
     for module in model.modules():
@@ -190,5 +191,6 @@ def initialise(model: nn.Module, init: Init) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif init == "he" and isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif init != "xavier" and isinstance(module, nn.Conv2d):
+            mode = "fan_in" if init == "he-fan-in" else "fan_out"
+            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
