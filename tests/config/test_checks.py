@@ -17,6 +17,8 @@ from corolla.training.train import train
 
 OWN = "one of the own networks (plain18, resnet34, ...)"
 SHORTCUTS = "a network with shortcuts"
+BOTTLENECKS = "resnet50, resnet101 or resnet152"
+ONE_STEM = "the networks of 6n + 2 layers (resnet20, ...), which begin with one 3x3"
 COLOR = {"augment.color": True}
 TIMM, PLAIN = {"model.name": "timm:resnet10t"}, {"model.name": "plain18"}
 TEACHER = {"train.teacher": "runs/other"}
@@ -39,15 +41,18 @@ CASES = [
     Case("model.shortcut", "C", OWN, TIMM, {}),
     Case("model.shortcut", "C", SHORTCUTS, PLAIN, {}),
     Case("model.init", "xavier", OWN, TIMM, PLAIN),
-    Case("model.stride_in_1x1", True, "an own network of 50 layers or more", {}, {"model.name": "resnet50"}),
+    Case("model.stride_in_1x1", True, BOTTLENECKS, {}, {"model.name": "resnet50"}),
     Case(
         "model.stride_in_1x1",
         True,
-        "an own network of 50 layers or more",
+        BOTTLENECKS,
         {"model.name": "timm:resnet50"},
         {"model.name": "resnet101"},
     ),
+    Case("model.stride_in_1x1", True, BOTTLENECKS, {"model.name": "resnet56"}, {"model.name": "resnet152"}),
     Case("model.stem", "3x3", "an own network (timm has 3x3 in timm:resnet50d)", TIMM, PLAIN),
+    Case("model.stem", "small", ONE_STEM, {"model.name": "resnet20"}, {"model.name": "resnet18"}),
+    Case("model.stem", "small", ONE_STEM, {"model.name": "plain110"}, TIMM),
     Case("model.avg_shortcut", True, OWN, TIMM, {}),
     Case("model.avg_shortcut", True, SHORTCUTS, PLAIN, {}),
     Case("model.avg_shortcut", True, "a --model.shortcut that has 1x1 (B, C)", {"model.shortcut": "A"}, {}),
@@ -125,7 +130,7 @@ def having(settings: dict[str, Any], base: Config | None = None) -> Config:
 
 
 def word(case: Case) -> str:
-    return "with" if case.need == "--init-from" else "without"
+    return "with" if case.need in ("--init-from", ONE_STEM) else "without"
 
 
 def test_every_need_has_its_case() -> None:
@@ -222,6 +227,7 @@ def test_a_file_keeps_its_settings_when_another_network_is_typed(tmp_path: Path)
         ({"name": "resnet18", "weights": "package"}, "the package holds weights for --model.name timm:tf_efficient"),
         ({"name": "timm:tf_efficientnet_lite0", "weights": "package", "activation": "silu"}, "another --model.activa"),
         ({"name": "plain34", "weights": "pretrained"}, "no pretrained weights for this plain34"),
+        ({"name": "resnet20", "weights": "pretrained"}, "no pretrained weights for resnet20: the own networks of 18"),
         ({"name": "resnet50", "weights": "pretrained", "shortcut": "A"}, "shortcut B"),
         ({"name": "resnet50", "weights": "pretrained", "stride_in_1x1": True}, "--model.no-stride-in-1x1"),
         ({"name": "resnet18", "weights": "pretrained", "stem": "small"}, "with another --model.stem: leave it out"),

@@ -262,6 +262,7 @@ ONNX_ALONE = (
     {"name": "plain18", "activation": "gelu"},
     {"shortcut": "A"},
     {"shortcut": "C", "width": 0.5},
+    {"name": "resnet20", "shortcut": "A"},
 )
 FAMILIES = ("test_vit", "convnext_atto", "resnext26ts", "mobilenetv3_small_050", "edgenext_xx_small", "levit_128s")
 
@@ -288,6 +289,7 @@ def test_networks_of_other_kinds_than_that_of_the_fast_tests_are_onnx(settings: 
     ("settings", "reason"),
     [
         ({"name": "plain18"}, "timm has no network like plain18 with no shortcuts; --to onnx takes it"),
+        ({"name": "resnet20"}, "timm has no network like resnet20 with three stages; --to onnx takes it"),
         ({"shortcut": "A"}, "with --model.shortcut A;"),
         ({"width": 0.5}, "with --model.width 0.5;"),
         ({"stem": "small"}, "with --model.stem small;"),

@@ -109,6 +109,12 @@ def test_an_own_network_with_its_settings(tmp_path: Path) -> None:
     assert content(run)["class_names"][:2] == ["pink primrose", "hard-leaved pocket orchid"]
 
 
+def test_a_network_for_small_images_has_their_size(tmp_path: Path) -> None:
+    torch.save(weights(104, "resnet20"), tmp_path / "own.pt")
+    run = corolla.import_checkpoint(tmp_path / "own.pt", tmp_path / "run", model="resnet20")
+    assert run.config.input_size == 32
+
+
 def test_probabilities_are_those_of_the_network_in_the_file(run: Run, data: Path, state: State) -> None:
     found = corolla.predict(run, split="val", device="cpu", workers=0).predictions
     records = TFRecordDataset(load_index(data, 32), "val")

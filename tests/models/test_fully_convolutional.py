@@ -24,7 +24,8 @@ def built(name: str) -> nn.Module:
 
 @pytest.mark.parametrize("size", [SIZE, 90])
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnet50", "plain18", "timm:resnet10t", "timm:tf_efficientnet_lite0", "timm:regnetx_002"]
+    "name",
+    ["resnet18", "resnet50", "plain18", "resnet20", "timm:resnet10t", "timm:tf_efficientnet_lite0", "timm:regnetx_002"],
 )
 @torch.inference_mode()
 def test_the_mean_of_the_scores_is_the_score_of_the_mean(name: str, size: int) -> None:

@@ -7,8 +7,9 @@ import torchvision
 from timm.layers.drop import DropPath
 from torch import nn
 
+from corolla.config.networks import BOTTLENECK_DEPTHS
 from corolla.models.layers import Shortcut, Stem
-from corolla.models.resnet import BOTTLENECK_DEPTHS, STAGES, Init, ResNet
+from corolla.models.resnet import CIFAR_STAGES, STAGES, Init, ResNet
 
 VARIANTS: list[tuple[int, Shortcut | None]] = [
     (18, None),
@@ -22,6 +23,10 @@ VARIANTS: list[tuple[int, Shortcut | None]] = [
     (50, "C"),
     (101, "B"),
     (152, "B"),
+    (20, None),
+    (20, "A"),
+    (56, "C"),
+    (110, "B"),
 ]
 
 
@@ -36,6 +41,32 @@ def test_as_many_parameters_as_torchvision(depth: int) -> None:
     assert num_parameters(ours) == num_parameters(theirs)
     shapes = [{name: tensor.shape for name, tensor in model.state_dict().items()} for model in (ours, theirs)]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
+def test_small_image_nets_have_the_papers_parameters(depth: int, millions: float) -> None:
+    """Table 6 of He et al. 2015, for 10 classes and shortcut A; its 110 layers are rounded to 1.7."""
+    with torch.device("meta"):
+        model, plain = ResNet(depth, 10, shortcut="A"), ResNet(depth, 10, shortcut=None)
+    assert num_parameters(model) / 1e6 == pytest.approx(millions, abs=0.006 if millions < 1 else 0.05)
+    assert num_parameters(plain) == num_parameters(model)
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == depth
+
+
+def test_small_image_nets_keep_the_resolution_and_take_a_width() -> None:
+    """Section 4.2: maps of 32, 16 and 8 px with 16, 32 and 64 channels."""
+    images = torch.randn(1, 3, 32, 32, device="meta")
+    shapes = {}
+    with torch.device("meta"):
+        for width in (1, 2):
+            for stem in ("7x7", "small-pool"):
+                model = ResNet(20, 5, width=width, stem=stem)
+                shapes.setdefault(width, set()).add(tuple(model.forward_features(images).shape))
+                maps = model.maxpool(model.conv1(images))
+                assert maps.shape == (1, 16 * width, 32, 32)
+    assert shapes == {1: {(1, 64, 8, 8)}, 2: {(1, 128, 8, 8)}}
+    assert list(CIFAR_STAGES.values()) == [(n, n, n) for n in (3, 5, 7, 9, 18)]
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50])

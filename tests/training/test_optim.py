@@ -131,9 +131,11 @@ def layer_rates(model: nn.Module, config: OptimConfig) -> dict[str, float]:
     return {name: found[id(p)] for name, p in model.named_parameters()}
 
 
-def test_each_layer_of_an_own_net_learns_slower_than_the_next() -> None:
-    found = layer_rates(ResNet(18, 5, stem="3x3"), OptimConfig(layer_decay=0.5, head_lr=3))
-    exponents = {"conv1": 5, "bn1": 5, "layer1": 4, "layer2": 3, "layer3": 2, "layer4": 1}
+@pytest.mark.parametrize(("depth", "stages"), [(18, 4), (20, 3)])
+def test_each_layer_of_an_own_net_learns_slower_than_the_next(depth: int, stages: int) -> None:
+    found = layer_rates(ResNet(depth, 5, stem="3x3"), OptimConfig(layer_decay=0.5, head_lr=3))
+    exponents = {"conv1": stages + 1, "bn1": stages + 1}
+    exponents |= {f"layer{number}": stages + 1 - number for number in range(1, stages + 1)}
     for name, rate in found.items():
         top = name.split(".")[0]
         assert rate == (3.0 if top == "fc" else 0.5 ** exponents[top]), name

@@ -28,6 +28,7 @@ from corolla.config.needs import (
     SGD,
     SHORTCUTS,
     SOME_IMBALANCE,
+    STEM_TO_CHOOSE,
     TEACHER,
     Need,
     device_refusals,
@@ -62,9 +63,11 @@ class Section:
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
     name: str = "resnet34"
-    """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, or timm:NAME for any model of timm, among
-    them timm:resnet50d, seresnet50, resnext50_32x4d, wide_resnet50_2, ecaresnet50d; without normalisation
-    nf_resnet50, nfnet_f0 and dm_nfnet_f0."""
+    """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152; for images of about 32 px resnet20,
+    resnet32, resnet44, resnet56, resnet110, plain20, plain32, plain44, plain56, plain110 (6n + 2 layers, He et al.
+    2015, section 4.2; the paper's have --model.shortcut A); or timm:NAME for any model of timm, among them
+    timm:resnet50d, seresnet50, resnext50_32x4d, wide_resnet50_2, ecaresnet50d; without normalisation nf_resnet50,
+    nfnet_f0 and dm_nfnet_f0."""
     weights: str = setting("none", NO_CHECKPOINT, refusals=weights_refusals)
     """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
     file: a state dict, safetensors, or the checkpoint of another run."""
@@ -85,10 +88,12 @@ class ModelConfig(Section):
         Need(
             "an own network (timm has 3x3 in timm:resnet50d)", lambda c: c.model.stem != "3x3" or is_own(c.model.name)
         ),
+        STEM_TO_CHOOSE,
     )
     """First layers of the own ResNets. 3x3: three 3x3 (ResNet-C, He et al. 2018, section 4.2); small: one 3x3 of stride
     1 and no max pool, for images of 32 to 64 px (He et al. 2015, section 4.2); small-pool: that with the max pool.
-    timm's ResNets take small and small-pool too; 7x7 leaves theirs as it is."""
+    timm's ResNets take small and small-pool too; 7x7 leaves theirs as it is. resnet20 and the others of 6n + 2 layers
+    have one 3x3 of 16 channels."""
     avg_shortcut: bool = setting(
         False, OWN_NETWORK, SHORTCUTS, Need("a --model.shortcut that has 1x1 (B, C)", lambda c: c.model.shortcut != "A")
     )
@@ -185,7 +190,7 @@ class OptimConfig(Section):
     """Factor on the learning rate of the classifier."""
     layer_decay: Share = 1.0
     """Each layer's learning rate is that of the next one towards the classifier times this (Clark et al. 2020, ELECTRA,
-    appendix B; the own ResNets count stem, four stages and classifier). 1: the same rate everywhere."""
+    appendix B; the own ResNets count stem, stages, four or three, and classifier). 1: the same rate everywhere."""
     momentum: Decay = setting(0.9, SGD)
     """Momentum of SGD."""
     nesterov: bool = setting(False, SGD, Need("--optim.momentum above 0", lambda c: c.optim.momentum > 0))

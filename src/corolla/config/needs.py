@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from corolla.config.networks import PACKAGE_MODEL, has_bottlenecks, is_own, is_plain
+from corolla.config.networks import PACKAGE_MODEL, has_bottlenecks, is_cifar, is_own, is_plain
 
 
 def runtime_only(default: Any) -> Any:
@@ -46,7 +46,12 @@ def setting(default: Any, *needs: Need, refusals: Callable[[Any], str | None] | 
 
 OWN_NETWORK = Need("one of the own networks (plain18, resnet34, ...)", lambda c: is_own(c.model.name))
 SHORTCUTS = Need("a network with shortcuts", lambda c: not is_plain(c.model.name))
-BOTTLENECKS = Need("an own network of 50 layers or more", lambda c: has_bottlenecks(c.model.name))
+BOTTLENECKS = Need("resnet50, resnet101 or resnet152", lambda c: has_bottlenecks(c.model.name))
+STEM_TO_CHOOSE = Need(
+    "the networks of 6n + 2 layers (resnet20, ...), which begin with one 3x3",
+    lambda c: not is_cifar(c.model.name),
+    word="with",
+)
 NO_CHECKPOINT = Need("--init-from", lambda c: not c.init_sha256, word="with")
 RANDOM_WEIGHTS = Need("--model.weights none", lambda c: c.model.weights == "none")
 RESNET_CROP = Need("--augment.crop resnet", lambda c: c.augment.crop == "resnet")
@@ -76,6 +81,8 @@ def weights_refusals(config: Any) -> str | None:
         return None
     if is_plain(model.name):
         return f"no pretrained weights for this {model.name}: ResNets alone have them"
+    if is_cifar(model.name):
+        return f"no pretrained weights for {model.name}: the own networks of 18, 34, 50, 101 and 152 layers have them"
     if is_own(model.name) and (model.shortcut != "B" or (model.stride_in_1x1 and has_bottlenecks(model.name))):
         return (
             f"no pretrained weights for this {model.name}: they have shortcut B and the stride in the 3x3 "

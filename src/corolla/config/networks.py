@@ -6,6 +6,10 @@ from pathlib import Path
 TIMM_PREFIX = "timm:"
 PACKAGE_MODEL = TIMM_PREFIX + "tf_efficientnet_lite0"
 """The network whose ImageNet weights a pip package brings."""
+BOTTLENECK_DEPTHS = (50, 101, 152)
+"""Layers of the own networks that are made of bottleneck blocks (He et al. 2015, Table 1)."""
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)
+"""Layers of the own networks for small images, 6n + 2 of them (He et al. 2015, section 4.2)."""
 
 
 def is_own(name: str) -> bool:
@@ -19,9 +23,19 @@ def is_plain(name: str) -> bool:
 
 
 def has_bottlenecks(name: str) -> bool:
-    """Return whether the network is an own one of bottleneck blocks: 50 layers and more (He et al. 2015, Table 1)."""
+    """Return whether the network is an own one of bottleneck blocks: resnet50, resnet101, resnet152."""
+    return _own_depth(name) in BOTTLENECK_DEPTHS
+
+
+def is_cifar(name: str) -> bool:
+    """Return whether the network is an own one of 6n + 2 layers for small images: resnet20, plain20, ..."""
+    return _own_depth(name) in CIFAR_DEPTHS
+
+
+def _own_depth(name: str) -> int | None:
+    """Return the layers that an own network's name tells; None for other names."""
     depth = re.search(r"\d+$", name)
-    return is_own(name) and depth is not None and int(depth[0]) >= 50
+    return int(depth[0]) if is_own(name) and depth else None
 
 
 def weights_file(weights: str) -> Path | None:

@@ -6,7 +6,7 @@ from typing import Any
 from timm.models import get_pretrained_cfg
 
 from corolla.config import ModelConfig
-from corolla.config.networks import TIMM_PREFIX, has_bottlenecks, is_own, is_plain
+from corolla.config.networks import TIMM_PREFIX, has_bottlenecks, is_cifar, is_own, is_plain
 from corolla.errors import UserError
 from corolla.models.factory import build_model
 
@@ -53,6 +53,8 @@ def _own_design(config: ModelConfig) -> str:
     """Return the setting of an own network that timm's ResNet has not; empty where there is none."""
     if is_plain(config.name):
         return "no shortcuts"
+    if is_cifar(config.name):
+        return "three stages"
     if config.shortcut != "B":
         return f"--model.shortcut {config.shortcut}"
     if config.width != 1:

@@ -16,7 +16,7 @@ import timm
 from timm.models import get_pretrained_cfg
 
 from corolla.config import ModelConfig
-from corolla.config.networks import TIMM_PREFIX
+from corolla.config.networks import TIMM_PREFIX, is_cifar
 from corolla.data.class_names import read_class_names
 from corolla.data.competition import CLASS_NAMES
 from corolla.data.index import Index
@@ -28,8 +28,8 @@ Interpolation = Literal["bilinear", "bicubic"]
 NUMBER = int | float | np.integer | np.floating
 NUMBERED = re.compile(r"\d+\s*[,;:\t].+|.+[,;\t]\s*\d+")
 JSON_NAMES = "a list of names is expected, or an object with a name to each number from 0 on"
-USUAL_SIZE = 224
-"""The input size of the own networks (He et al. 2015, section 3.4)."""
+USUAL_SIZE, USUAL_CIFAR_SIZE = 224, 32
+"""The input sizes of the own networks (He et al. 2015, section 3.4) and of those of 6n + 2 layers (section 4.2)."""
 
 
 def checked(values: Mapping[str, Any], whose: str) -> dict[str, Any]:
@@ -171,7 +171,8 @@ def _usual(name: str, tag: str) -> tuple[str, dict[str, Any]]:
         tags = ", ".join(each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*"))
         raise UserError(f"timm has no weights {architecture}.{tag}: the tags are {tags or 'none'}") from None
     if cfg is None:
-        return "as usual for ImageNet", dataclasses.asdict(IMAGENET) | {"input_size": USUAL_SIZE}
+        size = USUAL_CIFAR_SIZE if is_cifar(name) else USUAL_SIZE
+        return "as usual for ImageNet", dataclasses.asdict(IMAGENET) | {"input_size": size}
     usual = {"mean": cfg.mean, "std": cfg.std, "interpolation": cfg.interpolation, "crop_fraction": cfg.crop_pct}
     whose = f"{architecture}.{cfg.tag}" if cfg.tag else architecture
     return f"by timm's pretrained_cfg of {whose}", usual | {"input_size": cfg.input_size[-1]}

@@ -18,9 +18,14 @@ from corolla.config.networks import TIMM_PREFIX, is_plain
 from corolla.device_errors import fault_of
 from corolla.errors import UserError
 from corolla.models.layers import shrink_stem
-from corolla.models.resnet import STAGES, ResNet
+from corolla.models.resnet import CIFAR_STAGES, STAGES, ResNet
 
-OWN_MODELS = ("plain18", "plain34", *(f"resnet{depth}" for depth in STAGES))
+OWN_MODELS = (
+    "plain18",
+    "plain34",
+    *(f"resnet{depth}" for depth in STAGES),
+    *(f"{kind}{depth}" for kind in ("plain", "resnet") for depth in CIFAR_STAGES),
+)
 
 
 def build_model(

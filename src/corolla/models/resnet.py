@@ -10,6 +10,7 @@ from typing import Literal
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
+from corolla.config.networks import BOTTLENECK_DEPTHS, CIFAR_DEPTHS
 from corolla.models.layers import Activation, Shortcut, Stem, activate, conv, make_shortcut, make_stem
 
 Init = Literal["he", "he-fan-in", "xavier"]
@@ -22,7 +23,8 @@ STAGES: dict[int, tuple[int, int, int, int]] = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
-BOTTLENECK_DEPTHS = (50, 101, 152)
+CIFAR_STAGES: dict[int, tuple[int, ...]] = {depth: 3 * ((depth - 2) // 6,) for depth in CIFAR_DEPTHS}
+"""Blocks in each of the three stages of the networks for small images (section 4.2): 6n + 2 layers have n."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,9 @@ class ResNet(nn.Module):
     `stem` and `avg_shortcut` are explained at `make_stem` and `make_shortcut` ("3x3" and True make ResNet-D); `width`
     multiplies all channels, which are rounded to 8; `zero_gamma` has each block start as its shortcut alone (Goyal et
     al. 2017, §5.1); `drop_path` is the rate of the last block, falling linearly to 0 at the first (Huang et al. 2016).
+
+    The depths of `CIFAR_STAGES` have three stages of 16, 32 and 64 channels behind one 3×3 convolution without pooling,
+    whatever `stem` says (§4.2; there with shortcut A).
     """
 
     def __init__(
@@ -119,14 +124,17 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if shortcut is None and depth in BOTTLENECK_DEPTHS:
-            raise ValueError(f"the paper has no plain network of {depth} layers: choose 18 or 34")
+            raise ValueError(f"the paper has no plain network of {depth} layers: choose one of basic blocks")
         design = Design(
             shortcut=shortcut, stride_in_1x1=stride_in_1x1, avg_shortcut=avg_shortcut, activation=activation
         )
         bottleneck = depth in BOTTLENECK_DEPTHS
-        stages, first = STAGES[depth], _scaled(64, width)
+        is_cifar = depth in CIFAR_STAGES
+        stages: tuple[int, ...] = CIFAR_STAGES[depth] if is_cifar else STAGES[depth]
+        narrowest = 16 if is_cifar else 64
+        first = _scaled(narrowest, width)
         rates = [drop_path * n / (sum(stages) - 1) for n in range(sum(stages))]
-        widths = [_scaled(64 * 2**n, width) * (4 if bottleneck else 1) for n in range(4)]
+        widths = [_scaled(narrowest * 2**n, width) * (4 if bottleneck else 1) for n in range(len(stages))]
 
         def stage(number: int, stride: int) -> nn.Sequential:
             before = widths[number - 1] if number else first
@@ -137,13 +145,12 @@ class ResNet(nn.Module):
                 *(block(widths[number], widths[number], 1, design, rates[begin + n]) for n in range(1, stages[number])),
             )
 
-        self.conv1, self.maxpool = make_stem(stem, first, activation)
+        self.conv1, self.maxpool = make_stem("small" if is_cifar else stem, first, activation)
         self.bn1 = nn.BatchNorm2d(first)
         self.act = activate(activation)
-        self.layer1 = stage(0, stride=1)
-        self.layer2 = stage(1, stride=2)
-        self.layer3 = stage(2, stride=2)
-        self.layer4 = stage(3, stride=2)
+        self.stage_names = [f"layer{number + 1}" for number in range(len(stages))]
+        for number, name in enumerate(self.stage_names):
+            self.add_module(name, stage(number, stride=2 if number else 1))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.fc = nn.Linear(widths[-1], num_classes)
@@ -158,19 +165,22 @@ class ResNet(nn.Module):
         return self.fc(self.dropout(self.avgpool(self.forward_features(images)).flatten(1)))
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Return the last feature maps of normalised images (N, C, ⌈H / 32⌉, ⌈W / 32⌉; small stems: / 8, / 16).
+        """Return the last feature maps of normalised images (N, C, ⌈H / 32⌉, ⌈W / 32⌉; small stems: / 8, / 16; with
+        three stages: / 4).
 
         The name is timm's, as are those of the next two.
         """
         x = self.maxpool(self.act(self.bn1(self.conv1(images))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for name in self.stage_names:
+            x = self.get_submodule(name)(x)
+        return x
 
     def get_classifier(self) -> nn.Linear:
         """Return the layer that makes the logits."""
         return self.fc
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Return patterns of the parameters' names, layer by layer: stem, four stages; the rest is the classifier."""
+        """Return patterns of the parameters' names, layer by layer: stem, stages; the rest is the classifier."""
         return {"stem": r"^conv1|bn1", "blocks": r"^layer(\d+)"}
 
 
