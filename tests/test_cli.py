@@ -414,7 +414,7 @@ def test_a_whole_session(tiny_data: Path, tmp_path: Path, capsys: pytest.Capture
     assert next_command(capsys.readouterr().out) == [*to_predict, "--split", "test"]
     assert corolla(*to_predict) == 0
     output = capsys.readouterr().out
-    assert re.search(r"val: macro F1 0\.\d{4}, accuracy 0\.\d{4}", output)
+    assert re.search(r"val: macro F1 0\.\d{4}, accuracy 0\.\d{4}, top-5 accuracy 1\.0000\n", output)
     to_ensemble = next_command(output)
     assert corolla(*to_ensemble) == 0
     output = capsys.readouterr().out

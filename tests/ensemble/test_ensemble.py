@@ -287,6 +287,18 @@ def test_fitted_methods_are_fitted_on_val(method: Method, tmp_path: Path) -> Non
     assert ensemble(folders, method="mean").predicted.tolist() == [1, 1, 2] * 4
 
 
+def test_a_labelled_split_has_its_top_5_accuracy(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).dirichlet(np.ones(9), 3)
+    for name in ("a", "b"):
+        write_run(tmp_path / name, rows.tolist(), split="val", labels=rows.argsort(1)[:, 4].tolist())
+    joined = ensemble([tmp_path / "a", tmp_path / "b"], split="val", method="vote", data=tmp_path)
+    assert (joined.predicted == rows.argmax(1)).all()
+    assert joined.top5 == 1
+    write_run(tmp_path / "a", rows.tolist(), split="val", labels=rows.argsort(1)[:, 3].tolist())
+    write_run(tmp_path / "b", rows.tolist(), split="val", labels=rows.argsort(1)[:, 3].tolist())
+    assert ensemble([tmp_path / "a", tmp_path / "b"], split="val", data=tmp_path).top5 == 0
+
+
 def test_what_each_member_adds(tmp_path: Path) -> None:
     folders = three_members(tmp_path, split="val")
     val = read_members(folders, "val", tta="none", checkpoint="best")
@@ -310,6 +322,7 @@ def test_the_submissions_json_has_weights_members_and_the_honest_value(tmp_path:
     assert sum(beside["weights"]) == pytest.approx(1)
     assert beside["val_macro_f1"] == made.val_macro_f1 == made.on_val.cross_fitted.macro_f1
     assert beside["val_macro_f1_same_photos"] == 1
+    assert beside["val_top5"] == made.on_val.top5 == 1
     assert beside["val_cross_fitted"]["folds"] == 4
     assert [row["run"] for row in beside["val_members"]] == ["good", "bad", "better"]
     assert (beside["tta"], beside["crop_fraction"], beside["average"]) == ("none", None, "probabilities")
@@ -353,7 +366,7 @@ def test_the_command_prints_what_it_is_worth(
     words = ["ensemble", *map(str, folders), "--data", str(tiny_data), "--out", str(out), "--method", "greedy"]
     assert run_command([*words, "--adjust"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"the same ensemble on val: macro F1 0\.\d{4}, accuracy", said)
+    assert re.search(r"the same ensemble on val: macro F1 0\.\d{4}, accuracy 0\.\d{4}, top-5 accuracy 1\.0000", said)
     assert re.search(r"on photos it was not fitted on: macro F1 0\.\d{4} \(3 times 4-fold, sd 0\.\d{4}\)", said)
     assert re.search(r"adjusted by the class frequencies to the power of \d\.\d\d: [+-]0\.\d{4}", said)
     assert re.search(r"run +weight +alone +without +adds\n +first +[01]\.\d{4} ", said)

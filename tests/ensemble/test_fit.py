@@ -43,6 +43,25 @@ def test_weights_are_those_of_the_mean() -> None:
     assert np.array_equal(aggregate(members, "weighted", np.array([0.5, 0.5])), aggregate(members, "mean"))
 
 
+def test_a_vote_ranks_as_its_ties_are_broken() -> None:
+    """By the votes, then by the summed probability, then by the class's number; the other methods by their scores."""
+    members = [np.array([[0.5, 0.1, 0.3, 0.0, 0.1]]), np.array([[0.1, 0.5, 0.4, 0.0, 0.0]]), np.eye(5)[[0]]]
+    assert EnsembleRule("vote").ranked(members).tolist() == [[0, 1, 2, 4, 3]]
+    assert EnsembleRule("mean").ranked(members, 3).tolist() == [[0, 2, 1]]
+
+
+@pytest.mark.parametrize("method", ["vote", "mean", "geometric", "weighted"])
+@pytest.mark.parametrize("tau", [0.0, 0.7])
+def test_the_first_of_the_ranked_is_the_predicted(method: Method, tau: float) -> None:
+    members, _ = guesses([0.5, 1.0, 0.2])
+    members = [np.round(member, 1) for member in members]  # many ties
+    weights = np.array([0.2, 0.5, 0.3]) if method == "weighted" else None
+    rule = EnsembleRule(method, weights, np.arange(1, 6) / 15, tau if method != "vote" else 0.0)
+    ranked = rule.ranked(members)
+    assert np.array_equal(ranked[:, 0], rule.predict(members))
+    assert (np.sort(ranked, axis=1) == np.arange(5)).all()
+
+
 @pytest.mark.parametrize("fit", [fit_weights, select_members])
 @pytest.mark.parametrize("skills", [[1.0], [1.0, 1.2, 0.0], [0.0, 3.0], [0.0, 0.0, 2.0, 0.0]])
 def test_fitted_weights_are_shares_and_no_worse_than_the_best_member(

@@ -60,6 +60,19 @@ def test_the_views_probabilities_are_averaged(tta: CropViews, num_views: int, ru
         assert result.predictions.probabilities != pytest.approx(by_hand(run, tiny_data, "none"), abs=1e-3)
 
 
+def test_a_labelled_split_has_its_scores(run: Run) -> None:
+    """As the last epoch of training has them."""
+    assert (predict(run).top1, predict(run).top5) == (None, None)
+    result, row = predict(run, split="val", checkpoint="last"), run.metrics[-1]
+    assert (result.macro_f1, result.top1, result.top5) == (row["macro_f1"], row["top1"], row["top5"])
+    labels, values = result.predictions.labels, result.predictions.probabilities
+    assert labels is not None
+    kept = dataclasses.replace(
+        result.predictions, probabilities=np.concatenate([values, 0 * values], axis=1), labels=labels + 5
+    )
+    assert dataclasses.replace(result, predictions=kept).top5 == 0
+
+
 def test_the_file_holds_what_the_design_says(run: Run) -> None:
     on_test, on_val = predict(run), predict(run, split="val", tta="flip", checkpoint="last")
     assert on_test.path == run.folder / "predictions" / "test-none.npz"

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, top_k_accuracy_score
 
 from corolla.config import Config, to_dict
 from corolla.data.index import load_index
@@ -175,6 +175,27 @@ def test_the_score_is_sklearns_and_joined_by_id(tmp_path: Path) -> None:
     assert result.class_f1 == pytest.approx(dict(enumerate(each)))
     assert [value for _, value in result.worst(4)] == pytest.approx(sorted(each)[:4])
     assert result.worst(1)[0][0] == np.argmin(each)
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv"])
+def test_probabilities_have_a_top_5_accuracy_too(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids, names = [f"{n:09x}" for n in range(60)], [f"kind {n}" for n in range(12)]
+    values, true = rng.dirichlet(np.ones(12), 60), rng.integers(0, 12, 60)
+    (tmp_path / "classes.txt").write_text("".join(f"{name}\n" for name in names))
+    truth, path = write_csv(tmp_path / "labels.csv", ids, true.tolist()), tmp_path / f"theirs.{kind}"
+    order = rng.permutation(60)
+    if kind == "npz":
+        np.savez(path, ids=np.array(ids)[order], probabilities=values[order])
+    else:
+        pd.DataFrame(values[order], index=pd.Index(np.array(ids)[order], name="id"), columns=names).to_csv(path)
+    result = score(path, truth)
+    assert result.top5 == pytest.approx(top_k_accuracy_score(true, values, k=5, labels=range(12)))
+    assert result.accuracy == accuracy_score(true, values.argmax(1))
+    assert f"top-5 accuracy {result.top5:.4f} (60 images)" in result.summary
+    submitted = write_csv(tmp_path / "x.csv", ids, values.argmax(1).tolist())
+    assert score(submitted, truth).top5 is None
+    assert "top-5" not in score(submitted, truth).summary
 
 
 @pytest.mark.parametrize(

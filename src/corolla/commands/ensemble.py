@@ -93,7 +93,10 @@ def _next(out: Path, sample: Path) -> str:
 
 def _print_on_val(on_val: ValidationEstimate, *, tau: float | None) -> None:
     """Print the ensemble's score on val, and what each member adds."""
-    print(f"the same ensemble on val: macro F1 {on_val.in_sample:.4f}, accuracy {on_val.accuracy:.4f}")
+    print(
+        f"the same ensemble on val: macro F1 {on_val.in_sample:.4f}, accuracy {on_val.accuracy:.4f}, "
+        f"top-5 accuracy {on_val.top5:.4f}"
+    )
     joined = on_val.cross_fitted
     if joined is not None:
         print(

@@ -116,14 +116,12 @@ def _given(options: PredictOptions, *names: str) -> list[object]:
 
 def _print_predicted(result: PredictResult, split: str) -> None:
     """Print the path of the predictions, and their scores where the split is labelled."""
-    from corolla.evaluation.metrics import macro_f1
-
     made = "wrote" if result.made else "holds already, by the same checkpoint:"
     print(f"{made} {result.path} ({len(result.predictions.ids)} images), and {result.table_path.name} beside it")
     if result.predictions.labels is not None:
-        predicted = result.predictions.probabilities.argmax(1)
-        accuracy = (predicted == result.predictions.labels).mean()
-        print(f"  {split}: macro F1 {macro_f1(result.predictions.labels, predicted):.4f}, accuracy {accuracy:.4f}")
+        print(
+            f"  {split}: macro F1 {result.macro_f1:.4f}, accuracy {result.top1:.4f}, top-5 accuracy {result.top5:.4f}"
+        )
 
 
 def _classify(runs: list[Path], photos: list[Path], options: PredictOptions, out: Path | None) -> int:

@@ -21,6 +21,7 @@ from corolla.ensemble.mixed import read_mixed
 from corolla.ensemble.rules import FITTED, EnsembleRule, Method, aggregated_scores, vote_of_labels
 from corolla.ensemble.validation import ValidationEstimate, estimate_on_val
 from corolla.errors import UserError
+from corolla.evaluation.metrics import share_among
 from corolla.evaluation.predictions import Predictions
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
@@ -69,6 +70,14 @@ class Ensemble(Result):
     def labels(self) -> NDArray[np.int64] | None:
         """N, where the split is labelled."""
         return self.members.labels
+
+    @property
+    def top5(self) -> float | None:
+        """Top-5 accuracy where the split is labelled; None too where a member has labels only, which rank nothing."""
+        members = self.members
+        if members.labels is None or any(file.probabilities is None for file in members.files):
+            return None
+        return share_among(self.rule.ranked(members.probabilities), members.labels)
 
     @property
     def runs(self) -> tuple[Run, ...]:

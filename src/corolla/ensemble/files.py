@@ -65,6 +65,16 @@ def is_file(member: Path) -> bool:
     return not member.is_dir() and (member.exists() or member.suffix.lower() in SUFFIXES)
 
 
+def has_probabilities(path: Path) -> bool:
+    """Return whether a file holds arrays, or a CSV of an id and more columns than a submission has."""
+    if _is_npz(path):
+        return True
+    if not path.is_file():
+        return False
+    header = next(read_csv_rows(path), (1, list[str]()))[1]
+    return header[:1] == ["id"] and len(header) > 2 and "label" not in [each.strip() for each in header]
+
+
 def read_file(path: Path, sample: pd.DataFrame, class_names: Sequence[str]) -> PredictionFile:
     """Read a submission or probabilities, whichever the file holds.
 

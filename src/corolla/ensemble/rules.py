@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from corolla.evaluation.metrics import likeliest
+
 Method = Literal["vote", "mean", "weighted", "greedy", "geometric"]
 FITTED: tuple[Method, ...] = ("weighted", "greedy")
 """Their weights are fitted on val."""
@@ -54,9 +56,25 @@ class EnsembleRule:
         """Return N class indices of N x classes of each member."""
         if self.tau == 0:
             return aggregate(probabilities, self.method, self.weights)
+        return self._adjusted(probabilities).argmax(1)
+
+    def ranked(self, probabilities: Sequence[NDArray[np.floating]], count: int = 5) -> NDArray[np.int64]:
+        """Return the first `count` classes (N x count) by the rule, the first that of `predict`.
+
+        A vote ranks by the number of votes, and equal numbers, zero too, as its ties: by the summed probability.
+        """
+        if self.tau:
+            return likeliest(self._adjusted(probabilities), count)
+        scores = aggregated_scores(probabilities, self.method, self.weights)
+        if self.method != "vote":
+            return likeliest(scores, count)
+        return np.lexsort((-scores, -_votes(probabilities)), axis=1)[:, :count]
+
+    def _adjusted(self, probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+        """Return the logarithms, N x classes, of the joined probabilities divided by prior^tau."""
         assert self.prior is not None
         scores = aggregated_scores(probabilities, self.method, self.weights)
-        return (np.log(np.maximum(scores, TINY)) - self.tau * np.log(self.prior)).argmax(1)
+        return np.log(np.maximum(scores, TINY)) - self.tau * np.log(self.prior)
 
 
 def aggregate(
@@ -70,8 +88,13 @@ def aggregate(
     scores = aggregated_scores(probabilities, method, weights)
     if method != "vote":
         return scores.argmax(1)
-    votes = sum(np.eye(member.shape[1], dtype=np.int64)[member.argmax(1)] for member in probabilities)
+    votes = _votes(probabilities)
     return np.where(votes == np.max(votes, axis=1, keepdims=True), scores, -np.inf).argmax(1)
+
+
+def _votes(probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.int64]:
+    """Return how many members (N x classes each) name each class, N x classes."""
+    return np.sum([np.eye(member.shape[1], dtype=np.int64)[member.argmax(1)] for member in probabilities], axis=0)
 
 
 def vote_of_labels(voted: Sequence[NDArray[np.int64]], scores: NDArray[np.float64]) -> NDArray[np.int64]:

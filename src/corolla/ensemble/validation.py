@@ -8,7 +8,7 @@ import pandas as pd
 from corolla.ensemble.fit import CrossFitted, cross_fitted, fit_rule
 from corolla.ensemble.members import MemberPredictions
 from corolla.ensemble.rules import FITTED, EnsembleRule
-from corolla.evaluation.metrics import macro_f1
+from corolla.evaluation.metrics import macro_f1, share_among
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,8 @@ class ValidationEstimate:
     """Macro F1 on the images that its weights were fitted on: optimistic, where it has some."""
     accuracy: float
     """Accuracy on the same images."""
+    top5: float
+    """Top-5 accuracy on the same images; a vote's by `EnsembleRule.ranked`."""
     cross_fitted: CrossFitted | None = None
     """Scores on images that they were not fitted on; None where nothing was fitted, or the photos are too few."""
     not_adjusted: float | None = None
@@ -39,6 +41,7 @@ class ValidationEstimate:
             "val_macro_f1": self.macro_f1,
             "val_macro_f1_same_photos": self.in_sample,
             "val_accuracy": self.accuracy,
+            "val_top5": self.top5,
             "val_cross_fitted": asdict(self.cross_fitted) if self.cross_fitted is not None else None,
             "val_macro_f1_not_adjusted": self.not_adjusted,
             "val_members": rows.to_dict("records"),
@@ -60,6 +63,7 @@ def estimate_on_val(val: MemberPredictions, rule: EnsembleRule) -> ValidationEst
     return ValidationEstimate(
         in_sample=macro_f1(val.labels, predicted),
         accuracy=float((predicted == val.labels).mean()),
+        top5=share_among(rule.ranked(val.probabilities), val.labels),
         cross_fitted=joined,
         not_adjusted=not_adjusted,
         members=leave_one_out(val, rule),

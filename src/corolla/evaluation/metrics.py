@@ -38,6 +38,19 @@ def class_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[in
     return dict(zip(present.tolist(), scores.tolist(), strict=True))
 
 
+def likeliest(scores: NDArray[np.floating], count: int = 5) -> NDArray[np.int64]:
+    """Return the `count` classes of the highest scores (N x classes) of each row, the highest first.
+
+    Of equal scores the class of the lower number comes first, so the first column is that of `argmax`.
+    """
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count]
+
+
+def share_among(ranked: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
+    """Return the share of N labels that are among the classes of their row (N x K): with K = 5 the top-5 accuracy."""
+    return float((ranked == labels[:, None]).any(1).mean())
+
+
 @dataclass(frozen=True)
 class Metrics:
     """The scores of one evaluation."""
@@ -70,11 +83,10 @@ def classification_metrics(logits: NDArray[np.float32], labels: NDArray[np.int64
 
     scores = logits.astype(np.float64)
     predicted = scores.argmax(1)
-    highest = np.argsort(-scores, axis=1, kind="stable")[:, :5]
     return Metrics(
         loss=float(-log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean()),
         top1=float((predicted == labels).mean()),
-        top5=float((highest == labels[:, None]).any(1).mean()),
+        top5=share_among(likeliest(scores), labels),
         macro_f1=macro_f1(labels, predicted),
         labels=labels,
         predicted=predicted,

@@ -12,7 +12,7 @@ from corolla.data.competition import SplitName
 from corolla.data.index import Index, split_of
 from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of, compute_predictions
-from corolla.evaluation.metrics import macro_f1
+from corolla.evaluation.metrics import likeliest, macro_f1, share_among
 from corolla.evaluation.predictions import Predictions, StalePredictions, current_predictions
 from corolla.files import replacing
 from corolla.paths import AnyPath, AnyPaths, as_paths
@@ -48,6 +48,20 @@ class PredictResult(Result):
         """Macro F1 where the split is labelled."""
         found = self.predictions
         return None if found.labels is None else macro_f1(found.labels, found.probabilities.argmax(axis=1))
+
+    @property
+    def top1(self) -> float | None:
+        """Accuracy where the split is labelled."""
+        return self._top(1)
+
+    @property
+    def top5(self) -> float | None:
+        """Share of photos whose class is among the five likeliest, where the split is labelled."""
+        return self._top(5)
+
+    def _top(self, count: int) -> float | None:
+        found = self.predictions
+        return None if found.labels is None else share_among(likeliest(found.probabilities, count), found.labels)
 
     @property
     def summary(self) -> str:

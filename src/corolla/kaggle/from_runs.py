@@ -199,4 +199,4 @@ def _describe_views(views: Views) -> dict[str, Any]:
 
 def _describe_score(on_val: ValidationEstimate | None) -> dict[str, Any]:
     """Return the score on val, for the JSON beside the CSV."""
-    return on_val.described() if on_val is not None else {"val_macro_f1": None, "val_accuracy": None}
+    return on_val.described() if on_val is not None else {"val_macro_f1": None, "val_accuracy": None, "val_top5": None}

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from corolla.config import read_settings
+from corolla.data.class_names import read_class_names
+from corolla.ensemble.files import has_probabilities, read_file
 from corolla.errors import UserError
 from corolla.evaluation.labels import check_submission, read_labels
-from corolla.evaluation.metrics import class_f1, macro_f1
+from corolla.evaluation.metrics import class_f1, likeliest, macro_f1, share_among
 from corolla.files import write_atomically
 from corolla.kaggle.provenance import check_same_data, made_by, read_provenance
 from corolla.paths import AnyPath, as_path
@@ -101,11 +104,14 @@ class Score(Result):
     num_images: int
     class_f1: dict[int, float]
     """F1 of every class present in the truth."""
+    top5: float | None = None
+    """Top-5 accuracy of a file of probabilities; a submission has none."""
 
     @property
     def summary(self) -> str:
-        """Macro F1 and accuracy."""
-        return f"macro F1 {self.macro_f1:.4f}, accuracy {self.accuracy:.4f} ({self.num_images} images)"
+        """Macro F1, accuracy and, where it is known, top-5 accuracy."""
+        top5 = "" if self.top5 is None else f", top-5 accuracy {self.top5:.4f}"
+        return f"macro F1 {self.macro_f1:.4f}, accuracy {self.accuracy:.4f}{top5} ({self.num_images} images)"
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a row per class present in the truth: its number and its F1."""
@@ -145,21 +151,43 @@ def _check_order(csv: Path, labels: Path) -> None:
 def score(csv: AnyPath, labels: AnyPath) -> Score:
     """Return macro F1 and accuracy of a submission, joined with the true labels by id.
 
+    Args:
+        csv: a submission, or probabilities as `corolla ensemble` takes them (a CSV with a column per class, an .npz),
+            whose columns are told by the classes.txt beside the truth; these have a top-5 accuracy, too.
+
     Raises:
         UserError: the two files do not hold the same ids, each once, or are exchanged; or the truth lies in a data
             folder whose test records or classes are not those that the submission was made of.
     """
     csv, labels = as_path(csv), as_path(labels)
+    if has_probabilities(csv):
+        _check_order(csv, labels)
+        return _score_probabilities(csv, read_labels(labels), read_class_names(labels.with_name("classes.txt")))
     submitted, truth = read_labels(csv), read_labels(labels)
     _check_order(csv, labels)
     num_classes = int(np.concatenate([submitted["label"], truth["label"]]).max()) + 1
     check_submission(submitted, truth, num_classes, source=f"{csv} against {labels}")
     check_same_data(csv, read_provenance(csv), labels.absolute().parent)
     joined = truth.merge(submitted, on="id", suffixes=("_true", "_submitted"), validate="one_to_one")
-    true, predicted = joined["label_true"].to_numpy(), joined["label_submitted"].to_numpy()
+    return _scored(joined["label_true"].to_numpy(), joined["label_submitted"].to_numpy(), None)
+
+
+def _score_probabilities(path: Path, truth: pd.DataFrame, class_names: Sequence[str]) -> Score:
+    """Score a file of probabilities.
+
+    Raises:
+        UserError: it cannot be read, or it is of other ids or classes.
+    """
+    found = read_file(path, truth, class_names)
+    true = truth.sort_values("id")["label"].to_numpy()
+    return _scored(true, found.voted, None if found.probabilities is None else likeliest(found.probabilities))
+
+
+def _scored(true: NDArray[np.int64], predicted: NDArray[np.int64], ranked: NDArray[np.int64] | None) -> Score:
     return Score(
         macro_f1=macro_f1(true, predicted),
         accuracy=float((true == predicted).mean()),
         num_images=len(true),
+        top5=None if ranked is None else share_among(ranked, true),
         class_f1=class_f1(true, predicted),
     )
