@@ -23,6 +23,7 @@ COLOR = {"augment.color": True}
 TIMM, PLAIN = {"model.name": "timm:resnet10t"}, {"model.name": "plain18"}
 TEACHER = {"train.teacher": "runs/other"}
 HARD_LABELS_ONLY = {**TEACHER, "train.distill_weight": 1.0}
+NOTHING_VALIDATED = "--train.on train+val, which leaves nothing to validate on"
 
 
 class Case(NamedTuple):
@@ -114,6 +115,7 @@ CASES = [
     Case("train.teacher", "runs/other", "--train.distill-weight above 0", {"train.distill_weight": 0.0}, {}),
     Case("train.distill_temperature", 2.0, "--train.teacher", {}, TEACHER),
     Case("train.distill_weight", 0.9, "--train.teacher", {}, TEACHER),
+    Case("train.select_by", "val_loss", NOTHING_VALIDATED, {"train.on": "train+val", "optim.schedule": "cosine"}, {}),
 ]
 
 
@@ -130,7 +132,7 @@ def having(settings: dict[str, Any], base: Config | None = None) -> Config:
 
 
 def word(case: Case) -> str:
-    return "with" if case.need in ("--init-from", ONE_STEM) else "without"
+    return "with" if case.need in ("--init-from", ONE_STEM, NOTHING_VALIDATED) else "without"
 
 
 def test_every_need_has_its_case() -> None:

@@ -165,7 +165,7 @@ OPTIONS = """
     optim.name optim.lr optim.lr_batch optim.head_lr optim.layer_decay optim.momentum optim.nesterov optim.betas
     optim.weight_decay optim.decay_norms optim.schedule optim.one_cycle_start optim.warmup_epochs optim.patience
     optim.factor optim.milestones optim.clip_norm optim.agc
-    train.epochs train.repeat train.batch_size train.accumulate train.head_epochs train.seed train.share
+    train.epochs train.repeat train.batch_size train.accumulate train.head_epochs train.seed train.on train.share
     train.corrections train.corrections_sha256 train.label_smoothing
     train.mixup train.cutmix train.mix_share train.mix_off_epochs train.balance train.class_balance
     train.logit_adjustment train.teacher train.distill_temperature train.distill_weight train.ema train.select_by

@@ -32,6 +32,7 @@ def test_batches_arrive_as_they_were_made(workers: int, tiny_config: Config) -> 
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     state = new_state(on_gpu(tiny_config), index, cuda, data_statistics(index, ("train",)).color)
     photos, val = build_datasets(state.meta, index)
+    assert val is not None
     for dataset, plan in ((photos, TrainBatchSampler(len(photos), 8, 0, 0, 12)), (val, EvalBatchSampler(len(val), 5))):
         expected = list(load_batches(dataset, plan, workers=0, device=cpu))
         arrived = list(load_batches(dataset, plan, workers=workers, device=cuda))

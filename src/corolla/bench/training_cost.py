@@ -117,7 +117,7 @@ def training_cost(experiment: str, options: BenchOptions) -> TrainingCost:
         cache = config.pipeline.cache
         cost = measure_epoch(state, index, Path(folder), workers=workers, cache=cache, seconds=LEAST_S)
     assert cost is not None, "nobody stops it"
-    num_train, num_val = (len(index.splits[name]) for name in ("train", "val"))
+    num_train, num_val = (len(index.splits[name]) if name in index.splits else 0 for name in ("train", "val"))
     epochs = config.train.epochs
     areas = [(epoch_size(config.augment, size, epoch, epochs) / size) ** 2 for epoch in range(epochs)]
     macs = multiply_adds(state.model, size)

@@ -26,6 +26,7 @@ from corolla.importing.photos import is_photo
 from corolla.importing.tree import scan
 from corolla.runs.data import index_for
 from corolla.runs.folder import is_run, open_run
+from corolla.runs.same_data import check_has_val
 from corolla.text_files import printable
 
 PredictArguments = Annotated[PredictOptions, tyro.conf.arg(name="")]
@@ -74,6 +75,9 @@ def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
         having = [run for run in runs if options.split or split in there[run].splits]
         made = predict_split([open_run(run) for run in having], replace(options, split=split))
         results |= {(run, split): result for run, result in zip(having, made, strict=True)}
+    for run in runs:
+        if not any(run == other for other, _ in results):  # there is no test, and no val that it has not learned
+            check_has_val(open_run(run))
     for run, split in sorted(results, key=lambda place: runs.index(place[0])):
         _print_predicted(results[run, split], split)
     for run in runs:

@@ -80,8 +80,8 @@ def train(arguments: Sequence[str]) -> int:
     if run.state != "done":
         return STOPPED
     curves = shell_words("tensorboard", "--logdir", run.folder.parent)
-    print(f"{run.folder}: best.pt, last.pt, metrics.jsonl; curves: {curves}")
-    if page := _report(run, config):
+    print(f"{run.folder}: {'best.pt, ' * run.validates}last.pt, metrics.jsonl; curves: {curves}")
+    if run.validates and (page := _report(run, config)):
         print(f"{page}: curves, confusions, mistakes with photos, every class; for a browser")
     print(f"to name a photo: corolla {shell_words('predict', run.folder)} PHOTO.jpg")
     device = None if config.device == "auto" else config.device

@@ -19,6 +19,7 @@ from corolla.compare.recipes import Recipe, without_seed
 from corolla.plots.limits import axis_end, beyond
 from corolla.plots.style import GREY, color, escaped
 from corolla.runs.folder import Run
+from corolla.runs.length import best_score
 
 WIDEST_LEGEND = 56  # letters in a line of a legend
 TRAIN: dict[str, Any] = {"ls": "--", "alpha": 0.75}
@@ -38,12 +39,14 @@ def learning_curves(runs: Sequence[Run]) -> Figure:
             epochs = [row["epoch"] for row in rows]
             style: dict[str, Any] = {"color": color(place), "marker": _marker(rows), "ms": 4}
             label = escaped(name) if run is same[0] else None
-            scores.plot(epochs, [row["macro_f1"] for row in rows], label=label, **style)
-            losses.plot(epochs, [row["val_loss"] for row in rows], **style)
+            if best_score(rows):  # else nothing was validated
+                scores.plot(epochs, [row["macro_f1"] for row in rows], label=label, **style)
+                losses.plot(epochs, [row["val_loss"] for row in rows], **style)
             losses.plot(epochs, [row["train_loss"] for row in rows], color=color(place), **TRAIN)
     _by_epoch(scores, "macro F1 on val")
     scores.set_ylim(bottom=0)
-    _legend_below(scores)
+    if scores.lines:
+        _legend_below(scores)
     _by_epoch(losses, "loss (nats)")
     _end_axis(losses, "")
     _tell_train_and_val(losses)

@@ -95,6 +95,8 @@ def _check_data(run: Run, index: Index) -> None:
 
 def _config(name: str, fraction: float, seed: int, places: Config, epochs: int | None) -> Config:
     base = find_experiment(name)
+    if base.train.on != "train":
+        raise UserError(f"{name}: learns from val as well (train.on), so it has no scores that would make a curve")
     settings = dataclasses.replace(base.train, share=fraction, seed=seed, epochs=epochs or base.train.epochs)
     return dataclasses.replace(
         base,

@@ -14,6 +14,7 @@ from corolla.errors import UserError
 from corolla.files import write_atomically
 from corolla.runs.folder import Run, open_run
 from corolla.runs.imported import import_words
+from corolla.runs.length import best_score
 from corolla.text_files import decode_text, read_bytes, shell_words
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -77,7 +78,7 @@ def _line(runs: Sequence[Run]) -> str:
     if runs[0].imported:
         return _row([f"{runs[0].name}, imported", *["unknown"] * 6, f"`{command_of(runs[0])}`"])
     last = [run.metrics[-1] for run in runs]
-    best = [max(row["macro_f1"] for row in run.metrics) for run in runs]
+    best = [row["macro_f1"] for run in runs if (row := best_score(run.metrics))]
     minutes = [timing[-1]["total_seconds"] / 60 for run in runs if (timing := run.timing)]
     seeds = ", ".join(str(run.config.train.seed) for run in runs)
     name = runs[0].environment.get("experiment", runs[0].name)
@@ -87,9 +88,11 @@ def _line(runs: Sequence[Run]) -> str:
         name,
         seeds,
         str(len(runs[0].metrics)),
-        _spread([row["macro_f1"] for row in last]),
-        _spread([row["top1"] for row in last]),
-        _spread(best),
+        *(
+            [_spread([row["macro_f1"] for row in last]), _spread([row["top1"] for row in last]), _spread(best)]
+            if best
+            else ["none, learned from val", "", ""]
+        ),
         f"{statistics.mean(minutes):.0f}" if minutes else "",
         f"`{command_of(runs[0])}`",
     ]

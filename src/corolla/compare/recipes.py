@@ -21,6 +21,7 @@ from corolla.evaluation.metrics import Metrics, metrics_of_probabilities
 from corolla.evaluation.predictions import Predictions
 from corolla.files import is_folder, natural_key
 from corolla.runs.folder import Run, is_run, open_run
+from corolla.runs.same_data import check_has_val
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +177,7 @@ def distinct_runs(folders: Sequence[Path]) -> list[Run]:
         run = open_run(folder)
         if run.folder.resolve() in runs:
             raise UserError(f"{folder}: is named twice")
+        check_has_val(run)
         if not run.metrics and not run.imported:
             raise UserError(f"{folder}: no epoch is finished yet, so there is nothing to compare")
         runs[run.folder.resolve()] = run

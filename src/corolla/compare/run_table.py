@@ -11,6 +11,7 @@ from corolla.errors import UserError
 from corolla.evaluation.metrics import macro_f1
 from corolla.evaluation.predictions import StalePredictions, current_predictions
 from corolla.runs.folder import CheckpointName, Run, checkpoint_fault
+from corolla.runs.length import best_score
 
 RunState = Literal["running", "stopped", "done", "imported", "damaged"]
 COLUMNS = ["name", "experiment", "model", "weights", "seed", "px", "epochs", "of", "best F1", "at", "last F1"]
@@ -111,8 +112,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "stopped early": run.stopped_early,
         "command": command_of(run),
     }
-    if metrics:
-        best = max(metrics, key=lambda line: line["macro_f1"])
+    if best := best_score(metrics):
         row |= {"best F1": best["macro_f1"], "at": best["epoch"], "last F1": metrics[-1]["macro_f1"]}
     return row
 

@@ -30,11 +30,14 @@ from corolla.config.needs import (
     SOME_IMBALANCE,
     STEM_TO_CHOOSE,
     TEACHER,
+    VALIDATES,
     Need,
     device_refusals,
     mostly_runtime_only,
     runtime_only,
+    schedule_refusals,
     setting,
+    stop_early_refusals,
     weights_refusals,
 )
 from corolla.config.networks import is_own
@@ -201,7 +204,9 @@ class OptimConfig(Section):
     """Weight decay (coupled for SGD, decoupled for AdamW: Loshchilov and Hutter 2019)."""
     decay_norms: bool = setting(True, Need("--optim.weight-decay above 0", lambda c: c.optim.weight_decay > 0))
     """Decay biases and normalisation weights too, as the ResNet paper does (off: He et al. 2018, section 3.1)."""
-    schedule: Literal["plateau", "step", "cosine", "constant", "one-cycle"] = "plateau"
+    schedule: Literal["plateau", "step", "cosine", "constant", "one-cycle"] = setting(
+        "plateau", refusals=schedule_refusals
+    )
     """plateau: times --optim.factor when val loss no longer falls; step: times it at --optim.milestones; cosine: to 0
     at the end (Loshchilov and Hutter 2017); one-cycle: from lr / 25 up to lr, then down to lr / 250000 (Smith 2018;
     half cosines as in torch's OneCycleLR, at constant momentum)."""
@@ -252,11 +257,16 @@ class TrainConfig(Section):
     Kumar et al. 2022). The schedule covers both phases."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
     """Decides the initial weights, the order of the images and every augmentation."""
+    on: Literal["train", "train+val"] = "train"
+    """train, or train+val: the photos of both, for the last training before a submission. Nothing is validated then:
+    there are no scores and no best.pt, last.pt takes its place, and --train.epochs are those that a run with val has
+    chosen."""
     share: Share = 1.0
     """Train on this fraction of each class's photos, chosen by the seed; a larger one holds every smaller one."""
     corrections: Path | None = runtime_only(None)
     """A CSV with columns id and action, as corolla audit --csv writes it and a person fills it: drop leaves a training
-    photo out, label=N (or its name) gives it another class. Val and test stay as they are."""
+    photo out, label=N (or its name) gives it another class. Photos that are validated on, and test, stay as they are;
+    those of val are training photos with --train.on train+val."""
     corrections_sha256: Sha256 = ""
     """SHA-256 of the CSV of --train.corrections. It is filled in; where it is given, another file is refused."""
     label_smoothing: Decay = setting(0.0, LABELS_COUNT)
@@ -289,9 +299,9 @@ class TrainConfig(Section):
     ema: Decay = 0.0
     """Decay of the moving average of the weights per update, evaluated in their place (Polyak and Juditsky 1992; with
     timm's warm-up of the decay); 0: off."""
-    select_by: Literal["macro_f1", "val_loss"] = "macro_f1"
+    select_by: Literal["macro_f1", "val_loss"] = setting("macro_f1", VALIDATES)
     """Score on val by which best.pt is chosen."""
-    stop_early: NonNegativeInt = 0
+    stop_early: NonNegativeInt = setting(0, refusals=stop_early_refusals)
     """End training when the score of --train.select-by has not been better than the best for so many epochs (Goodfellow
     et al. 2016, algorithm 7.1); those of --train.head-epochs and of a rising learning rate do not count. 0: off."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

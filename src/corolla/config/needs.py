@@ -64,6 +64,9 @@ PLATEAU_OR_STEP = Need("--optim.schedule plateau or step", lambda c: c.optim.sch
 MIXING = Need("--train.mixup or --train.cutmix", lambda c: c.train.mixup > 0 or c.train.cutmix > 0)
 SOME_IMBALANCE = Need("--train.balance below 1", lambda c: c.train.balance < 1)
 LABELS_COUNT = Need("--train.distill-weight below 1", lambda c: not c.train.teacher or c.train.distill_weight < 1)
+VALIDATES = Need(
+    "--train.on train+val, which leaves nothing to validate on", lambda c: c.train.on == "train", word="with"
+)
 TEACHER = Need("--train.teacher", lambda c: bool(c.train.teacher))
 
 
@@ -94,6 +97,26 @@ def weights_refusals(config: Any) -> str | None:
             option = f.name.replace("_", "-")
             return f"no pretrained weights for {model.name} with another --model.{option}: leave it out"
     return None
+
+
+def schedule_refusals(config: Any) -> str | None:
+    """Say which schedule has no val loss to look at."""
+    if config.train.on == "train" or config.optim.schedule != "plateau":
+        return None
+    return (
+        "--optim.schedule plateau looks at the val loss, and with --train.on train+val there is none: take another one "
+        "(cosine)"
+    )
+
+
+def stop_early_refusals(config: Any) -> str | None:
+    """Say why a run cannot end by its scores on val where it has none."""
+    if config.train.on == "train" or not config.train.stop_early:
+        return None
+    return (
+        f"--train.stop-early {config.train.stop_early} looks at scores on val, and with --train.on train+val there are "
+        "none: give 0, and the --train.epochs that a run with val has chosen"
+    )
 
 
 def device_refusals(config: Any) -> str | None:

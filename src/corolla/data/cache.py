@@ -72,11 +72,14 @@ def use_cache(
                     "(--cache-dir, or XDG_CACHE_HOME)"
                 ) from None
             reason = f" (decoded does not fit: {misfit})"
-    size = sum((each.folder / name).stat().st_size for each in photos for name in each.maps.files)
+    maps = {each.maps.files: each.maps for each in photos}  # one, where splits have photos of the same files
+    size = sum((each.folder / file).stat().st_size for files, each in maps.items() for file in files)
     if choice == "auto" and size > MEMORY_SHARE * free_memory_bytes():
         return f"cache: off{reason}"
+    for each in maps.values():
+        each.read_into_memory()
     for each in photos:
-        each.maps.read_into_memory()
+        each.maps = maps[each.maps.files]
     return f"cache: encoded, {size / MIB:.0f} MiB in memory{reason}"
 
 

@@ -1,7 +1,8 @@
 """Corrections of the training photos by hand: the column `action` of the audit's CSV, which a person has filled.
 
-`drop` leaves a photo out of training; `label=3`, or `label=rose`, gives it another class. Val and test, on which runs
-are compared, are never thinned or relabelled. The data fingerprint stays that of the records, as if there were no
+`drop` leaves a photo out of training; `label=3`, or `label=rose`, gives it another class. The photos that a run is
+validated on, and test, are never thinned or relabelled; with --train.on train+val those of val are training photos as
+well. The data fingerprint stays that of the records, as if there were no
 corrections; the CSV's SHA-256 is one of the run's settings.
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from corolla.config import TrainConfig
 from corolla.data.index import Index, split_of
+from corolla.data.regroup import with_all_labelled
 from corolla.data.subset import subset_index, take_rows
 from corolla.data.texts import NO_VALUE, decode_any_text, spreadsheet_rows_in
 from corolla.errors import UserError
@@ -100,7 +102,8 @@ def check_not_filled(path: Path) -> None:
 def training_index(index: Index, settings: TrainConfig, corrections: Corrections | None = None) -> Index:
     """Return the index with the photos that a run trains on: corrected, then thinned by --train.share.
 
-    Val and test stay whole, and so does the fingerprint: it is that of the records without corrections.
+    Val and test stay whole, and so does the fingerprint: it is that of the records without corrections. With --train.on
+    train+val there is no val.
 
     Args:
         corrections: default: those of the file that the settings name.
@@ -108,6 +111,7 @@ def training_index(index: Index, settings: TrainConfig, corrections: Corrections
     Raises:
         UserError: the data has no train split, or a row of the corrections does not fit it.
     """
+    index = run_index(index, settings)
     recorded = subset_index(index, settings.share, settings.seed)
     if corrections is None and settings.corrections is not None:
         corrections = read_corrections(settings.corrections)
@@ -115,6 +119,15 @@ def training_index(index: Index, settings: TrainConfig, corrections: Corrections
         return recorded
     corrected = subset_index(correct(index, corrections).index, settings.share, settings.seed)
     return dataclasses.replace(corrected, uncorrected={"train": recorded.splits["train"].fingerprint})
+
+
+def run_index(index: Index, settings: TrainConfig) -> Index:
+    """Return the index with train and val as a run has them, before corrections and --train.share.
+
+    Raises:
+        UserError: the data has no train or no val split, where the run takes the photos of both.
+    """
+    return with_all_labelled(index) if settings.on == "train+val" else index
 
 
 def correct(index: Index, corrections: Corrections) -> Corrected:

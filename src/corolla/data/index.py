@@ -67,11 +67,14 @@ class Index:
     splits: dict[str, Split]
     uncorrected: dict[str, str] = field(default_factory=dict)
     """Fingerprints of the splits that were corrected by hand (corrections.py), as without the corrections."""
+    of_folder: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of the folder's own train and val, where a run has put their photos together (regroup.py), under
+    "train of the folder" and "val of the folder"."""
 
     @property
     def fingerprint(self) -> dict[str, str]:
         """The data fingerprint of each split: that of its records, whatever was corrected."""
-        return {name: split.fingerprint for name, split in self.splits.items()} | self.uncorrected
+        return {name: split.fingerprint for name, split in self.splits.items()} | self.uncorrected | self.of_folder
 
 
 def load_index(data: AnyPath, size: int | None = None, cache_dir: AnyPath | None = None) -> Index:

@@ -16,8 +16,10 @@ from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.ensemble.files import PredictionFile
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions, current_predictions, views_in_common
+from corolla.runs.best_epoch import counting_checkpoint
+from corolla.runs.data import own_index
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
-from corolla.runs.same_data import warn_of_learned_val
+from corolla.runs.same_data import check_has_val, warn_of_learned_val
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,10 @@ def read_members(
         UserError: predictions that are missing, older than their checkpoint, or of other photos or classes.
     """
     runs = tuple(open_run(folder) for folder in folders)
+    for run in runs:
+        counting_checkpoint(run, checkpoint)
+        if split == "val":
+            check_has_val(run)
     for position, run in enumerate(runs):
         if run.folder.resolve() in {other.folder.resolve() for other in runs[:position]}:
             raise UserError(f"{run.folder}: is named twice; every run has one vote")
@@ -109,7 +115,8 @@ def _indexes(runs: Sequence[Run], split: SplitName, data: Path | None, cache_dir
                 f"{folder}: holds photos of {', '.join(map(str, others))} px, but none of the {size} px that "
                 f"{run.folder} was trained at: whether they are those that it predicted can't be told"
             )
-    indexes = [there[data or data_of(run), run.config.size] for run in runs]
+    found = [there[data or data_of(run), run.config.size] for run in runs]
+    indexes = [index and own_index(run, index) for run, index in zip(runs, found, strict=True)]
     if split == "val":
         for run, index in zip(runs, indexes, strict=True):
             warn_of_learned_val(run, index)
@@ -156,8 +163,9 @@ def views_for(runs: Sequence[Run], splits: Sequence[SplitName], checkpoint: Chec
 
 
 def all_predicted(folders: Sequence[Path], split: SplitName, *, tta: TTA, checkpoint: CheckpointName) -> bool:
-    """Return whether every run has a file of such predictions."""
-    return all(open_run(folder).predictions(split, tta, checkpoint).exists() for folder in folders)
+    """Return whether every run has a file of such predictions; of val none that has learned from it."""
+    runs = [open_run(folder) for folder in folders]
+    return all((split != "val" or run.validates) and run.predictions(split, tta, checkpoint).exists() for run in runs)
 
 
 def data_folder(runs: Sequence[Run], data: Path | None) -> Path:

@@ -16,6 +16,7 @@ from corolla.errors import Failure, UserError
 from corolla.evaluation.predictions import Predictions
 from corolla.evaluation.share import Share, compute_in_processes, compute_share
 from corolla.paths import as_path
+from corolla.runs.best_epoch import counting_checkpoint
 from corolla.runs.folder import CheckpointName, Run
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def checkpoint_of(run: Run, options: PredictOptions) -> Path:
     Raises:
         UserError: it is not there.
     """
-    source = run.checkpoint(options.checkpoint)
+    source = run.checkpoint(counting_checkpoint(run, options.checkpoint))
     if not source.exists():
         raise UserError(f"{source}: there is no such checkpoint yet; train the run's first epoch to its end")
     return source

@@ -20,7 +20,7 @@ from corolla.results import Result
 from corolla.runs.best_epoch import best_fault
 from corolla.runs.data import index_for
 from corolla.runs.folder import Run, open_run
-from corolla.runs.same_data import warn_of_learned_val
+from corolla.runs.same_data import check_has_val, warn_of_learned_val
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,6 +175,8 @@ def _index_for(run: Run, options: PredictOptions) -> Index:
     if options.checkpoint == "best" and (fault := best_fault(run)):
         log.warning("%s: %s; was the folder restored in part? --checkpoint last is sure", run.folder, fault)
     split = _split(index, options)
+    if split == "val":
+        check_has_val(run)
     split_of(index, split)
     if split == "val":
         warn_of_learned_val(run, index)

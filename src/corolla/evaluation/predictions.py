@@ -102,7 +102,7 @@ def _fault(found: dict[str, NDArray[Any]]) -> str | None:
 
 def views_predicted(run: Run, split: str, checkpoint: CheckpointName) -> list[TTA]:
     """Return the names of the views with which a checkpoint has predicted a split already, sorted."""
-    found = []
+    found, checkpoint = [], run.counting(checkpoint)
     for path in sorted((run.folder / "predictions").glob(f"{glob.escape(split)}-*.npz")):
         name = path.stem.removeprefix(f"{split}-")
         if name.endswith("-last") != (checkpoint == "last"):

@@ -85,6 +85,7 @@ def export(run: AnyPath, to: Format, *, out: AnyPath | None = None, checkpoint: 
         raise UserError(f"--to {printable(to)}: onnx, timm or hub is expected")
     run = open_run(run)
     checkpoint_of(run, PredictOptions(checkpoint=checkpoint))
+    checkpoint = run.counting(checkpoint)
     path = _path(run, to, as_path(out), checkpoint)
     if checkpoint == "best" and (fault := best_fault(run)):
         log.warning("%s: %s; was the folder restored in part? --checkpoint last is sure", run.folder, fault)

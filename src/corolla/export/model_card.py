@@ -82,7 +82,10 @@ def _rows(source: Source, network: TimmNetwork) -> dict[str, str]:
         if digest := config.train.corrections_sha256:
             rows["corrected by hand"] = f"its training photos, by a CSV with the SHA-256 {digest}"
         row = source.rows[-1]
-        rows["macro F1 on val"] = f"{row['macro_f1']:.4f}, top-1 {row['top1']:.4f}" + _chosen(source)
+        if row["macro_f1"] is None:
+            rows["trained on"] = "the photos of train and val, so that there is no score on val"
+        else:
+            rows["macro F1 on val"] = f"{row['macro_f1']:.4f}, top-1 {row['top1']:.4f}" + _chosen(source)
     else:
         rows["training and score"] = "not known here"
     prints = [f"{split} {fingerprint}" for split, fingerprint in sorted(meta.fingerprint.items())]

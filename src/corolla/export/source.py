@@ -77,6 +77,7 @@ def read_source(run: Run, checkpoint: CheckpointName) -> Source:
     Raises:
         UserError: its checkpoint is damaged.
     """
+    checkpoint = run.counting(checkpoint)
     path: Path = run.checkpoint(checkpoint)
     content, digest = load_with_digest(path)
     model, meta = rebuild_model(content)

@@ -125,7 +125,8 @@ def _describe(
         _size_of(run, each.fingerprint, data or data_of(run), cache_dir)
         for run, each in zip(joined.runs, joined.predictions, strict=True)
     ]
-    views = [{"tta": joined.tta, "checkpoint": checkpoint, "size": size} for size in sizes]
+    named = zip(joined.runs, sizes, strict=True)
+    views = [{"tta": joined.tta, "checkpoint": run.counting(checkpoint), "size": size} for run, size in named]
     provenance = describe_runs(joined.runs, joined.predictions, views, how)
     if not joined.runs:
         provenance |= _describe_data(source, joined, cache_dir)

@@ -20,6 +20,7 @@ from corolla.ensemble.rules import FITTED, RULE, EnsembleRule, Method
 from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.kaggle.provenance import found_from, made_by, make_again, read_provenance
+from corolla.runs.best_epoch import counting_checkpoint
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
 from corolla.text_files import mismatch
 
@@ -82,7 +83,7 @@ def ensemble_of_runs(
     if must_fit or all_predicted(folders, "val", tta=tta, checkpoint=checkpoint):
         joined = ensemble(folders, split="val", method=method, adjust=adjust, tta=tta, checkpoint=checkpoint, data=data)
         rule, score = joined.rule, joined.on_val.macro_f1 if joined.on_val is not None else None
-    members = tuple(NotebookMember(run, checkpoint, tta) for run in runs)
+    members = tuple(NotebookMember(run, counting_checkpoint(run, checkpoint), tta) for run in runs)
     return NotebookEnsemble(members, rule, data or data_of(runs[0]), score)
 
 
@@ -166,4 +167,4 @@ def _member(csv: Path, described: dict[str, Any], again: str) -> NotebookMember:
         raise UserError(f"{csv}: was made with {checkpoint}, which is not there; put it back, or {again}")
     if sha256(checkpoint) != described["checkpoint_sha256"]:
         raise UserError(f"{csv}: {checkpoint} is another checkpoint than the one that it was made with; {again}")
-    return NotebookMember(run, name, parse_tta(described["tta"]).name, described.get("size"))
+    return NotebookMember(run, run.counting(name), parse_tta(described["tta"]).name, described.get("size"))

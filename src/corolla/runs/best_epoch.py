@@ -1,12 +1,29 @@
-"""Check that best.pt holds the best epoch of a run."""
+"""Check that best.pt holds the best epoch of a run, and say where a run has none."""
 
+import functools
 import json
+import logging
+from pathlib import Path
 
 from corolla.config import differing_settings, from_dict
 from corolla.errors import UserError
-from corolla.runs.folder import Run
+from corolla.runs.folder import CheckpointName, Run
 from corolla.runs.length import LONGER, best_row, quality
 from corolla.runs.without_torch import read_without_tensors
+
+log = logging.getLogger(__name__)
+
+
+def counting_checkpoint(run: Run, name: CheckpointName) -> CheckpointName:
+    """Return the checkpoint that counts where one is asked for, and say so where that is another one."""
+    if (counts := run.counting(name)) != name:
+        _say_last(run.folder)
+    return counts
+
+
+@functools.cache
+def _say_last(folder: Path) -> None:
+    log.info("%s: has learned from train and val, so no score has chosen a best.pt: its last.pt counts", folder)
 
 
 def best_fault(run: Run) -> str | None:
@@ -22,7 +39,7 @@ def best_fault(run: Run) -> str | None:
     except UserError:
         return None
     rows, own, select_by = last["rows"], best["rows"], config.train.select_by
-    if not own or run.is_training:
+    if not own or run.is_training or config.train.on != "train":
         return None
     others = {key: line for key, line in others.items() if key not in LONGER}  # where a run goes on in a copy
     if others and not last.get("inherited"):

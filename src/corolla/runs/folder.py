@@ -15,7 +15,7 @@ from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.config_file import read_config
 from corolla.runs.html import run_html
-from corolla.runs.length import has_stopped_early, is_longer
+from corolla.runs.length import best_score, has_stopped_early, is_longer
 from corolla.runs.unused import LOCK, remove_empty, remove_unused, remove_unused_beside
 from corolla.runs.without_torch import complete_rows, imported_from, read_without_tensors
 from corolla.temporary import remove_leftovers
@@ -45,8 +45,12 @@ ENVIRONMENT = {
     "imported?": (None, {"file": str, "sha256": str, "command?": str}),
 }
 """The shape of environment.json, as far as it is read again."""
-_SCORES = ("lr", "train_loss", "val_loss", "top1", "top5", "macro_f1")
-METRICS = {"epoch": int, "step": int, **dict.fromkeys(_SCORES, float), "train_top1?": (None, float)}
+SCORES = ("val_loss", "top1", "top5", "macro_f1")
+"""The columns of metrics.jsonl that are scores on val."""
+_NUMBERS = ("lr", "train_loss", *SCORES)
+METRICS = {"epoch": int, "step": int, **dict.fromkeys(_NUMBERS, float), "train_top1?": (None, float)}
+NOT_VALIDATED = {**METRICS, **dict.fromkeys(SCORES)}
+"""The shape of a line of metrics.jsonl of a run that validates nothing."""
 TIMING = {"epoch": int, "total_seconds": float, "images?": int, "memory_mib?": float}
 
 
@@ -81,7 +85,8 @@ class Run(Result):
         """A row per finished epoch: epoch step lr train_loss val_loss top1 top5 macro_f1 train_top1.
 
         The last one is the accuracy on the photos of training, augmented, as the network was at each step; by the
-        larger label where photos are mixed; None of epochs that earlier versions trained.
+        larger label where photos are mixed; None of epochs that earlier versions trained. The four before it are None
+        of a run that validates nothing (--train.on train+val).
 
         They are those of last.pt, also where its copy, metrics.jsonl, tells of more or fewer epochs: a kill came
         between the two, or the folder was restored in part. The copy counts where there is no last.pt that can be read
@@ -96,7 +101,9 @@ class Run(Result):
         """The rows of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
         remedy = "move it away, and the same corolla train command writes it anew from last.pt"
-        return complete_rows(read_json_lines(path, METRICS, remedy=remedy)) if path.exists() else []
+        if not path.exists():
+            return []
+        return complete_rows(read_json_lines(path, (METRICS, NOT_VALIDATED), remedy=remedy))
 
     @property
     def timing(self) -> list[dict[str, float]]:
@@ -116,9 +123,20 @@ class Run(Result):
     def best(self) -> Path:
         return self.folder / "best.pt"
 
+    @property
+    def validates(self) -> bool:
+        """False with --train.on train+val: there is no score on val, and no best.pt that one has chosen."""
+        with contextlib.suppress(UserError):
+            return self.config.train.on == "train"
+        return True
+
+    def counting(self, name: CheckpointName) -> CheckpointName:
+        """Return the checkpoint that counts where one is asked for: last, where nothing has chosen a best one."""
+        return name if name == "last" or self.validates else "last"
+
     def checkpoint(self, name: CheckpointName) -> Path:
-        """Return the path of a checkpoint, whether it is there or not."""
-        return self.best if name == "best" else self.last
+        """Return the path of a checkpoint, whether it is there or not; best.pt is last.pt where there can be none."""
+        return self.best if self.counting(name) == "best" else self.last
 
     @property
     def state(self) -> State:
@@ -172,10 +190,9 @@ class Run(Result):
             origin = (self.imported or {}).get("file", "a file")
             return f"{self.folder}, imported from {origin}; its training is unknown"
         line = f"{self.folder}, {state}, {len(rows)} of {epochs} epochs{' (stopped early)' * bool(self.stopped_early)}"
-        if rows:
-            best = max(row["macro_f1"] for row in rows)
-            line += f", macro F1 on val {rows[-1]['macro_f1']:.4f} (best epoch {best:.4f})"
-        return line
+        if best := best_score(rows):
+            line += f", macro F1 on val {rows[-1]['macro_f1']:.4f} (best epoch {best['macro_f1']:.4f})"
+        return line if self.validates else f"{line}, trained on train and val: there is no score"
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a row per finished epoch, as `metrics` has it."""
@@ -185,7 +202,7 @@ class Run(Result):
         return pd.DataFrame(self.metrics, columns=columns).astype({"train_top1": float})
 
     def _repr_html_(self) -> str:
-        """Return the curve of macro F1 and the last and the best epoch's scores."""
+        """Return the curve of macro F1, where there are scores, and the last and the best epoch's."""
         try:
             rows = self.metrics
         except UserError:
@@ -206,7 +223,7 @@ class Run(Result):
         Raises:
             UserError: no views are called `tta`.
         """
-        suffix = "" if checkpoint == "best" else "-last"
+        suffix = "" if self.counting(checkpoint) == "best" else "-last"
         return self.folder / "predictions" / f"{split}-{parse_tta(tta).name}{suffix}.npz"
 
 

@@ -4,6 +4,7 @@ import html
 from typing import Any
 
 from corolla.plots.style import GREY, PALETTE
+from corolla.runs.length import best_score
 
 WIDTH, HEIGHT, MARGIN = 420, 140, 28
 """Size of the curve in pixels, and the room that its labels take."""
@@ -16,7 +17,14 @@ def run_html(title: str, rows: list[dict[str, Any]]) -> str:
     heading = f"<p>{html.escape(title)}</p>"
     if not rows:
         return heading
-    return heading + _curve(rows) + _scores({"last": rows[-1], "best": max(rows, key=lambda row: row["macro_f1"])})
+    best = best_score(rows)
+    if best is None:  # nothing was validated
+        return heading + _scores({"last": rows[-1]})
+    return (
+        heading
+        + _curve([row for row in rows if row["macro_f1"] is not None])
+        + _scores({"last": rows[-1], "best": best})
+    )
 
 
 def _curve(rows: list[dict[str, Any]]) -> str:
@@ -45,10 +53,14 @@ def _curve(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
 def _scores(rows: dict[str, dict[str, Any]]) -> str:
     head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in COLUMNS)
     body = "".join(
-        f"<tr><th>{which}</th>{''.join(_cell(row.get(name), form) for name, form in COLUMNS.items())}</tr>"
+        f"<tr><th>{which}</th>{''.join(f'<td>{_cell(row.get(name), form)}</td>' for name, form in COLUMNS.items())}</tr>"
         for which, row in rows.items()
     )
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"

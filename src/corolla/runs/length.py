@@ -10,6 +10,12 @@ LONGER = {"train.epochs", "train.stop_early"}
 """Settings by which a run may be longer than another one that it goes on with."""
 
 
+def best_score(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the first epoch with the highest macro F1 on val; None where no epoch was validated."""
+    scored = [row for row in rows if row["macro_f1"] is not None]
+    return max(scored, key=lambda row: row["macro_f1"], default=None)
+
+
 def best_row(rows: list[dict[str, Any]], select_by: str) -> dict[str, Any]:
     """Return the epoch that best.pt holds: the first with the highest macro F1, or the lowest val loss."""
     return max(rows, key=lambda row: quality(row, select_by))

@@ -15,8 +15,13 @@ log = logging.getLogger(__name__)
 
 
 def train_fingerprint(index: Index) -> dict[str, str]:
-    """Return the fingerprints of the splits that training looks at."""
-    return {name: split for name, split in index.fingerprint.items() if name in ("train", "val")}
+    """Return the fingerprints of the splits that training looks at, and of the folder's own where it has others."""
+    return {name: fingerprint for name, fingerprint in index.fingerprint.items() if name != "test"}
+
+
+def _looked_at(index: Index) -> dict[str, str]:
+    """Return the fingerprints of train and val as a run has them; there may be no val."""
+    return {name: index.fingerprint[name] for name in ("train", "val") if name in index.splits}
 
 
 def check_same_data(content: dict[str, Any], index: Index, path: Path) -> None:
@@ -30,7 +35,7 @@ def check_same_data(content: dict[str, Any], index: Index, path: Path) -> None:
             f"{index.folder}: its classes (classes.txt) are not those that {path} was trained for; for a run on these "
             "data choose another --run-name"
         )
-    for split, fingerprint in train_fingerprint(index).items():
+    for split, fingerprint in _looked_at(index).items():
         if content["fingerprint"].get(split) != fingerprint:
             raise UserError(
                 f"{index.folder}: its {split} images are not those that {path} was trained with; give the same data "
@@ -46,23 +51,57 @@ def may_have_learned_val(fingerprint: Mapping[str, str], index: Index) -> bool:
     Args:
         fingerprint: of the splits that a network was trained with.
     """
-    now = train_fingerprint(index)
+    now = _looked_at(index)
     return len(now) == 2 and all(fingerprint.get(split, each) != each for split, each in now.items())
+
+
+def _knows_val(fingerprint: Mapping[str, str], index: Index) -> bool:
+    """Return whether photos of val were learned by a network that was trained with the same folder of data.
+
+    The folder is the same where its own val is. There, whoever was not validated on the same photos has learned some.
+
+    Args:
+        fingerprint: of what it was trained with; the folder's own val is in it, where that is another one.
+    """
+    own = fingerprint.get("val of the folder", fingerprint.get("val"))
+    here = index.of_folder.get("val of the folder", index.fingerprint["val"])
+    return own == here and fingerprint.get("val") != index.fingerprint["val"]
 
 
 def notes_on_val(content: dict[str, Any], index: Index, path: Path) -> list[str]:
     """Return a note where the checkpoint at `path`, from which a run learns, may know photos of this val.
 
     Where it was trained at another size, nothing tells.
+
+    Raises:
+        UserError: it does know some: it was trained with the same data folder, and validated on other photos or none.
     """
     is_known = mismatch(content, {"config": {str: object}, "fingerprint": {str: str}}) is None
     same_size = is_known and content["config"].get("size") == index.size
+    if same_size and "val" in index.splits and _knows_val(content["fingerprint"], index):
+        raise UserError(
+            f"{path}: has learned from photos that this run is to be validated on, so its scores would be too good; "
+            "take one that was validated on the same photos (the same fold, or val)"
+        )
     if not (same_size and may_have_learned_val(content["fingerprint"], index)):
         return []
     return [
         f"note: {path} was trained with other photos, in train and in val, than {index.folder} holds; where it has "
         "learned from some that are in val here, this run's scores are too good"
     ]
+
+
+def check_has_val(run: Run) -> None:
+    """Check that a run has photos that it was validated on and has not learned.
+
+    Raises:
+        UserError: it has learned from val as well.
+    """
+    if not run.validates:
+        raise UserError(
+            f"{run.folder}: has learned from val (--train.on train+val), so that nothing it says of val is a score; "
+            "take the run with val that has chosen its epochs, or predict test alone"
+        )
 
 
 def warn_of_learned_val(run: Run, index: Index | None) -> None:

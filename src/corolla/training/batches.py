@@ -27,8 +27,8 @@ from corolla.training.datasets import build_datasets
 from corolla.training.ranks import Ranks
 from corolla.training.stop import Stop
 
-TRAIN, VAL, RECIPES = range(3)
-"""The workers' sources; recipes take the place of train where its photos live on the device."""
+TRAIN, RECIPES, VAL = range(3)
+"""The workers' sources; recipes take the place of train where its photos live on the device. Val may be missing."""
 
 
 class RunPhotos:
@@ -48,17 +48,19 @@ class RunPhotos:
         """
         config, ranks = meta.config, self._ranks
         self.train, self.val = build_datasets(meta, self.index)
-        here = (self.val,) if config.pipeline.cache == "device" else (self.train, self.val)
+        here = [] if config.pipeline.cache == "device" else [self.train]
+        here += [] if self.val is None else [self.val]
         self.cached = use_cache(here, config.pipeline.cache, config.cache_dir, stopped=lambda: self._stop.is_asked)
-        assert isinstance(self.val.transform, ViewsTransform)
-        self.val_batch_size = images_at_once(self.val.transform, meta.input_size)
         num_images = min(config.train.batch_size, len(self.train) * config.train.repeat)
         own = sum(Parts(config.train.num_parts, ranks.rank, ranks.number).sizes(num_images).values())
         self.recipes = RecipePhotos(self.train)
-        self.workers = Workers(
-            [Source(self.train, own), Source(self.val, self.val_batch_size), Source(self.recipes, own)],  # TRAIN, ...
-            num_workers(config.pipeline.workers, find_device(config.device)),
-        )
+        sources = [Source(self.train, own), Source(self.recipes, own)]  # TRAIN, RECIPES
+        self.num_val, self.val_batch_size = 0, 1
+        if self.val is not None:
+            assert isinstance(self.val.transform, ViewsTransform)
+            self.num_val, self.val_batch_size = len(self.val), images_at_once(self.val.transform, meta.input_size)
+            sources.append(Source(self.val, self.val_batch_size))
+        self.workers = Workers(sources, num_workers(config.pipeline.workers, find_device(config.device)))
 
     def train_source(self, there: PhotosOnDevice | None) -> int:
         """Return which source has the batches of train, whose photos may be on the device by now."""

@@ -29,6 +29,7 @@ from corolla.runs.checkpoint import (
     read_meta,
     read_progress,
 )
+from corolla.runs.folder import Run
 from corolla.runs.length import waits_from
 from corolla.runs.same_data import check_same_data, notes_on_val, train_fingerprint
 from corolla.runs.without_torch import read_without_tensors
@@ -92,7 +93,7 @@ def new_state(
         meta, Progress(), model, device, index, ignored=ignored, explicit=explicit, before_device=before_device
     )
     path = Path(config.model.weights).expanduser()
-    state.notes += _notes_on_source(path / "best.pt" if path.is_dir() else path, index)
+    state.notes += _notes_on_source(Run(path).checkpoint("best") if path.is_dir() else path, index)
     return state
 
 

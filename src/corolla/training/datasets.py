@@ -1,4 +1,4 @@
-"""Build the datasets of a run: the augmented training set, and val by its centre crop."""
+"""Build the datasets of a run: the augmented training set, and val, where there is one, by its centre crop."""
 
 from corolla.config import Config
 from corolla.data.dataset import TFRecordDataset
@@ -10,8 +10,8 @@ from corolla.data.transforms.views import ViewsTransform
 from corolla.runs.checkpoint import ModelMeta
 
 
-def build_datasets(meta: ModelMeta, index: Index) -> tuple[TFRecordDataset, TFRecordDataset]:
-    """Build the augmented training set and the centre-crop validation set."""
+def build_datasets(meta: ModelMeta, index: Index) -> tuple[TFRecordDataset, TFRecordDataset | None]:
+    """Build the augmented training set and the centre-crop validation set; None where a run validates nothing."""
     config, size = meta.config, meta.input_size
     train_transform = TrainTransform(
         config.augment,
@@ -21,10 +21,10 @@ def build_datasets(meta: ModelMeta, index: Index) -> tuple[TFRecordDataset, TFRe
         epochs=config.train.epochs,
     )
     bad_images = config.pipeline.bad_images
-    return (
-        TFRecordDataset(index, "train", train_transform, seed=config.train.seed, bad_images=bad_images),
-        TFRecordDataset(index, "val", val_transform(meta), bad_images=bad_images),
-    )
+    train = TFRecordDataset(index, "train", train_transform, seed=config.train.seed, bad_images=bad_images)
+    if config.train.on == "train+val":
+        return train, None
+    return train, TFRecordDataset(index, "val", val_transform(meta), bad_images=bad_images)
 
 
 def val_transform(meta: ModelMeta) -> ViewsTransform:

@@ -8,7 +8,9 @@ from corolla.config import TrainConfig
 from corolla.device import Precision, autocast
 from corolla.errors import UserError
 from corolla.models.normalise import Normalise
+from corolla.runs.best_epoch import counting_checkpoint
 from corolla.runs.checkpoint import load_with_digest, rebuild_model
+from corolla.runs.folder import Run
 
 
 class Teacher:
@@ -24,7 +26,8 @@ class Teacher:
         """
         self.name = config.teacher
         path = Path(config.teacher).expanduser()
-        path = path / "best.pt" if path.is_dir() else path
+        if path.is_dir():
+            path = Run(path).checkpoint(counting_checkpoint(Run(path), "best"))
         if not path.is_file():
             raise UserError(f"--train.teacher {config.teacher}: there is no checkpoint at {path}; name a run's folder")
         content, self.sha256 = load_with_digest(path)

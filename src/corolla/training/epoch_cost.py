@@ -51,7 +51,7 @@ class EpochCost:
     """Seconds of a photo in training, by whether the classifier alone learns and by the side of the images in px."""
     val_s: float
     save_s: float
-    """Seconds of both checkpoints."""
+    """Seconds of both checkpoints, or of last.pt where nothing is validated."""
     checkpoint_bytes: int
 
     def steps_s(self, side: int, *, head: bool = False) -> float:
@@ -118,7 +118,8 @@ def measure_epoch(
     state.meta = dataclasses.replace(own, config=_in_mid_run(config))
     try:
         train_set, val_set = build_datasets(state.meta, index)
-        here = (train_set, val_set) if state.photos is None else (val_set,)
+        here = [train_set] if state.photos is None else []
+        here += [] if val_set is None else [val_set]
         use_cache(here, cache, config.cache_dir, stopped=stopped)
         trial = _Trial(state, workers, seconds, stopped)
         photo_s = {}
@@ -127,7 +128,8 @@ def measure_epoch(
             for is_head in (False, True)[: 1 + bool(config.train.head_epochs)]:
                 state.progress.history = [{}] * (0 if is_head else config.train.head_epochs)
                 photo_s[is_head, side] = trial.photo_s(photos_for_batches(state, train_set))
-        val_s, (save_s, num_bytes) = trial.validation_s(val_set), trial.saving(folder)
+        val_s = 0.0 if val_set is None else trial.validation_s(val_set)
+        save_s, num_bytes = trial.saving(folder)
     except _StoppedError:
         return None
     finally:
@@ -203,9 +205,9 @@ class _Trial:
         return first - start + (time.perf_counter() - first) * len(val) / num_photos
 
     def saving(self, folder: Path) -> tuple[float, int]:
-        """Return the seconds of last.pt and best.pt, and the bytes of one."""
+        """Return the seconds of last.pt and best.pt, where a run has one, and the bytes of one."""
         with temporary_folder(folder, "trial") as place:
-            paths = place / "best.pt", place / "last.pt"
+            paths = [place / "last.pt"] + [place / "best.pt"] * (self.state.config.train.on == "train")
             start = time.perf_counter()
             self.state.save(*paths)
             return time.perf_counter() - start, paths[0].stat().st_size

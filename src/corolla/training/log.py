@@ -28,6 +28,7 @@ from corolla.data.loader import Batch
 from corolla.device import peak_memory_mib
 from corolla.evaluation.metrics import Metrics
 from corolla.runs.folder import Run
+from corolla.runs.length import best_score
 from corolla.runs.settings import MAIN, telling_settings
 from corolla.runs.writing import write_metrics
 from corolla.training.state import TrainState
@@ -101,29 +102,41 @@ class RunLog:
         self._board.add_text("train/first_batch", ", ".join(names), step)
 
     def epoch(
-        self, rows: list[dict[str, Any]], *, epochs: int, is_last: bool, timing: dict[str, float], metrics: Metrics
+        self,
+        rows: list[dict[str, Any]],
+        *,
+        epochs: int,
+        is_last: bool,
+        timing: dict[str, float],
+        metrics: Metrics | None,
     ) -> None:
-        """Write the last of `rows` to every place, and the confusion matrix of its evaluation."""
+        """Write the last of `rows` to every place, and the confusion matrix of its evaluation, where there is one."""
         row = rows[-1]
         write_metrics(self.run, rows)
         with self._timing.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": row["epoch"], **timing}) + "\n")
         for name in ("train_loss", "val_loss", "train_top1", "top1", "top5", "macro_f1", "lr"):
-            if row[name] is None:  # an epoch that an earlier version began
-                continue
-            self._board.add_scalar(f"by_epoch/{name}", row[name], row["epoch"])
+            if row[name] is not None:  # not validated, or begun by an earlier version
+                self._board.add_scalar(f"by_epoch/{name}", row[name], row["epoch"])
         for name in ("images_per_s", "loss_scale"):
             if name in timing:  # the scale in fp16 alone
                 self._board.add_scalar(f"by_epoch/{name}", timing[name], row["epoch"])
-        if timing["seconds"] >= FIGURE_S or is_last:
+        if metrics is not None and (timing["seconds"] >= FIGURE_S or is_last):
             self._confusion(metrics, row)
         if is_last:
             self._settings(rows)
         self._board.flush()
+        scores = (
+            ""
+            if metrics is None
+            else (
+                f"val loss {row['val_loss']:.4f}  top-1 {row['top1']:.4f}  top-5 {row['top5']:.4f}  "
+                f"macro F1 {row['macro_f1']:.4f}  "
+            )
+        )
         log.info(
-            f"epoch {row['epoch']:3d}/{epochs}  lr {row['lr']:.2e}  train loss {row['train_loss']:.4f}  "
-            f"val loss {row['val_loss']:.4f}  top-1 {row['top1']:.4f}  top-5 {row['top5']:.4f}  "
-            f"macro F1 {row['macro_f1']:.4f}  {timing['images_per_s']:.0f} img/s"
+            f"epoch {row['epoch']:3d}/{epochs}  lr {row['lr']:.2e}  train loss {row['train_loss']:.4f}  {scores}"
+            f"{timing['images_per_s']:.0f} img/s"
         )
 
     def _confusion(self, metrics: Metrics, row: dict[str, Any]) -> None:
@@ -135,11 +148,13 @@ class RunLog:
     def _settings(self, rows: list[dict[str, Any]]) -> None:
         """Write the HPARAMS tab: into this very folder (the writer's own method would make another one beside it)."""
         telling = telling_settings(self.run)
-        results = {
-            "result/macro_f1": rows[-1]["macro_f1"],
-            "result/best_macro_f1": max(row["macro_f1"] for row in rows),
-            "result/val_loss": rows[-1]["val_loss"],
-        }
+        results = {"result/train_loss": rows[-1]["train_loss"]}
+        if best := best_score(rows):
+            results = {
+                "result/macro_f1": rows[-1]["macro_f1"],
+                "result/best_macro_f1": best["macro_f1"],
+                "result/val_loss": rows[-1]["val_loss"],
+            }
         for summary in (
             _columns({**flatten(self.run.config), **telling}, results),
             *hparams(_plain(telling), results)[1:],
@@ -174,7 +189,13 @@ class NoLog:
         """Write nothing."""
 
     def epoch(
-        self, rows: list[dict[str, Any]], *, epochs: int, is_last: bool, timing: dict[str, float], metrics: Metrics
+        self,
+        rows: list[dict[str, Any]],
+        *,
+        epochs: int,
+        is_last: bool,
+        timing: dict[str, float],
+        metrics: Metrics | None,
     ) -> None:
         """Write nothing."""
 

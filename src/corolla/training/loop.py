@@ -14,7 +14,7 @@ from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler, steps_per_
 from corolla.evaluation.inference import BATCH_SIZE
 from corolla.evaluation.metrics import Metrics
 from corolla.evaluation.tta_model import PartSize
-from corolla.runs.folder import Run
+from corolla.runs.folder import SCORES, Run
 from corolla.runs.length import best_row, stopping_line, stops_early
 from corolla.training.agreed_stop import AgreedStop
 from corolla.training.batches import RunPhotos, run_batches
@@ -66,7 +66,7 @@ def fit(
     sampler = _sampler(state, train_set, epoch_steps, ranks)
     if isinstance(stop, AgreedStop):
         state.reduction = Reduction(state.model, ranks, stop, parts=sampler.parts, num_images=sampler.num_images)
-    val_sampler = EvalBatchSampler(len(val_set), photos.val_batch_size, ranks.rank, ranks.number)
+    val_sampler = EvalBatchSampler(photos.num_val, photos.val_batch_size, ranks.rank, ranks.number)
     with (
         run_batches(
             workers,
@@ -82,13 +82,15 @@ def fit(
         parts, total = PartSize(BATCH_SIZE * state.meta.input_size**2), val_sampler.num_own
 
         def validate() -> Metrics | None:
+            assert val_set is not None
             return evaluate(state, val_set, batches.val(), total=total, stop=stop, parts=parts, ranks=ranks)
 
         try:
+            validation = None if val_set is None else validate
             metrics = run_steps(
-                state, batches, run_log, stop, validate=validate, epoch_steps=epoch_steps, on_step=on_step
+                state, batches, run_log, stop, validate=validation, epoch_steps=epoch_steps, on_step=on_step
             )
-            if metrics is not None and ranks.leads:
+            if val_set is not None and metrics is not None and ranks.leads:
                 keep_predictions(state, run, val_set, metrics)
         except NonFiniteError as error:
             ids = [str(train_set.split.id[i % len(train_set)]) for i in sampler.whole(error.step - 1).indices]
@@ -134,13 +136,13 @@ def run_steps(
     run_log: RunLog | NoLog,
     stop: Stop | AgreedStop,
     *,
-    validate: Callable[[], Metrics | None],
+    validate: Callable[[], Metrics | None] | None,
     epoch_steps: int,
     on_step: OnStep | None = None,
 ) -> Metrics | None:
     """Run the loop itself, in epochs of `epoch_steps`. `validate` gives None where it was told to stop.
 
-    Returns the metrics of the last epoch; None where `stop` came before.
+    Returns the metrics of the last epoch; None where `stop` came before, or nothing is validated (`validate` None).
 
     Raises:
         TrainingFailed: the network gives no numbers for val.
@@ -160,11 +162,12 @@ def run_steps(
             return None
         if progress.step == (state.epoch + 1) * epoch_steps:  # an epoch is over, and not evaluated yet
             state.sync_and_check(is_last=progress.step == last_step)
-            with clock.part("val"):
-                metrics = validate()
-            if metrics is None:
-                continue  # to save and leave; the evaluation comes first when the run is resumed
-            check_validation(metrics, state, run)
+            if validate is not None:
+                with clock.part("val"):
+                    metrics = validate()
+                if metrics is None:
+                    continue  # to save and leave; the evaluation comes first when the run is resumed
+                check_validation(metrics, state, run)
             progress.history.append(_row(state, metrics, _lr_of_step(state, progress.step - 1, epoch_steps)))
             is_over = stops_early(progress.history, config, since=progress.waits_from)
             if is_over:
@@ -206,20 +209,21 @@ def _lr_of_step(state: TrainState, step: int, epoch_steps: int) -> float:
     return learning_rate(optim, step, steps_per_epoch=epoch_steps, epochs=config.train.epochs, val_losses=val_losses)
 
 
-def _row(state: TrainState, metrics: Metrics, lr: float) -> dict[str, Any]:
-    """Return a line of metrics.jsonl: only what config and data decide."""
+def _row(state: TrainState, metrics: Metrics | None, lr: float) -> dict[str, Any]:
+    """Return a line of metrics.jsonl: only what config and data decide; null for scores where nothing is validated."""
     progress = state.progress
     return {
         "epoch": state.epoch + 1,
         "step": progress.step,
         "lr": lr,
         "train_loss": progress.loss_sum / progress.num_seen,
-        "val_loss": metrics.loss,
-        "top1": metrics.top1,
-        "top5": metrics.top5,
-        "macro_f1": metrics.macro_f1,
+        **(dict.fromkeys(SCORES) if metrics is None else _scores(metrics)),
         "train_top1": None if progress.num_right is None else progress.num_right / progress.num_seen,
     }
+
+
+def _scores(metrics: Metrics) -> dict[str, float]:
+    return {"val_loss": metrics.loss, **{name: getattr(metrics, name) for name in SCORES[1:]}}
 
 
 def _checkpoints(run: Run, state: TrainState) -> list[Path]:
@@ -228,6 +232,6 @@ def _checkpoints(run: Run, state: TrainState) -> list[Path]:
     paths = []
     if train.keep_every and len(rows) % train.keep_every == 0:
         paths.append(run.folder / f"epoch-{len(rows):03d}.pt")
-    if best_row(rows[state.progress.inherited :], train.select_by) is rows[-1]:
+    if train.on == "train" and best_row(rows[state.progress.inherited :], train.select_by) is rows[-1]:
         paths.append(run.best)
     return [*paths, run.last]

@@ -17,7 +17,7 @@ from corolla.config.checks import check_settings
 from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
 from corolla.config.networks import weights_file
-from corolla.data.corrections import Corrections, training_index
+from corolla.data.corrections import Corrections, run_index, training_index
 from corolla.data.index import Index, load_index, split_of
 from corolla.errors import DONE, UserError
 from corolla.files import sha256
@@ -192,7 +192,7 @@ def _lead(
             fingerprint=index.fingerprint,
             **_origin(run, config, start, fitted),
         )
-        notes += notes_on(plan.corrections, records)
+        notes += notes_on(plan.corrections, plan.records)
         for line in filter(None, (idle_gpus(state.device, ranks.number), budget.note, *notes, *state.notes)):
             log.info(line)
         train_together(state, photos, run, stop, ranks, on_step)
@@ -208,8 +208,10 @@ class _Plan:
 
     config: Config
     corrections: Corrections | None
+    records: Index
+    """With train and val as the run has them."""
     index: Index
-    """With the corrections."""
+    """That with the corrections, and of the photos that are trained on no more than --train.share."""
     start: StartingPoint
     fitted: dict[str, Any] | None
     """Facts that --train.fit-hours has found before."""
@@ -223,6 +225,7 @@ def _plan(config: Config, run: Run, explicit: Collection[str], records: Index, r
         UserError: a setting does not fit the data, the run or the number of processes.
     """
     config, corrections = with_corrections(config, run)
+    records = run_index(records, config.train)
     index = training_index(records, config.train, corrections)
     config = with_earlier_defaults(config, run, explicit)
     config, fitted = with_chosen_epochs(config, run, explicit)
@@ -234,7 +237,7 @@ def _plan(config: Config, run: Run, explicit: Collection[str], records: Index, r
         _check_not_lost(run)
     notes = check_settings(config, explicit=explicit, resuming=start.has_begun)
     notes += [] if start.has_begun else _few_updates(config, len(index.splits["train"]))
-    return _Plan(config, corrections, index, start, fitted, notes)
+    return _Plan(config, corrections, records, index, start, fitted, notes)
 
 
 def _length(run: Run) -> str:
