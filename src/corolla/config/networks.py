@@ -1,7 +1,6 @@
 """Facts that a network's name tells before the network is built."""
 
 import re
-from pathlib import Path
 
 TIMM_PREFIX = "timm:"
 PACKAGE_MODEL = TIMM_PREFIX + "tf_efficientnet_lite0"
@@ -36,11 +35,3 @@ def _own_depth(name: str) -> int | None:
     """Return the layers that an own network's name tells; None for other names."""
     depth = re.search(r"\d+$", name)
     return int(depth[0]) if is_own(name) and depth else None
-
-
-def weights_file(weights: str) -> Path | None:
-    """Return the file that --model.weights names, of a run's folder its best.pt; None where it names no file."""
-    if weights in ("none", "pretrained", "package"):
-        return None
-    path = Path(weights).expanduser()
-    return path / "best.pt" if path.is_dir() else path

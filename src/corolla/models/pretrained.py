@@ -18,8 +18,9 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from timm.models import PretrainedCfg, resolve_pretrained_cfg
 from torch import Tensor, nn
 
-from corolla.config import ModelConfig, from_dict, read_settings
+from corolla.config import ModelConfig
 from corolla.config.networks import PACKAGE_MODEL, TIMM_PREFIX
+from corolla.config.weights_source import checkpoint_at
 from corolla.errors import UserError
 from corolla.models.factory import classifier_names, create_timm_model
 from corolla.models.weights_file import FOREIGN, find_state_dicts, first_keys, read_weights_file
@@ -144,9 +145,7 @@ def _from_package(model: nn.Module) -> tuple[StateDict, Preprocessing]:
 
 def _from_file(model: nn.Module, config: ModelConfig) -> tuple[FoundWeights, Preprocessing]:
     """Return the weights in a file (EMA where it has them), and their preprocessing."""
-    path = Path(config.weights).expanduser()
-    if path.is_dir():
-        path = _checkpoint_in(path)
+    path = checkpoint_at(Path(config.weights).expanduser())
     if not path.is_file():
         raise UserError(f"no weights at {path}: --model.weights takes none, pretrained, package or a file")
     content = read_weights_file(path)
@@ -155,15 +154,6 @@ def _from_file(model: nn.Module, config: ModelConfig) -> tuple[FoundWeights, Pre
         found = dataclasses.replace(found, warnings=(*found.warnings, whose))
     usual = _timm_preprocessing(model) if config.name.startswith(TIMM_PREFIX) else IMAGENET
     return found, preprocessing_in(content) or usual
-
-
-def _checkpoint_in(folder: Path) -> Path:
-    """Return the path of best.pt in a run's folder; of last.pt where the run has learned from val and has no best."""
-    with contextlib.suppress(UserError):
-        if not (folder / "best.pt").exists() and from_dict(read_settings(folder / "config.json")).train.on != "train":
-            log.info("%s: has learned from train and val, so it has no best.pt: its last.pt counts", folder)
-            return folder / "last.pt"
-    return folder / "best.pt"
 
 
 def weights_for(path: Path, content: Any, model: nn.Module, name: str) -> FoundWeights:

@@ -53,14 +53,10 @@ def _curve(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _cell(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
-
-
 def _scores(rows: dict[str, dict[str, Any]]) -> str:
     head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in COLUMNS)
     body = "".join(
-        f"<tr><th>{which}</th>{''.join(f'<td>{_cell(row.get(name), form)}</td>' for name, form in COLUMNS.items())}</tr>"
+        f"<tr><th>{which}</th>{''.join(_cell(row.get(name), form) for name, form in COLUMNS.items())}</tr>"
         for which, row in rows.items()
     )
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -12,7 +12,7 @@ from typing import Any
 
 from corolla.config import Config
 from corolla.config.config import flatten
-from corolla.config.networks import weights_file
+from corolla.config.weights_source import weights_file
 from corolla.data.corrections import read_corrections, training_index
 from corolla.data.index import Index, load_index, split_of
 from corolla.errors import UserError

@@ -13,6 +13,7 @@ from torch import nn
 from corolla.arithmetic import check_precision, has_bf16
 from corolla.config import Config
 from corolla.config.checks import check_ignored
+from corolla.config.weights_source import weights_file
 from corolla.data.index import Index
 from corolla.data.statistics import ColorStatistics
 from corolla.device import describe
@@ -29,7 +30,6 @@ from corolla.runs.checkpoint import (
     read_meta,
     read_progress,
 )
-from corolla.runs.folder import Run
 from corolla.runs.length import waits_from
 from corolla.runs.same_data import check_same_data, notes_on_val, train_fingerprint
 from corolla.runs.without_torch import read_without_tensors
@@ -92,8 +92,8 @@ def new_state(
     state = _assemble(
         meta, Progress(), model, device, index, ignored=ignored, explicit=explicit, before_device=before_device
     )
-    path = Path(config.model.weights).expanduser()
-    state.notes += _notes_on_source(Run(path).checkpoint("best") if path.is_dir() else path, index)
+    if (weights := weights_file(config.model.weights)) is not None:
+        state.notes += _notes_on_source(weights, index)
     return state
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 import torch
 
 from corolla.config import TrainConfig
+from corolla.config.weights_source import checkpoint_at
 from corolla.device import Precision, autocast
 from corolla.errors import UserError
 from corolla.models.normalise import Normalise
-from corolla.runs.best_epoch import counting_checkpoint
 from corolla.runs.checkpoint import load_with_digest, rebuild_model
-from corolla.runs.folder import Run
 
 
 class Teacher:
@@ -25,9 +24,7 @@ class Teacher:
             UserError: --train.teacher names no checkpoint, or one of other classes.
         """
         self.name = config.teacher
-        path = Path(config.teacher).expanduser()
-        if path.is_dir():
-            path = Run(path).checkpoint(counting_checkpoint(Run(path), "best"))
+        path = checkpoint_at(Path(config.teacher).expanduser())
         if not path.is_file():
             raise UserError(f"--train.teacher {config.teacher}: there is no checkpoint at {path}; name a run's folder")
         content, self.sha256 = load_with_digest(path)

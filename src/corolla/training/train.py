@@ -16,7 +16,7 @@ from corolla.config import Config, validate
 from corolla.config.checks import check_settings
 from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
-from corolla.config.networks import weights_file
+from corolla.config.weights_source import weights_file
 from corolla.data.corrections import Corrections, run_index, training_index
 from corolla.data.index import Index, load_index, split_of
 from corolla.errors import DONE, UserError
