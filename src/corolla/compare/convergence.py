@@ -118,7 +118,7 @@ def _mean(epochs: Sequence[int | None]) -> float:
     return sum(known) / len(known) if len(known) == len(epochs) else math.nan
 
 
-def _own_course(rows: list[dict[str, Any]]) -> tuple[float | None, int | None, int | None]:
+def own_course(rows: list[dict[str, Any]]) -> tuple[float | None, int | None, int | None]:
     """Return a run's plateau, the epochs to OWN_FRACTION of it, and the epoch of the smallest loss on val."""
     if not rows:
         return None, None, None
@@ -136,7 +136,7 @@ def _convergence(member: Member, best: float) -> Convergence:
         times.append(TimeToScore(goal, epoch, seconds[epoch] / 60 if epoch in seconds else None))
     last: dict[str, Any] = rows[-1] if rows else {}
     ends = (last.get("train_loss"), last.get("val_loss"), last.get("train_top1"))
-    return Convergence(member.name, tuple(times), lr_drops(member), *ends, *_own_course(rows))
+    return Convergence(member.name, tuple(times), lr_drops(member), *ends, *own_course(rows))
 
 
 def lr_drops(member: Member) -> tuple[int, ...]:

@@ -31,11 +31,12 @@ def weighted_macro_f1(labels: Labels, predicted: Labels, weights: NDArray[np.flo
     scores = []
     for first in range(0, len(weights), CHUNK):
         part = weights[first : first + CHUNK]
-        support, claimed, correct = part @ true, part @ said, part @ hit
+        # Whole numbers, which are exact; from here on in float64, which no version rounds otherwise where it is shown.
+        support, claimed, correct = ((part @ each).astype(np.float64) for each in (true, said, hit))
         f1 = 2 * correct / np.maximum(support + claimed, 1)
         present = support > 0
         scores.append((f1 * present).sum(1) / present.sum(1))
-    return np.concatenate(scores).astype(np.float64)
+    return np.concatenate(scores)
 
 
 def interval(observed: float, values: NDArray[np.float64], *, lowest: float = 0.0) -> tuple[float, float]:

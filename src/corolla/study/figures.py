@@ -1,20 +1,27 @@
 """The figures of a study, from its record: scores with their intervals, and learning curves."""
 
 import io
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from corolla.compare.formatting import spread
 from corolla.compare.statistics import interval
-from corolla.plots.style import GREY, color, escaped
+from corolla.plots.limits import axis_end, beyond
+from corolla.plots.style import color, escaped
 from corolla.study.results import RowResult, StudyResults
 
-CURVES = (("macro_f1", "macro F1 on val"), ("train_loss", "train loss"), ("val_loss", "val loss"))
-"""Panels of the figure of curves, by the column of metrics.jsonl."""
+CURVES = (
+    ("macro F1 on val", "macro_f1", None),
+    ("loss on val, dashed: on train", "val_loss", "train_loss"),
+    ("top-1 on val, dashed: on train", "top1", "train_top1"),
+)
+"""Panels of the figure of curves: title, and columns of metrics.jsonl for val and train."""
 
 
 def figure_png(results: StudyResults, name: str) -> bytes | None:
@@ -57,44 +64,37 @@ def _label(row: RowResult, views: str) -> str:
 
 
 def curves_figure(rows: list[RowResult]) -> Figure:
-    """Draw the course of training: the mean of each row's seeds, and their range."""
+    """Draw the course of training: means of each row's seeds, with their range on val."""
     trained = [(place, row) for place, row in enumerate(rows) if any(record.epochs for record in row.records)]
     figure = Figure(figsize=(13, 4.6), dpi=110, layout="constrained")
-    for axes, (column, title) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
+    for axes, (title, on_val, on_train) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
         for place, row in trained:
-            _draw_curve(axes, row, column, color(place))
-        axes.set_title(title, fontsize=10, loc="left")
+            _draw_curve(axes, row, on_val, color(place), has_range=True)
+            _draw_curve(axes, row, on_train, color(place), ls="--", alpha=0.75)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
-        if column.endswith("_loss"):
-            _limit(axes)
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, max(1, len(trained)))
-    )
+        left_out = 0
+        if on_val == "val_loss":
+            points = (value for line in axes.lines for value in np.asarray(line.get_ydata(), np.float64).tolist())
+            end, left_out = axis_end(points)
+            axes.set_ylim(0, end)
+        axes.set_title(", ".join(filter(None, (title, beyond(left_out)))), fontsize=10, loc="left")
+    lines = [Line2D([], [], color=color(place), label=escaped(row.name)) for place, row in trained]
+    figure.legend(handles=lines, loc="outside lower center", ncols=min(4, max(1, len(trained))), frameon=False)
     return figure
 
 
-def _draw_curve(axes: Axes, row: RowResult, column: str, hue: str) -> None:
+def _draw_curve(
+    axes: Axes, row: RowResult, column: str | None, hue: str, *, has_range: bool = False, **style: Any
+) -> None:
     lines = [[epoch.get(column) for epoch in record.epochs] for record in row.records if record.epochs]
     length = min(map(len, lines))
     table = np.array([line[:length] for line in lines], np.float64)  # None is NaN, of which nothing is drawn
-    epochs = np.arange(1, length + 1)
-    axes.plot(epochs, table.mean(0), color=hue, marker="o" if length == 1 else "", ms=4, label=escaped(row.name))
-    if len(table) > 1:
-        axes.fill_between(epochs, table.min(0), table.max(0), color=hue, alpha=0.2, lw=0)
-
-
-def _limit(axes: Axes) -> None:
-    """Keep a few wild epochs, as the first ones may be, from flattening all the others."""
-    values = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axes.lines] or [np.zeros(1)])
-    values = values[np.isfinite(values)]
-    if not len(values):
+    if column is None or np.isnan(table).all():
         return
-    low, high = float(values.min()), float(np.quantile(values, 0.9))
-    top = high + 0.6 * max(high - low, 1e-6)
-    if values.max() > top:
-        axes.set_ylim(low - 0.05 * (top - low), top)
-        outside = int((values > top).sum())
-        axes.annotate(f"{outside} outside", (1, 1), xycoords="axes fraction", ha="right", va="top", color=GREY)
+    epochs = np.arange(1, length + 1)
+    axes.plot(epochs, table.mean(0), color=hue, marker="o" if length == 1 else "", ms=4, **style)
+    if len(table) > 1 and has_range:
+        axes.fill_between(epochs, table.min(0), table.max(0), color=hue, alpha=0.2, lw=0)

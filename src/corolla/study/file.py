@@ -31,8 +31,10 @@ from corolla.text_files import Shape, mismatch, shown
 Against = Literal["first", "above", "all"]
 FIGURES = ("scores", "curves")
 """Figures that a study may ask for."""
-COLUMNS = ("macro_f1", "top1", "top5", "train_loss", "val_loss")
-"""Scores that the table of a study may have."""
+BY_VIEWS = ("macro_f1", "top1", "top5")
+"""Scores that each kind of views has."""
+COLUMNS = (*BY_VIEWS, "train_top1", "train_loss", "val_loss", "epochs_to_plateau", "lowest_loss")
+"""Columns that the table of a study may have. The last two are epochs, as in `corolla compare`."""
 OWN = ("name", "base", "on")
 """Keys of a variant that are no settings."""
 RUNTIME = ("data", "runs", "run_name", "device", "gpus", "resume", "resume_from", "init_from", "cache_dir")

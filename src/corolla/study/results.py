@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corolla.compare.compare import Difference
+from corolla.compare.convergence import own_course
 from corolla.compare.formatting import p_value
 from corolla.compare.statistics import NUM_RESAMPLES, holm, resample_weights, two_level, weighted_macro_f1
 from corolla.evaluation.metrics import macro_f1
@@ -41,7 +42,7 @@ class RowResult:
         return [record.seed for record in self.records]
 
     def scores(self, column: str, views: str) -> list[float]:
-        """Return a score of each run that has it: macro_f1, top1 and top5 of `views`, the others of the last epoch."""
+        """Return a score of each run that has it: macro_f1, top1 and top5 of `views`, the others of its epochs."""
         return [value for record in self.records if (value := self.score(record, column, views)) is not None]
 
     def score(self, record: Record, column: str, views: str) -> float | None:
@@ -53,7 +54,12 @@ class RowResult:
             return float(np.mean(self.labels == predicted))
         if column == "top5":
             return record.top5.get(views)
-        return record.epochs[-1].get(column) if record.epochs else None
+        if not record.epochs:
+            return None
+        if column in ("epochs_to_plateau", "lowest_loss"):
+            _, reached, lowest = own_course(record.epochs)
+            return reached if column == "epochs_to_plateau" else lowest
+        return record.epochs[-1].get(column)
 
     def resampled(self, views: str) -> NDArray[np.float64]:
         """Return the mean macro F1 over seeds in each bootstrap sample."""

@@ -8,13 +8,16 @@ import pandas as pd
 
 from corolla.compare.compare import Difference
 from corolla.compare.formatting import p_value, spread
+from corolla.study.file import BY_VIEWS
 from corolla.study.results import RowResult, StudyResults
 from corolla.text_files import shell_words
 
 TITLES = {
-    **{"macro_f1": "macro F1", "top1": "top-1", "top5": "top-5"},
+    **{"macro_f1": "macro F1", "top1": "top-1", "top5": "top-5", "train_top1": "train top-1"},
     **{"train_loss": "train loss", "val_loss": "val loss"},
+    **{"epochs_to_plateau": "epochs to 95 % of own plateau", "lowest_loss": "epoch of lowest val loss"},
 }
+EPOCHS = ("epochs_to_plateau", "lowest_loss")
 
 
 def markdown(results: StudyResults, *, command: Sequence[object] = ()) -> str:
@@ -82,7 +85,7 @@ def scores_csv(results: StudyResults) -> bytes:
             "row": row.name,
             "seed": record.seed,
             "views": views,
-            **{column: _digits(row.score(record, column, views)) for column in ("macro_f1", "top1", "top5")},
+            **{column: _digits(row.score(record, column, views)) for column in BY_VIEWS},
         }
         for row in results.rows
         for record in row.records
@@ -107,21 +110,21 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def _columns(results: StudyResults) -> list[tuple[str, str]]:
-    """Return the columns of scores, each with its views: losses have none of their own."""
+    """Return the columns of scores, each with its views: those of training have none of their own."""
     study = results.study
-    by_views = [(column, views) for views in study.views for column in study.table if not column.endswith("_loss")]
-    return by_views + [(column, study.views[0]) for column in study.table if column.endswith("_loss")]
+    by_views = [(column, views) for views in study.views for column in study.table if column in BY_VIEWS]
+    return by_views + [(column, study.views[0]) for column in study.table if column not in BY_VIEWS]
 
 
 def _title(column: str, views: str) -> str:
-    return TITLES[column] if views == "none" or column.endswith("_loss") else f"{TITLES[column]}, {views}"
+    return TITLES[column] if views == "none" or column not in BY_VIEWS else f"{TITLES[column]}, {views}"
 
 
 def _cells(row: RowResult, results: StudyResults) -> list[str]:
     cells = [row.name, ", ".join(map(str, row.seeds)) or "not run"]
     for column, views in _columns(results):
         scores = row.scores(column, views)
-        cells.append(spread(float(np.mean(scores)), _sd(scores)) if scores else "")
+        cells.append(_spread(scores, column))
     if not _has_one_each(results):
         return cells
     difference = _of(results, row)
@@ -131,6 +134,16 @@ def _cells(row: RowResult, results: StudyResults) -> list[str]:
     interval = f"{effect.low:+.3f} to {effect.high:+.3f}"
     p = p_value(difference.p_adjusted).removeprefix("= ")
     return [*cells, difference.second, f"{effect.value:+.3f}", interval, p]
+
+
+def _spread(scores: Sequence[float], column: str) -> str:
+    """Return the mean of scores with their standard deviation; of epochs to a tenth."""
+    if not scores:
+        return ""
+    mean, sd = float(np.mean(scores)), _sd(scores)
+    if column not in EPOCHS:
+        return spread(mean, sd)
+    return f"{mean:.1f}" if sd is None else f"{mean:.1f} ± {sd:.1f}"
 
 
 def _has_one_each(results: StudyResults) -> bool:

@@ -16,7 +16,7 @@ TITLES = {"scores": "Scores", "curves": "Learning curves"}
 def write_study(results: StudyResults, folder: Path) -> list[Path]:
     """Write the tables, figures and page of a study into `folder`, and return their paths."""
     study = results.study
-    command = ["study", "run", study.path]
+    command = ["study", "run", Path(*study.path.parts[-2:])]  # the same wherever the project lies
     drawn = {name: png for name in study.figures if (png := figure_png(results, name)) is not None}
     content = {
         "table.md": markdown(results, command=command).encode(),
