@@ -76,6 +76,8 @@ CASES = [
     Case("augment.erase_fill", "mean", "--augment.erase", {}, {"augment.erase": 0.5}),
     Case("augment.start_size", 64, "an --input-size above it", {"input_size": 64}, {"input_size": 96}),
     Case("augment.grow_epochs", 0.5, "--augment.start-size", {}, {"augment.start_size": 32}),
+    Case("augment.normalise", "imagenet", "--model.weights none", {"model.weights": "other.pt"}, {}),
+    Case("augment.normalise", "train+val", "--init-from", {"init_sha256": 64 * "0"}, {}),
     Case("optim.momentum", 0.8, "--optim.name sgd", {"optim.name": "adamw"}, {}),
     Case("optim.nesterov", True, "--optim.name sgd", {"optim.name": "adamw"}, {}),
     Case("optim.nesterov", True, "--optim.momentum above 0", {"optim.momentum": 0.0}, {}),

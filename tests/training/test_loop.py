@@ -286,6 +286,22 @@ def test_scratch_uses_the_data_sets_own_statistics(tiny_config: Config) -> None:
     assert tuple(preprocessing["std"]) == color.std
 
 
+@pytest.mark.parametrize("choice", ["train+val", "imagenet"])
+def test_scratch_may_use_other_statistics_which_travel_with_the_weights(choice: str, tiny_config: Config) -> None:
+    from corolla.data.statistics import stats
+    from corolla.models.pretrained import IMAGENET
+
+    run = train(changed(changed(tiny_config, "train", epochs=1), "augment", normalise=choice))
+    expected = IMAGENET if choice == "imagenet" else stats(tiny_config.data, splits=("train", "val")).color
+    preprocessing = load_checkpoint(run.last)["preprocessing"]
+    assert (tuple(preprocessing["mean"]), tuple(preprocessing["std"])) == (expected.mean, expected.std)
+    assert preprocessing["crop_fraction"] == 0.875
+    left = predict(run, split="val", checkpoint="last", device="cpu", workers=0).predictions
+    assert left.probabilities.shape == (16, 5)
+    with pytest.raises(UserError, match=r"another config \(augment\.normalise"):
+        train(changed(tiny_config, "train", epochs=1))
+
+
 def test_tensorboard_has_loss_per_step_and_metrics_per_epoch(tiny_config: Config) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

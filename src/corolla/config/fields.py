@@ -178,6 +178,9 @@ class AugmentConfig(Section):
     crop_fraction: Annotated[float, Ge(0.1), Le(1)] | None = None
     """Evaluation resizes the shorter side to input size / this, then crops the centre. None: the weights' own value,
     0.875 from scratch."""
+    normalise: Literal["train", "train+val", "imagenet"] = setting("train", RANDOM_WEIGHTS, NO_CHECKPOINT)
+    """From scratch: mean and standard deviation by which pixels are normalised, of the training photos, of these and
+    val's (whose labels are not looked at), or ImageNet's. Weights bring their own, so beside them it is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)

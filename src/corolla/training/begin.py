@@ -12,7 +12,7 @@ from corolla.device_errors import faults_told
 from corolla.runs.checkpoint import ModelMeta
 from corolla.runs.folder import Run
 from corolla.training.build import BeforeDevice, initialised_state, new_state, resumed_state
-from corolla.training.datasets import train_color
+from corolla.training.datasets import normalisation
 from corolla.training.photos import settle_photos
 from corolla.training.ranks import start_device
 from corolla.training.start import StartingPoint
@@ -86,7 +86,7 @@ def _state_on(
         state = initialised_state(start.source, config, index, device, explicit=explicit, before_device=before_device)
         log.info("training %s from the weights in %s%s", config.model.name, start.source, into)
     else:
-        color = train_color(config, index)
+        color = normalisation(config, index)
         state = new_state(config, index, device, color, explicit=explicit, before_device=before_device)
         log.info("training %s (weights: %s)%s", config.model.name, config.model.weights, into)
     log.info("on %s in %s, %d px", describe(device), state.precision, config.input_size)
