@@ -74,6 +74,7 @@ CASES = [
     Case("augment.pca_axes", "imagenet", "--augment.pca-noise", {}, {"augment.pca_noise": 0.1}),
     Case("augment.erase_area", (0.1, 0.2), "--augment.erase", {}, {"augment.erase": 0.5}),
     Case("augment.erase_fill", "mean", "--augment.erase", {}, {"augment.erase": 0.5}),
+    Case("augment.rand_augment_magnitude", 5.0, "--augment.rand-augment", {}, {"augment.rand_augment": 2}),
     Case("augment.start_size", 64, "an --input-size above it", {"input_size": 64}, {"input_size": 96}),
     Case("augment.grow_epochs", 0.5, "--augment.start-size", {}, {"augment.start_size": 32}),
     Case("augment.normalise", "imagenet", "--model.weights none", {"model.weights": "other.pt"}, {}),
@@ -341,6 +342,15 @@ def test_training_says_it_and_goes_on(
     assert train(config, experiment="with").state == "done"
     assert said in caplog.messages
     assert train(config, experiment="with", explicit=set(settings)).state == "done"
+
+
+def test_one_of_two_methods_is_refused_whoever_asked() -> None:
+    config = having({"augment.rand_augment": 2, "augment.trivial_augment": True})
+    with pytest.raises(UserError) as caught:
+        check_settings(config)
+    assert str(caught.value) == (
+        "--augment.trivial-augment: stands in place of --augment.rand-augment 2; leave one of them out"
+    )
 
 
 def test_training_refuses_what_was_typed_in_vain(tiny_config: Config) -> None:

@@ -161,7 +161,8 @@ OPTIONS = """
     augment.crop augment.shorter_side augment.area augment.aspect augment.flip augment.color augment.brightness
     augment.contrast augment.saturation augment.hue augment.pca_noise augment.pca_axes
     augment.erase augment.erase_area augment.erase_fill
-    augment.cutout augment.start_size augment.grow_epochs augment.crop_fraction augment.normalise
+    augment.cutout augment.rand_augment augment.rand_augment_magnitude augment.trivial_augment
+    augment.start_size augment.grow_epochs augment.crop_fraction augment.normalise
     optim.name optim.lr optim.lr_batch optim.head_lr optim.layer_decay optim.momentum optim.nesterov optim.betas
     optim.weight_decay optim.decay_norms optim.schedule optim.one_cycle_start optim.warmup_epochs optim.patience
     optim.factor optim.milestones optim.clip_norm optim.agc

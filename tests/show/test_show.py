@@ -74,6 +74,8 @@ def test_what_the_network_is_given(tiny_config: Config, tmp_path: Path) -> None:
     assert not np.array_equal(first, np.asarray(Image.open(show_augmented(other, epochs=3, out=tmp_path / "c.png"))))
     crops = np.asarray(Image.open(show_augmented(tiny_config, tta="ten-crop", out=tmp_path / "d.png")))
     assert crops.shape[1] > 2 * first.shape[1], "the photo and ten views beside the photo and three epochs"
+    drawn = changed(tiny_config, "augment", trivial_augment=True)
+    assert not np.array_equal(first, np.asarray(Image.open(show_augmented(drawn, epochs=3, out=tmp_path / "e.png"))))
     with pytest.raises(UserError, match="--epochs 0"):
         show_augmented(tiny_config, epochs=0)
 

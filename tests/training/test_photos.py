@@ -84,6 +84,8 @@ def test_a_run_stays_where_it_has_begun(config: Config, monkeypatch: pytest.Monk
         (AugmentConfig(color=True, hue=0.1), "--augment.hue 0.1"),
         (AugmentConfig(pca_noise=0.1), "--augment.pca-noise 0.1"),
         (AugmentConfig(erase=0.2), "--augment.erase-fill noise"),
+        (AugmentConfig(rand_augment=2), "--augment.rand-augment 2"),
+        (AugmentConfig(trivial_augment=True), "--augment.trivial-augment"),
     ],
 )
 def test_augmentation_that_it_does_not_draw_is_refused(augment: AugmentConfig, setting: str, config: Config) -> None:
@@ -101,6 +103,7 @@ FREE = 40 * 32 * 32 * 3 * 3  # three times what the photos take
         (FREE, {}, True),
         (FREE - 3, {}, False),
         (FREE, {"augment": AugmentConfig(pca_noise=0.1)}, False),
+        (FREE, {"augment": AugmentConfig(trivial_augment=True)}, False),
         (FREE, {"deterministic": True}, False),
         (FREE, {"cache": "decoded"}, False),
     ],

@@ -69,8 +69,9 @@ class Sooner:
     first: str
     second: str
     epochs_to_plateau: tuple[float, float]
-    """Of each of the two; NaN of imported runs."""
+    """Epochs of each of the two to its own plateau; NaN of imported runs."""
     lowest_loss: tuple[float, float]
+    """Epoch of each of the two with the smallest loss on val."""
 
     @property
     def by(self) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from corolla.config.needs import (
     OWN_NETWORK,
     PCA_NOISE,
     PLATEAU_OR_STEP,
+    RAND_AUGMENT,
     RANDOM_CROP,
     RANDOM_WEIGHTS,
     RESNET_CROP,
@@ -32,6 +33,7 @@ from corolla.config.needs import (
     TEACHER,
     VALIDATES,
     Need,
+    auto_augment_refusals,
     device_refusals,
     mostly_runtime_only,
     runtime_only,
@@ -163,6 +165,15 @@ class AugmentConfig(Section):
     cutout: Probability = 0.0
     """Cutout (DeVries and Taylor 2017): a square of the data set's mean colour in each image, its side as a share of
     the input size, its centre anywhere, so that parts of it may lie outside; 0: off."""
+    rand_augment: Annotated[int, Ge(0), Le(16)] = 0
+    """RandAugment (Cubuk et al. 2020): so many operations (N in the paper, 2 for its ResNet-50) on each image, drawn of
+    fourteen: shear, translate and rotate, colours, sharpness, posterize, solarize, autocontrast, equalize; ranges as in
+    torchvision. It comes after the mirror and before --augment.color; 0: off."""
+    rand_augment_magnitude: Annotated[float, Ge(0), Le(30)] = setting(9.0, RAND_AUGMENT)
+    """With --augment.rand-augment: the strength (M in the paper, whose scale goes to 30; 9 for its ResNet-50)."""
+    trivial_augment: bool = setting(False, refusals=auto_augment_refusals)
+    """TrivialAugment (Müller and Hutter 2021), with its wide ranges as in torchvision: one operation on each image, and
+    its strength, are drawn; the operations are those of --augment.rand-augment, in whose place it is."""
     start_size: Count | None = setting(
         None,
         Need(
@@ -350,4 +361,4 @@ class PipelineConfig(Section):
     it but on device: photos for training lie, decoded, in the memory of the card, which crops and changes whole
     batches, by the same draws, to pixels that differ by a grey level here and there. A new run's auto takes it on a
     CUDA card of which it needs a third of the free memory at most, without --train.deterministic, --augment.hue,
-    --augment.pca-noise and noise of --augment.erase."""
+    --augment.pca-noise, noise of --augment.erase, --augment.rand-augment and --augment.trivial-augment."""

@@ -59,6 +59,7 @@ RANDOM_CROP = Need("--augment.crop random-resized", lambda c: c.augment.crop == 
 COLOR = Need("--augment.color", lambda c: c.augment.color)
 PCA_NOISE = Need("--augment.pca-noise", lambda c: c.augment.pca_noise > 0)
 ERASE = Need("--augment.erase", lambda c: c.augment.erase > 0)
+RAND_AUGMENT = Need("--augment.rand-augment", lambda c: c.augment.rand_augment > 0)
 SGD = Need("--optim.name sgd", lambda c: c.optim.name == "sgd")
 PLATEAU_OR_STEP = Need("--optim.schedule plateau or step", lambda c: c.optim.schedule in ("plateau", "step"))
 MIXING = Need("--train.mixup or --train.cutmix", lambda c: c.train.mixup > 0 or c.train.cutmix > 0)
@@ -135,7 +136,18 @@ def not_in_batches(augment: Any) -> str | None:
         return f"--augment.pca-noise {augment.pca_noise:g}"
     if augment.erase and augment.erase_fill == "noise":
         return "--augment.erase-fill noise"
-    return None
+    if augment.rand_augment:
+        return f"--augment.rand-augment {augment.rand_augment}"
+    return "--augment.trivial-augment" if augment.trivial_augment else None
+
+
+def auto_augment_refusals(config: Any) -> str | None:
+    """Say that one of two methods has to be left out, where both are on."""
+    augment = config.augment
+    if not (augment.trivial_augment and augment.rand_augment):
+        return None
+    other = f"--augment.rand-augment {augment.rand_augment}"
+    return f"--augment.trivial-augment: stands in place of {other}; leave one of them out"
 
 
 CHANGES_LAYERS = ("stem", "avg_shortcut", "activation", "width")

@@ -1,4 +1,4 @@
-"""The transform of training: from a decoded photo to crop, mirror, colour changes and erasing.
+"""The transform of training: from a decoded photo to crop, mirror, drawn operations, colour changes and erasing.
 
 uint8 RGB in and out; normalising is done on the device. Every random choice comes from the generator that is passed,
 which is a function of (seed, epoch, sample).
@@ -14,6 +14,7 @@ from corolla.config.progressive_resizing import epoch_size
 from corolla.data.dataset import Box
 from corolla.data.decode import Image, Interpolation, mirror, resize
 from corolla.data.statistics import ColorStatistics
+from corolla.data.transforms.auto_augment import Operation, apply_operations, draw_operations
 from corolla.data.transforms.crops import random_resized_crop, resnet_crop
 from corolla.data.transforms.erasing import Painted, draw_erasing, paint
 
@@ -21,7 +22,8 @@ from corolla.data.transforms.erasing import Painted, draw_erasing, paint
 def needs_statistics(config: AugmentConfig) -> bool:
     """Return whether a `TrainTransform` needs the colours of the training images."""
     own_axes = config.pca_noise and config.pca_axes == "data"
-    return bool(own_axes or config.cutout or (config.erase and config.erase_fill == "mean"))
+    has_fill = config.cutout or config.rand_augment or config.trivial_augment
+    return bool(own_axes or has_fill or (config.erase and config.erase_fill == "mean"))
 
 
 class Decisions(NamedTuple):
@@ -32,10 +34,15 @@ class Decisions(NamedTuple):
     """Seed of the colour changes; None: there are none."""
     painted: tuple[Painted | None, Painted | None]
     """By random erasing, then by cutout."""
+    operations: tuple[Operation, ...]
+    """Operations of RandAugment or TrivialAugment, in their order."""
 
 
 class TrainTransform:
-    """Random crop to `size` x `size`, mirror, and the colour changes and erasing that the config switches on."""
+    """Random crop to `size` x `size`, mirror, and the operations, colour changes and erasing that the config has on.
+
+    They come in this order, as in timm.
+    """
 
     def __init__(
         self,
@@ -94,6 +101,8 @@ class TrainTransform:
         resize(crop, self.size, self.size, self.interpolation, out=out)
         if decided.is_mirrored:
             mirror(out)
+        if decided.operations:
+            apply_operations(out, decided.operations, self.mean)
         if decided.color_seed is not None:
             compose = self.color_changes()
             compose.set_random_seed(decided.color_seed)
@@ -109,6 +118,7 @@ class TrainTransform:
             is_mirrored=config.flip and bool(rng.random() < 0.5),
             color_seed=int(rng.integers(2**32)) if config.color or config.pca_noise else None,
             painted=draw_erasing(config, self.size, self.size, self.mean, rng),
+            operations=draw_operations(config, self.size, rng),  # last, so that the draws before it are as without
         )
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
