@@ -118,6 +118,7 @@ CASES = [
     Case("train.teacher", "runs/other", "--train.distill-weight above 0", {"train.distill_weight": 0.0}, {}),
     Case("train.distill_temperature", 2.0, "--train.teacher", {}, TEACHER),
     Case("train.distill_weight", 0.9, "--train.teacher", {}, TEACHER),
+    Case("train.folds_sha256", 64 * "0", "--train.fold", {}, {"train.fold": "1/5"}),
     Case("train.select_by", "val_loss", NOTHING_VALIDATED, {"train.on": "train+val", "optim.schedule": "cosine"}, {}),
 ]
 

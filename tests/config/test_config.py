@@ -166,8 +166,8 @@ OPTIONS = """
     optim.name optim.lr optim.lr_batch optim.head_lr optim.layer_decay optim.momentum optim.nesterov optim.betas
     optim.weight_decay optim.decay_norms optim.schedule optim.one_cycle_start optim.warmup_epochs optim.patience
     optim.factor optim.milestones optim.clip_norm optim.agc
-    train.epochs train.repeat train.batch_size train.accumulate train.head_epochs train.seed train.on train.share
-    train.corrections train.corrections_sha256 train.label_smoothing
+    train.epochs train.repeat train.batch_size train.accumulate train.head_epochs train.seed train.on train.fold
+    train.folds_sha256 train.share train.corrections train.corrections_sha256 train.label_smoothing
     train.mixup train.cutmix train.mix_share train.mix_off_epochs train.balance train.class_balance
     train.logit_adjustment train.teacher train.distill_temperature train.distill_weight train.ema train.select_by
     train.stop_early train.precision train.channels_last train.compile train.deterministic train.checkpoint_minutes

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from corolla.data.duplicates import Pair, components
 from corolla.data.survey import Survey
 from corolla.errors import UserError
+from corolla.runs.folder import open_run
+from corolla.runs.folds import are_folds, check_same_fold, cross_validations
 
 MARGIN = -0.7  # the given label is that much less likely than the class suggested
 
@@ -100,27 +102,39 @@ def too_few(labels: NDArray[np.int64], groups: NDArray[np.int64], folds: int) ->
 def issues_by_runs(photos: Survey, runs: tuple[Path, ...], cache_dir: Path | None) -> Judged:
     """Find label issues of val by the mean of the runs' probabilities, joined by id.
 
-    They are predicted once and kept in the run's folder.
+    They are predicted once and kept in the run's folder. Runs of cross-validations, with all folds of each, judge the
+    labels of train and val, each photo's by what is predicted of it out of fold.
 
     Raises:
         UserError: no such run, or its photos or classes are not these.
     """
     from corolla.evaluation.predict import predict
 
-    chosen = np.flatnonzero((photos.split == "val") & _labelled(photos))
+    opened = [open_run(run) for run in runs]
+    groups = cross_validations(opened) if are_folds(opened) else [[run] for run in opened]
+    check_same_fold([group[0] for group in groups])
+    is_joined = len(groups) < len(opened)
+    judged = ["train", "val"] if is_joined or opened[0].config.train.fold else ["val"]
+    chosen = np.flatnonzero(np.isin(photos.split, judged) & _labelled(photos))
     if not len(chosen):
         raise UserError(f"{photos.index.folder}: --runs judge the labels of val, and there is no val among the splits")
-    ids = [photos.id(int(i)) for i in chosen]
-    total = np.zeros((len(ids), len(photos.index.class_names)), np.float64)
-    for run in runs:
-        predictions = predict(run, split="val", data=photos.index.folder, cache_dir=cache_dir).predictions
+    split, total = "oof" if is_joined else "val", np.zeros((0, 0), np.float64)
+    ids: list[str] = []
+    for run, group in zip(runs, groups, strict=False):
+        predictions = predict(group, split=split, data=photos.index.folder, cache_dir=cache_dir).predictions
         row_of = {name: row for row, name in enumerate(predictions.ids.tolist())}
+        if not ids:  # of a single fold those that are in it
+            if len(judged) > 1:
+                chosen = chosen[[photos.id(int(i)) in row_of for i in chosen]]
+            ids = [photos.id(int(i)) for i in chosen]
+            total = np.zeros((len(ids), len(photos.index.class_names)), np.float64)
         if not row_of.keys() >= set(ids):
             hint = f"audit the size it was trained at (--size), not {photos.index.size}"
             raise UserError(f"{run}: its val photos have other ids than {photos.index.folder}; {hint}")
         total += predictions.probabilities[[row_of[name] for name in ids]]
-    text = f"val probabilities of {', '.join(run.name for run in runs)}"
-    return _judge(chosen, total / len(runs), photos.label[chosen], text)
+    kind = "out-of-fold" if is_joined else "val"
+    text = f"{kind} probabilities of {', '.join(run.name for run in runs)}"
+    return _judge(chosen, total / len(groups), photos.label[chosen], text)
 
 
 def _labelled(photos: Survey) -> NDArray[np.bool_]:

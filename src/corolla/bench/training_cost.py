@@ -97,7 +97,7 @@ def training_cost(experiment: str, options: BenchOptions) -> TrainingCost:
         split_of(index, split)
     is_run = (Path(experiment) / "config.json").is_file()
     base = Run(Path(experiment)).config if is_run else find_experiment(experiment)
-    index = training_index(index, base.train)
+    index = training_index(index, base.train, cache_dir=options.cache_dir)
     size = options.input_size or base.input_size or index.size
     config = dataclasses.replace(
         base,

@@ -69,7 +69,7 @@ def ensemble(
     elif made.on_val is None:
         print("for its val macro F1, predict every run with --split val as well")
     else:
-        _print_on_val(made.on_val, tau=made.ensemble.rule.tau if adjust else None)
+        _print_on_val(made.on_val, made.ensemble.scored_on, tau=made.ensemble.rule.tau if adjust else None)
     print(_next(out, made.sample))
     return DONE
 
@@ -91,10 +91,10 @@ def _next(out: Path, sample: Path) -> str:
     return next_command("submit", out, *["--notebook"] * as_notebook)
 
 
-def _print_on_val(on_val: ValidationEstimate, *, tau: float | None) -> None:
-    """Print the ensemble's score on val, and what each member adds."""
+def _print_on_val(on_val: ValidationEstimate, scored_on: str, *, tau: float | None) -> None:
+    """Print the ensemble's score on val, or out of fold, and what each member adds."""
     print(
-        f"the same ensemble on val: macro F1 {on_val.in_sample:.4f}, accuracy {on_val.accuracy:.4f}, "
+        f"the same ensemble {scored_on}: macro F1 {on_val.in_sample:.4f}, accuracy {on_val.accuracy:.4f}, "
         f"top-5 accuracy {on_val.top5:.4f}"
     )
     joined = on_val.cross_fitted
@@ -107,5 +107,5 @@ def _print_on_val(on_val: ValidationEstimate, *, tau: float | None) -> None:
         gain = joined.macro_f1 - on_val.not_adjusted
         print(f"  adjusted by the class frequencies to the power of {tau:.2f}: {gain:+.4f}, on such photos")
     if len(on_val.members) > 1:
-        print("what each run adds on val (macro F1 of it alone, and of the ensemble without it):")
+        print(f"what each run adds {scored_on} (macro F1 of it alone, and of the ensemble without it):")
         print(on_val.members.to_string(index=False, float_format="%.4f"))

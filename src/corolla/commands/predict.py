@@ -19,6 +19,7 @@ from corolla.commands.common import (
 from corolla.data.index import Index
 from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions, checkpoint_of
+from corolla.evaluation.out_of_fold import predict_out_of_fold
 from corolla.evaluation.photo_predictions import PhotoPredictions
 from corolla.evaluation.photos import broken_photos, predict_photos
 from corolla.evaluation.predict import PredictResult, predict_split
@@ -68,6 +69,10 @@ def _is_photos(path: Path) -> bool:
 
 
 def _predict_splits(runs: list[Path], options: PredictOptions) -> int:
+    if options.split == "oof":
+        _print_predicted(predict_out_of_fold([open_run(run) for run in runs], options), "out of fold")
+        print(next_command("predict", *runs, "--tta", options.name, *_given(options, *PREDICTING), "--split", "test"))
+        return DONE
     there = {run: _index(run, options) for run in runs}  # all are opened before the first one computes
     predicted = ("val", "test") if options.split is None else (options.split,)
     results = dict[tuple[Path, str], PredictResult]()

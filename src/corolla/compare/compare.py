@@ -39,6 +39,7 @@ from corolla.evaluation.predictions import views_in_common
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
 from corolla.runs.folder import RUNS
+from corolla.runs.folds import are_folds, check_same_fold, cross_validation_name, cross_validations
 
 ALPHA = 0.05
 """Level of significance."""
@@ -101,6 +102,7 @@ class Comparison(Result):
     """Recipes scored on the same images, with their differences."""
 
     split: str
+    """val, or oof: all photos of train and val, out of fold."""
     tta: str
     """Name of the views."""
     checkpoint: str
@@ -152,6 +154,8 @@ def compare(
 ) -> Comparison:
     """Score runs on val, the same images for all, and test what differs; val is predicted where it was not yet.
 
+    The runs of cross-validations (--train.fold), each with all its folds, are scored out of fold on train and val.
+
     Args:
         folders: folders of the runs, or names of experiments: resnet34 is every run `runs`/resnet34-seed*.
         options: how val is predicted; default: the last epoch's weights, and the views with which val was predicted
@@ -175,14 +179,18 @@ def compare(
     if options.is_default:
         views = views_in_common(opened, ("val",), options.checkpoint, prefers_none=True)
         options = replace(options, tta=views)
-    results = [predict(run.folder, options) for run in opened]
+    groups = cross_validations(opened) if are_folds(opened) else [[run] for run in opened]
+    check_same_fold([group[0] for group in groups])
+    split = "val" if len(groups) == len(opened) else "oof"
+    results = [predict(group, replace(options, split=split)) for group in groups]
     predictions = [result.predictions for result in results]
     weights = resample_weights(len(predictions[0].ids), num_resamples, seed=0)
-    first = (opened[0], predictions[0])
-    named = zip(opened, distinct_names(opened), predictions, strict=True)
+    firsts = [group[0] for group in groups]
+    names = distinct_names(firsts) if split == "val" else [cross_validation_name(group) for group in groups]
+    first, named = (firsts[0], predictions[0]), zip(firsts, names, predictions, strict=True)
     recipes = group_recipes([make_member(*each, first, weights, options.size) for each in named])
     return Comparison(
-        split="val",
+        split=split,
         tta=options.name,
         checkpoint=options.checkpoint,
         recipes=recipes,

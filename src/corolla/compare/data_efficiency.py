@@ -72,7 +72,9 @@ def _label(name: str, fraction: float) -> str:
 
 def _index(config: Config) -> Index:
     """Return the photos that a run is trained with."""
-    return training_index(load_index(config.data, config.size, config.cache_dir), config.train)
+    return training_index(
+        load_index(config.data, config.size, config.cache_dir), config.train, cache_dir=config.cache_dir
+    )
 
 
 def _check_data(run: Run, index: Index) -> None:

@@ -43,6 +43,8 @@ class Member:
     """Macro F1 in each bootstrap sample of the images; the same samples for all members."""
     is_own_val: bool = True
     """False where the images are another val than the one that each epoch was scored on."""
+    num_folds: int = 0
+    """Of a cross-validation, the number of its runs, of which `run` is the first; it is scored out of fold."""
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
@@ -104,6 +106,11 @@ class Recipe:
                 )
                 continue
             done, epochs = len(member.rows), member.run.config.train.epochs
+            if member.num_folds:
+                found.append(
+                    f"{member.name} is a cross-validation of {member.num_folds} runs, scored out of fold; its curves, "
+                    "cost and best epoch are those of the run of fold 1."
+                )
             if member.run.stopped_early is not None:
                 found.append(
                     f"{member.name} stopped early, after epoch {done} of {epochs}: val has chosen where it ends "
@@ -220,6 +227,8 @@ def make_member(
     if len({found.class_names, first.class_names} - {()}) > 1:
         raise UserError(f"{run.folder}: was trained for other classes than {first_run.folder}")
     config = to_dict(run.config, with_runtime=False)
+    if found.fold != first.fold:
+        raise UserError(f"{run.folder}: is scored on another fold than {first_run.folder}")
     if config["size"] == first_run.config.size and found.fingerprint != first.fingerprint:
         raise UserError(
             f"{run.folder}: its val images are not those of {first_run.folder}, though the ids are the same; compare "
@@ -241,7 +250,10 @@ def make_member(
         labels=labels,
         probabilities=probabilities,
         resampled=weighted_macro_f1(labels, probabilities.argmax(1), weights),
-        is_own_val=size not in (None, run.config.size) or trained.get("val") in (None, found.fingerprint),
+        is_own_val=found.fold.startswith("oof")
+        or size not in (None, run.config.size)
+        or trained.get("val") in (None, found.fingerprint),
+        num_folds=int(found.fold.split()[1]) if found.fold.startswith("oof") else 0,
     )
 
 

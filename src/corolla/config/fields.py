@@ -16,6 +16,7 @@ from corolla.config.needs import (
     BOTTLENECKS,
     COLOR,
     ERASE,
+    FOLD,
     LABELS_COUNT,
     MIXING,
     NO_CHECKPOINT,
@@ -35,6 +36,7 @@ from corolla.config.needs import (
     Need,
     auto_augment_refusals,
     device_refusals,
+    fold_refusals,
     mostly_runtime_only,
     runtime_only,
     schedule_refusals,
@@ -49,6 +51,7 @@ from corolla.config.values import (
     Aspect,
     Count,
     Decay,
+    Fold,
     NonNegative,
     NonNegativeInt,
     Positive,
@@ -275,12 +278,18 @@ class TrainConfig(Section):
     """train, or train+val: the photos of both, for the last training before a submission. Nothing is validated then:
     there are no scores and no best.pt, last.pt takes its place, and --train.epochs are those that a run with val has
     chosen."""
+    fold: Fold = setting(None, refusals=fold_refusals)
+    """K/N, such as 1/5: cross-validation. The photos of train and val are put into N folds, stratified, near duplicates
+    in one; fold K is validated on and the others are learned. corolla predict RUN1 ... RUNN --split oof joins them."""
+    folds_sha256: Sha256 = setting("", FOLD)
+    """SHA-256 of the folds that --train.fold is one of (folds.json in the run's folder). It is filled in; where it is
+    given, other folds are refused."""
     share: Share = 1.0
     """Train on this fraction of each class's photos, chosen by the seed; a larger one holds every smaller one."""
     corrections: Path | None = runtime_only(None)
     """A CSV with columns id and action, as corolla audit --csv writes it and a person fills it: drop leaves a training
     photo out, label=N (or its name) gives it another class. Photos that are validated on, and test, stay as they are;
-    those of val are training photos with --train.on train+val."""
+    those of val are training photos with --train.on train+val, and with --train.fold in the other folds."""
     corrections_sha256: Sha256 = ""
     """SHA-256 of the CSV of --train.corrections. It is filled in; where it is given, another file is refused."""
     label_smoothing: Decay = setting(0.0, LABELS_COUNT)

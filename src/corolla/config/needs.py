@@ -68,6 +68,7 @@ LABELS_COUNT = Need("--train.distill-weight below 1", lambda c: not c.train.teac
 VALIDATES = Need(
     "--train.on train+val, which leaves nothing to validate on", lambda c: c.train.on == "train", word="with"
 )
+FOLD = Need("--train.fold", lambda c: c.train.fold is not None)
 TEACHER = Need("--train.teacher", lambda c: bool(c.train.teacher))
 
 
@@ -108,6 +109,14 @@ def schedule_refusals(config: Any) -> str | None:
         "--optim.schedule plateau looks at the val loss, and with --train.on train+val there is none: take another one "
         "(cosine)"
     )
+
+
+def fold_refusals(config: Any) -> str | None:
+    """Say why a fold can't be left out of what is learned where nothing is."""
+    if config.train.fold is None or config.train.on == "train":
+        return None
+    fold = f"--train.fold {config.train.fold}"
+    return f"{fold} leaves photos out to validate on, --train.on train+val none: give one of the two"
 
 
 def stop_early_refusals(config: Any) -> str | None:

@@ -33,6 +33,19 @@ def _sha256(digits: str) -> str:
     return found
 
 
+def _fold(text: str | None) -> str | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"0*([1-9]\d{0,3})/0*([1-9]\d{0,3})", text.strip())
+    if not found or int(found[2]) < 2 or int(found[1]) > int(found[2]):
+        raise ValueError("a fold and their number are expected, such as 1/5, the first of five")
+    return f"{found[1]}/{found[2]}"
+
+
+Fold = Annotated[str | None, AfterValidator(_fold)]
+"""K/N: fold K of N, or none."""
+
+
 def _run_name(name: str) -> str:
     if name in (".", "..") or any(mark in name for mark in "/\\\0") or (name and not name.strip()):
         raise ValueError("a run's name is the name of one folder, without a slash; --runs says where it lies")

@@ -1,8 +1,8 @@
 """Corrections of the training photos by hand: the column `action` of the audit's CSV, which a person has filled.
 
 `drop` leaves a photo out of training; `label=3`, or `label=rose`, gives it another class. The photos that a run is
-validated on, and test, are never thinned or relabelled; with --train.on train+val those of val are training photos as
-well. The data fingerprint stays that of the records, as if there were no
+validated on, and test, are never thinned or relabelled; with --train.on train+val, and with --train.fold in the other
+folds, those of val are training photos as well. The data fingerprint stays that of the records, as if there were no
 corrections; the CSV's SHA-256 is one of the run's settings.
 """
 
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corolla.config import TrainConfig
+from corolla.data.folds import Folds, find_folds, parts_of, with_fold
 from corolla.data.index import Index, split_of
 from corolla.data.regroup import with_all_labelled
 from corolla.data.subset import subset_index, take_rows
@@ -99,19 +100,28 @@ def check_not_filled(path: Path) -> None:
         raise UserError(f"{path}: {filled} {were} filled in; {remedy}")
 
 
-def training_index(index: Index, settings: TrainConfig, corrections: Corrections | None = None) -> Index:
+def training_index(
+    index: Index,
+    settings: TrainConfig,
+    corrections: Corrections | None = None,
+    *,
+    folds: Folds | None = None,
+    cache_dir: Path | None = None,
+) -> Index:
     """Return the index with the photos that a run trains on: corrected, then thinned by --train.share.
 
-    Val and test stay whole, and so does the fingerprint: it is that of the records without corrections. With --train.on
-    train+val there is no val.
+    Val and test stay whole, and so does the fingerprint: it is that of the records without corrections. Train and val
+    are those that `run_index` makes.
 
     Args:
         corrections: default: those of the file that the settings name.
+        folds: of which --train.fold is one; default: those of the photos.
+        cache_dir: folder for what is found out of the photos; default: the user's cache.
 
     Raises:
         UserError: the data has no train split, or a row of the corrections does not fit it.
     """
-    index = run_index(index, settings)
+    index = run_index(index, settings, folds, cache_dir=cache_dir)
     recorded = subset_index(index, settings.share, settings.seed)
     if corrections is None and settings.corrections is not None:
         corrections = read_corrections(settings.corrections)
@@ -121,12 +131,22 @@ def training_index(index: Index, settings: TrainConfig, corrections: Corrections
     return dataclasses.replace(corrected, uncorrected={"train": recorded.splits["train"].fingerprint})
 
 
-def run_index(index: Index, settings: TrainConfig) -> Index:
+def run_index(
+    index: Index, settings: TrainConfig, folds: Folds | None = None, *, cache_dir: Path | None = None
+) -> Index:
     """Return the index with train and val as a run has them, before corrections and --train.share.
 
+    With --train.on train+val there is no val, with --train.fold it is that fold. An index that is like that already is
+    returned as it is.
+
     Raises:
-        UserError: the data has no train or no val split, where the run takes the photos of both.
+        UserError: the data has no train or no val split, where the run takes the photos of both, or other photos than
+            the folds.
     """
+    if index.of_folder:
+        return index
+    if settings.fold is not None:
+        return with_fold(index, folds or find_folds(index, parts_of(settings.fold)[1], cache_dir), settings.fold)
     return with_all_labelled(index) if settings.on == "train+val" else index
 
 
@@ -151,7 +171,7 @@ def correct(index: Index, corrections: Corrections) -> Corrected:
             is_kept[rows[name]] = False
         else:
             labels[rows[name]] = action.label
-    if num_left_out == len(actions):
+    if num_left_out == len(actions) and not (actions and index.of_folder):  # in another fold they are learned
         all_of_them = "every action is about a photo of val or test, which stay as they are" if actions else ""
         raise UserError(f"{corrections.path}: {all_of_them or f'no row has an action; {EXPECTED}, for some photos'}")
     _check_classes(corrections.path, index, train.label, labels[is_kept])

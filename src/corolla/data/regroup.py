@@ -10,13 +10,9 @@ from corolla.data.index import Index, Split, split_of
 def with_all_labelled(index: Index) -> Index:
     """Return the index with the photos of train and val as train, and without a val, on which no score is claimed then.
 
-    An index that is like that already is returned as it is.
-
     Raises:
         UserError: the data has no train or no val split.
     """
-    if index.of_folder:
-        return index
     return regrouped(index, {"train": joined(index)})
 
 

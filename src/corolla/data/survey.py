@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import imagehash
@@ -61,15 +61,27 @@ class Survey:
         return TFRecordDataset(self.index, str(self.split[i])).image(int(self.row[i]))
 
 
-def survey(index: Index, splits: tuple[str, ...], *, progress: bool = False) -> Survey:
+def survey(
+    index: Index,
+    splits: tuple[str, ...],
+    *,
+    progress: bool = False,
+    bad_images: Literal["stop", "grey"] = "stop",
+) -> Survey:
     """Decode each photo of the `splits` that are there once, on all cores, and return the measurements.
+
+    Args:
+        bad_images: a photo that does not decode stops it, or counts as a grey one.
 
     Raises:
         UserError: a photo does not decode; the message names its file and record.
     """
     names = [name for name in splits if name in index.splits]
     places = [
-        (photos, row) for name in names for photos in [TFRecordDataset(index, name)] for row in range(len(photos))
+        (photos, row)
+        for name in names
+        for photos in [TFRecordDataset(index, name, bad_images=bad_images)]
+        for row in range(len(photos))
     ]
     measured = list(map_in_threads(lambda place: _measure(*place), places, title="photos", progress=progress))
     facts = np.array([one.facts for one in measured], np.float64).reshape(len(measured), 5).T

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from corolla.data.competition import SplitName
 from corolla.data.subset import subset_index
 from corolla.data.transforms.tta import TTA
-from corolla.ensemble.files import is_file
-from corolla.ensemble.fit import NO_ADJUSTED_VOTE, TRAINED_WITH, fit_rule
+from corolla.ensemble.files import check_is_of_test, is_file
+from corolla.ensemble.fit import NO_ADJUSTED_VOTE, TRAINED_WITH
 from corolla.ensemble.logit_adjustment import class_prior
-from corolla.ensemble.members import MemberPredictions, all_predicted, read_members, views_for
+from corolla.ensemble.members import MemberPredictions, read_members, views_for
 from corolla.ensemble.mixed import read_mixed
+from corolla.ensemble.on_val import check_same_checkpoints, fit_on_val, read_val
 from corolla.ensemble.rules import FITTED, EnsembleRule, Method, aggregated_scores, vote_of_labels
 from corolla.ensemble.validation import ValidationEstimate, estimate_on_val
 from corolla.errors import UserError
@@ -47,11 +48,13 @@ class Ensemble(Result):
     """The members on val; None where not all of them were predicted there."""
     tta: TTA | None = None
     """Name of the runs' views; None where each has its own."""
+    rule_on_val: EnsembleRule | None = field(default=None, repr=False)
+    """The rule for the members of `val`, where it was fitted; they may be cross-validations, each of several runs."""
 
     @property
     def summary(self) -> str:
         """The rule, the runs, and the score on val where it is known."""
-        score = f", macro F1 on val {self.on_val.macro_f1:.4f}" if self.on_val is not None else ""
+        score = f", macro F1 {self.scored_on} {self.on_val.macro_f1:.4f}" if self.on_val is not None else ""
         names = [*(run.name for run in self.runs), *(file.path.name for file in self.members.files)]
         return f"{self.rule.method} of {', '.join(names)}: {len(self.ids)} photos{score}"
 
@@ -61,6 +64,11 @@ class Ensemble(Result):
 
         columns = {"id": self.ids, "label": self.predicted}
         return pd.DataFrame(columns if self.labels is None else {**columns, "truth": self.labels})
+
+    @property
+    def scored_on(self) -> str:
+        """Words for the photos of `val`: on val, or out of fold."""
+        return "out of fold" if self.val is not None and self.val.of_runs else "on val"
 
     @property
     def ids(self) -> NDArray[np.str_]:
@@ -95,7 +103,9 @@ class Ensemble(Result):
     @cached_property
     def on_val(self) -> ValidationEstimate | None:
         """The same ensemble on val, where all its members were predicted there."""
-        return estimate_on_val(self.val, self.rule) if self.val is not None and self.val.labels is not None else None
+        if self.val is None or self.val.labels is None:
+            return None
+        return estimate_on_val(self.val, self.rule_on_val or self.rule)
 
 
 def ensemble(
@@ -132,6 +142,8 @@ def ensemble(
     if adjust and method == "vote":
         raise UserError(NO_ADJUSTED_VOTE)
     if files := [path for path in paths if is_file(path)]:
+        for path in files:
+            check_is_of_test(path)
         if adjust or method in FITTED or split != "test":
             needs = "--adjust" if adjust else f"--method {method}" if method in FITTED else f"split {split}"
             raise UserError(f"{files[0]}: is of test only, {needs} needs predictions of val: name runs alone")
@@ -141,15 +153,14 @@ def ensemble(
     tta = views_for([open_run(path) for path in paths], [split], checkpoint, tta)
     rule = EnsembleRule(method)
     members = read_members(paths, split, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
-    must_fit, val = adjust or method in FITTED, None
-    if must_fit or all_predicted(paths, "val", tta=tta, checkpoint=checkpoint):
-        val = read_members(paths, "val", tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
-        _check_same_checkpoints(members, val)
+    must_fit, on_val = adjust or method in FITTED, None
+    val = read_val(members.runs, must_fit=must_fit, tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
+    if val is not None:
+        check_same_checkpoints(members, val)
     if must_fit and val is not None:
-        assert val.labels is not None, "val is labelled"
-        prior = _prior(members, data, cache_dir) if adjust else None
-        rule = fit_rule(val.probabilities, val.labels, method, prior)
-    return Ensemble(members, rule, rule.predict(members.probabilities), val, tta)
+        prior = fitted_prior(members, data, cache_dir) if adjust else None
+        on_val, rule = fit_on_val(val, members.runs, method, prior)
+    return Ensemble(members, rule, rule.predict(members.probabilities), val, tta, on_val)
 
 
 def ensemble_by_rule(runs: Sequence[Run], predictions: Sequence[Predictions], rule: EnsembleRule) -> Ensemble:
@@ -187,18 +198,7 @@ def _of_mixed(members: MemberPredictions, method: Method) -> Ensemble:
     return Ensemble(members, rule, vote_of_labels(members.voted, scores))
 
 
-def _check_same_checkpoints(members: MemberPredictions, val: MemberPredictions) -> None:
-    """Check that val tells of the very networks that are joined, also where their checkpoints are gone.
-
-    Raises:
-        UserError: a run's predictions of val are another checkpoint's.
-    """
-    for run, here, there in zip(members.runs, members.predictions, val.predictions, strict=True):
-        if here.checkpoint != there.checkpoint:
-            raise UserError(f"{run.folder}: its predictions are of several checkpoints; predict all splits with one")
-
-
-def _prior(members: MemberPredictions, data: Path | None, cache_dir: Path | None) -> NDArray[np.float64]:
+def fitted_prior(members: MemberPredictions, data: Path | None, cache_dir: Path | None) -> NDArray[np.float64]:
     """Return the class frequencies of the training photos of the first run.
 
     Raises:

@@ -75,6 +75,16 @@ def has_probabilities(path: Path) -> bool:
     return header[:1] == ["id"] and len(header) > 2 and "label" not in [each.strip() for each in header]
 
 
+def check_is_of_test(path: Path) -> None:
+    """Check that a file does not lie where predictions out of fold do.
+
+    Raises:
+        UserError: it does.
+    """
+    if path.name.startswith("oof-") and path.absolute().parent.name == "predictions":
+        raise UserError(f"{path}: is of train and val, out of fold; name the runs of the cross-validation themselves")
+
+
 def read_file(path: Path, sample: pd.DataFrame, class_names: Sequence[str]) -> PredictionFile:
     """Read a submission or probabilities, whichever the file holds.
 

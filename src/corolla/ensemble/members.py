@@ -17,8 +17,8 @@ from corolla.ensemble.files import PredictionFile
 from corolla.errors import UserError
 from corolla.evaluation.predictions import Predictions, current_predictions, views_in_common
 from corolla.runs.best_epoch import counting_checkpoint
-from corolla.runs.data import own_index
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
+from corolla.runs.folds import check_same_fold, own_index
 from corolla.runs.same_data import check_has_val, warn_of_learned_val
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,10 @@ class MemberPredictions:
     """N class indices of each member, in the order they were named; only where files are among them."""
     data_class_names: tuple[str, ...] = ()
     """Those of the data folder, by which files are checked."""
+    names: tuple[str, ...] = ()
+    """Names of the members, where they are cross-validations and not their first run, which stands in `runs`."""
+    of_runs: tuple[Predictions, ...] = ()
+    """Of cross-validations: what each run has predicted of its fold, cross-validation by cross-validation."""
 
     @property
     def num_classes(self) -> int:
@@ -76,6 +80,8 @@ def read_members(
         counting_checkpoint(run, checkpoint)
         if split == "val":
             check_has_val(run)
+    if split == "val":
+        check_same_fold(runs)
     for position, run in enumerate(runs):
         if run.folder.resolve() in {other.folder.resolve() for other in runs[:position]}:
             raise UserError(f"{run.folder}: is named twice; every run has one vote")
@@ -116,7 +122,7 @@ def _indexes(runs: Sequence[Run], split: SplitName, data: Path | None, cache_dir
                 f"{run.folder} was trained at: whether they are those that it predicted can't be told"
             )
     found = [there[data or data_of(run), run.config.size] for run in runs]
-    indexes = [index and own_index(run, index) for run, index in zip(runs, found, strict=True)]
+    indexes = [index and own_index(run, index, cache_dir) for run, index in zip(runs, found, strict=True)]
     if split == "val":
         for run, index in zip(runs, indexes, strict=True):
             warn_of_learned_val(run, index)

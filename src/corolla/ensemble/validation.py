@@ -81,14 +81,15 @@ def leave_one_out(val: MemberPredictions, rule: EnsembleRule) -> pd.DataFrame:
     fitted = rule.method in FITTED or rule.prior is not None
     together = macro_f1(labels, rule.predict(members))
     rows = []
-    for position, (run, member) in enumerate(zip(val.runs, members, strict=True)):
+    names = val.names or [run.name for run in val.runs]
+    for position, (name, member) in enumerate(zip(names, members, strict=True)):
         without = None
         if others := [other for number, other in enumerate(members) if number != position]:
             fewer = fit_rule(others, labels, rule.method, rule.prior) if fitted else rule
             without = macro_f1(labels, fewer.predict(others))
         rows.append(
             {
-                "run": run.name,
+                "run": name,
                 "weight": float(rule.weights[position]) if rule.weights is not None else 1 / len(members),
                 "alone": macro_f1(labels, member.argmax(1)),
                 "without": without,

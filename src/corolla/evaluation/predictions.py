@@ -24,7 +24,7 @@ from corolla.text_files import shell_words
 log = logging.getLogger(__name__)
 
 REQUIRED = ("ids", "probabilities", "checkpoint")
-OPTIONAL = ("labels", "fingerprint", "class_names", "epochs", "seconds")
+OPTIONAL = ("labels", "fingerprint", "class_names", "epochs", "seconds", "fold")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,8 @@ class Predictions:
     """Seconds that it took, in all; None as with `epochs`."""
     class_names: tuple[str, ...] = ()
     """Names of the classes, in the columns' order; empty in files of earlier versions, whose checkpoint knows them."""
+    fold: str = ""
+    """Of val, the fold that it is and the SHA-256 of the folds: "1/5 SHA"; out of fold "oof 5 SHA"; empty: no fold."""
 
     def save(self, path: Path) -> None:
         columns = {"ids": self.ids, "probabilities": self.probabilities, "checkpoint": np.array(self.checkpoint)}
@@ -56,6 +58,8 @@ class Predictions:
             columns["labels"] = self.labels
         if self.class_names:
             columns["class_names"] = np.array(self.class_names)
+        if self.fold:
+            columns["fold"] = np.array(self.fold)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **columns)
 
@@ -78,6 +82,7 @@ class Predictions:
             epochs=int(found["epochs"]) if "epochs" in found else None,
             seconds=float(found["seconds"]) if "seconds" in found else None,
             class_names=tuple(map(str, found.get("class_names", ()))),
+            fold=str(found.get("fold", "")),
         )
 
 
@@ -90,6 +95,7 @@ def _fault(found: dict[str, NDArray[Any]]) -> str | None:
         ("labels", "iu", ids.shape),
         ("checkpoint", "U", ()),
         ("fingerprint", "U", ()),
+        ("fold", "U", ()),
         ("epochs", "iu", ()),
         ("seconds", "iuf", ()),
         ("class_names", "U", values.shape[1:]),

@@ -117,6 +117,8 @@ def _describe(
     prior = {"prior": rule.pop("prior")}  # long, so it comes last
     how = rule | _describe_views(parse_tta(joined.tta or "none")) | _describe_score(joined.on_val)
     how |= {"checkpoint": checkpoint, "data": _relative(source)}
+    if joined.val is not None and joined.val.of_runs:
+        how |= {"val_is_out_of_fold": True}
     if joined.members.files:
         how |= {"members": _describe_members(paths, joined, source, cache_dir)}
     if not joined.runs:  # nothing is known of how others predicted

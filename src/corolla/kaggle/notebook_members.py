@@ -5,23 +5,26 @@ of val, as `corolla ensemble` does. On Kaggle nothing is fitted.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
 from corolla.data.transforms.tta import TTA, parse_tta
-from corolla.ensemble.ensemble import ensemble
+from corolla.ensemble.ensemble import ensemble, fitted_prior
 from corolla.ensemble.files import is_file
 from corolla.ensemble.fit import NO_ADJUSTED_VOTE
 from corolla.ensemble.members import all_predicted, views_for
+from corolla.ensemble.on_val import fit_on_val, read_val
 from corolla.ensemble.rules import FITTED, RULE, EnsembleRule, Method
+from corolla.ensemble.validation import estimate_on_val
 from corolla.errors import UserError
 from corolla.files import sha256
 from corolla.kaggle.provenance import found_from, made_by, make_again, read_provenance
 from corolla.runs.best_epoch import counting_checkpoint
 from corolla.runs.folder import CheckpointName, Run, data_of, open_run
+from corolla.runs.folds import are_folds
 from corolla.text_files import mismatch
 
 
@@ -80,7 +83,16 @@ def ensemble_of_runs(
     must_fit = adjust or method in FITTED
     tta = views_for(runs, ("val",) if must_fit else ("val", "test"), checkpoint, tta)
     rule, score = EnsembleRule(method), None
-    if must_fit or all_predicted(folders, "val", tta=tta, checkpoint=checkpoint):
+    if are_folds(runs):
+        places: dict[str, Any] = {"tta": tta, "checkpoint": checkpoint, "data": data}
+        val = read_val(runs, must_fit=must_fit, **places)
+        if val is not None:
+            on_val = rule
+            if must_fit:
+                prior = fitted_prior(replace(val, runs=tuple(runs)), data, None) if adjust else None
+                on_val, rule = fit_on_val(val, runs, method, prior)
+            score = estimate_on_val(val, on_val).macro_f1
+    elif must_fit or all_predicted(folders, "val", tta=tta, checkpoint=checkpoint):
         joined = ensemble(folders, split="val", method=method, adjust=adjust, tta=tta, checkpoint=checkpoint, data=data)
         rule, score = joined.rule, joined.on_val.macro_f1 if joined.on_val is not None else None
     members = tuple(NotebookMember(run, counting_checkpoint(run, checkpoint), tta) for run in runs)

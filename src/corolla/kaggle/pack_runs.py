@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corolla.data.competition import SLUG
+from corolla.data.folds import COPY as FOLDS
 from corolla.errors import UserError
 from corolla.files import sha256, write_atomically
 from corolla.kaggle.bundle import FORMAT, MANIFEST, Bundle, read_bundle
@@ -87,7 +88,7 @@ def _describe(member: NotebookMember) -> tuple[dict[str, Any], tuple[str, ...]]:
 def _add_run(member: NotebookMember, prefix: str, dataset: Path) -> dict[str, str]:
     """Add a run's files under their prefixed names, and return name in the run -> name here."""
     files = {}
-    for name in ("config.json", "environment.json", "metrics.jsonl", f"{member.checkpoint}.pt"):
+    for name in ("config.json", "environment.json", "metrics.jsonl", FOLDS, f"{member.checkpoint}.pt"):
         source, target = member.run.folder / name, dataset / f"{prefix}--{name}"
         if not source.exists():
             continue

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from corolla.config import Config, to_dict
 from corolla.data.corrections import COPY
+from corolla.data.folds import COPY as FOLDS
 from corolla.files import replacing, write_atomically
 from corolla.runs.folder import Run
 
-SMALL = ("timing.jsonl", "metrics.jsonl", "environment.json", COPY, "config.json")
+SMALL = ("timing.jsonl", "metrics.jsonl", "environment.json", COPY, FOLDS, "config.json")
 LARGE = ("best.pt", "epoch-*.pt", "events.out.tfevents.*", "tensorboard/*", "predictions/*")
 
 

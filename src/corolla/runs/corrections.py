@@ -4,6 +4,7 @@ from corolla.data.corrections import COPY, Corrections, correct, read_correction
 from corolla.data.index import Index
 from corolla.errors import UserError
 from corolla.runs.folder import Run
+from corolla.runs.folds import own_index
 
 
 def corrections_of(run: Run) -> Corrections | None:
@@ -30,7 +31,7 @@ def trained_index(run: Run, index: Index) -> Index:
     Raises:
         UserError: as `corrections_of`, or the corrections do not fit these data.
     """
-    return training_index(index, run.config.train, corrections_of(run))
+    return training_index(own_index(run, index), run.config.train, corrections_of(run))
 
 
 def corrected_index(run: Run, index: Index) -> Index:
@@ -40,4 +41,5 @@ def corrected_index(run: Run, index: Index) -> Index:
         UserError: as `trained_index`.
     """
     corrections = corrections_of(run)
+    index = own_index(run, index)
     return index if corrections is None else correct(index, corrections).index

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from corolla.config import Config
-from corolla.data.corrections import run_index
 from corolla.data.index import Index, load_index
 from corolla.errors import UserError
 from corolla.runs.folder import Run, data_of
+from corolla.runs.folds import own_index
 
 
 def index_for(run: Run, data: Path | None = None, size: int | None = None, cache_dir: Path | None = None) -> Index:
@@ -24,18 +24,7 @@ def index_for(run: Run, data: Path | None = None, size: int | None = None, cache
     folder = data or data_of(run)
     if data is None:
         check_is_here(run, folder)
-    return own_index(run, load_index(folder, size or run.config.size, cache_dir))
-
-
-def own_index(run: Run, index: Index) -> Index:
-    """Return the index with train and val as a run has them: without a val, where it has learned from both.
-
-    Raises:
-        UserError: the data has no train or no val split, where the run takes the photos of both.
-    """
-    if not {"train", "val"} <= index.splits.keys():  # of a folder with test alone, as it may be predicted elsewhere
-        return index
-    return run_index(index, run.config.train)
+    return own_index(run, load_index(folder, size or run.config.size, cache_dir), cache_dir)
 
 
 def check_is_here(run: Run, data: Path) -> None:

@@ -96,7 +96,7 @@ def show_augmented(config: Config, *, epochs: int = 6, tta: TTA | None = None, o
 
 def _training_crops(config: Config, index: Index, size: int, epochs: int) -> tuple[TFRecordDataset, Versions]:
     interpolation, _ = _preprocessing(config, index, size)
-    index = training_index(index, config.train)
+    index = training_index(index, config.train, cache_dir=config.cache_dir)
     needed = needs_statistics(config.augment)
     colors = data_statistics(index, ("train",), cache_dir=config.cache_dir).color if needed else None
     transform = TrainTransform(

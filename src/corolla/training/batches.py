@@ -27,8 +27,8 @@ from corolla.training.datasets import build_datasets
 from corolla.training.ranks import Ranks
 from corolla.training.stop import Stop
 
-TRAIN, RECIPES, VAL = range(3)
-"""The workers' sources; recipes take the place of train where its photos live on the device. Val may be missing."""
+TRAIN, VAL, RECIPES = range(3)
+"""The workers' sources; recipes take the place of train where its photos live on the device."""
 
 
 class RunPhotos:
@@ -54,12 +54,13 @@ class RunPhotos:
         num_images = min(config.train.batch_size, len(self.train) * config.train.repeat)
         own = sum(Parts(config.train.num_parts, ranks.rank, ranks.number).sizes(num_images).values())
         self.recipes = RecipePhotos(self.train)
-        sources = [Source(self.train, own), Source(self.recipes, own)]  # TRAIN, RECIPES
-        self.num_val, self.val_batch_size = 0, 1
+        recipes, self.num_val, self.val_batch_size = Source(self.recipes, own), 0, 1
+        val = recipes  # of which nothing is asked where nothing is validated
         if self.val is not None:
             assert isinstance(self.val.transform, ViewsTransform)
             self.num_val, self.val_batch_size = len(self.val), images_at_once(self.val.transform, meta.input_size)
-            sources.append(Source(self.val, self.val_batch_size))
+            val = Source(self.val, self.val_batch_size)
+        sources = [Source(self.train, own), val, recipes]  # TRAIN, VAL, RECIPES
         self.workers = Workers(sources, num_workers(config.pipeline.workers, find_device(config.device)))
 
     def train_source(self, there: PhotosOnDevice | None) -> int:

@@ -162,7 +162,9 @@ def _find(config: Config, experiment: str, explicit: Collection[str]) -> Learnin
     if config.gpus is not None or number_of_processes() > 1:
         raise UserError("--find-lr measures in one process: leave --gpus, or torchrun, out")
     check_one_length(config, explicit)
-    index = training_index(load_index(config.data, config.size, config.cache_dir), config.train)
+    index = training_index(
+        load_index(config.data, config.size, config.cache_dir), config.train, cache_dir=config.cache_dir
+    )
     run = Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
     start = first_point(config, config.init_from)
     config = completed(config, run, start, index)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from corolla.config import Config, TrainConfig, from_dict, to_dict
 from corolla.data.corrections import Corrections, training_index
+from corolla.data.folds import Folds
 from corolla.data.index import load_index
 from corolla.errors import FAILED, USER_ERROR, UserError
 from corolla.runs.folder import Run
@@ -38,6 +39,7 @@ class Start:
     settings: dict[str, Any]
     """As in config.json, with the precision that was chosen."""
     corrections: Corrections | None
+    folds: Folds | None
     checkpoint: bytes
 
 
@@ -114,7 +116,7 @@ class Briefing:
             with contextlib.suppress(PeerLostError):  # what has happened here is what the user has to know
                 self._ranks.tell(refusal)
 
-    def give(self, state: "TrainState", corrections: Corrections | None) -> None:
+    def give(self, state: "TrainState", corrections: Corrections | None, folds: Folds | None) -> None:
         """Tell the others how training begins, and wait until all are ready.
 
         Raises:
@@ -127,7 +129,7 @@ class Briefing:
         settings = to_dict(dataclasses.replace(state.config, train=train), with_runtime=False)
         content = io.BytesIO()
         state.write(content)
-        self._ranks.tell(Start(settings, corrections, content.getvalue()))
+        self._ranks.tell(Start(settings, corrections, folds, content.getvalue()))
         errors = self._ranks.gather(None)
         if said := next(filter(None, errors), None):
             raise UserError(said)
@@ -172,7 +174,8 @@ def _take_over(
     from corolla.training.photos import settle_photos
 
     config = from_dict(start.settings, base=config, source="the leader's settings")
-    index = training_index(load_index(config.data, config.size, config.cache_dir), config.train, start.corrections)
+    index = load_index(config.data, config.size, config.cache_dir)
+    index = training_index(index, config.train, start.corrections, folds=start.folds)
     use_deterministic(config.train.deterministic)
     content = read_checkpoint(io.BytesIO(start.checkpoint), run.last)
     photos = stack.enter_context(contextlib.closing(RunPhotos(index, stop, ranks)))

@@ -18,6 +18,7 @@ from corolla.config.experiments import experiment_name, find_experiment
 from corolla.config.keywords import with_keywords
 from corolla.config.weights_source import weights_file
 from corolla.data.corrections import Corrections, run_index, training_index
+from corolla.data.folds import Folds
 from corolla.data.index import Index, load_index, split_of
 from corolla.errors import DONE, UserError
 from corolla.files import sha256
@@ -31,6 +32,7 @@ from corolla.runs.without_torch import read_without_tensors
 from corolla.runs.writing import write_config, write_environment, write_metrics
 from corolla.text_files import shell_words
 from corolla.training.corrections import keep_copy, notes_on, with_corrections
+from corolla.training.folds import keep_folds, notes_on_folds, with_folds
 from corolla.training.launch import processes_here, train_in_processes
 from corolla.training.ranks import Ranks, own_device
 from corolla.training.restarts import note_stop, was_stopped
@@ -99,7 +101,8 @@ def train(
 
 
 def _run_of(config: Config, experiment: str) -> Run:
-    return Run(config.runs / (config.run_name or f"{experiment}-seed{config.train.seed}"))
+    fold = f"-fold{config.train.fold.replace('/', 'of')}" if config.train.fold else ""
+    return Run(config.runs / (config.run_name or f"{experiment}{fold}-seed{config.train.seed}"))
 
 
 def _num_parts(config: Config, run: Run) -> int | None:
@@ -179,8 +182,9 @@ def _lead(
             notes = [told(fitted), *cut_by(fitted, budget.hours), *check_settings(state.config, explicit=explicit)]
             photos.load(state.meta)
         config = state.config  # with what --train.accumulate auto and --train.fit-hours have found
-        briefing.give(state, plan.corrections)  # another process may refuse
+        briefing.give(state, plan.corrections, plan.folds)  # another process may refuse
         keep_copy(run, plan.corrections)
+        keep_folds(run, plan.folds)
         write_config(run, config)  # not before: a start that fails must not take the run's name
         write_environment(
             run,
@@ -208,6 +212,7 @@ class _Plan:
 
     config: Config
     corrections: Corrections | None
+    folds: Folds | None
     records: Index
     """With train and val as the run has them."""
     index: Index
@@ -225,7 +230,8 @@ def _plan(config: Config, run: Run, explicit: Collection[str], records: Index, r
         UserError: a setting does not fit the data, the run or the number of processes.
     """
     config, corrections = with_corrections(config, run)
-    records = run_index(records, config.train)
+    config, folds = with_folds(config, run, records)
+    records = run_index(records, config.train, folds)
     index = training_index(records, config.train, corrections)
     config = with_earlier_defaults(config, run, explicit)
     config, fitted = with_chosen_epochs(config, run, explicit)
@@ -237,7 +243,8 @@ def _plan(config: Config, run: Run, explicit: Collection[str], records: Index, r
         _check_not_lost(run)
     notes = check_settings(config, explicit=explicit, resuming=start.has_begun)
     notes += [] if start.has_begun else _few_updates(config, len(index.splits["train"]))
-    return _Plan(config, corrections, records, index, start, fitted, notes)
+    notes += notes_on_folds(config, index)
+    return _Plan(config, corrections, folds, records, index, start, fitted, notes)
 
 
 def _length(run: Run) -> str:

@@ -16,6 +16,7 @@ from corolla.evaluation.predictions import Predictions
 from corolla.evaluation.tta_model import PartSize, TTAModel
 from corolla.files import sha256
 from corolla.runs.folder import Run
+from corolla.runs.folds import fold_key
 from corolla.training.agreed_stop import EVALUATION_S, AgreedStop
 from corolla.training.log import log
 from corolla.training.ranks import ALONE, Ranks
@@ -101,6 +102,7 @@ def keep_predictions(state: TrainState, run: Run, val_set: TFRecordDataset, metr
         epochs=len(progress.history),
         seconds=progress.seconds,
         class_names=state.meta.class_names,
+        fold=fold_key(run),
     )
     try:
         found.save(run.predictions("val", "none", "last"))

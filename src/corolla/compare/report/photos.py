@@ -13,10 +13,12 @@ from corolla.compare.statistics import confident_mistakes, most_confident
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.index import load_index
 from corolla.errors import UserError
+from corolla.evaluation.out_of_fold import all_photos
 from corolla.plots.confusion import confused_pairs, confusion_matrix
 from corolla.plots.html import jpeg_uri, photo_jpeg
 from corolla.runs.corrections import trained_index
 from corolla.runs.folder import data_of
+from corolla.runs.folds import own_index
 
 SIDE = 96  # pixels, at most
 NUM_PAIRS = 8
@@ -36,7 +38,8 @@ class Photos:
         self._rows: dict[str, int] = {}
         try:
             index = load_index(folder, size or member.run.config.size, cache_dir)
-            self._dataset = TFRecordDataset(index, split, bad_images="grey")
+            shown = all_photos(index) if split == "oof" else own_index(member.run, index, cache_dir)
+            self._dataset = TFRecordDataset(shown, "val" if split == "oof" else split, bad_images="grey")
         except (UserError, OSError) as error:
             self.why_not = f"The photos are left out: {error}."
             return
