@@ -70,7 +70,8 @@ def curves_figure(rows: list[RowResult]) -> Figure:
     for axes, (title, on_val, on_train) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
         for place, row in trained:
             _draw_curve(axes, row, on_val, color(place), has_range=True)
-            _draw_curve(axes, row, on_train, color(place), ls="--", alpha=0.75)
+            if on_train:
+                _draw_curve(axes, row, on_train, color(place), ls="--", alpha=0.75)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="0.92")
@@ -86,13 +87,11 @@ def curves_figure(rows: list[RowResult]) -> Figure:
     return figure
 
 
-def _draw_curve(
-    axes: Axes, row: RowResult, column: str | None, hue: str, *, has_range: bool = False, **style: Any
-) -> None:
+def _draw_curve(axes: Axes, row: RowResult, column: str, hue: str, *, has_range: bool = False, **style: Any) -> None:
     lines = [[epoch.get(column) for epoch in record.epochs] for record in row.records if record.epochs]
     length = min(map(len, lines))
     table = np.array([line[:length] for line in lines], np.float64)  # None is NaN, of which nothing is drawn
-    if column is None or np.isnan(table).all():
+    if np.isnan(table).all():
         return
     epochs = np.arange(1, length + 1)
     axes.plot(epochs, table.mean(0), color=hue, marker="o" if length == 1 else "", ms=4, **style)
