@@ -25,7 +25,7 @@ from corolla.runs.folder import Run
 from corolla.training.train import train
 
 STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "import-checkpoint", "runs"]
-STAGES += ["predict", "report", "compare", "study", "table", "ensemble", "score", "pack", "submit", "submissions"]
+STAGES += ["predict", "report", "compare", "study", "cv", "table", "ensemble", "score", "pack", "submit", "submissions"]
 STAGES += ["leaderboard", "export", "doctor", "bench"]
 SETTINGS = """
 size = 32

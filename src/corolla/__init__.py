@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from corolla.models.factory import num_parameters as num_parameters
     from corolla.runs.folder import open_run as open_run
     from corolla.show.show import show as show
+    from corolla.study.cross_validation import cv as cv
     from corolla.study.status import study_status as study_status
     from corolla.study.study import study as study
     from corolla.study.study import study_table as study_table
@@ -59,6 +60,7 @@ _STAGES = {
     "find_lr": "corolla.training.find_lr",
     "open_run": "corolla.runs.folder",
     "predict": "corolla.evaluation.predict",
+    "cv": "corolla.study.cross_validation",
     "study_status": "corolla.study.status",
     "study_table": "corolla.study.study",
     "report": "corolla.compare.report.run_page",

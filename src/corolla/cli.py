@@ -96,7 +96,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        resumes = sys.argv[1:2] in (["download"], ["submit"], ["study"])
+        resumes = sys.argv[1:2] in (["download"], ["submit"], ["study"], ["cv"])
         print("interrupted" + "; the same command goes on where it stopped" * resumes, file=sys.stderr)
         return STOPPED if resumes else FAILED
     except BrokenPipeError:  # `corolla stats | head`

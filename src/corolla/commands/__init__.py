@@ -16,6 +16,7 @@ PIPELINE = (
         "report",
         "compare",
         "study",
+        "cv",
         "table",
         "ensemble",
         "score",

@@ -18,7 +18,7 @@ optim.lr = [0.05, 0.1]
 import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from corolla.config.config import keys
 from corolla.config.reading import read_settings
 from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
-from corolla.text_files import Shape, mismatch, shown
+from corolla.text_files import Shape, mismatch, shell_words, shown
 
 Against = Literal["first", "above", "all"]
 FIGURES = ("scores", "curves")
@@ -39,11 +39,14 @@ OWN = ("name", "base", "on")
 """Keys of a variant that are no settings."""
 RUNTIME = ("data", "runs", "run_name", "device", "gpus", "resume", "resume_from", "init_from", "cache_dir")
 """Settings that no study gives: where and how its runs are made is for the command to say."""
+OF_THE_STUDY = {"train.seed": "seeds = [...]", "train.fold": "folds = N", "train.folds_sha256": "folds = N"}
+"""Settings that a key of the study gives to its runs."""
 SHAPE: Shape = {
     "question": str,
     "base": str,
     "compare?": str,
     "seeds?": [int],
+    "folds?": int,
     "views?": [str],
     "table?": [str],
     "figures?": [str],
@@ -82,15 +85,24 @@ class Study:
     rows: tuple[Row, ...]
     compare: Against = "first"
     seeds: tuple[int, ...] = (0, 1, 2)
+    folds: int | None = None
+    """Folds of a cross-validation; None: every run is validated on val."""
     views: tuple[TTA, ...] = ("none",)
     """The first one is what is compared."""
     table: tuple[str, ...] = ("macro_f1", "top1")
     figures: tuple[str, ...] = FIGURES
-    votes: tuple[Vote, ...] = field(default=())
+    votes: tuple[Vote, ...] = ()
+    made_by: tuple[str, ...] = ()
+    """Words of the command that makes it, where that is none of a study file."""
 
     @property
     def name(self) -> str:
         return self.path.stem
+
+    @property
+    def command(self) -> str:
+        """The command that makes it, the same wherever the project lies."""
+        return f"corolla {shell_words(*(self.made_by or ('study', 'run', Path(*self.path.parts[-2:]))))}"
 
     def row(self, name: str) -> Row:
         """Return the row of this name.
@@ -121,6 +133,7 @@ def read_study(path: Path) -> Study:
         rows=tuple(_rows(path, values)),
         compare=_one_of(path, "compare", values.get("compare", "first"), ("first", "above", "all")),
         seeds=tuple(values.get("seeds", (0, 1, 2))),
+        folds=values.get("folds"),
         views=tuple(_views(path, name) for name in values.get("views", ("none",))),
         table=tuple(_one_of(path, "table", name, COLUMNS) for name in values.get("table", ("macro_f1", "top1"))),
         figures=tuple(_one_of(path, "figures", name, FIGURES) for name in values.get("figures", FIGURES)),
@@ -140,6 +153,8 @@ def _check(study: Study) -> None:
     for key, given in (("seeds", study.seeds), ("views", study.views), ("table", study.table)):
         if not given:
             raise UserError(f"{path}: {key} = []: at least one is expected")
+    if study.folds is not None and study.folds < 2:
+        raise UserError(f"{path}: folds = {study.folds}: at least 2 are expected")
     if bad := [seed for seed in study.seeds if not 0 <= seed < 2**32]:
         raise UserError(f"{path}: seeds: {bad[0]}: a whole number from 0 to 4294967295 is expected")
     names = [each.name for each in (*study.rows, *study.votes)]
@@ -203,8 +218,8 @@ def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
 def _settings(path: Path, where: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return settings as they are, where they are ones that a study may give."""
     for key, _ in _leaves(values):
-        if key in (*RUNTIME, "train.seed"):
-            remedy = "seeds = [...] gives them" if key == "train.seed" else f"give --{key.replace('_', '-')}"
+        if key in (*RUNTIME, *OF_THE_STUDY):
+            remedy = f"{OF_THE_STUDY[key]} gives them" if key in OF_THE_STUDY else f"give --{key.replace('_', '-')}"
             raise UserError(f"{path}: {where}: {key} is no setting of a study: {remedy}")
     return values
 

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,39 +14,65 @@ from corolla.ensemble.rules import aggregate
 from corolla.errors import UserError
 from corolla.evaluation.compute import PredictOptions
 from corolla.evaluation.metrics import metrics_of_probabilities
-from corolla.evaluation.predict import predict_split
+from corolla.evaluation.out_of_fold import join_folds
 from corolla.evaluation.predictions import Predictions
+from corolla.evaluation.split_predictions import predict_split
 from corolla.runs.folder import Run
 from corolla.study.file import Study
-from corolla.study.plan import StudyOptions
+from corolla.study.plan import StudyOptions, digest
 from corolla.study.records import Labels, Record, Records
 from corolla.study.work import Made
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The runs of a row and seed, of which there are several in a cross-validation, and what they say of the photos."""
+
+    runs: tuple[Made, ...]
+    predictions: dict[TTA, Predictions]
+    """By views; of the runs of a cross-validation joined out of fold."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Row and seed."""
+        return self.runs[0].planned.row, self.runs[0].planned.seed
 
 
 def gather(study: Study, options: StudyOptions, made: Sequence[Made], before: Records | None = None) -> Records:
     """Return the record of a study.
 
     Args:
-        made: its runs that are done, with their settings as the runs have them.
+        made: its runs that are done; those of a cross-validation count where all its folds are.
         before: the record that there is: seeds that are not among `made` are taken from it, where the photos are the
             same and every run is as long.
 
     Raises:
         UserError: there is no run, or two were validated on other photos.
     """
-    if not made:
-        raise UserError(f"{study.path}: no run of it is done, so there is nothing to show")
-    predictions = {views: _predictions([each.run for each in made], views, options) for views in study.views}
-    first = predictions[study.views[0]][0]
-    ids, labels = _sorted(first)
-    _check_same(made, predictions, ids)
-    photos = hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest()
-    runs = [
-        _record(each, {views: predictions[views][place] for views in study.views}) for place, each in enumerate(made)
-    ]
-    found = Records(study.name, options.epochs_factor, photos, first.probabilities.shape[1], labels, tuple(runs))
-    found = replace(found, runs=(*runs, *_votes(study, made, predictions)))
-    return found if before is None else _with_earlier(found, before)
+    groups: dict[tuple[str, int], list[Made]] = {}
+    for each in made:
+        groups.setdefault((each.planned.row, each.planned.seed), []).append(each)
+    whole = [tuple(group) for group in groups.values() if len(group) == (study.folds or 1)]
+    if not whole:
+        what = "no cross-validation of it has all its folds" if made else "no run of it is done"
+        raise UserError(f"{study.path}: {what}, so there is nothing to show")
+    scored = [Scored(group, {}) for group in whole]
+    for views in study.views:
+        found = iter(_predictions([each.run for group in whole for each in group], views, options))
+        for each in scored:
+            own = [next(found) for _ in each.runs]
+            each.predictions[views] = join_folds([one.run for one in each.runs], own) if study.folds else own[0]
+    ids, labels = _sorted(scored[0].predictions[study.views[0]])
+    _check_same(scored, ids)
+    records = Records(
+        study=study.name,
+        epochs_factor=options.epochs_factor,
+        photos=hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest(),
+        num_classes=scored[0].predictions[study.views[0]].probabilities.shape[1],
+        labels=labels,
+        runs=(*map(_record, scored), *_votes(study, scored)),
+    )
+    return records if before is None else _with_earlier(records, before)
 
 
 def _predictions(runs: Sequence[Run], views: TTA, options: StudyOptions) -> list[Predictions]:
@@ -67,49 +94,64 @@ def _sorted(found: Predictions) -> tuple[NDArray[np.str_], Labels]:
     return found.ids[order], found.labels[order]
 
 
-def _check_same(made: Sequence[Made], predictions: Mapping[TTA, Sequence[Predictions]], ids: NDArray[np.str_]) -> None:
-    for found in predictions.values():
-        for one, each in zip(made, found, strict=True):
-            if not np.array_equal(np.sort(each.ids), ids):
-                raise UserError(
-                    f"{one.run.folder}: was validated on other photos than {made[0].run.folder}: rows of one study "
-                    "have one val"
-                )
+def _check_same(scored: Sequence[Scored], ids: NDArray[np.str_]) -> None:
+    for each in scored:
+        if any(not np.array_equal(np.sort(found.ids), ids) for found in each.predictions.values()):
+            raise UserError(
+                f"{each.runs[0].run.folder}: was validated on other photos than {scored[0].runs[0].run.folder}: the "
+                "rows of a study have one val"
+            )
 
 
-def _record(made: Made, found: Mapping[TTA, Predictions]) -> Record:
-    timing = made.run.timing
-    scores = {
-        views: metrics_of_probabilities(each.probabilities, each.labels)
-        for views, each in found.items()
-        if each.labels is not None
-    }
+def _record(scored: Scored) -> Record:
+    first = scored.runs[0]
+    found = scored.predictions
+    timing = [made.run.timing for made in scored.runs]
     return Record(
-        row=made.planned.row,
-        seed=made.planned.seed,
-        settings=made.planned.settings,
-        key=made.key,
-        epochs=made.run.metrics,
-        minutes=round(timing[-1]["total_seconds"] / 60, 2) if timing else None,
+        row=first.planned.row,
+        seed=first.planned.seed,
+        settings=first.planned.settings,
+        key=first.key if len(scored.runs) == 1 else digest({str(n): made.key for n, made in enumerate(scored.runs)}),
+        epochs=_mean_epochs([made.run.metrics for made in scored.runs]),
+        minutes=round(sum(lines[-1]["total_seconds"] for lines in timing) / 60, 2) if all(timing) else None,
         predicted={views: each.probabilities.argmax(1)[np.argsort(each.ids)] for views, each in found.items()},
-        top5={views: each.top5 for views, each in scores.items()},
+        top5={views: _top5(each) for views, each in found.items()},
     )
 
 
-def _votes(study: Study, made: Sequence[Made], predictions: Mapping[TTA, Sequence[Predictions]]) -> list[Record]:
+def _top5(found: Predictions) -> float | None:
+    return None if found.labels is None else metrics_of_probabilities(found.probabilities, found.labels).top5
+
+
+def _mean_epochs(courses: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the epochs of a run, or the means over the folds of a cross-validation as far as all have come."""
+    if len(courses) == 1:
+        return courses[0]
+    means: list[dict[str, Any]] = []
+    for rows in zip(*courses, strict=False):
+        values = {key: [row[key] for row in rows] for key in rows[0]}
+        means.append(
+            {
+                key: each[0] if key == "epoch" else None if None in each else float(np.mean(each))
+                for key, each in values.items()
+            }
+        )
+    return means
+
+
+def _votes(study: Study, scored: Sequence[Scored]) -> list[Record]:
     """Return the votes that the study asks for, of each seed with which all their rows were run."""
-    places = {(each.planned.row, each.planned.seed): place for place, each in enumerate(made)}
-    seeds = sorted({each.planned.seed for each in made})
+    by_place = {each.place: each for each in scored}
     votes: list[Record] = []
     for vote in study.votes:
-        for seed in seeds:
-            if any((row, seed) not in places for row in vote.of):
+        for seed in sorted({seed for _, seed in by_place}):
+            members = [by_place.get((row, seed)) for row in vote.of]
+            if not all(members):
                 continue
             predicted = dict[TTA, Labels]()
-            for views, found in predictions.items():
-                members = [found[places[row, seed]] for row in vote.of]
-                by_id = [member.probabilities[np.argsort(member.ids)] for member in members]
-                predicted[views] = aggregate(by_id, "vote")
+            for views in study.views:
+                found = [member.predictions[views] for member in members if member is not None]
+                predicted[views] = aggregate([each.probabilities[np.argsort(each.ids)] for each in found], "vote")
             votes.append(Record(vote.name, seed, "", "", [], None, predicted))
     return votes
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from corolla.errors import Failure, UserError
 from corolla.runs.folder import Run
-from corolla.study.plan import Planned, with_sources
+from corolla.study.plan import Place, Planned, with_sources
 from corolla.study.recognise import wanted
-from corolla.study.work import WAIT_S, Made, Work, make_run
+from corolla.study.work import WAIT_S, Made, Work, make_run, sources
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +42,18 @@ def work_on_ray(planned: Sequence[Planned]) -> Work:
     try:
         has_gpus = ray.cluster_resources().get("GPU", 0) >= 1
         task = ray.remote(num_cpus=1, num_gpus=int(has_gpus), max_retries=3)(_task)
-        refs: dict[tuple[str, int], Any] = {}
+        refs: dict[Place, Any] = {}
         for each in planned:  # those that others learn from come first
-            needs = [refs[row, each.seed] for row in each.sources.values()]
-            refs[each.row, each.seed] = task.remote(_absolute(each), *needs)
+            needs = [refs[place] for place in sources(each).values()]
+            refs[each.place] = task.remote(_absolute(each), *needs)
         work = Work(planned)
-        for place, ref in refs.items():
-            made, reason = ray.get(ref)
+        for each in planned:
+            made, reason = ray.get(refs[each.place])
             if made is not None:
-                work.runs[place] = made
+                work.runs[each.place] = made
             elif reason:
-                log.warning("%s, seed %d: %s", *place, reason)
-                work.failed[place] = reason
+                log.warning("%s: %s", each.name, reason)
+                work.failed[each.place] = reason
             else:
                 work.was_stopped = True
         return work
@@ -62,14 +62,14 @@ def work_on_ray(planned: Sequence[Planned]) -> Work:
             ray.shutdown()
 
 
-def _task(planned: Planned, *sources: Outcome) -> Outcome:
+def _task(planned: Planned, *learned_from: Outcome) -> Outcome:
     """Make a run, or wait for the worker that makes it, once those that it learns from are there."""
     from corolla.logs import to_screen
 
     to_screen()
-    if broken := [row for (made, _), row in zip(sources, planned.sources.values(), strict=True) if made is None]:
+    if broken := [row for (made, _), row in zip(learned_from, planned.sources.values(), strict=True) if made is None]:
         return None, f"learns from {broken[0]}, which has failed"
-    folders = {made.planned.row: made.run.folder for made, _ in sources if made is not None}
+    folders = {made.planned.row: made.run.folder for made, _ in learned_from if made is not None}
     try:
         asked = wanted(with_sources(planned, folders))
         run: Run | None = None

@@ -36,6 +36,8 @@ class StudyOptions:
     """Every run is so many times as long, with all that counts epochs (warm-up, patience, ...); 0.1 is a quick try."""
     only: tuple[str, ...] | None = None
     """Train these rows alone, and what they learn from."""
+    only_folds: tuple[int, ...] | None = None
+    """Of a cross-validation, train these folds alone."""
     runs: Path = Path("runs")
     """Folder of the runs."""
     on: Literal["here", "ray"] = "here"
@@ -60,6 +62,9 @@ class StudyOptions:
             raise UserError(f"--seeds {bad[0]}: a whole number from 0 to 4294967295 is expected")
 
 
+Place = tuple[str, int, str | None]
+
+
 @dataclass(frozen=True)
 class Planned:
     """A run that a study needs."""
@@ -72,9 +77,19 @@ class Planned:
     """The settings that name another row, and its name."""
 
     @property
+    def fold(self) -> str | None:
+        """Fold of a cross-validation that it is validated on, as K/N; None: val."""
+        return self.config.train.fold
+
+    @property
+    def place(self) -> Place:
+        """Row, seed and fold, which no other run of the study has."""
+        return self.row, self.seed, self.fold
+
+    @property
     def name(self) -> str:
-        """Its row and seed, as people call it."""
-        return f"{self.row}, seed {self.seed}"
+        """Its row, seed and fold, as people call it."""
+        return f"{self.row}, seed {self.seed}{f', fold {self.fold}' if self.fold else ''}"
 
     @property
     def settings(self) -> str:
@@ -107,16 +122,21 @@ def plan(study: Study, options: StudyOptions) -> list[Planned]:
     for name in options.only or ():
         study.row(name)
     wanted = _with_sources(study, options.only or tuple(rows))
-    seeds = options.seeds or study.seeds
-    return [planned_run(study, rows[name], seed, options) for seed in seeds for name in wanted]
+    seeds, folds = options.seeds or study.seeds, range(1, study.folds + 1) if study.folds else [1]
+    if options.only_folds is not None:
+        if others := [fold for fold in options.only_folds if not study.folds or fold not in folds]:
+            there = f"folds are 1 to {study.folds}" if study.folds else "this study has no folds"
+            raise UserError(f"--only-folds {others[0]}: {there}")
+        folds = options.only_folds
+    return [planned_run(study, rows[name], seed, options, fold) for seed in seeds for name in wanted for fold in folds]
 
 
-def planned_run(study: Study, row: Row, seed: int, options: StudyOptions) -> Planned:
-    """Return the run of a row with a seed."""
+def planned_run(study: Study, row: Row, seed: int, options: StudyOptions, fold: int = 1) -> Planned:
+    """Return the run of a row with a seed, and of a cross-validation the one of a fold, from 1 on."""
     config = find_config(row.base, near=study.path)
     for settings in row.settings:
         config = from_dict(settings, base=config, source=f"{study.path}: {row.name}")
-    train = replace(config.train, seed=seed)
+    train = replace(config.train, seed=seed, fold=f"{fold}/{study.folds}" if study.folds else None)
     pipeline = replace(config.pipeline, workers=options.workers)
     places = {name: getattr(options, name) for name in ("data", "runs", "device", "cache_dir")}
     config = replace(config, **places, size=config.size or options.size, train=train, pipeline=pipeline)

@@ -14,6 +14,7 @@ from corolla.config import Config
 from corolla.config.config import flatten
 from corolla.config.weights_source import weights_file
 from corolla.data.corrections import read_corrections, training_index
+from corolla.data.folds import Folds, find_folds, parts_of
 from corolla.data.index import Index, load_index, split_of
 from corolla.errors import UserError
 from corolla.files import sha256
@@ -53,7 +54,11 @@ def wanted(config: Config) -> Wanted:
     corrections = read_corrections(train.corrections) if train.corrections is not None else None
     if corrections is not None:
         train = replace(train, corrections_sha256=corrections.sha256)
-    index = training_index(_records(config.data, config.size, config.cache_dir), train, corrections)
+    records, folds = _records(config.data, config.size, config.cache_dir), None
+    if train.fold is not None:
+        folds = _folds(config.data, config.size, config.cache_dir, parts_of(train.fold)[1])
+        train = replace(train, folds_sha256=folds.sha256)
+    index = training_index(records, train, corrections, folds=folds, cache_dir=config.cache_dir)
     for split in ("train", "val"):
         split_of(index, split)
     config = replace(config, train=train, size=index.size, input_size=config.input_size or index.size)
@@ -66,6 +71,11 @@ def wanted(config: Config) -> Wanted:
 @lru_cache(maxsize=4)
 def _records(data: Path, size: int | None, cache_dir: Path | None) -> Index:
     return load_index(data, size, cache_dir)
+
+
+@lru_cache(maxsize=4)
+def _folds(data: Path, size: int | None, cache_dir: Path | None, number: int) -> Folds:
+    return find_folds(_records(data, size, cache_dir), number, cache_dir)
 
 
 def _digest(key: str, path: Path) -> str:

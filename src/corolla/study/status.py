@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from corolla.data.folds import parts_of
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.folder import Run
@@ -23,8 +24,7 @@ State = Literal["done", "training now", "stopped", "missing", "waits"]
 class RunStatus:
     """How far one run of a study is."""
 
-    row: str
-    seed: int
+    planned: Planned
     state: State
     """waits: for the run that it learns from."""
     epochs: int
@@ -53,9 +53,12 @@ class StudyStatus(Result):
         by_row: dict[str, list[float]] = {}
         for run in self.runs:
             if run.seconds_per_epoch is not None:
-                by_row.setdefault(run.row, []).append(run.seconds_per_epoch)
+                by_row.setdefault(run.planned.row, []).append(run.seconds_per_epoch)
         usual = float(np.mean(known))
-        return sum((run.of - run.epochs) * float(np.mean(by_row.get(run.row, [usual]))) for run in self.left) / 3600
+        return (
+            sum((run.of - run.epochs) * float(np.mean(by_row.get(run.planned.row, [usual]))) for run in self.left)
+            / 3600
+        )
 
     @property
     def left(self) -> list[RunStatus]:
@@ -78,11 +81,11 @@ class StudyStatus(Result):
         """Return a row per run: its row, seed, state, epochs and folder."""
         return pd.DataFrame(
             [
-                (run.row, run.seed, run.state, run.epochs, run.of, str(run.run.folder) if run.run else "")
+                (*run.planned.place, run.state, run.epochs, run.of, str(run.run.folder) if run.run else "")
                 for run in self.runs
             ],
-            columns=["row", "seed", "state", "epochs", "of", "folder"],
-        )
+            columns=["row", "seed", "fold", "state", "epochs", "of", "folder"],
+        ).dropna(axis=1, how="all")  # most studies have no folds
 
 
 def _duration(hours: float) -> str:
@@ -106,18 +109,18 @@ def _statuses(planned: Sequence[Planned]) -> list[RunStatus]:
         of = each.config.train.epochs
         folders = work.folders(each)
         if folders is None:
-            found.append(RunStatus(each.row, each.seed, "waits", 0, of, None, None))
+            found.append(RunStatus(each, "waits", 0, of, None, None))
             continue
         asked = wanted(with_sources(each, folders))
         run = find_run(asked, asked.config.runs)
         state: State = "missing"
         if run is not None and run.state == "done":
-            state, work.runs[each.row, each.seed] = "done", Made(each, run, asked.key)
+            state, work.runs[each.place] = "done", Made(each, run, asked.key)
         elif is_claimed(asked) or (run is not None and run.is_training):
             state = "training now"
         elif run is not None and run.state == "stopped":
             state = "stopped"
-        found.append(RunStatus(each.row, each.seed, state, _epochs(run), of, run, _seconds_per_epoch(run)))
+        found.append(RunStatus(each, state, _epochs(run), of, run, _seconds_per_epoch(run)))
     return found
 
 
@@ -149,6 +152,11 @@ def study_commands(file: AnyPath, options: StudyOptions | None = None) -> list[l
         for word in (name, value)
     ]
     return [
-        ["corolla", "study", "run", Path(file), "--only", run.row, "--seeds", run.seed, *words]
+        ["corolla", "study", "run", Path(file), *_which(run.planned), *words]
         for run in study_status(file, options).left
     ]
+
+
+def _which(planned: Planned) -> list[object]:
+    words: list[object] = ["--only", planned.row, "--seeds", planned.seed]
+    return [*words, "--only-folds", parts_of(planned.fold)[0]] if planned.fold else words

@@ -18,7 +18,7 @@ from corolla.study.plan import StudyOptions, plan
 from corolla.study.records import FILE, Records
 from corolla.study.results import StudyResults, results_of
 from corolla.study.tables import as_text
-from corolla.study.work import Work, check_plan, runs_there, work_through
+from corolla.study.work import Made, Work, check_plan, runs_there, work_through
 from corolla.study.write import write_study
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class StudyResult(Result):
     """The runs that could not be made, with the reason of each."""
     paths: tuple[Path, ...]
     """The files that were written."""
+    made: tuple[Made, ...] = ()
+    """The finished runs; none where the results are of a record alone."""
 
     @property
     def summary(self) -> str:
@@ -69,7 +71,11 @@ def study(
         StudyStopped: a signal or the time budget has ended it.
     """
     options = replace(options or StudyOptions(), **changes)
-    read = read_study(as_path(file))
+    return run_study(read_study(as_path(file)), options, out=as_path(out) if out is not None else None)
+
+
+def run_study(read: Study, options: StudyOptions, *, out: Path | None = None) -> StudyResult:
+    """Do what `study` does, for a study that is not in a file."""
     planned = plan(read, options)
     check_plan(planned)
     log.info("%s: %d runs", read.name, len(planned))
@@ -81,23 +87,23 @@ def study(
         work = work_through(planned, waiting=lambda: log.info("waiting for runs that others make"))
     if work.was_stopped:
         raise StudyStopped(f"{read.name}: stopped; the same command goes on")
-    return _written(read, options, work, as_path(out) if out is not None else folder_of(read, options))
+    return _written(read, options, work, out or folder_of(read, options))
 
 
 def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> StudyResult:
     """Gather the record of all runs that are there, and write what it shows; one process at a time."""
     with locked(folder / ".lock"):
-        everything = plan(study, replace(options, only=None))
-        there = work.runs | runs_there([each for each in everything if (each.row, each.seed) not in work.runs])
-        made = [there[each.row, each.seed] for each in everything if (each.row, each.seed) in there]
-        reasons = {f"{row}, seed {seed}": reason for (row, seed), reason in work.failed.items()}
+        everything = plan(study, replace(options, only=None, only_folds=None))
+        there = work.runs | runs_there([each for each in everything if each.place not in work.runs])
+        made = [there[each.place] for each in everything if each.place in there]
+        reasons = {each.name: work.failed[each.place] for each in work.planned if each.place in work.failed}
         if not made and reasons:
             raise UserError(f"{study.path}: no run could be made: {next(iter(reasons.values()))}")
         path = folder / FILE
         before = Records.load(path) if path.is_file() else None
         gather(study, options, made, before).save(path)
         results = results_of(study, Records.load(path))  # as study_table has it, which reads the same numbers
-        return StudyResult(folder, results, reasons, tuple(write_study(results, folder)))
+        return StudyResult(folder, results, reasons, tuple(write_study(results, folder)), tuple(made))
 
 
 def study_table(file: AnyPath, *, records: AnyPath | None = None, out: AnyPath | None = None) -> StudyResult:

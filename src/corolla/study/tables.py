@@ -10,7 +10,6 @@ from corolla.compare.compare import Difference
 from corolla.compare.formatting import p_value, spread
 from corolla.study.file import BY_VIEWS
 from corolla.study.results import RowResult, StudyResults
-from corolla.text_files import shell_words
 
 TITLES = {
     **{"macro_f1": "macro F1", "top1": "top-1", "top5": "top-5", "train_top1": "train top-1"},
@@ -20,18 +19,14 @@ TITLES = {
 EPOCHS = ("epochs_to_plateau", "lowest_loss")
 
 
-def markdown(results: StudyResults, *, command: Sequence[object] = ()) -> str:
-    """Return the page of a study: its question, the table, what may be said, and how it is made again.
-
-    Args:
-        command: words by which it is made again.
-    """
+def markdown(results: StudyResults) -> str:
+    """Return the page of a study: its question, the table, what may be said, and how it is made again."""
     study = results.study
     titles, rows = as_text(results)
     lines = [f"# {study.name}", "", study.question, ""]
     lines += [_line(titles), _line(["---"] * len(titles)), *map(_line, rows), ""]
     lines += [f"- {sentence}" for sentence in results.sentences]
-    lines += [""] * bool(results.sentences) + [f"    corolla {shell_words(*command)}", ""] * bool(command)
+    lines += [""] * bool(results.sentences) + [f"    {study.command}", ""]
     return "\n".join(lines)
 
 

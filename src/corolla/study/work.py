@@ -15,7 +15,7 @@ from corolla.config.checks import check_settings
 from corolla.errors import Failure, UserError
 from corolla.files import is_locked, locked
 from corolla.runs.folder import Run
-from corolla.study.plan import Planned, with_sources
+from corolla.study.plan import Place, Planned, with_sources
 from corolla.study.recognise import Wanted, find_run, wanted
 
 log = logging.getLogger(__name__)
@@ -24,10 +24,6 @@ CLAIMS = ".studies"
 """Folder for the locks of runs, in the runs folder."""
 WAIT_S = 1.0
 """How often a worker with nothing left to do looks for what others have done."""
-
-
-Place = tuple[str, int]
-"""Row and seed."""
 
 
 class Made(NamedTuple):
@@ -45,7 +41,7 @@ class Work:
 
     planned: Sequence[Planned]
     runs: dict[Place, Made] = field(default_factory=dict)
-    """The finished ones, by row and seed."""
+    """The finished ones, by row, seed and fold."""
     failed: dict[Place, str] = field(default_factory=dict)
     """The reasons why runs could not be made."""
     was_stopped: bool = False
@@ -54,18 +50,19 @@ class Work:
     @property
     def left(self) -> list[Planned]:
         """Those that are neither done nor failed."""
-        return [each for each in self.planned if _place(each) not in self.runs | self.failed]
+        return [each for each in self.planned if each.place not in self.runs | self.failed]
 
     def folders(self, planned: Planned) -> dict[str, Path] | None:
         """Return the folders of the runs that one learns from; None as long as one is not done."""
-        places = {row: (row, planned.seed) for row in planned.sources.values()}
+        places = sources(planned)
         if any(place not in self.runs for place in places.values()):
             return None
         return {row: self.runs[place].run.folder for row, place in places.items()}
 
 
-def _place(planned: Planned) -> Place:
-    return planned.row, planned.seed
+def sources(planned: Planned) -> dict[str, Place]:
+    """Return the runs that one learns from, by their rows: those of the same seed and fold."""
+    return {row: (row, planned.seed, planned.fold) for row in planned.sources.values()}
 
 
 def check_plan(planned: Sequence[Planned]) -> None:
@@ -114,9 +111,8 @@ def work_through(planned: Sequence[Planned], *, waiting: Callable[[], None] = la
 
 def _advance(work: Work, planned: Planned) -> None:
     """Take a run that is there, or make it, where it can be made now and nobody else makes it."""
-    place = _place(planned)
-    sources = {row: (row, planned.seed) for row in planned.sources.values()}
-    if broken := next((row for row, source in sources.items() if source in work.failed), None):
+    place = planned.place
+    if broken := next((row for row, source in sources(planned).items() if source in work.failed), None):
         work.failed[place] = f"learns from {broken}, which has failed"
         return
     folders = work.folders(planned)
@@ -173,11 +169,12 @@ def _lock_of(asked: Wanted) -> Path:
 def new_name(asked: Wanted) -> str:
     """Return the name of the folder in which a run is made: its network, seed, and the begin of its key."""
     config = asked.config
-    return f"{config.model.name.removeprefix('timm:')}-seed{config.train.seed}-{asked.key[:8]}"
+    fold = f"-fold{config.train.fold.replace('/', 'of')}" if config.train.fold else ""
+    return f"{config.model.name.removeprefix('timm:')}{fold}-seed{config.train.seed}-{asked.key[:8]}"
 
 
 def runs_there(planned: Sequence[Planned]) -> dict[Place, Made]:
-    """Return the finished runs among those that a study needs, by row and seed; nothing is trained."""
+    """Return the finished runs among those that a study needs, by their places; nothing is trained."""
     work = Work(planned)
     for each in planned:  # those that others learn from come first
         folders = work.folders(each)
@@ -185,5 +182,5 @@ def runs_there(planned: Sequence[Planned]) -> dict[Place, Made]:
             asked = wanted(with_sources(each, folders))
             run = find_run(asked, asked.config.runs)
             if run is not None and run.state == "done":
-                work.runs[_place(each)] = Made(each, run, asked.key)
+                work.runs[each.place] = Made(each, run, asked.key)
     return work.runs

@@ -8,7 +8,6 @@ from corolla.plots.html import template_environment
 from corolla.study.figures import figure_png
 from corolla.study.results import StudyResults
 from corolla.study.tables import as_csv, as_text, curves_csv, differences_csv, markdown, scores_csv
-from corolla.text_files import shell_words
 
 TITLES = {"scores": "Scores", "curves": "Learning curves"}
 
@@ -16,23 +15,22 @@ TITLES = {"scores": "Scores", "curves": "Learning curves"}
 def write_study(results: StudyResults, folder: Path) -> list[Path]:
     """Write the tables, figures and page of a study into `folder`, and return their paths."""
     study = results.study
-    command = ["study", "run", Path(*study.path.parts[-2:])]  # the same wherever the project lies
     drawn = {name: png for name in study.figures if (png := figure_png(results, name)) is not None}
     content = {
-        "table.md": markdown(results, command=command).encode(),
+        "table.md": markdown(results).encode(),
         "table.csv": as_csv(results),
         "differences.csv": differences_csv(results),
         "scores.csv": scores_csv(results),
         "curves.csv": curves_csv(results),
         **{f"{name}.png": png for name, png in drawn.items()},
-        "study.html": _page(results, drawn, command).encode(),
+        "study.html": _page(results, drawn).encode(),
     }
     for name, each in content.items():
         write_atomically(folder / name, each)
     return [folder / name for name in content]
 
 
-def _page(results: StudyResults, drawn: dict[str, bytes], command: list[object]) -> str:
+def _page(results: StudyResults, drawn: dict[str, bytes]) -> str:
     titles, rows = as_text(results)
     return (
         template_environment("corolla.study")
@@ -44,6 +42,6 @@ def _page(results: StudyResults, drawn: dict[str, bytes], command: list[object])
             sentences=results.sentences,
             figures={name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in drawn.items()},
             sections={"table": "Table", **{name: TITLES[name] for name in drawn}, "reproduce": "How to make it again"},
-            reproduce=[f"corolla {shell_words(*command)}"],
+            reproduce=[results.study.command],
         )
     )

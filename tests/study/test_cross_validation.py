@@ -1,0 +1,80 @@
+"""Cross-validation as a study: a run per fold, every photo once, and the same files whoever makes them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import corolla
+from corolla.cli import run_command
+from corolla.data.index import load_index
+from corolla.errors import UserError
+from corolla.evaluation.predictions import Predictions
+from corolla.runs.folder import Run
+from corolla.study.plan import StudyOptions
+
+EXPERIMENT = """
+base = "lite0_scratch"
+[model]
+name = "timm:test_efficientnet"
+[optim]
+lr = 0.005
+[train]
+epochs = 1
+batch_size = 8
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.toml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+def test_every_photo_is_predicted_once_by_a_run_that_has_not_learned_it(
+    file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(tiny_data), "--device", "cpu", "--workers", "0"]
+    assert run_command(["cv", str(file), "--folds", "3", "--tta", "flip", *options]) == 0
+    printed = capsys.readouterr().out
+    result = corolla.cv(file, 3, data=tiny_data, device="cpu", workers=0, tta="flip")
+    assert result.summary in printed
+    assert {len(fold.run.environment["started"]) for fold in result.by_fold} == {1}  # taken, not trained again
+    assert [fold.fold for fold in result.by_fold] == ["1/3", "2/3", "3/3"]
+
+    index = load_index(tiny_data, None)
+    everything = sorted(str(name) for split in ("train", "val") for name in index.splits[split].id)
+    (path,) = result.out_of_fold
+    joined = Predictions.load(path)
+    assert joined.ids.tolist() == everything
+    (row,) = result.study.results.rows
+    assert row.records[0].predicted["flip"].tolist() == joined.probabilities.argmax(1).tolist()
+    for fold in result.by_fold:
+        own = Predictions.load(Run(fold.run.folder).predictions("val", "flip", "last"))
+        places = np.searchsorted(joined.ids, own.ids)
+        assert np.array_equal(joined.probabilities[places], own.probabilities)
+    table = (result.study.folder / "table.md").read_text()
+    assert f"corolla cv {file} --folds 3" in table
+
+    study = file.with_name("folds.toml")
+    study.write_text('question = "?"\nbase = "small.toml"\nfolds = 3\nseeds = [0]\nviews = ["flip"]\n')
+    told = corolla.study_status(study, StudyOptions(data=tiny_data, device="cpu", workers=0))
+    assert [run.state for run in told.runs] == ["done"] * 3
+    assert list(told.to_pandas()["fold"]) == ["1/3", "2/3", "3/3"]
+    assert run_command(["study", "commands", str(study), "--epochs-factor", "2", *options]) == 0
+    assert "--only base --seeds 0 --only-folds 2" in capsys.readouterr().out.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--folds", "1"], "--folds 1: at least 2 are expected"),
+        (["--folds", "3", "--only-folds", "4"], "--only-folds 4: folds are 1 to 3"),
+        (["--folds", "1000"], "photos"),
+    ],
+)
+def test_what_cannot_be(words: list[str], line: str, file: Path, tiny_data: Path) -> None:
+    with pytest.raises(UserError, match=line):
+        run_command(["cv", str(file), "--data", str(tiny_data), "--device", "cpu", *words])
