@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,14 @@ from corolla.data.index import load_index
 from corolla.errors import DONE, UserError
 from corolla.evaluation.compute import PredictOptions
 from corolla.evaluation.out_of_fold import fold_configs
-from corolla.evaluation.predict import predict_split
+from corolla.evaluation.predict import PredictResult, predict_split
 from corolla.evaluation.predictions import Predictions
 from corolla.kaggle.notebook_members import ensemble_of_runs
 from corolla.runs.folder import Run
+
+
+def joined(runs: list[Run], **options: Any) -> PredictResult:
+    return corolla.predict(runs, split="oof", device="cpu", workers=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +53,12 @@ def second(config: Config) -> list[Run]:
 def plain(config: Config) -> Run:
     run = corolla.train(config, run_name="plain")
     for split in ("val", "test"):
-        corolla.predict(run, split=split)
+        corolla.predict(run, split=split, device="cpu", workers=0)
     return run
 
 
 def test_every_photo_is_there_once_by_the_run_that_has_not_learned_it(first: list[Run], tiny_data: Path) -> None:
-    made = corolla.predict([first[1], first[2], first[0]], split="oof")
+    made = joined([first[1], first[2], first[0]])
     assert made.path == first[0].folder / "predictions" / "oof-none.npz"
     found, splits = Predictions.load(made.path), load_index(tiny_data).splits
     ids = np.concatenate([splits["train"].id, splits["val"].id])
@@ -62,21 +67,21 @@ def test_every_photo_is_there_once_by_the_run_that_has_not_learned_it(first: lis
     assert found.labels is not None
     assert np.array_equal(found.labels, labels)
     for run in first:
-        own = corolla.predict(run, split="val").predictions
+        own = corolla.predict(run, split="val", device="cpu", workers=0).predictions
         rows = np.searchsorted(found.ids, own.ids)
         assert np.array_equal(found.probabilities[rows], own.probabilities)
     assert found.fold == f"oof 3 {first[0].config.train.folds_sha256}"
-    assert corolla.predict(first, split="oof").made is False
+    assert joined(first).made is False
 
 
 def test_it_is_made_again_when_a_run_has_changed(config: Config) -> None:
     runs = cross_validation(config, "changed")
-    assert corolla.predict(runs, split="oof").made is True
+    assert joined(runs).made is True
     corolla.train(
         runs[1].config, data=config.data, runs=config.runs, run_name="longer", resume=runs[1].folder, epochs=2
     )
     runs[1].best.write_bytes((config.runs / "longer" / "last.pt").read_bytes())
-    assert corolla.predict(runs, split="oof").made is True
+    assert joined(runs).made is True
 
 
 def test_what_is_no_cross_validation_is_refused(
@@ -92,26 +97,26 @@ def test_what_is_no_cross_validation_is_refused(
         ([*first[:2], other], "of-four: is validated on other folds"),
     ):
         with pytest.raises(UserError, match=line):
-            corolla.predict(runs, split="oof")
+            joined(runs)
 
 
 def test_an_ensemble_of_cross_validations_is_fitted_and_scored_out_of_fold(
     first: list[Run], second: list[Run], plain: Run
 ) -> None:
-    scores = {run[0].name: corolla.predict(run, split="oof").macro_f1 for run in (first, second)}
-    joined = corolla.ensemble([*first, *second], method="weighted")
-    assert joined.rule.weights is not None
-    assert joined.rule.weights.sum() == pytest.approx(1)
-    assert np.ptp(joined.rule.weights[:3]) == np.ptp(joined.rule.weights[3:]) == 0  # folds weigh alike
-    assert joined.on_val is not None
-    assert joined.on_val.members["run"].tolist() == ["first-seed0", "second-seed0"]
-    assert joined.on_val.members["alone"].tolist() == list(scores.values())
+    scores = {run[0].name: joined(run).macro_f1 for run in (first, second)}
+    together = corolla.ensemble([*first, *second], method="weighted")
+    assert together.rule.weights is not None
+    assert together.rule.weights.sum() == pytest.approx(1)
+    assert np.ptp(together.rule.weights[:3]) == np.ptp(together.rule.weights[3:]) == 0  # folds weigh alike
+    assert together.on_val is not None
+    assert together.on_val.members["run"].tolist() == ["first-seed0", "second-seed0"]
+    assert together.on_val.members["alone"].tolist() == list(scores.values())
     adjusted = corolla.ensemble(first, method="mean", adjust=True)
     assert adjusted.rule.prior is not None
     assert "out of fold" in adjusted.summary
     notebook = ensemble_of_runs([run.folder for run in (*first, *second)], method="weighted")
     assert notebook.rule.weights is not None
-    assert np.array_equal(notebook.rule.weights, joined.rule.weights)
+    assert np.array_equal(notebook.rule.weights, together.rule.weights)
     with pytest.raises(UserError, match="plain: is validated on val, not on fold 1/3 as"):
         corolla.ensemble([*first, plain], method="weighted")
     with pytest.raises(UserError, match=r"fold 3/3 of the cross-validation of .* is missing"):
@@ -121,16 +126,15 @@ def test_an_ensemble_of_cross_validations_is_fitted_and_scored_out_of_fold(
 
 
 def test_cross_validations_are_compared_out_of_fold(first: list[Run], second: list[Run], plain: Run) -> None:
-    found = corolla.compare([*first, *second], num_resamples=50)
+    found = corolla.compare([*first, *second], num_resamples=50, device="cpu", workers=0)
     assert found.split == "oof"
     scores = {recipe.name: recipe.mean for recipe in found.recipes}
-    wanted = {
-        name: corolla.predict(runs, split="oof", checkpoint="last")
-        for name, runs in (("first", first), ("second", second))
-    }
+    wanted = {name: joined(runs, checkpoint="last") for name, runs in (("first", first), ("second", second))}
     assert scores == {name: pytest.approx(each.macro_f1) for name, each in wanted.items()}
     assert "first-seed0 is a cross-validation of 3 runs, scored out of fold" in " ".join(found.verdict)
-    assert corolla.compare([first[0], second[0]], num_resamples=50).split == "val"  # of the same fold
+    assert (
+        corolla.compare([first[0], second[0]], num_resamples=50, device="cpu", workers=0).split == "val"
+    )  # of the same fold
     with pytest.raises(UserError, match="plain: is validated on val, not on fold 1/3 as"):
         corolla.compare([first[0], plain])
     with pytest.raises(UserError, match="fold 3/3 of the cross-validation of"):
@@ -141,7 +145,7 @@ def test_the_audit_judges_all_labels_by_them(first: list[Run], plain: Run, tiny_
     found = corolla.audit(tiny_data, runs=[run.folder for run in first])
     assert found.source.num_photos == 40 + 16
     assert found.source.text.startswith("out-of-fold probabilities of first-fold1of3-seed0, ")
-    own = corolla.predict(first, split="oof")
+    own = joined(first)
     assert own.predictions.labels is not None
     right = (own.predictions.probabilities.argmax(1) == own.predictions.labels).mean()
     assert found.source.accuracy == pytest.approx(right)

@@ -44,7 +44,7 @@ class Member:
     is_own_val: bool = True
     """False where the images are another val than the one that each epoch was scored on."""
     num_folds: int = 0
-    """Of a cross-validation, the number of its runs, of which `run` is the first; it is scored out of fold."""
+    """Number of the runs of a cross-validation, of which `run` is the first; 0 of a run by itself."""
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:

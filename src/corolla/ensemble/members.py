@@ -46,7 +46,7 @@ class MemberPredictions:
     names: tuple[str, ...] = ()
     """Names of the members, where they are cross-validations and not their first run, which stands in `runs`."""
     of_runs: tuple[Predictions, ...] = ()
-    """Of cross-validations: what each run has predicted of its fold, cross-validation by cross-validation."""
+    """Predictions of each run of its fold, cross-validation by cross-validation, where the members are such."""
 
     @property
     def num_classes(self) -> int:

@@ -1,4 +1,4 @@
-"""What an ensemble is fitted on and scored on: val, or out of fold, where its members are cross-validations."""
+"""Read what an ensemble is fitted and scored on: val, or out of fold, where its members are cross-validations."""
 
 from collections.abc import Sequence
 from dataclasses import replace

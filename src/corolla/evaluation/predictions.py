@@ -47,7 +47,7 @@ class Predictions:
     class_names: tuple[str, ...] = ()
     """Names of the classes, in the columns' order; empty in files of earlier versions, whose checkpoint knows them."""
     fold: str = ""
-    """Of val, the fold that it is and the SHA-256 of the folds: "1/5 SHA"; out of fold "oof 5 SHA"; empty: no fold."""
+    """The fold of which they are and the SHA-256 of the folds: "1/5 SHA"; out of fold "oof 5 SHA"; empty: no fold."""
 
     def save(self, path: Path) -> None:
         columns = {"ids": self.ids, "probabilities": self.probabilities, "checkpoint": np.array(self.checkpoint)}
