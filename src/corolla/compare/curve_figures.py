@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from corolla.compare.compare import Comparison
@@ -76,7 +77,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
         _draw_all(accuracy, comparison, "top1", "train_top1")
         _by_epoch(accuracy, "top-1 accuracy")
         accuracy.set_ylim(bottom=0)
-        is_unknown = not any(line.get_linestyle() == TRAIN["ls"] for line in accuracy.lines)
+        is_unknown = not any(_is_train(line) for line in accuracy.lines)
         title = "accuracy on val (none is known of train)" if is_unknown else "accuracy on train and val"
         accuracy.set_title(title, fontsize=11, loc="left")
         for axes in (loss, accuracy):
@@ -158,9 +159,18 @@ def _by_epoch(axes: Axes, what: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _is_train(line: Line2D) -> bool:
+    """Return whether a line shows what was measured on photos of training."""
+    return line.get_linestyle() == TRAIN["ls"]
+
+
 def _end_axis(axes: Axes, title: str) -> None:
     """End the axis of losses above all points but wild ones, and say in the title how many these are."""
-    end, num_beyond = axis_end(value for line in axes.lines for value in np.asarray(line.get_ydata()).tolist())
+    train, val = (
+        [value for line in axes.lines if _is_train(line) == wanted for value in np.asarray(line.get_ydata()).tolist()]
+        for wanted in (True, False)
+    )
+    end, num_beyond = axis_end(train, val)
     axes.set_ylim(0, end)
     axes.set_title(", ".join(filter(None, (title, beyond(num_beyond)))), fontsize=11, loc="left")
 

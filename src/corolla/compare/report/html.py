@@ -134,7 +134,7 @@ def _plots(comparison: Comparison, classes: ClassScores) -> dict[str, figure]:
 def _curves(comparison: Comparison) -> dict[str, figure]:
     """Return the learning curves of what is known; both losses have one axis, which leaves wild epochs out."""
     rows = [row for member in comparison.members for row in member.rows]
-    end, _ = axis_end(row[key] for row in rows for key in LOSSES)
+    end, _ = axis_end([row["train_loss"] for row in rows], [row["val_loss"] for row in rows])
     figures = {}
     for key, title in CURVES.items():
         values = [row[key] for row in rows if row[key] is not None]

@@ -120,7 +120,7 @@ def report(
 
 def _loss_end(rows: Rows) -> float | None:
     """Return where the loss's axis ends, if a point is beyond it."""
-    end, num_beyond = axis_end(row[key] for row in rows for key in ("train_loss", "val_loss"))
+    end, num_beyond = axis_end([row["train_loss"] for row in rows], [row["val_loss"] for row in rows])
     return end if num_beyond else None
 
 
