@@ -25,8 +25,8 @@ from corolla.runs.folder import Run
 from corolla.training.train import train
 
 STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "import-checkpoint", "runs"]
-STAGES += ["predict", "report", "compare", "study", "cv", "table", "ensemble", "score", "pack", "submit", "submissions"]
-STAGES += ["leaderboard", "export", "doctor", "bench"]
+STAGES += ["predict", "report", "compare", "lesion", "study", "cv", "table", "ensemble", "score", "pack", "submit"]
+STAGES += ["submissions", "leaderboard", "export", "doctor", "bench"]
 SETTINGS = """
 size = 32
 [model]
@@ -530,7 +530,7 @@ def test_an_option_of_the_last_release_goes_on(tiny_data: Path, capsys: pytest.C
     [
         (["--augment.area", "0.5", "1"], "--augment.area has no effect without --augment.crop random-resized"),
         (["--optim.betas", "0.8", "0.9"], "--optim.betas has no effect without --optim.name adamw: leave it out"),
-        (["--model.stride-in-1x1"], "--model.stride-in-1x1 has no effect without an own network of 50 layers or more"),
+        (["--model.stride-in-1x1"], "--model.stride-in-1x1 has no effect without resnet50, resnet101 or resnet152"),
         (["--model.freeze-norms"], "--model.freeze-norms has no effect without --model.weights or --init-from"),
         (["--model.name", "timm:test_vit", "--model.stem", "small"], "--model.stem has no effect on timm:test_vit"),
     ],

@@ -12,6 +12,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from corolla.anatomy.lesion import lesion as lesion
     from corolla.audit.audit import audit as audit
     from corolla.compare import notebook_figures
     from corolla.compare import tables as tables
@@ -64,6 +65,7 @@ _STAGES = {
     "study_status": "corolla.study.status",
     "study_table": "corolla.study.study",
     "report": "corolla.compare.report.run_page",
+    "lesion": "corolla.anatomy.lesion",
     "submission_from_runs": "corolla.kaggle.from_runs",
     "score": "corolla.kaggle.submission",
     "download": "corolla.kaggle.download",

@@ -15,6 +15,7 @@ PIPELINE = (
         "predict",
         "report",
         "compare",
+        "lesion",
         "study",
         "cv",
         "table",

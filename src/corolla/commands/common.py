@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import tyro
 
@@ -16,6 +16,10 @@ from corolla.data.transforms.tta import ViewOptions
 from corolla.errors import UserError
 from corolla.runs.folder import is_run
 from corolla.text_files import shell_words
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,38 @@ def without_others(paths: Sequence[Path], *, is_meant: Callable[[Path], bool] = 
     for path in passed_over:
         log.info("%s: no run, passed over", path)
     return tuple(path for path in paths if path not in passed_over)
+
+
+class Measured(Protocol):
+    """A result that is a table and a figure."""
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the table."""
+        ...
+
+    def figure(self) -> "Figure":
+        """Return the figure."""
+        ...
+
+
+def write_measured(result: Measured, names: Sequence[str], kind: str, out: Path | None) -> None:
+    """Write the table and the figure of a result, and say where.
+
+    Args:
+        names: of the networks, after which comparisons/NAMES-KIND is called.
+        out: the beginning of the files' names, in that folder's place.
+    """
+    from corolla.compare.places import comparison_name, folder_for, holds
+    from corolla.files import replacing, write_atomically
+
+    content = result.to_pandas().to_csv(index=False, lineterminator="\n").encode()
+    if out is None:
+        name = comparison_name(names, kind)
+        out = folder_for(name, lambda folder: holds(folder / f"{kind}.csv", content)) / kind
+    write_atomically(Path(f"{out}.csv"), content)
+    with replacing(Path(f"{out}.png")) as temporary:
+        result.figure().savefig(temporary, format="png", metadata={"Software": ""})
+    print(f"wrote {out}.csv {out}.png")
 
 
 def next_command(*words: object) -> str:
