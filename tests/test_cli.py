@@ -25,8 +25,8 @@ from corolla.runs.folder import Run
 from corolla.training.train import train
 
 STAGES = ["download", "synth", "import", "check", "audit", "stats", "show", "train", "import-checkpoint", "runs"]
-STAGES += ["predict", "report", "compare", "lesion", "study", "cv", "table", "ensemble", "score", "pack", "submit"]
-STAGES += ["submissions", "leaderboard", "export", "doctor", "bench"]
+STAGES += ["predict", "report", "compare", "lesion", "gradients", "study", "cv", "table", "ensemble", "score", "pack"]
+STAGES += ["submit", "submissions", "leaderboard", "export", "doctor", "bench"]
 SETTINGS = """
 size = 32
 [model]

@@ -92,6 +92,9 @@ def test_every_name_of_all_is_there_and_takes_text(run: Run, data: str, tmp_path
         "report": lambda: corolla.report(str(run.folder), out=str(tmp_path / "run.html"), device="cpu", workers=0),
         "ensemble": lambda: corolla.ensemble([str(run.folder)], data=data),
         "lesion": lambda: outcome_of(corolla.lesion, run, device="cpu", workers=0),
+        "gradients": lambda: corolla.gradients(
+            str(run.folder), batches=1, batch_size=4, data=data, device="cpu", workers=0
+        ),
         "compare": lambda: corolla.compare([str(run.folder)], device="cpu", workers=0, num_resamples=20),
         "cv": lambda: outcome_of(corolla.cv, "resnet18", 1),
         "study": lambda: outcome_of(corolla.study, str(tmp_path / "none.toml"), data=data),

@@ -12,6 +12,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from corolla.anatomy.gradients import gradients as gradients
     from corolla.anatomy.lesion import lesion as lesion
     from corolla.audit.audit import audit as audit
     from corolla.compare import notebook_figures
@@ -66,6 +67,7 @@ _STAGES = {
     "study_table": "corolla.study.study",
     "report": "corolla.compare.report.run_page",
     "lesion": "corolla.anatomy.lesion",
+    "gradients": "corolla.anatomy.gradients",
     "submission_from_runs": "corolla.kaggle.from_runs",
     "score": "corolla.kaggle.submission",
     "download": "corolla.kaggle.download",

@@ -1,1 +1,1 @@
-"""How networks are made, and what their parts do: lesions of trained ones."""
+"""How networks are made, and what their parts do: lesions of trained ones, the gradients of their layers."""

@@ -1,20 +1,26 @@
-"""Figures of lesions by their tables; each is a `matplotlib.figure.Figure` on white."""
+"""Figures of lesions and of gradients by their tables; each is a `matplotlib.figure.Figure` on white."""
 
 from typing import Any
 
+import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from corolla.plots.style import color, escaped
+from corolla.plots.style import GREY, color, escaped
 
 PANELS = {"one": "block left out", "random": "blocks left out at random", "order": "Kendall's tau of the order"}
 """Kinds of lesions, and what their axis has."""
 MOST_NAMES = 30
 """Blocks whose names fit below an axis; of more their numbers stand there."""
+MOST_MOMENTS = 8
+"""Moments of one network that a legend names."""
+SHORTCUT = ".downsample."
+"""Part of the names of a projection's layers, in the own networks and in timm's ResNets."""
 Rows = list[dict[str, Any]]
+SHADES = matplotlib.colormaps["viridis"]
 
 
 def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
@@ -63,6 +69,40 @@ def _draw_lesions(axes: Axes, kind: str, rows: Rows, names: list[str], style: di
         low, high = ([function(of) for of in of_each.values()] for function in (min, max))
         axes.fill_between(list(of_each), low, high, color=style["color"], alpha=0.2, lw=0)
         axes.plot(list(of_each), [sum(of) / len(of) for of in of_each.values()], "o-", lw=1.2, **style)
+
+
+def gradient_figure(table: pd.DataFrame) -> Figure:
+    """Draw the norm of each layer's gradient on a logarithmic axis: a panel a network, a line a moment.
+
+    The start is grey, later moments go from light to dark. Projections of shortcuts are crosses beside the line.
+
+    Args:
+        table: as `Gradients.to_pandas` returns it.
+    """
+    networks = _grouped(table.to_dict("records"), "run")
+    figure, panels = _panels(len(networks))
+    for axes, (run, rows) in zip(panels, networks.items(), strict=True):
+        moments = _grouped(rows, "moment")
+        later = [moment for moment in moments if moment != "start"]
+        named = {"start", *later[:: -(-len(later) // MOST_MOMENTS) or 1], *later[-1:]}
+        for moment, own in moments.items():
+            shade = SHADES(1 - (later.index(moment) + 1) / len(later)) if moment != "start" else GREY
+            line = [row for row in own if SHORTCUT not in row["layer"]]
+            label = escaped(moment) if moment in named else None
+            axes.plot(*_points(line), "o-", ms=3, lw=1.2, color=shade, label=label)
+            axes.plot(*_points([row for row in own if SHORTCUT in row["layer"]]), "x", ms=4, color=shade)
+        axes.set_title(escaped(f"{run} ({rows[0]['network']})"), fontsize=10, loc="left")
+        axes.set_xlabel("layer, in the order of computing")
+        axes.set_yscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    panels[0].set_ylabel("norm of the gradient")
+    return figure
+
+
+def _points(rows: Rows) -> tuple[list[int], list[float]]:
+    """Return depths and norms; a norm of 0 has no place on the axis."""
+    return [row["depth"] for row in rows], [row["gradient_norm"] or float("nan") for row in rows]
 
 
 def _grouped(rows: Any, column: str) -> dict[Any, Rows]:

@@ -16,6 +16,7 @@ PIPELINE = (
         "report",
         "compare",
         "lesion",
+        "gradients",
         "study",
         "cv",
         "table",
