@@ -114,6 +114,13 @@ def test_a_setting_at_its_default_changes_no_record(tmp_path: Path) -> None:
         (HEAD + 'compare = "last"', "compare = last: first or above or all is expected"),
         (HEAD + 'views = ["five"]', "views: five: no views are called 'five'"),
         (HEAD + 'table = ["f1"]', "table = f1: macro_f1 or"),
+        (HEAD + 'measure = ["depth"]', "measure = depth: lesions or gradients is expected"),
+        (HEAD + 'measure = ["lesions"]\nfolds = 3', "measure: is of networks that are validated on one val"),
+        (HEAD + "folds = 1", "folds = 1: at least 2 are expected"),
+        (
+            HEAD + '[settings]\ntrain.fold = "1/5"',
+            "settings: train.fold is no setting of a study: folds = N gives them",
+        ),
         (HEAD + 'figures = ["pie"]', "figures = pie: scores or curves is expected"),
         (HEAD + "[settings]\ntrain.epoch = 3", "base: unknown key train.epoch; the nearest valid one is train.epochs"),
         (

@@ -103,6 +103,19 @@ def test_a_study_trains_what_is_missing_and_nothing_again(file: Path, tiny_data:
     assert study_commands(file, options_for(file, tiny_data)) == []
 
 
+def test_weights_count_by_their_content_and_a_run_of_another_command_is_taken(file: Path, tiny_data: Path) -> None:
+    head = STUDY.partition("[[variant]]")[0]
+    file.write_text(head + '[[variant]]\nname = "first"\n[[variant]]\nname = "tuned"\nmodel.weights = "@first"\n')
+    run_study(file, tiny_data, only=("first",))
+    (first,) = of(file.parent / "runs")
+    by_hand = [str(first.folder / "config.json"), "--model.weights", str(first.folder), "--run-name", "by-hand"]
+    places = ["--data", str(tiny_data), "--runs", str(first.folder.parent), "--device", "cpu"]
+    assert run_command(["train", *by_hand, *places, "--pipeline.workers", "0"]) == 0
+    first.folder.rename(first.folder.with_name("moved"))
+    run_study(file, tiny_data)
+    assert trained(file.parent / "runs") == {"moved": 1, "by-hand": 1}
+
+
 def test_the_record_makes_the_same_tables_without_runs_and_photos(file: Path, tiny_data: Path) -> None:
     result = run_study(file, tiny_data)
     before = {name: (result.folder / name).read_bytes() for name in (*TABLES, "scores.png", "curves.png")}
@@ -264,3 +277,20 @@ def test_ray_makes_the_runs_as_tasks(file: Path, tiny_data: Path) -> None:
     result = file.parent / "comparisons" / "smooth"
     for name in TABLES:
         assert (result / name).read_bytes() == (here.folder / name).read_bytes()
+
+
+def test_lesions_and_gradients_are_in_the_record(file: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = STUDY.partition("[[variant]]")[0].replace('name = "timm:test_efficientnet"', 'name = "resnet20"')
+    settings = settings.replace("lite0_scratch", "resnet18").replace("epochs = 1", "epochs = 1\nmodel.width = 0.25")
+    plain = '[[variant]]\nname = "plain"\nmodel.name = "plain20"\n[[variant]]\nname = "residual"\n'
+    file.write_text(settings.replace("question", 'measure = ["lesions", "gradients"]\nquestion') + plain)
+    result = run_study(file, tiny_data)
+    lesions, gradients = (pd.read_csv(result.folder / f"{name}.csv") for name in ("lesions", "gradients"))
+    assert set(lesions["run"]) == set(gradients["run"]) == {"plain", "residual"}
+    assert {"whole", "one", "random", "order"} <= set(lesions["kind"])
+    names = ("lesions.csv", "gradients.csv", "lesions.png", "gradients.png")
+    before = {name: (result.folder / name).read_bytes() for name in names}
+    again = study_table(file, out=file.parent / "again")
+    assert {name: (again.folder / name).read_bytes() for name in names} == before
+    monkeypatch.setattr("corolla.study.measure._measure", None)  # of the same runs nothing is measured again
+    assert set(run_study(file, tiny_data).results.records.measured) == {"lesions", "gradients"}

@@ -35,7 +35,7 @@ def study(
             record, without runs and photos), or commands (one per run that is missing, for SLURM arrays and the like).
         file: the study, such as studies/depth.toml; docs/studies.md says what stands in it.
         out: folder for tables, figures and the record; default: comparisons/NAME.
-        records: with table: the record; default: the one beside the file, in the folder NAME, else the one that run has
+        records: with table: the record; default: the one in the folder NAME beside the file, else the one that run has
             left.
         options: where and how the runs are made.
     """

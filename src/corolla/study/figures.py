@@ -4,16 +4,19 @@ import io
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from corolla.anatomy.figures import gradient_figure, lesion_figure
 from corolla.compare.formatting import spread
 from corolla.compare.statistics import interval
 from corolla.plots.limits import axis_end, beyond
 from corolla.plots.style import color, escaped
+from corolla.study.file import MEASURES
 from corolla.study.results import RowResult, StudyResults
 
 CURVES = (
@@ -25,11 +28,17 @@ CURVES = (
 
 
 def figure_png(results: StudyResults, name: str) -> bytes | None:
-    """Return the PNG of a figure of the study; None where nothing was run."""
+    """Return the PNG of a figure of the study; None where nothing was run, or measured."""
     rows = [row for row in results.rows if row.records]
-    if not rows:
+    if name in MEASURES:
+        if name not in results.records.measured:
+            return None
+        table = pd.DataFrame(results.records.measured[name].rows)
+        figure = lesion_figure(table, score="macro F1 on val") if name == "lesions" else gradient_figure(table)
+    elif rows:
+        figure = scores_figure(results, rows) if name == "scores" else curves_figure(rows)
+    else:
         return None
-    figure = scores_figure(results, rows) if name == "scores" else curves_figure(rows)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": ""})  # the same bytes every time
     return buffer.getvalue()
@@ -78,13 +87,18 @@ def curves_figure(rows: list[RowResult]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         left_out = 0
         if on_val == "val_loss":
-            points = (value for line in axes.lines for value in np.asarray(line.get_ydata(), np.float64).tolist())
-            end, left_out = axis_end(points)
+            drawn = {style: _points(axes, style) for style in ("--", "-")}
+            end, left_out = axis_end(drawn["--"], drawn["-"])
             axes.set_ylim(0, end)
         axes.set_title(", ".join(filter(None, (title, beyond(left_out)))), fontsize=10, loc="left")
     lines = [Line2D([], [], color=color(place), label=escaped(row.name)) for place, row in trained]
     figure.legend(handles=lines, loc="outside lower center", ncols=min(4, max(1, len(trained))), frameon=False)
     return figure
+
+
+def _points(axes: Axes, style: str) -> list[float]:
+    lines = [line for line in axes.lines if line.get_linestyle() == style]
+    return [value for line in lines for value in np.asarray(line.get_ydata(), np.float64).tolist()]
 
 
 def _draw_curve(axes: Axes, row: RowResult, column: str, hue: str, *, has_range: bool = False, **style: Any) -> None:

@@ -31,6 +31,8 @@ from corolla.text_files import Shape, mismatch, shell_words, shown
 Against = Literal["first", "above", "all"]
 FIGURES = ("scores", "curves")
 """Figures that a study may ask for."""
+MEASURES = ("lesions", "gradients")
+"""What is measured of the networks of the first seed, each with a figure."""
 BY_VIEWS = ("macro_f1", "top1", "top5")
 """Scores that each kind of views has."""
 COLUMNS = (*BY_VIEWS, "train_top1", "train_loss", "val_loss", "epochs_to_plateau", "lowest_loss")
@@ -50,6 +52,7 @@ SHAPE: Shape = {
     "views?": [str],
     "table?": [str],
     "figures?": [str],
+    "measure?": [str],
     "settings?": {str: object},
     "variant?": [{"name": str, "base?": str, "on?": str}],
     "product?": {str: object},
@@ -91,6 +94,8 @@ class Study:
     """The first one is what is compared."""
     table: tuple[str, ...] = ("macro_f1", "top1")
     figures: tuple[str, ...] = FIGURES
+    measure: tuple[str, ...] = ()
+    """Some of MEASURES."""
     votes: tuple[Vote, ...] = ()
     made_by: tuple[str, ...] = ()
     """Words of the command that makes it, where that is none of a study file."""
@@ -137,6 +142,7 @@ def read_study(path: Path) -> Study:
         views=tuple(_views(path, name) for name in values.get("views", ("none",))),
         table=tuple(_one_of(path, "table", name, COLUMNS) for name in values.get("table", ("macro_f1", "top1"))),
         figures=tuple(_one_of(path, "figures", name, FIGURES) for name in values.get("figures", FIGURES)),
+        measure=tuple(_one_of(path, "measure", name, MEASURES) for name in values.get("measure", ())),
         votes=tuple(Vote(vote["name"], tuple(vote["of"])) for vote in values.get("vote", ())),
     )
     _check(study)
@@ -158,6 +164,8 @@ def _check(study: Study) -> None:
     if bad := [seed for seed in study.seeds if not 0 <= seed < 2**32]:
         raise UserError(f"{path}: seeds: {bad[0]}: a whole number from 0 to 4294967295 is expected")
     names = [each.name for each in (*study.rows, *study.votes)]
+    if study.measure and study.folds:
+        raise UserError(f"{path}: measure: is of networks that are validated on one val: leave out measure or folds")
     lists: tuple[tuple[str, list[object]], ...] = (
         ("seeds", list(study.seeds)),
         ("views", list(study.views)),

@@ -37,7 +37,7 @@ class StudyOptions:
     only: tuple[str, ...] | None = None
     """Train these rows alone, and what they learn from."""
     only_folds: tuple[int, ...] | None = None
-    """Of a cross-validation, train these folds alone."""
+    """Train these folds of a cross-validation alone."""
     runs: Path = Path("runs")
     """Folder of the runs."""
     on: Literal["here", "ray"] = "here"

@@ -40,6 +40,7 @@ _SHAPE: Shape = {
     "classes": int,
     "labels": [int],
     "runs": [_RUN],
+    "measured?": {str: {"keys": [str], "rows": [{str: object}]}},
 }
 
 
@@ -62,6 +63,16 @@ class Record:
     """Top-5 accuracy, by the views; None of a vote."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A table that was measured of trained networks, such as their lesions."""
+
+    keys: tuple[str, ...]
+    """Keys of the runs, in the order of the table."""
+    rows: list[dict[str, Any]]
+    """Its rows, in which runs are called as the study's rows are."""
+
+
 @dataclass(frozen=True, eq=False)
 class Records:
     """All that is known of a study."""
@@ -74,6 +85,8 @@ class Records:
     labels: Labels
     """Classes of the photos of val, in the order of their ids."""
     runs: tuple[Record, ...]
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    """By what was measured: lesions, gradients."""
 
     def save(self, path: Path) -> None:
         """Write the record, packed."""
@@ -85,6 +98,10 @@ class Records:
             "classes": self.num_classes,
             "labels": self.labels.tolist(),
             "runs": [_plain(each) for each in self.runs],
+            "measured": {
+                name: {"keys": list(each.keys), "rows": [_short_row(row) for row in each.rows]}
+                for name, each in self.measured.items()
+            },
         }
         text = json.dumps(values, separators=(",", ":"))
         write_atomically(path, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
@@ -117,14 +134,21 @@ class Records:
             num_classes=values["classes"],
             labels=labels,
             runs=runs,
+            measured={
+                name: Measured(tuple(each["keys"]), each["rows"]) for name, each in values.get("measured", {}).items()
+            },
         )
 
 
 def _plain(record: Record) -> dict[str, Any]:
     values = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
     predicted = {views: labels.tolist() for views, labels in record.predicted.items()}
-    epochs = [{key: _short(value) for key, value in row.items()} for row in record.epochs]
+    epochs = [_short_row(row) for row in record.epochs]
     return values | {"predicted": predicted, "epochs": epochs, "top5": dict(record.top5)}
+
+
+def _short_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _short(value) for key, value in row.items()}
 
 
 def _short(value: Any) -> Any:

@@ -14,6 +14,7 @@ from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.study.file import Study, read_study
 from corolla.study.gather import gather
+from corolla.study.measure import measured
 from corolla.study.plan import StudyOptions, plan
 from corolla.study.records import FILE, Records
 from corolla.study.results import StudyResults, results_of
@@ -101,7 +102,8 @@ def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> S
             raise UserError(f"{study.path}: no run could be made: {next(iter(reasons.values()))}")
         path = folder / FILE
         before = Records.load(path) if path.is_file() else None
-        gather(study, options, made, before).save(path)
+        records = replace(gather(study, options, made, before), measured=measured(study, options, made, before))
+        records.save(path)
         results = results_of(study, Records.load(path))  # as study_table has it, which reads the same numbers
         return StudyResult(folder, results, reasons, tuple(write_study(results, folder)), tuple(made))
 

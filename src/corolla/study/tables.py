@@ -9,6 +9,7 @@ import pandas as pd
 from corolla.compare.compare import Difference
 from corolla.compare.formatting import p_value, spread
 from corolla.study.file import BY_VIEWS
+from corolla.study.records import Measured
 from corolla.study.results import RowResult, StudyResults
 
 TITLES = {
@@ -98,6 +99,11 @@ def curves_csv(results: StudyResults) -> bytes:
         for epoch in record.epochs
     ]
     return _csv(pd.DataFrame(lines))
+
+
+def measured_csv(measured: Measured) -> bytes:
+    """Return a table that was measured of the networks: the numbers of its figure."""
+    return _csv(pd.DataFrame(measured.rows))
 
 
 def _csv(table: pd.DataFrame) -> bytes:

@@ -150,6 +150,8 @@ def make_run(planned: Planned, asked: Wanted) -> Run | None:
         run = find_run(asked, config.runs)  # it may have been finished since
         if run is not None and run.state == "done":
             return run
+        if run is not None and run.is_training:  # by a command that is no study's
+            return None
         name = run.name if run is not None else new_name(asked)
         log.info("%s: %s", planned.name, config.runs / name)
         from corolla.training.train import train

@@ -7,21 +7,22 @@ from corolla.files import write_atomically
 from corolla.plots.html import template_environment
 from corolla.study.figures import figure_png
 from corolla.study.results import StudyResults
-from corolla.study.tables import as_csv, as_text, curves_csv, differences_csv, markdown, scores_csv
+from corolla.study.tables import as_csv, as_text, curves_csv, differences_csv, markdown, measured_csv, scores_csv
 
-TITLES = {"scores": "Scores", "curves": "Learning curves"}
+TITLES = {"scores": "Scores", "curves": "Learning curves", "lesions": "Lesions", "gradients": "Gradients by layer"}
 
 
 def write_study(results: StudyResults, folder: Path) -> list[Path]:
     """Write the tables, figures and page of a study into `folder`, and return their paths."""
     study = results.study
-    drawn = {name: png for name in study.figures if (png := figure_png(results, name)) is not None}
+    drawn = {name: png for name in (*study.figures, *study.measure) if (png := figure_png(results, name)) is not None}
     content = {
         "table.md": markdown(results).encode(),
         "table.csv": as_csv(results),
         "differences.csv": differences_csv(results),
         "scores.csv": scores_csv(results),
         "curves.csv": curves_csv(results),
+        **{f"{name}.csv": measured_csv(each) for name, each in results.records.measured.items()},
         **{f"{name}.png": png for name, png in drawn.items()},
         "study.html": _page(results, drawn).encode(),
     }
