@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from state_bits import assert_same_bits
-from support import changed, smallest_config, stop_at
+from support import changed, smallest_config, stop_at, write_data
 
 import corolla
 from corolla.config import Config
@@ -64,6 +64,13 @@ def test_its_val_is_that_fold_and_says_so(fold: Run) -> None:
     again = corolla.predict(fold, split="val", checkpoint="last").predictions
     assert again.fold == kept.fold
     assert np.array_equal(again.probabilities, kept.probabilities)
+
+
+def test_test_is_predicted_whatever_train_and_val_are_by_now(fold: Run, tmp_path: Path) -> None:
+    other = write_data(tmp_path / "other", train=35)
+    assert len(corolla.predict(fold, split="test", data=other).predictions.ids) == 11
+    with pytest.raises(UserError, match="other: has other photos in train and val than the folds were made of"):
+        corolla.predict(fold, split="val", data=other)
 
 
 def test_a_stopped_one_ends_as_an_undisturbed_one(fold: Run, config: Config) -> None:

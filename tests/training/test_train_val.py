@@ -12,6 +12,10 @@ from support import changed, draw, smallest_config, stop_at, write_data
 
 import corolla
 from corolla.cli import run_command
+from corolla.compare.data_efficiency import data_efficiency
+from corolla.compare.notebook_figures import learning_curves
+from corolla.compare.readme_table import results_table
+from corolla.compare.run_table import list_runs
 from corolla.config import Config
 from corolla.data.corrections import COPY
 from corolla.data.index import load_index
@@ -56,6 +60,19 @@ def test_it_learns_from_all_labelled_photos_and_has_no_scores_and_no_best(both: 
     assert "macro F1 on val" not in both._repr_html_()
     assert list(both.to_pandas()["macro_f1"]) == [None]
     assert [each for each in run_findings(both.folder.parent) if each.state == "fault"] == []
+
+
+def test_tables_and_curves_take_it(both: Run, plain: Run) -> None:
+    table = list_runs(both.folder.parent).set_index("name")
+    assert np.isnan(table.loc["both", "best F1"])
+    assert table.loc["plain", "best F1"] == plain.metrics[0]["macro_f1"]
+    assert "none, learned from val" in results_table([both.folder, plain.folder])
+    scores, losses = learning_curves([both, plain]).axes
+    assert [len(axes.lines) for axes in (scores, losses)] == [1, 3 + 2]  # two lines name what is solid and dashed
+    toml = both.folder.parent / "both.toml"
+    toml.write_text('base = "scratch_best"\n[train]\non = "train+val"\n')
+    with pytest.raises(UserError, match=r"both.toml: learns from val as well \(train.on\)"):
+        data_efficiency([str(toml)], [0.5])
 
 
 def test_a_stopped_one_ends_as_an_undisturbed_one(both: Run, config: Config) -> None:

@@ -108,7 +108,7 @@ def _index(folder: Path, options: PredictOptions) -> Index:
     """Return the index of the data of a run that can predict."""
     run = open_run(folder)
     checkpoint_of(run, options)
-    return index_for(run, options.data, options.size, options.cache_dir)
+    return index_for(run, options.data, options.size, options.cache_dir, for_test=options.split == "test")
 
 
 def _is_one(indexes: Iterable[Index], split: str) -> bool:

@@ -82,6 +82,8 @@ def _line(runs: Sequence[Run]) -> str:
     minutes = [timing[-1]["total_seconds"] / 60 for run in runs if (timing := run.timing)]
     seeds = ", ".join(str(run.config.train.seed) for run in runs)
     name = runs[0].environment.get("experiment", runs[0].name)
+    if fold := runs[0].config.train.fold:
+        name += f", fold {fold}"
     if earlier := runs[0].environment.get("lengthened_from"):  # its command trains another run
         name += f", lengthened from {' to '.join(map(str, [*earlier, runs[0].config.train.epochs]))} epochs"
     cells = [

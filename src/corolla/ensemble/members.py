@@ -122,7 +122,9 @@ def _indexes(runs: Sequence[Run], split: SplitName, data: Path | None, cache_dir
                 f"{run.folder} was trained at: whether they are those that it predicted can't be told"
             )
     found = [there[data or data_of(run), run.config.size] for run in runs]
-    indexes = [index and own_index(run, index, cache_dir) for run, index in zip(runs, found, strict=True)]
+    indexes = found
+    if split != "test":
+        indexes = [index and own_index(run, index, cache_dir) for run, index in zip(runs, found, strict=True)]
     if split == "val":
         for run, index in zip(runs, indexes, strict=True):
             warn_of_learned_val(run, index)

@@ -18,7 +18,7 @@ from corolla.results import Result
 from corolla.runs.best_epoch import best_fault
 from corolla.runs.data import index_for
 from corolla.runs.folder import Run
-from corolla.runs.folds import fold_key
+from corolla.runs.folds import fold_key, own_index
 from corolla.runs.same_data import check_has_val, warn_of_learned_val
 
 if TYPE_CHECKING:
@@ -122,12 +122,14 @@ def _split(index: Index, options: PredictOptions) -> SplitName:
 def _index_for(run: Run, options: PredictOptions) -> Index:
     """Return the index of the data that a run is to predict, after all that speaks against it."""
     checkpoint_of(run, options)
-    index = index_for(run, options.data, options.size, options.cache_dir)
+    index = index_for(run, options.data, options.size, options.cache_dir, for_test=True)
     if options.checkpoint == "best" and (fault := best_fault(run)):
         log.warning("%s: %s; was the folder restored in part? --checkpoint last is sure", run.folder, fault)
     split = _split(index, options)
     if split == "val":
         check_has_val(run)
+    if split != "test":
+        index = own_index(run, index, options.cache_dir)
     split_of(index, split)
     if split == "val":
         warn_of_learned_val(run, index)

@@ -10,12 +10,20 @@ from corolla.runs.folder import Run, data_of
 from corolla.runs.folds import own_index
 
 
-def index_for(run: Run, data: Path | None = None, size: int | None = None, cache_dir: Path | None = None) -> Index:
+def index_for(
+    run: Run,
+    data: Path | None = None,
+    size: int | None = None,
+    cache_dir: Path | None = None,
+    *,
+    for_test: bool = False,
+) -> Index:
     """Return the index of a data folder for a run, with train and val as the run has them.
 
     Args:
         data: default: the one that the run was trained with.
         size: of the photos; default: the run's.
+        for_test: test alone is wanted, so train and val stay as the folder has them, whatever photos are there now.
 
     Raises:
         UserError: there are no such data; of a run whose data were moved, or which was trained on another machine, the
@@ -24,7 +32,8 @@ def index_for(run: Run, data: Path | None = None, size: int | None = None, cache
     folder = data or data_of(run)
     if data is None:
         check_is_here(run, folder)
-    return own_index(run, load_index(folder, size or run.config.size, cache_dir), cache_dir)
+    index = load_index(folder, size or run.config.size, cache_dir)
+    return index if for_test else own_index(run, index, cache_dir)
 
 
 def check_is_here(run: Run, data: Path) -> None:
