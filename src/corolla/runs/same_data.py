@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from corolla.config import TrainConfig
 from corolla.data.index import Index
 from corolla.data.subset import subset_index
 from corolla.errors import UserError
@@ -68,21 +69,32 @@ def _knows_val(fingerprint: Mapping[str, str], index: Index) -> bool:
     return own == here and fingerprint.get("val") != index.fingerprint["val"]
 
 
-def notes_on_val(content: dict[str, Any], index: Index, path: Path) -> list[str]:
-    """Return a note where the checkpoint at `path`, from which a run learns, may know photos of this val.
+def notes_on_val(content: dict[str, Any], index: Index, path: Path, settings: TrainConfig) -> list[str]:
+    """Return a note where the checkpoint at `path`, from which a run of `settings` learns, may know photos of its val.
 
-    Where it was trained at another size, nothing tells.
+    Where it was trained at another size, nothing tells but its folds.
 
     Raises:
         UserError: it does know some: it was trained with the same data folder, and validated on other photos or none.
     """
     is_known = mismatch(content, {"config": {str: object}, "fingerprint": {str: str}}) is None
     same_size = is_known and content["config"].get("size") == index.size
-    if same_size and "val" in index.splits and _knows_val(content["fingerprint"], index):
+    there = content["config"].get("train") if is_known else None
+    there = there if isinstance(there, dict) else {}
+    folds, own = (there.get("fold"), there.get("folds_sha256")), (settings.fold, settings.folds_sha256)
+    other_fold = settings.fold is not None and folds[1] == own[1] and folds[0] != own[0]
+    if other_fold or (same_size and "val" in index.splits and _knows_val(content["fingerprint"], index)):
         raise UserError(
             f"{path}: has learned from photos that this run is to be validated on, so its scores would be too good; "
             "take one that was validated on the same photos (the same fold, or val)"
         )
+    is_joined = there.get("on") == "train+val" or any((folds[0], own[0]))
+    is_known = is_known and bool(content["fingerprint"])  # nothing is known of an imported one
+    if is_known and not same_size and "val" in index.splits and is_joined and folds != own:
+        return [
+            f"note: {path} was trained on photos of another size, of train and val in another way than this run is; if "
+            "they are the same photos, it has learned some that are in val here, and this run's scores are too good"
+        ]
     if not (same_size and may_have_learned_val(content["fingerprint"], index)):
         return []
     return [

@@ -11,7 +11,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from corolla.arithmetic import check_precision, has_bf16
-from corolla.config import Config
+from corolla.config import Config, TrainConfig
 from corolla.config.checks import check_ignored
 from corolla.config.weights_source import weights_file
 from corolla.data.index import Index
@@ -93,11 +93,11 @@ def new_state(
         meta, Progress(), model, device, index, ignored=ignored, explicit=explicit, before_device=before_device
     )
     if (weights := weights_file(config.model.weights)) is not None:
-        state.notes += _notes_on_source(weights, index)
+        state.notes += _notes_on_source(weights, index, config.train)
     return state
 
 
-def _notes_on_source(path: Path, index: Index) -> list[str]:
+def _notes_on_source(path: Path, index: Index, settings: TrainConfig) -> list[str]:
     """Return a note where the weights at `path` are of a run on as many other classes, or of one that may know val."""
     try:
         content = read_without_tensors(path)
@@ -105,7 +105,7 @@ def _notes_on_source(path: Path, index: Index) -> list[str]:
     except (UserError, KeyError):  # no file, or not one of corolla's
         return []
     if before == index.class_names:
-        return notes_on_val(content, index, path)
+        return notes_on_val(content, index, path, settings)
     if len(before) != len(index.class_names):
         return []
     number = next(i for i, (old, new) in enumerate(zip(before, index.class_names, strict=True)) if old != new)
@@ -213,7 +213,7 @@ def initialised_state(
             f"note: {path} holds a moving average, too; this run starts from the weights themselves, to which the "
             "optimizer's state belongs (--model.weights takes the average)"
         )
-    state.notes += _notes_on_source(path, index)
+    state.notes += _notes_on_source(path, index, config.train)
     if before.config.optim.name == config.optim.name and not before.imported:  # whose optimizer is unknown
         _load_optimizer(state, content, before.config)
     return state
@@ -262,7 +262,7 @@ def _assemble(
     if teacher is not None:
         check_teacher(teacher, meta.teacher)
         meta = dataclasses.replace(meta, teacher=teacher.sha256)
-        notes += _notes_on_source(teacher.path, index)
+        notes += _notes_on_source(teacher.path, index, config.train)
     check_sizes(meta, model, teacher, device)
     # The warm-up keeps the random first weights out of the average of a short run.
     ema = ModelEmaV3(model, decay=config.train.ema, use_warmup=True) if config.train.ema else None
