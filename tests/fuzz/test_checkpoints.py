@@ -24,6 +24,7 @@ from corolla.runs.checkpoint import load_checkpoint, rebuild_model
 from corolla.runs.without_torch import read_without_tensors
 
 ROW = {"epoch": 0, "step": 5, "lr": 0.1, "train_loss": 1.5, "val_loss": 1.5, "top1": 0.5, "top5": 1.0, "macro_f1": 0.5}
+ROW["train_top1"] = 0.25
 SMALL = ModelConfig(name="resnet18", width=0.03125)
 
 
@@ -41,7 +42,15 @@ CONTENT: dict[str, Any] = {
     "preprocessing": {"mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop_fraction": 0.875},
     "fingerprint": {"train": "f", "val": "g"},
     "teacher": None,
-    "progress": {"step": 5, "rows": [ROW], "inherited": 0, "loss_sum": 0.0, "num_seen": 0, "seconds": 1.5},
+    "progress": {
+        "step": 5,
+        "rows": [ROW],
+        "inherited": 0,
+        "loss_sum": 0.0,
+        "num_seen": 0,
+        "num_right": 0,
+        "seconds": 1.5,
+    },
     "model": {"fc.bias": torch.arange(3.0), "fc.weight": torch.ones(3, 2)},
     "ema": None,
     "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": 0.1, "params": [0]}]},

@@ -162,12 +162,18 @@ def damaged_json(valid: Any) -> st.SearchStrategy[bytes]:
     return mutated(fields.map(lambda value: json.dumps(value).encode()), pieces=IN_JSON, most=2)
 
 
-ROW = {"epoch": 0, "step": 5, "lr": 0.1, "train_loss": 1, "val_loss": 1.5, "top1": 0.5, "top5": 1.0, "macro_f1": 0.5}
+EARLIER_ROW = {"epoch": 0, "step": 5, "lr": 0.1, "train_loss": 1, "val_loss": 1.5}
+EARLIER_ROW |= {"top1": 0.5, "top5": 1.0, "macro_f1": 0.5}
+ROW = EARLIER_ROW | {"train_top1": 0.25}
 TIMES = {"epoch": 0, "total_seconds": 3.5, "memory_mib": 10}
 ENVIRONMENT = {"data": "d", "experiment": "e", "fingerprint": {"train": "f"}, "started": ["s"], "git_commit": None}
 MANIFEST = {"competition": "c", "files": {"224": {"train/a.tfrec": 12}}}
 FILES: dict[str, tuple[Any, Callable[[Run], Any], list[bytes]]] = {
-    "metrics.jsonl": (ROW, lambda run: run.copied_metrics, [json.dumps(ROW | {"top1": 10**400}).encode()]),
+    "metrics.jsonl": (
+        ROW,
+        lambda run: run.copied_metrics,
+        [json.dumps(each).encode() for each in (ROW | {"top1": 10**400}, ROW | {"train_top1": None}, EARLIER_ROW)],
+    ),
     "timing.jsonl": (TIMES, lambda run: run.timing, []),
     "environment.json": (
         ENVIRONMENT,
@@ -198,6 +204,8 @@ def test_json_gives_the_values_of_json(name: str, fuzz: Fuzz, tmp_path: Path) ->
         else:  # a line of the times that a crash has cut is left out
             end = "}" if name == "timing.jsonl" else ""
             wanted = [json.loads(line) for line in text.split("\n") if line.strip() and line.rstrip().endswith(end)]
+            if name == "metrics.jsonl":  # None is what earlier versions did not write
+                wanted = [line | {"train_top1": line.get("train_top1")} for line in wanted]
         assert str(found) == str(wanted)  # of NaN too
 
     fuzz(check, damaged_json(valid), fast=15, slow=1200, known=known)

@@ -57,6 +57,7 @@ def test_it_is_in_every_copy_of_the_history(tiny_config: Config) -> None:
     (value,) = run.to_pandas()["train_top1"][-1:]
     assert line["train_top1"] == value == load_checkpoint(run.last)["progress"]["rows"][-1]["train_top1"]
     assert f"<td>{value:.4f}</td>" in run._repr_html_()
+    assert f", top-1 on train {value:.4f}, on val {line['top1']:.4f}" in run.summary
 
 
 def test_an_epoch_that_an_earlier_version_began_has_none(tiny_config: Config) -> None:
@@ -66,6 +67,7 @@ def test_an_epoch_that_an_earlier_version_began_has_none(tiny_config: Config) ->
     forget_counting(run.last)
     assert [row["train_top1"] for row in run.metrics] == [None]
     assert "<td>–</td>" in run._repr_html_()
+    assert "top-1 on train" not in run.summary
     assert run.to_pandas()["train_top1"].isna().tolist() == [True]
     train(config)
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]

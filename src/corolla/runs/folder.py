@@ -98,7 +98,7 @@ class Run(Result):
 
     @property
     def copied_metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl."""
+        """The rows of metrics.jsonl, complete as in `metrics`."""
         path = self.folder / "metrics.jsonl"
         remedy = "move it away, and the same corolla train command writes it anew from last.pt"
         if not path.exists():
@@ -192,6 +192,8 @@ class Run(Result):
         line = f"{self.folder}, {state}, {len(rows)} of {epochs} epochs{' (stopped early)' * bool(self.stopped_early)}"
         if best := best_score(rows):
             line += f", macro F1 on val {rows[-1]['macro_f1']:.4f} (best epoch {best['macro_f1']:.4f})"
+            if rows[-1]["train_top1"] is not None:
+                line += f", top-1 on train {rows[-1]['train_top1']:.4f}, on val {rows[-1]['top1']:.4f}"
         return line if self.validates else f"{line}, trained on train and val: there is no score"
 
     def to_pandas(self) -> "pd.DataFrame":
