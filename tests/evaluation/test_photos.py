@@ -161,7 +161,7 @@ def test_runs_of_other_classes_do_not_join(run: Run, photos: Path, tmp_path: Pat
         ({"size": 0}, "--size 0: photos become squares of 1 to 4096 pixels a side"),
         ({"size": 99999}, "--size 99999: photos become squares of"),
         ({"tta": "tencrop"}, "did you mean 'ten-crop'?"),
-        ({"split": "validation"}, "--split 'validation': train, val or test is expected"),
+        ({"split": "validation"}, "--split 'validation': train, val, test or oof is expected"),
     ],
 )
 def test_options_that_lead_nowhere_are_refused(

@@ -30,7 +30,7 @@ PHOTOS_A_GPU = 512
 class PredictOptions(ViewOptions):
     """Options of a prediction."""
 
-    split: SplitName | Literal["oof"] | None = None
+    split: Literal["train", "val", "test", "oof"] | None = None
     """train, val or test; default: both val and test (in Python: test, or val where the data have no test photos). oof:
     out of fold, all photos of train and val, each by the run of a cross-validation that has not learned it."""
     checkpoint: CheckpointName = "best"
