@@ -72,7 +72,7 @@ def test_several_extras_are_installed_and_one_that_is_none_is_one_line(checkout:
     assert asked(checkout, "notebook", "export") == ["--editable .", "--editable .[notebook]", "--editable .[export]"]
     refused = installed(checkout, "notebok")
     assert refused.returncode == 2
-    assert refused.stderr == "notebok: there is no such extra; there are: notebook export test dev\n"
+    assert refused.stderr == "notebok: there is no such extra; there are: ray notebook export test dev\n"
 
 
 def test_an_index_without_torch_is_told_in_one_line(checkout: Path) -> None:

@@ -99,7 +99,7 @@ def test_every_name_of_all_is_there_and_takes_text(run: Run, data: str, tmp_path
         "cv": lambda: outcome_of(corolla.cv, "resnet18", 1),
         "study": lambda: outcome_of(corolla.study, str(tmp_path / "none.toml"), data=data),
         "study_status": lambda: outcome_of(corolla.study_status, str(tmp_path / "none.toml")),
-        "study_table": lambda: outcome_of(corolla.study_table, str(tmp_path / "none.toml"), out=out),
+        "study_table": lambda: outcome_of(corolla.study_table, str(tmp_path / "none.toml"), folder=out),
         "submission_from_runs": lambda: corolla.submission_from_runs([run], str(tmp_path / "a.csv"), data=data),
         "score": lambda: corolla.score(str(tmp_path / "a.csv"), str(tmp_path / "truth.csv")),
         "audit": lambda: corolla.audit(data, runs=str(run.folder), cache_dir=str(tmp_path), progress=False),

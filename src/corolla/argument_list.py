@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 METAVARS = {
     **dict.fromkeys(("data", "to"), "DATA"),
-    **dict.fromkeys(("runs", "cache_dir", "resume", "init_from", "resume_from", "save"), "FOLDER"),
+    **dict.fromkeys(("runs", "cache_dir", "resume", "init_from", "resume_from", "save", "folder"), "FOLDER"),
     **dict.fromkeys(("csv", "truth", "ledger", "solution", "corrections"), "CSV"),
-    **dict.fromkeys(("out", "html", "json", "into", "lists", "classes"), "FILE"),
+    **dict.fromkeys(("out", "html", "json", "into", "lists", "classes", "records"), "FILE"),
     **{"device": "DEVICE", "tta": "VIEWS", "competition": "SLUG", "wheels": "FOLDER"},
 }
 """Words that stand for values, by the option's name."""

@@ -13,7 +13,7 @@ SHIPPED = sorted(STUDIES.glob(f"*/{FILE}"))
 
 @pytest.mark.parametrize("record", SHIPPED, ids=lambda record: record.parent.name)
 def test_the_record_makes_the_committed_tables(record: Path, tmp_path: Path) -> None:
-    result = study_table(STUDIES / f"{record.parent.name}.toml", out=tmp_path)
+    result = study_table(STUDIES / f"{record.parent.name}.toml", folder=tmp_path)
     committed = [path for path in record.parent.iterdir() if path.suffix in (".md", ".csv")]
     assert len(committed) == 5
     for path in committed:

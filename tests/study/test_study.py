@@ -130,7 +130,7 @@ def test_the_record_makes_the_same_tables_without_runs_and_photos(file: Path, ti
 
     # A row whose settings have changed since is not run; what was run is not said of it.
     file.write_text(STUDY.replace("label_smoothing = 0.0", "label_smoothing = 0.2"))
-    changed = study_table(file, out=file.parent / "changed")
+    changed = study_table(file, folder=file.parent / "changed")
     assert [row.seeds for row in changed.results.rows] == [[0], [], [0]]
     assert "| plain | not run |" in (changed.folder / "table.md").read_text()
 
@@ -189,7 +189,7 @@ def test_the_command(file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.slow
 def test_a_study_that_is_killed_goes_on_as_if_never_killed(file: Path, tiny_data: Path) -> None:
     file.write_text(STUDY.replace("train.epochs = 1", "train.epochs = 3"))
-    undisturbed = run_study(file, tiny_data, out=file.parent / "undisturbed")
+    undisturbed = run_study(file, tiny_data, folder=file.parent / "undisturbed")
     shutil.move(file.parent / "runs", file.parent / "kept")
     for number in range(5):
         with corolla_process(["corolla", "study", "run", str(file), *words(file, tiny_data)]) as process:
@@ -264,7 +264,7 @@ def wait_for_epochs(runs: Path, number: int, process: "Popen[str]") -> None:
 def test_ray_makes_the_runs_as_tasks(file: Path, tiny_data: Path) -> None:
     """On a cluster of its own with two cores, beside a worker without Ray; the tables are those of one process."""
     file.write_text(STUDY.replace("seeds = [0]", "seeds = [0, 1]"))
-    here = run_study(file, tiny_data, out=file.parent / "here")
+    here = run_study(file, tiny_data, folder=file.parent / "here")
     shutil.move(file.parent / "runs", file.parent / "kept")
     command = ["corolla", "study", "run", str(file), *words(file, tiny_data)]
     with corolla_process([*command, "--on", "ray"]) as on_ray, corolla_process(command) as beside:
@@ -290,7 +290,7 @@ def test_lesions_and_gradients_are_in_the_record(file: Path, tiny_data: Path, mo
     assert {"whole", "one", "random", "order"} <= set(lesions["kind"])
     names = ("lesions.csv", "gradients.csv", "lesions.png", "gradients.png")
     before = {name: (result.folder / name).read_bytes() for name in names}
-    again = study_table(file, out=file.parent / "again")
+    again = study_table(file, folder=file.parent / "again")
     assert {name: (again.folder / name).read_bytes() for name in names} == before
     monkeypatch.setattr("corolla.study.measure._measure", None)  # of the same runs nothing is measured again
     assert set(run_study(file, tiny_data).results.records.measured) == {"lesions", "gradients"}

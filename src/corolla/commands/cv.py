@@ -20,7 +20,7 @@ def cv(
     /,
     folds: int = 5,
     epochs: int | None = None,
-    out: Path | None = None,
+    folder: Path | None = None,
     options: OptionsArgument = DEFAULTS,
     views: ViewArguments = NO_VIEWS,
 ) -> int:
@@ -32,7 +32,7 @@ def cv(
         experiment: a name, or a TOML file, as corolla train takes it.
         folds: their number. Every photo of train and val is in one of them; near duplicates are in the same.
         epochs: in place of the experiment's own.
-        out: folder for the table; default: comparisons/EXPERIMENT-FOLDS-folds.
+        folder: for the table; default: comparisons/EXPERIMENT-FOLDS-folds.
         options: where and how the runs are made; without --seeds by seed 0 alone.
         views: views of the joined predictions.
     """
@@ -40,7 +40,7 @@ def cv(
     from corolla.study.study import StudyStopped
 
     try:
-        result = cross_validate(experiment, folds, options, tta=views.name, epochs=epochs, out=out)
+        result = cross_validate(experiment, folds, options, tta=views.name, epochs=epochs, folder=folder)
     except StudyStopped as stopped:
         print(stopped)
         return STOPPED

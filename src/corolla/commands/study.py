@@ -23,7 +23,7 @@ def study(
     action: Annotated[Literal["run", "status", "table", "commands"], tyro.conf.Positional],
     file: Annotated[Path, tyro.conf.Positional],
     /,
-    out: Path | None = None,
+    folder: Path | None = None,
     records: Path | None = None,
     options: OptionsArgument = DEFAULTS,
 ) -> int:
@@ -34,7 +34,7 @@ def study(
             (what is done, running, missing, and how long it will take), table (tables and figures again from the
             record, without runs and photos), or commands (one per run that is missing, for SLURM arrays and the like).
         file: the study, such as studies/depth.toml; docs/studies.md says what stands in it.
-        out: folder for tables, figures and the record; default: comparisons/NAME.
+        folder: for tables, figures and the record; default: comparisons/NAME.
         records: with table: the record; default: the one in the folder NAME beside the file, else the one that run has
             left.
         options: where and how the runs are made.
@@ -42,7 +42,7 @@ def study(
     if action != "table":
         refuse_with(action, records=records)
     if action in ("status", "commands"):
-        refuse_with(action, out=out)
+        refuse_with(action, folder=folder)
     if action == "table":
         given = {name: value for name, value in vars(options).items() if value != getattr(DEFAULTS, name)}
         refuse_with("table, which trains nothing", **given)
@@ -56,9 +56,9 @@ def study(
     from corolla.study.study import StudyStopped, study, study_table
 
     if action == "table":
-        return _shown(study_table(file, records=records, out=out))
+        return _shown(study_table(file, records=records, folder=folder))
     try:
-        return _shown(study(file, options, out=out))
+        return _shown(study(file, options, folder=folder))
     except StudyStopped as stopped:
         print(stopped)
         return STOPPED

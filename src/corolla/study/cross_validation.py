@@ -72,7 +72,7 @@ def cv(
     *,
     tta: TTA = "none",
     epochs: int | None = None,
-    out: AnyPath | None = None,
+    folder: AnyPath | None = None,
     **changes: Any,
 ) -> CrossValidation:
     """Cross-validate an experiment: train a run per fold and seed (`cv("transfer_best", data="photos", seeds=(0,))`).
@@ -83,7 +83,7 @@ def cv(
         options: see StudyOptions; default of seeds: 0.
         tta: views of the joined predictions.
         epochs: in place of the experiment's own.
-        out: folder for the table; default: comparisons/EXPERIMENT-FOLDS-folds.
+        folder: for the table; default: comparisons/EXPERIMENT-FOLDS-folds.
         changes: of single options.
 
     Raises:
@@ -105,7 +105,7 @@ def cv(
         table=("macro_f1", "top1", "top5"),
         made_by=("cv", str(experiment), "--folds", str(folds)),
     )
-    result = run_study(study, options, out=as_path(out) if out is not None else None)
+    result = run_study(study, options, folder=as_path(folder))
     if result.failed:
         raise UserError(next(f"{name}: {reason}" for name, reason in result.failed.items()))
     seeds: dict[int, list[Run]] = {}

@@ -55,7 +55,7 @@ class StudyStopped(Exception):
 
 
 def study(
-    file: AnyPath, options: StudyOptions | None = None, *, out: AnyPath | None = None, **changes: Any
+    file: AnyPath, options: StudyOptions | None = None, *, folder: AnyPath | None = None, **changes: Any
 ) -> StudyResult:
     """Train what a study lacks, predict, compare, vote, and write `comparisons/NAME`: `study("studies/mine.toml")`.
 
@@ -64,7 +64,7 @@ def study(
     Args:
         file: the study's TOML file.
         options: see StudyOptions.
-        out: the folder to write to.
+        folder: to write to; default: comparisons/NAME.
         changes: of single options: `study("mine.toml", seeds=(0,), data="photos")`.
 
     Raises:
@@ -72,10 +72,10 @@ def study(
         StudyStopped: a signal or the time budget has ended it.
     """
     options = replace(options or StudyOptions(), **changes)
-    return run_study(read_study(as_path(file)), options, out=as_path(out) if out is not None else None)
+    return run_study(read_study(as_path(file)), options, folder=as_path(folder))
 
 
-def run_study(read: Study, options: StudyOptions, *, out: Path | None = None) -> StudyResult:
+def run_study(read: Study, options: StudyOptions, *, folder: Path | None = None) -> StudyResult:
     """Do what `study` does, for a study that is not in a file."""
     planned = plan(read, options)
     check_plan(planned)
@@ -88,7 +88,7 @@ def run_study(read: Study, options: StudyOptions, *, out: Path | None = None) ->
         work = work_through(planned, waiting=lambda: log.info("waiting for runs that others make"))
     if work.was_stopped:
         raise StudyStopped(f"{read.name}: stopped; the same command goes on")
-    return _written(read, options, work, out or folder_of(read, options))
+    return _written(read, options, work, folder or folder_of(read, options))
 
 
 def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> StudyResult:
@@ -108,14 +108,14 @@ def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> S
         return StudyResult(folder, results, reasons, tuple(write_study(results, folder)), tuple(made))
 
 
-def study_table(file: AnyPath, *, records: AnyPath | None = None, out: AnyPath | None = None) -> StudyResult:
+def study_table(file: AnyPath, *, records: AnyPath | None = None, folder: AnyPath | None = None) -> StudyResult:
     """Rebuild the tables and figures of a study from its record, without its runs and photos.
 
     Args:
         file: the study's TOML file.
         records: the record; default: the one in the folder beside the file that is called as it, which studies that
             ship have, else the one that `study` has left in comparisons/NAME.
-        out: the folder to write to; default: comparisons/NAME.
+        folder: to write to; default: comparisons/NAME.
 
     Raises:
         UserError: there is no record.
@@ -123,9 +123,9 @@ def study_table(file: AnyPath, *, records: AnyPath | None = None, out: AnyPath |
     read = read_study(as_path(file))
     places = [read.path.with_suffix("") / FILE, COMPARISONS / read.name / FILE]
     path = as_path(records) if records is not None else next((one for one in places if one.is_file()), places[1])
-    folder = as_path(out) if out is not None else COMPARISONS / read.name
+    into = as_path(folder) or COMPARISONS / read.name
     results = results_of(read, Records.load(path))
-    return StudyResult(folder, results, {}, tuple(write_study(results, folder)))
+    return StudyResult(into, results, {}, tuple(write_study(results, into)))
 
 
 def folder_of(study: Study, options: StudyOptions) -> Path:
