@@ -158,13 +158,14 @@ def validate(config: Config) -> Config:
 
 def flatten(config: Config) -> dict[str, Any]:
     """Return what decides a result: `{"size": 224, "model.name": ..., ...}`, the same keys for every config."""
-    return dict(_flat(_without_runtime(config, _plain(config), all_keys=True)))
+    return dict(leaves(_without_runtime(config, _plain(config), all_keys=True)))
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value in nested tables, with its key, dotted."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

@@ -17,12 +17,12 @@ optim.lr = [0.05, 0.1]
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from corolla.config.config import keys
+from corolla.config.config import keys, leaves
 from corolla.config.reading import read_settings
 from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
@@ -225,7 +225,7 @@ def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
 
 def _settings(path: Path, where: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return settings as they are, where they are ones that a study may give."""
-    for key, _ in _leaves(values):
+    for key, _ in leaves(values):
         if key in (*RUNTIME, *OF_THE_STUDY):
             remedy = f"{OF_THE_STUDY[key]} gives them" if key in OF_THE_STUDY else f"give --{key.replace('_', '-')}"
             raise UserError(f"{path}: {where}: {key} is no setting of a study: {remedy}")
@@ -234,7 +234,7 @@ def _settings(path: Path, where: str, values: dict[str, Any]) -> dict[str, Any]:
 
 def _combinations(path: Path, product: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every combination of the fields of `product`: its title, and the settings, nested."""
-    lists = dict(_leaves(product))
+    lists = dict(leaves(product))
     for key, given in lists.items():
         if key not in keys():
             raise UserError(f"{path}: product: {_unknown('key', key, keys())}")
@@ -249,14 +249,6 @@ def _combinations(path: Path, product: dict[str, Any]) -> Iterator[tuple[str, di
             (settings.setdefault(section, {}) if section else settings)[name] = value
         title = ", ".join(f"{title} {_text(value)}" for title, value in zip(titles, values, strict=True))
         yield title, _settings(path, "product", settings)
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _text(value: Any) -> str:
