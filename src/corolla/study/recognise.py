@@ -91,9 +91,11 @@ def find_run(wanted: Wanted, runs: Path) -> Run | None:
         run = Run(path.parent)
         with contextlib.suppress(UserError, OSError):  # a damaged run is none that could be taken
             if _has_settings(path, wanted) and _has_content(run, wanted):
-                if run.state == "done":
+                state = run.state
+                if state == "done":
                     return run
-                begun = begun or run
+                if state != "imported":  # of which nobody knows how it was trained
+                    begun = begun or run
     return begun
 
 
