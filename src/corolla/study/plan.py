@@ -140,7 +140,8 @@ def planned_run(study: Study, row: Row, seed: int, options: StudyOptions, fold: 
     pipeline = replace(config.pipeline, workers=options.workers)
     places = {name: getattr(options, name) for name in ("data", "runs", "device", "cache_dir")}
     config = replace(config, **places, size=config.size or options.size, train=train, pipeline=pipeline)
-    sources = {key: value[1:] for key, value in _of(config, SOURCES).items() if value.startswith("@")}
+    given = flatten(config)
+    sources = {key: given[key][1:] for key in SOURCES if given[key].startswith("@")}
     return Planned(row.name, seed, scaled(config, options.epochs_factor), sources)
 
 
@@ -165,10 +166,6 @@ def with_sources(planned: Planned, folders: Mapping[str, Path]) -> Config:
         section, _, name = key.partition(".")
         config = replace(config, **{section: replace(getattr(config, section), **{name: str(folders[row])})})
     return config
-
-
-def _of(config: Config, keys: Sequence[str]) -> dict[str, Any]:
-    return {key: value for key, value in flatten(config).items() if key in keys}
 
 
 def _with_sources(study: Study, names: Sequence[str]) -> list[str]:

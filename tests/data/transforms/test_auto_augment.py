@@ -108,7 +108,8 @@ def test_all_else_is_drawn_as_without_it(on: dict[str, int]) -> None:
         assert len(b.operations) == on.get("rand_augment", 1)
         assert (a.is_mirrored, a.color_seed) == (b.is_mirrored, b.color_seed)
         for one, other in zip(a.painted, b.painted, strict=True):
-            assert one is not None and other is not None  # noqa: PT018
+            assert one is not None
+            assert other is not None
             assert one[0] == other[0]
             assert np.array_equal(one[1], other[1])
 
