@@ -142,6 +142,22 @@ def test_seeds_are_added_to_those_that_are_there(file: Path, tiny_data: Path) ->
     assert [row.seeds for row in result.results.rows] == [[], [0, 1], []]
 
 
+def test_the_size_may_be_told_by_the_command(file: Path, tiny_data: Path) -> None:
+    size = int(next(tiny_data.glob("tfrecords-jpeg-*")).name.rpartition("x")[2])
+    result = run_study(file, tiny_data, size=size, only=("plain",))
+    assert [row.seeds for row in result.results.rows] == [[], [0], []]
+
+
+def test_studies_of_full_size_have_a_folder_and_a_record_of_their_own(file: Path, tiny_data: Path) -> None:
+    file.write_text(STUDY + "[full]\ntrain.batch_size = 4\n")
+    result = run_study(file, tiny_data, full=True, only=("plain",))
+    assert result.folder == Path("comparisons/smooth-full")
+    assert Records.load(result.folder / FILE).full
+    assert [row.seeds for row in result.results.rows] == [[], [0], []]
+    (command, *_) = study_commands(file, StudyOptions(data=tiny_data, full=True, runs=file.parent / "runs"))
+    assert "--full" in command
+
+
 def test_a_run_that_fails_keeps_no_other_from_being_made(file: Path, tiny_data: Path) -> None:
     file.write_text(STUDY.replace("train.label_smoothing = 0.0", "optim.lr = 1e12") + WORSE)
     result = run_study(file, tiny_data)

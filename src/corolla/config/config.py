@@ -101,10 +101,13 @@ def _without_runtime(section: Any, values: dict[str, Any], *, all_keys: bool) ->
 def from_dict(values: dict[str, Any], *, base: Config | None = None, source: str = "config") -> Config:
     """Return `base` with the fields that `values` (nested as in config.json) gives.
 
+    "None" is no value where a setting may have none, as on the command line: TOML has no other way to say it.
+
     Raises:
         UserError: a key that does not exist (with the nearest one that does) or a value of the wrong type or range.
     """
-    merged = _merge(to_dict(base or Config()), as_today(values, source))
+    may_lack = {key for key, _, default in fields_of(Config()) if default is None}
+    merged = _merge(to_dict(base or Config()), as_today(values, source), may_lack)
     if wrong := unfit(merged):
         raise UserError(f"{source}: {wrong}")
     try:
@@ -113,11 +116,13 @@ def from_dict(values: dict[str, Any], *, base: Config | None = None, source: str
         raise UserError(f"{source}: {_explain(error)}") from None
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], changes: dict[str, Any], may_lack: set[str], prefix: str = "") -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if both else value
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = _merge(base[key], value, may_lack, f"{prefix}{key}.")
+        else:
+            merged[key] = None if value == "None" and prefix + key in may_lack else value
     return merged
 
 

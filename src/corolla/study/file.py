@@ -18,7 +18,7 @@ optim.lr = [0.05, 0.1]
 import difflib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +56,7 @@ SHAPE: Shape = {
     "settings?": {str: object},
     "variant?": [{"name": str, "base?": str, "on?": str}],
     "product?": {str: object},
+    "full?": {str: object},
     "vote?": [{"name": str, "of": [str]}],
 }
 
@@ -97,6 +98,8 @@ class Study:
     measure: tuple[str, ...] = ()
     """Some of MEASURES."""
     votes: tuple[Vote, ...] = ()
+    full: dict[str, Any] = field(default_factory=dict)
+    """Settings of every run at full size, after all others."""
     made_by: tuple[str, ...] = ()
     """Words of the command that makes it, where that is none of a study file."""
 
@@ -144,6 +147,7 @@ def read_study(path: Path) -> Study:
         figures=tuple(_one_of(path, "figures", name, FIGURES) for name in values.get("figures", FIGURES)),
         measure=tuple(_one_of(path, "measure", name, MEASURES) for name in values.get("measure", ())),
         votes=tuple(Vote(vote["name"], tuple(vote["of"])) for vote in values.get("vote", ())),
+        full=_settings(path, "full", values.get("full", {})),
     )
     _check(study)
     return study

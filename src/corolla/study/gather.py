@@ -44,7 +44,7 @@ def gather(study: Study, options: StudyOptions, made: Sequence[Made], before: Re
     Args:
         made: its runs that are done; those of a cross-validation count where all its folds are.
         before: the record that there is: seeds that are not among `made` are taken from it, where the photos are the
-            same and every run is as long.
+            same and every run is as long and as large.
 
     Raises:
         UserError: there is no run, or two were validated on other photos.
@@ -67,6 +67,7 @@ def gather(study: Study, options: StudyOptions, made: Sequence[Made], before: Re
     records = Records(
         study=study.name,
         epochs_factor=options.epochs_factor,
+        full=options.full,
         photos=hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest(),
         num_classes=scored[0].predictions[study.views[0]].probabilities.shape[1],
         labels=labels,
@@ -158,7 +159,7 @@ def _votes(study: Study, scored: Sequence[Scored]) -> list[Record]:
 
 def _with_earlier(found: Records, before: Records) -> Records:
     """Return a record with the runs of an earlier one that it has not, where both are of the same photos and length."""
-    is_same = (before.photos, before.epochs_factor) == (found.photos, found.epochs_factor)
+    is_same = (before.photos, before.epochs_factor, before.full) == (found.photos, found.epochs_factor, found.full)
     if not (is_same and np.array_equal(before.labels, found.labels)):
         return found
     there = defaultdict(set)

@@ -34,6 +34,8 @@ class StudyOptions:
     """Train with each of these; default: the study's own."""
     epochs_factor: float = 1.0
     """Every run is so many times as long, with all that counts epochs (warm-up, patience, ...); 0.1 is a quick try."""
+    full: bool = False
+    """Every run at full size, as for a card: with what the study's [full] says."""
     only: tuple[str, ...] | None = None
     """Train these rows alone, and what they learn from."""
     only_folds: tuple[int, ...] | None = None
@@ -75,6 +77,12 @@ class Planned:
     """As the study asks for it; where it learns from another row, `sources` says from which."""
     sources: dict[str, str]
     """The settings that name another row, and its name."""
+    settings: str
+    """SHA-256 of what decides the result, as far as the study file says it.
+
+    Settings at their defaults are left out, so that one which is added later changes nothing; so is the size of the
+    photos where the command says it.
+    """
 
     @property
     def fold(self) -> str | None:
@@ -90,14 +98,6 @@ class Planned:
     def name(self) -> str:
         """Its row, seed and fold, as people call it."""
         return f"{self.row}, seed {self.seed}{f', fold {self.fold}' if self.fold else ''}"
-
-    @property
-    def settings(self) -> str:
-        """SHA-256 of what decides the result, as far as the study file says it.
-
-        Settings at their defaults are left out, so that one which is added later changes nothing.
-        """
-        return digest(decisive(self.config) | {key: f"@{row}" for key, row in self.sources.items()})
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -119,6 +119,8 @@ def plan(study: Study, options: StudyOptions) -> list[Planned]:
             no row.
     """
     rows = {row.name: row for row in study.rows}
+    if options.full and not study.full:
+        raise UserError(f"--full: {study.path} has no [full], which says what is larger then")
     for name in options.only or ():
         study.row(name)
     wanted = _with_sources(study, options.only or tuple(rows))
@@ -134,15 +136,16 @@ def plan(study: Study, options: StudyOptions) -> list[Planned]:
 def planned_run(study: Study, row: Row, seed: int, options: StudyOptions, fold: int = 1) -> Planned:
     """Return the run of a row with a seed, and of a cross-validation the one of a fold, from 1 on."""
     config = find_config(row.base, near=study.path)
-    for settings in row.settings:
+    for settings in (*row.settings, *([study.full] if options.full else [])):
         config = from_dict(settings, base=config, source=f"{study.path}: {row.name}")
     train = replace(config.train, seed=seed, fold=f"{fold}/{study.folds}" if study.folds else None)
     pipeline = replace(config.pipeline, workers=options.workers)
     places = {name: getattr(options, name) for name in ("data", "runs", "device", "cache_dir")}
-    config = replace(config, **places, size=config.size or options.size, train=train, pipeline=pipeline)
+    config = scaled(replace(config, **places, train=train, pipeline=pipeline), options.epochs_factor)
     given = flatten(config)
     sources = {key: given[key][1:] for key in SOURCES if given[key].startswith("@")}
-    return Planned(row.name, seed, scaled(config, options.epochs_factor), sources)
+    settings = digest(decisive(config) | {key: f"@{name}" for key, name in sources.items()})
+    return Planned(row.name, seed, replace(config, size=config.size or options.size), sources, settings)
 
 
 def scaled(config: Config, factor: float) -> Config:

@@ -36,6 +36,7 @@ _SHAPE: Shape = {
     "format": int,
     "study": str,
     "epochs_factor": float,
+    "full?": bool,
     "photos": str,
     "classes": int,
     "labels": [int],
@@ -85,6 +86,8 @@ class Records:
     labels: Labels
     """Classes of the photos of val, in the order of their ids."""
     runs: tuple[Record, ...]
+    full: bool = False
+    """True where every run had its full size."""
     measured: Mapping[str, Measured] = field(default_factory=dict)
     """By what was measured: lesions, gradients."""
 
@@ -94,6 +97,7 @@ class Records:
             "format": FORMAT,
             "study": self.study,
             "epochs_factor": self.epochs_factor,
+            **({"full": True} if self.full else {}),
             "photos": self.photos,
             "classes": self.num_classes,
             "labels": self.labels.tolist(),
@@ -134,6 +138,7 @@ class Records:
             num_classes=values["classes"],
             labels=labels,
             runs=runs,
+            full=values.get("full", False),
             measured={
                 name: Measured(tuple(each["keys"]), each["rows"]) for name, each in values.get("measured", {}).items()
             },

@@ -145,7 +145,8 @@ def study_commands(file: AnyPath, options: StudyOptions | None = None) -> list[l
         **{"--device": options.device, "--workers": options.workers, "--epochs-factor": options.epochs_factor},
     }
     usual = StudyOptions()
-    words = [
+    words = ["--full"] if options.full else []
+    words += [
         word
         for name, value in given.items()
         if value != getattr(usual, name.removeprefix("--").replace("-", "_"))

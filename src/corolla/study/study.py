@@ -129,6 +129,6 @@ def study_table(file: AnyPath, *, records: AnyPath | None = None, folder: AnyPat
 
 
 def folder_of(study: Study, options: StudyOptions) -> Path:
-    """Return the folder for the results of a study; those of shorter runs have one of their own."""
+    """Return the folder for the results of a study; those of shorter and of full-size runs have one of their own."""
     factor = f"-times-{options.epochs_factor:g}" if options.epochs_factor != 1 else ""
-    return COMPARISONS / f"{study.name}{factor}"
+    return COMPARISONS / f"{study.name}{'-full' if options.full else ''}{factor}"
