@@ -530,7 +530,10 @@ def test_an_option_of_the_last_release_goes_on(tiny_data: Path, capsys: pytest.C
     [
         (["--augment.area", "0.5", "1"], "--augment.area has no effect without --augment.crop random-resized"),
         (["--optim.betas", "0.8", "0.9"], "--optim.betas has no effect without --optim.name adamw: leave it out"),
-        (["--model.stride-in-1x1"], "--model.stride-in-1x1 has no effect without resnet50, resnet101 or resnet152"),
+        (
+            ["--model.stride-in-1x1"],
+            "--model.stride-in-1x1 has no effect without resnet26, resnet50, resnet101 or resnet152",
+        ),
         (["--model.freeze-norms"], "--model.freeze-norms has no effect without --model.weights or --init-from"),
         (["--model.name", "timm:test_vit", "--model.stem", "small"], "--model.stem has no effect on timm:test_vit"),
     ],

@@ -17,7 +17,7 @@ from corolla.training.train import train
 
 OWN = "one of the own networks (plain18, resnet34, ...)"
 SHORTCUTS = "a network with shortcuts"
-BOTTLENECKS = "resnet50, resnet101 or resnet152"
+BOTTLENECKS = "resnet26, resnet50, resnet101 or resnet152"
 ONE_STEM = "the networks of 6n + 2 layers (resnet20, ...), which begin with one 3x3"
 COLOR = {"augment.color": True}
 TIMM, PLAIN = {"model.name": "timm:resnet10t"}, {"model.name": "plain18"}

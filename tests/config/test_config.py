@@ -94,7 +94,7 @@ def test_toml_may_say_that_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "first.toml").write_text('base = "scratch_best"\n[augment]\nstart_size = "None"\n')
     assert find_experiment("scratch_best").augment.start_size
     assert find_experiment(str(tmp_path / "first.toml")).augment.start_size is None
-    with pytest.raises(UserError, match="lr = None: input should be a valid number"):
+    with pytest.raises(UserError, match=r"optim\.lr = .None.: input should be a valid number"):
         from_dict({"optim": {"lr": "None"}})
 
 

@@ -35,9 +35,10 @@ def num_parameters(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("depth", STAGES)
-def test_as_many_parameters_as_torchvision(depth: int) -> None:
+def test_as_many_parameters_as_torchvision_and_timm(depth: int) -> None:
     with torch.device("meta"):
-        ours, theirs = ResNet(depth, 1000), torchvision.models.get_model(f"resnet{depth}")
+        ours = ResNet(depth, 1000)
+        theirs = timm.create_model("resnet26") if depth == 26 else torchvision.models.get_model(f"resnet{depth}")
     assert num_parameters(ours) == num_parameters(theirs)
     shapes = [{name: tensor.shape for name, tensor in model.state_dict().items()} for model in (ours, theirs)]
     assert shapes[0] == shapes[1]

@@ -101,14 +101,17 @@ def test_a_setting_at_its_default_changes_no_record(tmp_path: Path) -> None:
     assert first.settings == second.settings != third.settings
 
 
-def test_full_size_has_settings_of_its_own_after_all_others(tmp_path: Path) -> None:
-    full = '[full]\nsize = "None"\nmodel.width = 1.0\n'
+def test_full_size_has_settings_of_its_own(tmp_path: Path) -> None:
+    full = (
+        '[[variant]]\nname = "a"\ntrain.mixup = 0.1\nfull.train.mixup = 0.2\n[full]\nsize = "None"\nmodel.width = 1.0\n'
+    )
     path = written(tmp_path, HEAD + "[settings]\nsize = 64\nmodel.width = 0.5\n" + full)
     (small,), (large,) = (
         plan(read_study(path), StudyOptions(seeds=(0,), size=224, full=is_full)) for is_full in (False, True)
     )
     assert (small.config.size, small.config.model.width) == (64, 0.5)
     assert (large.config.size, large.config.model.width) == (224, 1.0)
+    assert (small.config.train.mixup, large.config.train.mixup) == (0.1, 0.2)
     with pytest.raises(UserError, match=r"--full: .* has no \[full\]"):
         plan(read_study(written(tmp_path, HEAD)), StudyOptions(full=True))
 

@@ -71,11 +71,11 @@ class Section:
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
     name: str = "resnet34"
-    """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152; for images of about 32 px resnet20,
-    resnet32, resnet44, resnet56, resnet110, plain20, plain32, plain44, plain56, plain110 (6n + 2 layers, He et al.
-    2015, section 4.2; the paper's have --model.shortcut A); or timm:NAME for any model of timm, among them
-    timm:resnet50d, seresnet50, resnext50_32x4d, wide_resnet50_2, ecaresnet50d; without normalisation nf_resnet50,
-    nfnet_f0 and dm_nfnet_f0."""
+    """plain18, plain34, resnet18, resnet34, resnet50, resnet101, resnet152, and resnet26 with two bottlenecks a stage;
+    for images of about 32 px resnet20, resnet32, resnet44, resnet56, resnet110, plain20, plain32, plain44, plain56,
+    plain110 (6n + 2 layers, He et al. 2015, section 4.2; the paper's have --model.shortcut A); or timm:NAME for any
+    model of timm, among them timm:resnet50d, seresnet50, resnext50_32x4d, wide_resnet50_2, ecaresnet50d; without
+    normalisation nf_resnet50, nfnet_f0 and dm_nfnet_f0."""
     weights: str = setting("none", NO_CHECKPOINT, refusals=weights_refusals)
     """none (from scratch), pretrained (timm's hub), package (EfficientNet-Lite0 from its pip package, no network), or a
     file: a state dict, safetensors, or the checkpoint of another run."""

@@ -46,7 +46,7 @@ def setting(default: Any, *needs: Need, refusals: Callable[[Any], str | None] | 
 
 OWN_NETWORK = Need("one of the own networks (plain18, resnet34, ...)", lambda c: is_own(c.model.name))
 SHORTCUTS = Need("a network with shortcuts", lambda c: not is_plain(c.model.name))
-BOTTLENECKS = Need("resnet50, resnet101 or resnet152", lambda c: has_bottlenecks(c.model.name))
+BOTTLENECKS = Need("resnet26, resnet50, resnet101 or resnet152", lambda c: has_bottlenecks(c.model.name))
 STEM_TO_CHOOSE = Need(
     "the networks of 6n + 2 layers (resnet20, ...), which begin with one 3x3",
     lambda c: not is_cifar(c.model.name),

@@ -5,8 +5,8 @@ import re
 TIMM_PREFIX = "timm:"
 PACKAGE_MODEL = TIMM_PREFIX + "tf_efficientnet_lite0"
 """The network whose ImageNet weights a pip package brings."""
-BOTTLENECK_DEPTHS = (50, 101, 152)
-"""Layers of the own networks that are made of bottleneck blocks (He et al. 2015, Table 1)."""
+BOTTLENECK_DEPTHS = (26, 50, 101, 152)
+"""Layers of the own networks that are made of bottleneck blocks (He et al. 2015, Table 1; 26 is timm's)."""
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 """Layers of the own networks for small images, 6n + 2 of them (He et al. 2015, section 4.2)."""
 
@@ -22,7 +22,7 @@ def is_plain(name: str) -> bool:
 
 
 def has_bottlenecks(name: str) -> bool:
-    """Return whether the network is an own one of bottleneck blocks: resnet50, resnet101, resnet152."""
+    """Return whether the network is an own one of bottleneck blocks: resnet26, resnet50, resnet101, resnet152."""
     return _own_depth(name) in BOTTLENECK_DEPTHS
 
 

@@ -15,9 +15,10 @@ from corolla.models.layers import Activation, Shortcut, Stem, activate, conv, ma
 
 Init = Literal["he", "he-fan-in", "xavier"]
 
-# Blocks in each of the four stages (Table 1); from 50 layers on the blocks are bottlenecks.
+# Blocks in each of the four stages (Table 1; 26 layers are timm's); BOTTLENECK_DEPTHS have bottlenecks.
 STAGES: dict[int, tuple[int, int, int, int]] = {
     18: (2, 2, 2, 2),
+    26: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),

@@ -98,7 +98,7 @@ def cv(
     study = Study(
         path=Path(f"{name}-{folds}-folds.toml"),
         question=f"What does {name} score on photos that it has not learned, in {folds} folds?",
-        rows=(Row(name, str(as_path(experiment)), settings),),
+        rows=(Row(name, str(as_path(experiment)), settings, settings),),
         seeds=(0,),
         folds=folds,
         views=(parse_tta(tta).name,),

@@ -18,7 +18,7 @@ optim.lr = [0.05, 0.1]
 import difflib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +37,7 @@ BY_VIEWS = ("macro_f1", "top1", "top5")
 """Scores that each kind of views has."""
 COLUMNS = (*BY_VIEWS, "train_top1", "train_loss", "val_loss", "epochs_to_plateau", "lowest_loss")
 """Columns that the table of a study may have. The last two are epochs, as in `corolla compare`."""
-OWN = ("name", "base", "on")
+OWN = ("name", "base", "on", "full")
 """Keys of a variant that are no settings."""
 RUNTIME = ("data", "runs", "run_name", "device", "gpus", "resume", "resume_from", "init_from", "cache_dir")
 """Settings that no study gives: where and how its runs are made is for the command to say."""
@@ -54,9 +54,10 @@ SHAPE: Shape = {
     "figures?": [str],
     "measure?": [str],
     "settings?": {str: object},
-    "variant?": [{"name": str, "base?": str, "on?": str}],
+    "variant?": [{"name": str, "base?": str, "on?": str, "full?": {str: object}}],
     "product?": {str: object},
     "full?": {str: object},
+    "limits?": str,
     "vote?": [{"name": str, "of": [str]}],
 }
 
@@ -70,6 +71,8 @@ class Row:
     """The experiment, or a file, from which it starts."""
     settings: tuple[dict[str, Any], ...]
     """Settings that differ from it, nested as in a file; of two that are the same the later one counts."""
+    full: tuple[dict[str, Any], ...] = ()
+    """The same at full size."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,10 @@ class Study:
     measure: tuple[str, ...] = ()
     """Some of MEASURES."""
     votes: tuple[Vote, ...] = ()
-    full: dict[str, Any] = field(default_factory=dict)
-    """Settings of every run at full size, after all others."""
+    has_full: bool = False
+    """True where the file says what full size is."""
+    limits: str = ""
+    """What its runs do not show, in a sentence."""
     made_by: tuple[str, ...] = ()
     """Words of the command that makes it, where that is none of a study file."""
 
@@ -147,7 +152,8 @@ def read_study(path: Path) -> Study:
         figures=tuple(_one_of(path, "figures", name, FIGURES) for name in values.get("figures", FIGURES)),
         measure=tuple(_one_of(path, "measure", name, MEASURES) for name in values.get("measure", ())),
         votes=tuple(Vote(vote["name"], tuple(vote["of"])) for vote in values.get("vote", ())),
-        full=_settings(path, "full", values.get("full", {})),
+        limits=values.get("limits", ""),
+        has_full="full" in values or any("full" in variant for variant in values.get("variant", ())),
     )
     _check(study)
     return study
@@ -207,6 +213,7 @@ def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
     """Yield the rows: every variant, with every combination of the fields in `product`."""
     variants: list[dict[str, Any]] = values.get("variant", [{"name": ""}])
     everywhere = _settings(path, "settings", values.get("settings", {}))
+    large = _settings(path, "full", values.get("full", {}))
     made: dict[str, Row] = {}
     for variant in variants:
         name, on = variant["name"], variant.get("on")
@@ -220,11 +227,13 @@ def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
         if on is not None and "base" in variant:
             raise UserError(f"{path}: variant {shown(name)}: starts from on or from base: give one of the two")
         own = _settings(path, f"variant {shown(name)}", {key: variant[key] for key in variant if key not in OWN})
-        start = made[on] if on else Row("", variant.get("base", values["base"]), (everywhere,))
-        made[name] = Row(name, start.base, (*start.settings, own))
+        own_full = _settings(path, f"variant {shown(name)}: full", variant.get("full", {}))
+        start = made[on] if on else Row("", variant.get("base", values["base"]), (everywhere,), (everywhere, large))
+        made[name] = Row(name, start.base, (*start.settings, own), (*start.full, own, own_full))
     for row in made.values():
         for title, settings in _combinations(path, values.get("product", {})):
-            yield Row(", ".join(filter(None, (row.name, title))) or "base", row.base, (*row.settings, settings))
+            name = ", ".join(filter(None, (row.name, title))) or "base"
+            yield Row(name, row.base, (*row.settings, settings), (*row.full, settings))
 
 
 def _settings(path: Path, where: str, values: dict[str, Any]) -> dict[str, Any]:

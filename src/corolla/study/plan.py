@@ -119,7 +119,7 @@ def plan(study: Study, options: StudyOptions) -> list[Planned]:
             no row.
     """
     rows = {row.name: row for row in study.rows}
-    if options.full and not study.full:
+    if options.full and not study.has_full:
         raise UserError(f"--full: {study.path} has no [full], which says what is larger then")
     for name in options.only or ():
         study.row(name)
@@ -136,7 +136,7 @@ def plan(study: Study, options: StudyOptions) -> list[Planned]:
 def planned_run(study: Study, row: Row, seed: int, options: StudyOptions, fold: int = 1) -> Planned:
     """Return the run of a row with a seed, and of a cross-validation the one of a fold, from 1 on."""
     config = find_config(row.base, near=study.path)
-    for settings in (*row.settings, *([study.full] if options.full else [])):
+    for settings in row.full if options.full else row.settings:
         config = from_dict(settings, base=config, source=f"{study.path}: {row.name}")
     train = replace(config.train, seed=seed, fold=f"{fold}/{study.folds}" if study.folds else None)
     pipeline = replace(config.pipeline, workers=options.workers)

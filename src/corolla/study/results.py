@@ -99,7 +99,7 @@ class StudyResults:
 
 def results_of(study: Study, records: Records) -> StudyResults:
     """Return the results of a study; records of settings that it has no longer count as not run."""
-    options = StudyOptions(epochs_factor=records.epochs_factor, full=records.full and bool(study.full))
+    options = StudyOptions(epochs_factor=records.epochs_factor, full=records.full and study.has_full)
     weights = resample_weights(len(records.labels), NUM_RESAMPLES, seed=0)
     rows: list[RowResult] = []
     for name, is_vote in [*((row.name, False) for row in study.rows), *((vote.name, True) for vote in study.votes)]:

@@ -25,7 +25,7 @@ def markdown(results: StudyResults) -> str:
     study = results.study
     titles, rows = as_text(results)
     lines = [f"# {study.name}", "", study.question, ""]
-    lines += [_line(titles), _line(["---"] * len(titles)), *map(_line, rows), ""]
+    lines += [cells_line(titles), cells_line(["---"] * len(titles)), *map(cells_line, rows), ""]
     lines += [f"- {sentence}" for sentence in results.sentences]
     lines += [""] * bool(results.sentences) + [f"    {study.command}", ""]
     return "\n".join(lines)
@@ -166,5 +166,6 @@ def _digits(value: float | np.floating | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _line(cells: Sequence[str]) -> str:
+def cells_line(cells: Sequence[str]) -> str:
+    """Return a line of a table in Markdown."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,0 +1,65 @@
+"""The page of all studies that ship: a table of their answers, and a section for each."""
+
+from collections.abc import Sequence
+
+from corolla.compare.compare import Difference
+from corolla.study.results import LEAST_SEEDS, StudyResults
+from corolla.study.tables import as_text, cells_line
+
+SHOWN = 3
+"""Differences of a study that the table of answers has, the largest first; its section has them all."""
+
+
+def answers(studies: Sequence[StudyResults]) -> str:
+    """Return a table in Markdown: of each study its question, the answer in a sentence, intervals and the command."""
+    titles = ["question", "answer (macro F1)", "difference, 95 %", "command"]
+    lines = [cells_line(titles), cells_line(["---"] * len(titles))]
+    for results in studies:
+        study = results.study
+        largest = sorted(results.differences, key=lambda each: -abs(each.effect.value))[:SHOWN]
+        intervals = [f"{each.first}: {_interval(each)}" for each in largest]
+        command = f"[`{study.command}`](#{study.name})"
+        lines.append(cells_line([study.question, answer(results), "; ".join(intervals), command]))
+    return "\n".join(lines) + "\n"
+
+
+def answer(results: StudyResults) -> str:
+    """Return the answer of a study in a sentence, which claims no more than seeds and test allow."""
+    differences = results.differences
+    enough = [each for each in differences if min(each.num_seeds) >= LEAST_SEEDS]
+    shown = [each for each in enough if each.significant]
+    parts = [_claim(each) for each in shown]
+    if unclear := [f"{each.first} and {each.second}" for each in enough if not each.significant]:
+        parts.append(f"no difference shown between {', '.join(unclear)}")
+    if few := [each.first for each in differences if min(each.num_seeds) < LEAST_SEEDS]:
+        parts.append(f"fewer than {LEAST_SEEDS} seeds, no claim: {', '.join(few)}")
+    if not differences:
+        parts.append("nothing to compare")
+    if missing := [row.name for row in results.rows if not row.records]:
+        parts.append(f"not run: {', '.join(missing)}")
+    return f"{'; '.join(parts)}."
+
+
+def section(results: StudyResults) -> str:
+    """Return the section of a study in Markdown: question, table, every difference in a sentence, figures, command."""
+    study = results.study
+    titles, rows = as_text(results)
+    lines = [f"### {study.name}", "", study.question, ""]
+    lines += [cells_line(titles), cells_line(["---"] * len(titles)), *map(cells_line, rows), ""]
+    lines += [f"- {sentence}" for sentence in results.sentences]
+    lines += [""] * bool(results.sentences)
+    if study.limits:
+        lines += [f"Not shown: {study.limits}", ""]
+    return "\n".join([*lines, f"    {study.command}", ""])
+
+
+def _claim(difference: Difference) -> str:
+    better, worse = difference.first, difference.second
+    if difference.effect.value < 0:
+        better, worse = worse, better
+    return f"{better} is better than {worse} ({abs(difference.effect.value):+.3f})"
+
+
+def _interval(difference: Difference) -> str:
+    effect = difference.effect
+    return f"{effect.value:+.3f} ({effect.low:+.3f} to {effect.high:+.3f})"
