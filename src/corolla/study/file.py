@@ -104,7 +104,7 @@ class Study:
     has_full: bool = False
     """True where the file says what full size is."""
     limits: str = ""
-    """What its runs do not show, in a sentence."""
+    """A sentence on what its runs do not show."""
     made_by: tuple[str, ...] = ()
     """Words of the command that makes it, where that is none of a study file."""
 
