@@ -83,6 +83,7 @@ def test_submit_asks_kaggle_before_it_imports_torch(finished: Path) -> None:
     assert imported(finished, *words, status=2) == set()
 
 
+@pytest.mark.slow
 def test_the_check_sees_torch(finished: Path) -> None:
     words = ["predict", "runs/net-seed0", "--split", "val", "--tta", "flip", "--device", "cpu"]
     assert "torch" in imported(finished, *words)

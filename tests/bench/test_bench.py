@@ -133,6 +133,7 @@ def test_both_sides_compute_in_the_same_precision(
     assert seen == {(dtype, precision != "fp32")}
 
 
+@pytest.mark.slow
 def test_scaling_has_its_tables(
     tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from corolla.runs.folder import Run
 TINY = '[model]\nname = "timm:test_efficientnet"\n[train]\nbatch_size = 8\n[optim]\nlr = 0.02\n'
 
 
+@pytest.mark.slow
 def test_fractions_of_the_data(small: Config, tmp_path: Path) -> None:
     (toml := tmp_path / "tiny.toml").write_text(TINY)
     (other := tmp_path / "other$$.toml").write_text('base = "tiny.toml"\n[optim]\nlr = 0.001\n')

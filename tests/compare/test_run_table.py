@@ -120,6 +120,7 @@ def test_a_line_that_a_kill_has_cut_is_passed_over(make_run: Callable[..., Run],
     assert run.timing == [{"epoch": 1, "total_seconds": 60.0}]
 
 
+@pytest.mark.slow
 def test_a_hundred_runs_are_quick(make_run: Callable[..., Run], tmp_path: Path) -> None:
     for number in range(100):
         make_run(f"run{number}", [0.1] * 30, seed=number)

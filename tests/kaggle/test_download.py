@@ -410,6 +410,7 @@ def test_mounted_data_is_linked_not_downloaded(
     assert server.journal == []
 
 
+@pytest.mark.slow
 def test_as_a_process_by_a_proxy(standin: StandIn, kaggle_home: Path, tmp_path: Path) -> None:
     standin.add_fault("ListDataFiles", "status", code=429, retry_after=30)
     command = [sys.executable, "-m", "corolla", "download", "--to", str(tmp_path / "data")]

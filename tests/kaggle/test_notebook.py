@@ -198,6 +198,7 @@ print(*(found - set(sys.stdlib_module_names) - {"corolla"}))
 """
 
 
+@pytest.mark.slow
 def test_predicting_imports_what_the_notebook_installs_or_the_image_has(kaggle_input: Path, tmp_path: Path) -> None:
     """Every import of corolla's own modules on the way to a submission."""
     command = [sys.executable, "-c", SPY, str(kaggle_input), COMPETITION, str(tmp_path / "submission.csv")]

@@ -86,6 +86,7 @@ def test_a_download_killed_at_twenty_points_ends_in_the_right_files(
     assert kills >= 15, "it was fast enough to end before some of the kills"
 
 
+@pytest.mark.slow
 def test_the_doctor_asks_kaggle(in_process: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def said() -> dict[str, str]:
         findings = doctor(data=tmp_path / "data", runs=tmp_path / "runs", online=True).findings

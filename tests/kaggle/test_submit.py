@@ -418,6 +418,7 @@ def corolla(environment: dict[str, str], *arguments: object) -> "subprocess.Comp
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_commands_as_processes(standin: StandIn, kaggle_home: Path, mine: Path, tmp_path: Path) -> None:
     environment, ledger = standin.environment(kaggle_home), tmp_path / "ledger.csv"
     standin.add_fault("CreateSubmission", "lost_answer")
@@ -447,6 +448,7 @@ sys.exit(status)
 """
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_torch(standin: StandIn, kaggle_home: Path, mine: Path, tmp_path: Path) -> None:
     standin.leaderboard = [{"teamId": 1, "teamName": "x", "submissionDate": "2026-01-02T03:04:05Z", "score": "0.9"}]
     ledger = str(tmp_path / "ledger.csv")
@@ -464,9 +466,10 @@ def test_nobody_waits_for_torch(standin: StandIn, kaggle_home: Path, mine: Path,
     assert len(standin.submissions) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["KAGGLE_API_TOKEN", *(pytest.param(name, marks=pytest.mark.slow) for name in ("KAGGLE_TOKEN", "KAGGLE_KEY"))],
+    ["KAGGLE_API_TOKEN", "KAGGLE_TOKEN", "KAGGLE_KEY"],
 )
 def test_a_secret_with_a_line_break_is_not_quoted(
     name: str, standin: StandIn, kaggle_home: Path, mine: Path, tmp_path: Path

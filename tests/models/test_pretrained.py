@@ -290,6 +290,7 @@ def fetched(hub_weights: dict[str, dict[str, Tensor]], tmp_path_factory: pytest.
     return Fetched(home, printed, asked)
 
 
+@pytest.mark.slow
 def test_an_own_resnet_takes_the_hubs_weights(fetched: Fetched, hub_weights: dict[str, dict[str, Tensor]]) -> None:
     assert "/timm/resnet18.tv_in1k/resolve/main/model.safetensors" in fetched.asked
     fresh, _, digests, preprocessing = torch.load(fetched.home / "own.pt", weights_only=True)
@@ -315,6 +316,7 @@ def test_weights_that_the_hub_lacks(fetched: Fetched) -> None:
     assert [line.split(" from ")[0] for line in fetched.printed] == ["no weights test_resnet.r160_in1k"]
 
 
+@pytest.mark.slow
 def test_offline_what_is_cached_still_loads_and_the_rest_fails_at_once(fetched: Fetched, tmp_path: Path) -> None:
     closed = "http://127.0.0.1:9"  # the discard port: nothing listens
     cached, missing = tmp_path / "cached.pt", tmp_path / "missing.pt"

@@ -295,6 +295,7 @@ def test_ray_makes_the_runs_as_tasks(file: Path, tiny_data: Path) -> None:
         assert (result / name).read_bytes() == (here.folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_lesions_and_gradients_are_in_the_record(file: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = STUDY.partition("[[variant]]")[0].replace('name = "timm:test_efficientnet"', 'name = "resnet20"')
     settings = settings.replace("lite0_scratch", "resnet18").replace("epochs = 1", "epochs = 1\nmodel.width = 0.25")

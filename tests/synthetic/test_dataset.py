@@ -82,6 +82,7 @@ def test_photos_are_shuffled_over_the_files() -> None:
     assert first != sorted(first)
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_bytes_whatever_the_number_of_processes(tiny: Path, tmp_path: Path) -> None:
     again = synthesize(tmp_path / "again", size=32, share=TINY, processes=2)
     assert not again.reused

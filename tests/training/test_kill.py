@@ -156,7 +156,8 @@ def test_killed_in_mid_epoch_it_goes_on_as_if_never_stopped(
     assert_equal(run, undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_a_checkpoint_and_75(
     number: signal.Signals, arguments: list[str], tmp_path: Path
 ) -> None:

@@ -105,7 +105,7 @@ def test_two_runs_are_the_same_bits(tiny_config: Config) -> None:
 
 
 @pytest.mark.parametrize("step", [2, 5, 8])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_is_as_if_never_stopped(
     step: int, number: int, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

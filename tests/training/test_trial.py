@@ -163,14 +163,15 @@ def card(state: TrainState, monkeypatch: pytest.MonkeyPatch, most: int, fault: C
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "most", "fits", "fault"),
     [
         (1, 4, 2, OUT_OF_MEMORY),
-        pytest.param(1, 2, 4, CUBLAS_ALLOC, marks=pytest.mark.slow),
-        pytest.param(1, 1, 8, CUDNN_INTERNAL, marks=pytest.mark.slow),
-        pytest.param(2, 3, 4, OUT_OF_MEMORY, marks=pytest.mark.slow),
-        pytest.param(3, 2, 6, OUT_OF_MEMORY, marks=pytest.mark.slow),
+        (1, 2, 4, CUBLAS_ALLOC),
+        (1, 1, 8, CUDNN_INTERNAL),
+        (2, 3, 4, OUT_OF_MEMORY),
+        (3, 2, 6, OUT_OF_MEMORY),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -234,6 +235,7 @@ def test_where_nothing_fits_parts_are_no_remedy(
     assert _remedy(state, None, resuming=False).endswith(" or --train.precision auto")
 
 
+@pytest.mark.slow
 def test_a_run_that_has_begun_keeps_its_number(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     state = make_state(tiny_config)
     card(state, monkeypatch, most=2)

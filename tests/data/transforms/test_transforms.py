@@ -233,6 +233,7 @@ def test_ten_crop_is_torchvisions() -> None:
     assert sorted(view.tobytes() for view in ours) == sorted(view.tobytes() for view in theirs)
 
 
+@pytest.mark.slow
 def test_albumentations_asks_no_server_for_its_newest_version() -> None:
     code = (
         "import socket\n"
