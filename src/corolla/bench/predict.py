@@ -44,6 +44,54 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
     Raises:
         UserError: no such experiment, data or views.
     """
+    plain, network, photos, device = _networks(experiment, options)
+    size = network.transform.size
+    by_hand_views = EvalTransform(size, crop_fraction=DEFAULT_CROP_FRACTION, tta="ten-crop")
+    num_photos = min(len(photos), BATCHES * PHOTOS) // PHOTOS * PHOTOS
+    if not num_photos:
+        raise UserError(
+            f"{options.data}: {len(photos)} val photos are too few to measure with; {PHOTOS} at least are needed"
+        )
+    ours = (
+        f"corolla, {options.tta}",
+        _pipeline(photos, network, num_photos, num_workers(options.workers, device), device),
+    )
+    few = max(1, num_photos // PHOTOS // RUNS) * PHOTOS  # so that it takes as long
+    several = (
+        f"{RUNS} runs in one pass",
+        _pipeline(photos, network, few, num_workers(options.workers, device), device, passes=RUNS),
+    )
+    bare_several = f"{RUNS} bare forwards", _forward(photos, network, few, device, passes=RUNS)
+    forward = "bare forward of the same", _forward(photos, network, num_photos, device)
+    by_hand = (
+        "timm's model over torchvision's TenCrop",
+        _by_hand(photos, plain, by_hand_views, num_photos, device, network.inference.precision),
+    )
+    settings: dict[str, object] = {
+        "experiment": experiment,
+        "data": options.data.name,
+        "input": f"{size} px",
+    }
+    num_views = sum(group.num_views for group in network.transform.groups)
+    settings |= {"photos a turn": num_photos, "views": num_views, "precision": network.inference.precision}
+    rows = list(range(min(100, len(photos))))
+    stages = {
+        "decode": microseconds(photos.image, rows),
+        "views": microseconds(lambda i: network.transform(photos.image(i)), rows),
+        "forward of the views": 1e6 / forward[1](),
+    }
+    stages["views"] -= stages["decode"]
+    turns = [(ours, forward), (ours, by_hand), (several, bare_several)]
+    if options.tta != "ten-crop":
+        del turns[1]
+    comparisons = tuple(take_turns(one, other, pairs=options.pairs) for one, other in turns)
+    return Report("bench predict", settings, comparisons, stages, device)
+
+
+def _networks(
+    experiment: str, options: BenchOptions
+) -> tuple[torch.nn.Module, "_Network", TFRecordDataset, torch.device]:
+    """Return a network with random weights as it is made, the same as prediction has it, val's photos, the device."""
     index, device = load_index(options.data, options.size, options.cache_dir), choose_device(options.device)
     config = dataclasses.replace(find_experiment(experiment), input_size=options.input_size or index.size)
     assert config.input_size is not None
@@ -73,46 +121,7 @@ def bench_predict(experiment: str, options: BenchOptions) -> Report:
     has_whole = any(group.whole for group in transform.groups)
     whole = FullyConvolutional(ready, config.input_size, name=config.model.name) if has_whole else None
     network = _Network(InferenceModel(ready, meta, device), whole, transform)
-    by_hand_views = EvalTransform(config.input_size, crop_fraction=preprocessing.crop_fraction, tta="ten-crop")
-    num_photos = min(len(photos), BATCHES * PHOTOS) // PHOTOS * PHOTOS
-    if not num_photos:
-        raise UserError(
-            f"{options.data}: {len(photos)} val photos are too few to measure with; {PHOTOS} at least are needed"
-        )
-    ours = (
-        f"corolla, {options.tta}",
-        _pipeline(photos, network, num_photos, num_workers(options.workers, device), device),
-    )
-    few = max(1, num_photos // PHOTOS // RUNS) * PHOTOS  # so that it takes as long
-    several = (
-        f"{RUNS} runs in one pass",
-        _pipeline(photos, network, few, num_workers(options.workers, device), device, passes=RUNS),
-    )
-    bare_several = f"{RUNS} bare forwards", _forward(photos, network, few, device, passes=RUNS)
-    forward = "bare forward of the same", _forward(photos, network, num_photos, device)
-    by_hand = (
-        "timm's model over torchvision's TenCrop",
-        _by_hand(photos, plain, by_hand_views, num_photos, device, network.inference.precision),
-    )
-    settings: dict[str, object] = {
-        "experiment": experiment,
-        "data": options.data.name,
-        "input": f"{config.input_size} px",
-    }
-    num_views = sum(group.num_views for group in transform.groups)
-    settings |= {"photos a turn": num_photos, "views": num_views, "precision": network.inference.precision}
-    rows = list(range(min(100, len(photos))))
-    stages = {
-        "decode": microseconds(photos.image, rows),
-        "views": microseconds(lambda i: transform(photos.image(i)), rows),
-        "forward of the views": 1e6 / forward[1](),
-    }
-    stages["views"] -= stages["decode"]
-    turns = [(ours, forward), (ours, by_hand), (several, bare_several)]
-    if options.tta != "ten-crop":
-        del turns[1]
-    comparisons = tuple(take_turns(one, other, pairs=options.pairs) for one, other in turns)
-    return Report("bench predict", settings, comparisons, stages, device)
+    return plain, network, photos, device
 
 
 @dataclass(frozen=True)
