@@ -16,6 +16,8 @@ from corolla.models.factory import build_model, multiply_adds, num_parameters
 
 FRACTIONS = (0.5, 0.8, 0.9, 0.95)
 """Fractions of the best run's macro F1, as in the ResNet report."""
+STEPWISE = ("step", "plateau")
+"""Schedules that lower the learning rate at once."""
 OWN_FRACTION = 0.95
 """The fraction of its own plateau that a run has to reach."""
 PLATEAU_SHARE, LEAST_PLATEAU = 0.1, 3
@@ -142,9 +144,12 @@ def _convergence(member: Member, best: float) -> Convergence:
 
 def lr_drops(member: Member) -> tuple[int, ...]:
     """Return the epochs before which schedule step or plateau has lowered the learning rate of a run."""
-    if member.run.config.optim.schedule not in ("step", "plateau"):
-        return ()
-    return tuple(now["epoch"] for before, now in itertools.pairwise(member.rows) if 0 < now["lr"] < before["lr"])
+    return drops_in(member.rows) if member.run.config.optim.schedule in STEPWISE else ()
+
+
+def drops_in(rows: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+    """Return the epochs before which the learning rate was lowered, of the rows of metrics.jsonl."""
+    return tuple(now["epoch"] for before, now in itertools.pairwise(rows) if 0 < now["lr"] < before["lr"])
 
 
 def _images_per_step(member: Member) -> int:

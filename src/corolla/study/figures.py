@@ -1,6 +1,7 @@
 """The figures of a study, from its record: scores with their intervals, and learning curves."""
 
 import io
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from corolla.anatomy.figures import gradient_figure, lesion_figure
+from corolla.compare.convergence import STEPWISE, drops_in
 from corolla.compare.formatting import spread
 from corolla.compare.statistics import interval
 from corolla.plots.limits import axis_end, beyond
-from corolla.plots.style import color, escaped
+from corolla.plots.style import GREY, color, escaped
 from corolla.study.file import MEASURES
+from corolla.study.page import answer
+from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.results import RowResult, StudyResults
 
+LONGEST_TITLE = 240
 CURVES = (
     ("macro F1 on val", "macro_f1", None),
     ("loss on val, dashed: on train", "val_loss", "train_loss"),
@@ -36,7 +41,7 @@ def figure_png(results: StudyResults, name: str) -> bytes | None:
         table = pd.DataFrame(results.records.measured[name].rows)
         figure = lesion_figure(table, score="macro F1 on val") if name == "lesions" else gradient_figure(table)
     elif rows:
-        figure = scores_figure(results, rows) if name == "scores" else curves_figure(rows)
+        figure = scores_figure(results, rows) if name == "scores" else curves_figure(results, rows)
     else:
         return None
     buffer = io.BytesIO()
@@ -59,11 +64,18 @@ def scores_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
     axes.set_ylim(0.5 - len(rows), 0.5)
     seen = "" if views == "none" else f", {views}"
     axes.set_xlabel(f"macro F1 on {len(results.records.labels):,} photos of val{seen}: seeds, mean, 95 % over photos")
-    axes.set_title(escaped(results.study.question), fontsize=10, loc="left", wrap=True)
+    figure.suptitle(_title(results), fontsize=10, x=0.01, ha="left")
     axes.grid(axis="x", color="0.92")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def _title(results: StudyResults) -> str:
+    """Return the question, and below it the answer, where that is not too long to read."""
+    said = answer(results)
+    lines = [results.study.question, *([said] if len(said) <= LONGEST_TITLE else [])]
+    return escaped("\n".join(textwrap.fill(line, 120) for line in lines))
 
 
 def _label(row: RowResult, views: str) -> str:
@@ -72,8 +84,12 @@ def _label(row: RowResult, views: str) -> str:
     return f"{escaped(row.name)}\n{spread(float(np.mean(scores)), sd)}"
 
 
-def curves_figure(rows: list[RowResult]) -> Figure:
-    """Draw the course of training: means of each row's seeds, with their range on val."""
+def curves_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
+    """Draw the course of training: means of each row's seeds, with their range on val.
+
+    Dotted lines are where a schedule by steps or plateaus has lowered the learning rate.
+    """
+    stepwise = {row.name for row in rows if _is_stepwise(results, row)}
     trained = [(place, row) for place, row in enumerate(rows) if any(record.epochs for record in row.records)]
     figure = Figure(figsize=(13, 4.6), dpi=110, layout="constrained")
     for axes, (title, on_val, on_train) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
@@ -81,6 +97,9 @@ def curves_figure(rows: list[RowResult]) -> Figure:
             _draw_curve(axes, row, on_val, color(place), has_range=True)
             if on_train:
                 _draw_curve(axes, row, on_train, color(place), ls="--", alpha=0.75)
+            drops = {epoch for record in row.records for epoch in drops_in(record.epochs)}
+            for epoch in sorted(drops) if row.name in stepwise else ():
+                axes.axvline(epoch - 0.5, color=color(place), ls=":", lw=1, alpha=0.8)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="0.92")
@@ -92,8 +111,19 @@ def curves_figure(rows: list[RowResult]) -> Figure:
             axes.set_ylim(0, end)
         axes.set_title(", ".join(filter(None, (title, beyond(left_out)))), fontsize=10, loc="left")
     lines = [Line2D([], [], color=color(place), label=escaped(row.name)) for place, row in trained]
-    figure.legend(handles=lines, loc="outside lower center", ncols=min(4, max(1, len(trained))), frameon=False)
+    if stepwise:
+        lines.append(Line2D([], [], color=GREY, ls=":", lw=1, label="lower learning rate"))
+    figure.suptitle(_title(results), fontsize=10, x=0.01, ha="left")
+    figure.legend(handles=lines, loc="outside lower center", ncols=min(4, max(1, len(lines))), frameon=False)
     return figure
+
+
+def _is_stepwise(results: StudyResults, row: RowResult) -> bool:
+    if row.is_vote:
+        return False
+    options = StudyOptions(full=results.records.full and results.study.has_full)
+    found = planned_run(results.study, results.study.row(row.name), 0, options)
+    return found.config.optim.schedule in STEPWISE
 
 
 def _points(axes: Axes, style: str) -> list[float]:
