@@ -144,7 +144,7 @@ def test_full_size_has_settings_of_its_own(tmp_path: Path) -> None:
         ),
         (HEAD + '[settings]\ndevice = "cpu"', "settings: device is no setting of a study: give --device"),
         (HEAD + "[settings]\ntrain = 3", "base: train = 3: "),
-        (HEAD + "[product]\ntrain.mixup = 0.2", "product: train.mixup = 0.2: a list of values is expected"),
+        (HEAD + "[product]\ntrain.mixup = 0.2", "product: train.mixup = 0.2: a list of one value or more is"),
         (HEAD + "[product]\ntrain.mixdown = [1]", "product: unknown key train.mixdown; nearest: "),
         (HEAD + "[[variant]]\ntrain.mixup = 1.0", "variant[0]: name is missing"),
         (HEAD + '[[variant]]\nname = "a"\n[[variant]]\nname = "a"', "variant a: is there twice"),
@@ -173,6 +173,12 @@ def test_what_is_wrong_is_one_line_that_names_it(text: str, line: str, tmp_path:
         ({"epochs_factor": 0.0}, "--epochs-factor 0: a number above 0 is expected"),
         ({"seeds": (1, 1)}, "--seeds 1 1: one is there twice"),
         ({"seeds": (-1,)}, "--seeds -1: "),
+        ({"epochs_factor": 1e308}, r"--epochs-factor 1e\+308: a number above 0 is expected, 1000 at most"),
+        ({"seeds": ()}, "--seeds: at least one is expected; without the option all are meant"),
+        ({"only": ()}, "--only: at least one is expected"),
+        ({"only_folds": ()}, "--only-folds: at least one is expected"),
+        ({"workers": -1}, "--workers -1: at least 0 is expected"),
+        ({"size": 0}, "--size 0: at least 1 is expected"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, object], line: str) -> None:
@@ -189,3 +195,78 @@ def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
         return
     with contextlib.suppress(UserError):
         plan(read_study(path), StudyOptions())
+
+
+TWO = HEAD + '[[variant]]\nname = "a"\n[[variant]]\nname = "b"\noptim.lr = 0.5\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (HEAD + "seeds = [0, 0]", "seeds: 0 is there twice"),
+        (HEAD + 'table = ["top1", "top1"]', "table: top1 is there twice"),
+        (HEAD + 'measure = ["lesions", "lesions"]', "measure: lesions is there twice"),
+        (HEAD + "variant = []", "variant = []: at least one is expected, or leave it out"),
+        (HEAD + '[[variant]]\nname = "a\\nb"', 'the name of a row = "a\\nb": a line of text is expected'),
+        (HEAD + '[[variant]]\nname = "a\\u001b[31m"', "a line of text is expected"),
+        (HEAD + '[[variant]]\nname = " "', 'the name of a row = " ": '),
+        (HEAD + '[[variant]]\nname = "-h"', "without a dash at its begin"),
+        (TWO + '[[vote]]\nname = ""\nof = ["a", "b"]', 'the name of a row = "": '),
+        (TWO + '[[vote]]\nname = "v"\nof = ["a", "a"]', "vote v: of: a is there twice"),
+        (TWO + '[[vote]]\nname = "v"\nof = ["a", "b"]\nmethod = "mean"', "vote v: unknown key method; nearest: name"),
+        ('question = " "\nbase = "resnet18"', "question = : a sentence is expected"),
+        (HEAD + "[product]\noptim.lr = []", "product: optim.lr = []: a list of one value or more is expected"),
+        (
+            HEAD + f"[product]\noptim.lr = {[*range(1, 2001)]}\noptim.weight_decay = {[*range(2000)]}",
+            "variant, product: these are 4,000,000 rows; at most 1,000 are expected",
+        ),
+        (HEAD + "folds = 1000000000", "these are 3,000,000,000 runs; at most 10,000 are expected"),
+        (
+            HEAD + "[settings]\ntrain.fit_hours = 1",
+            "settings: train.fit_hours is no setting of a study: train.epochs is",
+        ),
+        (
+            HEAD + '[settings]\ninit_from = "a.pt"',
+            "init_from is no setting of a study: model.weights takes a checkpoint",
+        ),
+        (HEAD + '[settings]\nrun_name = "a"', "run_name is no setting of a study: leave it out"),
+        (HEAD + '[settings]\ntrain.on = "train+val"', "train.on = train+val: a study compares on val"),
+    ],
+)
+def test_what_would_be_another_study_is_refused(text: str, line: str, tmp_path: Path) -> None:
+    test_what_is_wrong_is_one_line_that_names_it(text, line, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("base", "line"),
+    [
+        ('[train]\nfold = "1/5"', "base: train.fold = 1/5 in its base: folds = N gives them"),
+        (
+            'init_from = "a.pt"',
+            "base: init_from in its base: is no setting of a study: model.weights takes a checkpoint",
+        ),
+        ("[train]\nfit_hours = 1", "base: train.fit_hours in its base: is no setting of a study"),
+    ],
+)
+def test_a_base_with_what_no_study_takes_is_refused(base: str, line: str, tmp_path: Path) -> None:
+    """It was left out in silence, or made a run that no study would find again."""
+    (tmp_path / "mine.toml").write_text(f'base = "resnet18"\n{base}\n')
+    path = written(tmp_path, 'question = "?"\nbase = "mine.toml"\n')
+    with pytest.raises(UserError) as refusal:
+        plan(read_study(path), StudyOptions())
+    assert str(refusal.value).startswith(f"{path}: {line}")
+
+
+def test_a_question_is_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path, 'question = """\nDoes it\n# pay?\n"""\nbase = "resnet18"\n')
+    assert read_study(path).question == "Does it # pay?"
+
+
+def test_the_size_that_a_command_gives_is_not_what_the_study_says(tmp_path: Path) -> None:
+    """Else the record of a run with --size would be of another study than the file."""
+    path = written(tmp_path, HEAD)
+    with_size, without = (plan(read_study(path), StudyOptions(size=size)) for size in (64, None))
+    assert with_size[0].config.size == 64
+    assert with_size[0].settings == without[0].settings
+    own = plan(read_study(written(tmp_path, HEAD + "[settings]\nsize = 64\n")), StudyOptions())
+    assert own[0].settings != without[0].settings

@@ -17,6 +17,8 @@ optim.lr = [0.05, 0.1]
 
 import difflib
 import itertools
+import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +39,19 @@ BY_VIEWS = ("macro_f1", "top1", "top5")
 """Scores that each kind of views has."""
 COLUMNS = (*BY_VIEWS, "train_top1", "train_loss", "val_loss", "epochs_to_plateau", "lowest_loss")
 """Columns that the table of a study may have. The last two are epochs, as in `corolla compare`."""
+MOST_ROWS = 1000
+"""More rows than any table can show: a product was meant otherwise."""
 OWN = ("name", "base", "on", "full")
 """Keys of a variant that are no settings."""
-RUNTIME = ("data", "runs", "run_name", "device", "gpus", "resume", "resume_from", "init_from", "cache_dir")
-"""Settings that no study gives: where and how its runs are made is for the command to say."""
+VOTE = ("name", "of")
+"""Keys of a vote."""
+NOT_OF_A_STUDY = {
+    **{key: f"give --{key.replace('_', '-')}" for key in ("data", "runs", "device", "cache_dir")},
+    **dict.fromkeys(("run_name", "gpus", "resume", "resume_from"), "leave it out"),
+    "init_from": "model.weights takes a checkpoint",
+    "train.fit_hours": "train.epochs is the same on every machine",
+}
+"""Settings that no study gives, as where and how its runs are made is for the command to say; and what to do."""
 OF_THE_STUDY = {"train.seed": "seeds = [...]", "train.fold": "folds = N", "train.folds_sha256": "folds = N"}
 """Settings that a key of the study gives to its runs."""
 SHAPE: Shape = {
@@ -135,6 +146,8 @@ def read_study(path: Path) -> Study:
     Raises:
         UserError: there is no such file, or a key or value in it is not valid; the message names it.
     """
+    if not path.stem.strip("."):
+        raise UserError(f"{path}: a study's results have a folder of its name: rename it")
     values = read_settings(path)
     if other := [key for key in values if f"{key}?" not in SHAPE and key not in SHAPE]:
         raise UserError(f"{path}: {_unknown('key', other[0], [key.removesuffix('?') for key in SHAPE])}")
@@ -142,7 +155,7 @@ def read_study(path: Path) -> Study:
         raise UserError(f"{path}: {fault}")
     study = Study(
         path=path,
-        question=values["question"],
+        question=" ".join(values["question"].split()),  # it heads a page, in one line
         rows=tuple(_rows(path, values)),
         compare=_one_of(path, "compare", values.get("compare", "first"), ("first", "above", "all")),
         seeds=tuple(values.get("seeds", (0, 1, 2))),
@@ -151,7 +164,7 @@ def read_study(path: Path) -> Study:
         table=tuple(_one_of(path, "table", name, COLUMNS) for name in values.get("table", ("macro_f1", "top1"))),
         figures=tuple(_one_of(path, "figures", name, FIGURES) for name in values.get("figures", FIGURES)),
         measure=tuple(_one_of(path, "measure", name, MEASURES) for name in values.get("measure", ())),
-        votes=tuple(Vote(vote["name"], tuple(vote["of"])) for vote in values.get("vote", ())),
+        votes=tuple(_votes(path, values.get("vote", ()))),
         limits=values.get("limits", ""),
         has_full="full" in values or any("full" in variant for variant in values.get("variant", ())),
     )
@@ -166,6 +179,8 @@ def _check(study: Study) -> None:
         UserError: a name is there twice or not at all, or a list is empty.
     """
     path = study.path
+    if not study.question or not study.question.isprintable():
+        raise UserError(f"{path}: question = {shown(study.question)}: a sentence is expected")
     for key, given in (("seeds", study.seeds), ("views", study.views), ("table", study.table)):
         if not given:
             raise UserError(f"{path}: {key} = []: at least one is expected")
@@ -174,21 +189,37 @@ def _check(study: Study) -> None:
     if bad := [seed for seed in study.seeds if not 0 <= seed < 2**32]:
         raise UserError(f"{path}: seeds: {bad[0]}: a whole number from 0 to 4294967295 is expected")
     names = [each.name for each in (*study.rows, *study.votes)]
+    if bad := [name for name in names if not name.isprintable() or name != name.strip() or name[:1] in ("", "-")]:
+        raise UserError(
+            f"{path}: the name of a row = {json.dumps(bad[0])}: a line of text is expected, without spaces around it "
+            "and without a dash at its begin, as of an option"
+        )
     if study.measure and study.folds:
         raise UserError(f"{path}: measure: is of networks that are validated on one val: leave out measure or folds")
     lists: tuple[tuple[str, list[object]], ...] = (
         ("seeds", list(study.seeds)),
         ("views", list(study.views)),
+        ("table", list(study.table)),
+        ("figures", list(study.figures)),
+        ("measure", list(study.measure)),
         ("the name of a row", list(names)),
+        *((f"vote {vote.name}: of", list(vote.of)) for vote in study.votes),
     )
     for key, given in lists:
-        if twice := next((one for one in given if given.count(one) > 1), None):
-            raise UserError(f"{path}: {key}: {twice} is there twice")
+        if twice := [one for one in given if given.count(one) > 1]:
+            raise UserError(f"{path}: {key}: {twice[0]} is there twice")
     for vote in study.votes:
         if len(vote.of) < 2:
             raise UserError(f"{path}: vote {shown(vote.name)}: of = two rows or more are expected")
         for name in vote.of:
             study.row(name)
+
+
+def _votes(path: Path, votes: Sequence[dict[str, Any]]) -> Iterator[Vote]:
+    for vote in votes:
+        if other := [key for key in vote if key not in VOTE]:
+            raise UserError(f"{path}: vote {shown(vote['name'])}: {_unknown('key', other[0], VOTE)}")
+        yield Vote(vote["name"], tuple(vote["of"]))
 
 
 def _views(path: Path, name: str) -> TTA:
@@ -212,6 +243,8 @@ def _unknown(kind: str, name: str, valid: Sequence[str]) -> str:
 def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
     """Yield the rows: every variant, with every combination of the fields in `product`."""
     variants: list[dict[str, Any]] = values.get("variant", [{"name": ""}])
+    if not variants:
+        raise UserError(f"{path}: variant = []: at least one is expected, or leave it out")
     everywhere = _settings(path, "settings", values.get("settings", {}))
     large = _settings(path, "full", values.get("full", {}))
     made: dict[str, Row] = {}
@@ -230,6 +263,9 @@ def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
         own_full = _settings(path, f"variant {shown(name)}: full", variant.get("full", {}))
         start = made[on] if on else Row("", variant.get("base", values["base"]), (everywhere,), (everywhere, large))
         made[name] = Row(name, start.base, (*start.settings, own), (*start.full, own, own_full))
+    number = len(made) * math.prod(len(each) for _, each in leaves(values.get("product", {})) if isinstance(each, list))
+    if number > MOST_ROWS:
+        raise UserError(f"{path}: variant, product: these are {number:,} rows; at most {MOST_ROWS:,} are expected")
     for row in made.values():
         for title, settings in _combinations(path, values.get("product", {})):
             name = ", ".join(filter(None, (row.name, title))) or "base"
@@ -239,8 +275,8 @@ def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
 def _settings(path: Path, where: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return settings as they are, where they are ones that a study may give."""
     for key, _ in leaves(values):
-        if key in (*RUNTIME, *OF_THE_STUDY):
-            remedy = f"{OF_THE_STUDY[key]} gives them" if key in OF_THE_STUDY else f"give --{key.replace('_', '-')}"
+        if key in NOT_OF_A_STUDY or key in OF_THE_STUDY:
+            remedy = NOT_OF_A_STUDY.get(key) or f"{OF_THE_STUDY[key]} gives them"
             raise UserError(f"{path}: {where}: {key} is no setting of a study: {remedy}")
     return values
 
@@ -252,7 +288,8 @@ def _combinations(path: Path, product: dict[str, Any]) -> Iterator[tuple[str, di
         if key not in keys():
             raise UserError(f"{path}: product: {_unknown('key', key, keys())}")
         if not isinstance(given, list) or not given:
-            raise UserError(f"{path}: product: {key} = {shown(given)}: a list of values is expected")
+            got = "[]" if given == [] else shown(given)
+            raise UserError(f"{path}: product: {key} = {got}: a list of one value or more is expected")
     names = [key.rpartition(".")[2] for key in lists]
     titles = [key if names.count(name) > 1 else name for key, name in zip(lists, names, strict=True)]
     for values in itertools.product(*lists.values()):

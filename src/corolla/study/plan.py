@@ -14,7 +14,7 @@ from corolla.config.config import flatten
 from corolla.config.experiments import find_config
 from corolla.errors import UserError
 from corolla.paths import as_path
-from corolla.study.file import Row, Study
+from corolla.study.file import NOT_OF_A_STUDY, Row, Study
 
 SOURCES = ("train.teacher", "model.weights")
 """Settings that may name another row: "@NAME" stands for its run of the same seed."""
@@ -56,8 +56,19 @@ class StudyOptions:
         for name in ("data", "runs", "cache_dir"):  # text is taken too
             object.__setattr__(self, name, as_path(getattr(self, name)))
         check_fields(self)
-        if not (math.isfinite(self.epochs_factor) and self.epochs_factor > 0):
-            raise UserError(f"--epochs-factor {self.epochs_factor:g}: a number above 0 is expected")
+        if not (math.isfinite(self.epochs_factor) and 0 < self.epochs_factor <= MOST_FACTOR):
+            raise UserError(
+                f"--epochs-factor {self.epochs_factor:g}: a number above 0 is expected, {MOST_FACTOR:g} at most"
+            )
+        for name in ("seeds", "only", "only_folds"):
+            if getattr(self, name) == ():
+                raise UserError(
+                    f"--{name.replace('_', '-')}: at least one is expected; without the option all are meant"
+                )
+        if self.size is not None and self.size < 1:
+            raise UserError(f"--size {self.size}: at least 1 is expected")
+        if self.workers is not None and self.workers < 0:
+            raise UserError(f"--workers {self.workers}: at least 0 is expected")
         if self.seeds is not None and len(set(self.seeds)) != len(self.seeds):
             raise UserError(f"--seeds {' '.join(map(str, self.seeds))}: one is there twice")
         if self.seeds is not None and (bad := [seed for seed in self.seeds if not 0 <= seed < 2**32]):
@@ -65,6 +76,9 @@ class StudyOptions:
 
 
 Place = tuple[str, int, str | None]
+MOST_FACTOR = 1000.0
+MOST_RUNS = 10_000
+"""More runs than anybody has the time for: a number was meant otherwise."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +91,8 @@ class Planned:
     """As the study asks for it; where it learns from another row, `sources` says from which."""
     sources: dict[str, str]
     """The settings that name another row, and its name."""
-    settings: str
-    """SHA-256 of what decides the result, as far as the study file says it.
-
-    Settings at their defaults are left out, so that one which is added later changes nothing; so is the size of the
-    photos where the command says it.
-    """
+    own_size: int | None
+    """The size of photos that the study says; None: that of the command, or the one that is there."""
 
     @property
     def fold(self) -> str | None:
@@ -98,6 +108,15 @@ class Planned:
     def name(self) -> str:
         """Its row, seed and fold, as people call it."""
         return f"{self.row}, seed {self.seed}{f', fold {self.fold}' if self.fold else ''}"
+
+    @property
+    def settings(self) -> str:
+        """SHA-256 of what decides the result, as far as the study file says it.
+
+        Settings at their defaults are left out, so that one which is added later changes nothing.
+        """
+        config = replace(self.config, size=self.own_size)
+        return digest(decisive(config) | {key: f"@{row}" for key, row in self.sources.items()})
 
 
 def decisive(config: Config) -> dict[str, Any]:
@@ -129,7 +148,9 @@ def plan(study: Study, options: StudyOptions) -> list[Planned]:
         if others := [fold for fold in options.only_folds if not study.folds or fold not in folds]:
             there = f"folds are 1 to {study.folds}" if study.folds else "this study has no folds"
             raise UserError(f"--only-folds {others[0]}: {there}")
-        folds = options.only_folds
+        folds = tuple(dict.fromkeys(options.only_folds))
+    if (number := len(seeds) * len(wanted) * len(folds)) > MOST_RUNS:
+        raise UserError(f"{study.path}: these are {number:,} runs; at most {MOST_RUNS:,} are expected")
     return [planned_run(study, rows[name], seed, options, fold) for seed in seeds for name in wanted for fold in folds]
 
 
@@ -138,14 +159,32 @@ def planned_run(study: Study, row: Row, seed: int, options: StudyOptions, fold: 
     config = find_config(row.base, near=study.path)
     for settings in row.full if options.full else row.settings:
         config = from_dict(settings, base=config, source=f"{study.path}: {row.name}")
+    _check_base(config, study, row)
     train = replace(config.train, seed=seed, fold=f"{fold}/{study.folds}" if study.folds else None)
     pipeline = replace(config.pipeline, workers=options.workers)
+    own_size = config.size
     places = {name: getattr(options, name) for name in ("data", "runs", "device", "cache_dir")}
-    config = scaled(replace(config, **places, train=train, pipeline=pipeline), options.epochs_factor)
+    config = replace(config, **places, size=config.size or options.size, train=train, pipeline=pipeline)
     given = flatten(config)
     sources = {key: given[key][1:] for key in SOURCES if given[key].startswith("@")}
-    settings = digest(decisive(config) | {key: f"@{name}" for key, name in sources.items()})
-    return Planned(row.name, seed, replace(config, size=config.size or options.size), sources, settings)
+    return Planned(row.name, seed, scaled(config, options.epochs_factor), sources, own_size)
+
+
+def _check_base(config: Config, study: Study, row: Row) -> None:
+    """Check that a base has nothing by which a run would be another than its settings tell.
+
+    Raises:
+        UserError: it has.
+    """
+    where = f"{study.path}: {row.name}"
+    if config.train.on != "train":
+        raise UserError(f"{where}: train.on = {config.train.on}: a study compares on val, which it has learned")
+    if config.train.fold is not None and not study.folds:
+        raise UserError(f"{where}: train.fold = {config.train.fold} in its base: folds = N gives them")
+    odd = {"train.fit_hours": config.train.fit_hours}
+    odd |= {key: getattr(config, key) for key in ("resume", "resume_from", "init_from")}
+    if key := next((key for key, value in odd.items() if value is not None), None):
+        raise UserError(f"{where}: {key} in its base: is no setting of a study: {NOT_OF_A_STUDY[key]}")
 
 
 def scaled(config: Config, factor: float) -> Config:

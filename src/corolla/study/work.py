@@ -77,8 +77,6 @@ def check_plan(planned: Sequence[Planned]) -> None:
             section, _, name = key.partition(".")
             off = "none" if key == "model.weights" else ""
             config = replace(config, **{section: replace(getattr(config, section), **{name: off})})
-        if config.train.on != "train":
-            raise UserError(f"{each.name}: train.on = {config.train.on}: a study compares on val, which it has learned")
         config = wanted(config).config
         try:
             check_settings(config)
