@@ -67,6 +67,20 @@ def test_every_photo_is_predicted_once_by_a_run_that_has_not_learned_it(
     assert "--only base --seeds 0 --only-folds 2" in capsys.readouterr().out.splitlines()[1]
 
 
+def test_a_job_that_trains_one_fold_has_done_its_work(
+    file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though there is nothing to show as long as a fold is missing; with a fold that fails the status tells it."""
+    options = ["--data", str(tiny_data), "--device", "cpu", "--workers", "0"]
+    assert run_command(["cv", str(file), "--folds", "2", "--only-folds", "1", *options]) == 0
+    assert "no cross-validation has all its folds yet, runs that are done: 1" in capsys.readouterr().out
+    assert run_command(["cv", str(file), "--folds", "2", "--only-folds", "2", *options]) == 0
+    (second,) = Path("runs").glob("*fold2of2*")
+    (second / "last.pt").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"fold 2/2: .*last\.pt: not a readable checkpoint"):
+        run_command(["cv", str(file), "--folds", "2", *options])
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -1,8 +1,11 @@
 """Studies: what is missing is trained, what is there is taken, and the record makes the tables again."""
 
+import json
+import lzma
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from support import corolla_process, same_content
+from support import corolla_process, same_content, write_data
 
 from corolla.cli import run_command
 from corolla.errors import UserError
@@ -131,7 +134,7 @@ def test_the_record_makes_the_same_tables_without_runs_and_photos(file: Path, ti
     # A row whose settings have changed since is not run; what was run is not said of it.
     file.write_text(STUDY.replace("label_smoothing = 0.0", "label_smoothing = 0.2"))
     changed = study_table(file, folder=file.parent / "changed")
-    assert [row.seeds for row in changed.results.rows] == [[0], [], [0]]
+    assert [row.seeds for row in changed.results.rows] == [[0], [], []]  # nor is a vote in which it had a say
     assert "| plain | not run |" in (changed.folder / "table.md").read_text()
 
 
@@ -311,3 +314,126 @@ def test_lesions_and_gradients_are_in_the_record(file: Path, tiny_data: Path, mo
     assert {name: (again.folder / name).read_bytes() for name in names} == before
     monkeypatch.setattr("corolla.study.measure._measure", None)  # of the same runs nothing is measured again
     assert set(run_study(file, tiny_data).results.records.measured) == {"lesions", "gradients"}
+
+
+def test_the_size_of_the_command_is_no_setting_of_the_record(file: Path, tiny_data: Path) -> None:
+    """Photos of several sizes need --size; the table is made without it, and no sizes are mixed in one table."""
+    both = file.parent / "both"
+    shutil.copytree(tiny_data, both)
+    result = run_study(file, both, size=32)
+    assert [row.seeds for row in result.results.rows] == [[0], [0], [0]]
+    assert [row.seeds for row in study_table(file).results.rows] == [[0], [0], [0]]
+    write_data(file.parent / "larger", size=40)
+    shutil.rmtree(file.parent / "runs")
+    shutil.move(file.parent / "larger" / "tfrecords-jpeg-40x40", both)
+    other = run_study(file, both, size=40, seeds=(1,), only=("plain",))
+    assert [row.seeds for row in other.results.rows] == [[], [1], []]
+    assert len(list(result.folder.glob(f"*-{FILE}"))) == 1  # the record of the other size is kept
+
+
+def test_votes_of_other_rows_are_not_shown(file: Path, tiny_data: Path) -> None:
+    run_study(file, tiny_data)
+    more = '[[variant]]\nname = "third"\noptim.lr = 0.01\n[[vote]]'
+    file.write_text(STUDY.replace("[[vote]]", more).replace('["plain", "taught"]', '["plain", "third"]'))
+    assert [row.seeds for row in study_table(file).results.rows] == [[0], [0], [], []]
+
+
+def edited(record: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    values = json.loads(lzma.decompress(record.read_bytes()))
+    edit(values)
+    path = record.with_name("edited.json.xz")
+    path.write_bytes(lzma.compress(json.dumps(values).encode()))
+    return path
+
+
+MEASURED = {"keys": [], "rows": [{"a": 1}]}
+
+
+def test_edited_records_are_a_line(file: Path, tiny_data: Path) -> None:
+    record = run_study(file, tiny_data).folder / FILE
+
+    def refusal(edit: Callable[[dict[str, Any]], object]) -> str:
+        path = edited(record, edit)
+        with pytest.raises(UserError) as caught:
+            study_table(file, records=path, folder=file.parent / "out")
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "labels: there are no photos" in refusal(
+        lambda values: (
+            values.update(labels=[]),
+            [run["predicted"].update({views: [] for views in run["predicted"]}) for run in values["runs"]],
+        )
+    )
+    assert "a class that is none of the 5" in refusal(lambda values: values["labels"].__setitem__(0, 10**12))
+    assert "a class that is none of the 5" in refusal(
+        lambda values: values["runs"][0]["predicted"]["flip"].__setitem__(0, -1)
+    )
+    assert "classes: 0 is no number of classes" in refusal(lambda values: values.update(classes=0))
+    assert "epochs_factor: -1 is none" in refusal(lambda values: values.update(epochs_factor=-1))
+    assert "epochs_factor: nan is none" in refusal(lambda values: values.update(epochs_factor=float("nan")))
+    assert "format: 0 is none" in refusal(lambda values: values.update(format=0))
+    assert "seed 0: is there twice" in refusal(lambda values: values["runs"].append(values["runs"][0]))
+    assert "seed -1: is no seed" in refusal(lambda values: values["runs"][0].update(seed=-1))
+    assert "epochs[0].macro_f1: a number is expected" in refusal(
+        lambda values: values["runs"][0]["epochs"][0].update(macro_f1="a")
+    )
+    assert "measured: ../x is none of lesions and gradients" in refusal(
+        lambda values: values.update(measured={"../x": MEASURED})
+    )
+    assert "measured.lesions.rows[0]: run is missing" in refusal(
+        lambda values: values.update(measured={"lesions": MEASURED})
+    )
+    assert "has no run of" in refusal(lambda values: [run.update(row=f"my {run['row']}") for run in values["runs"]])
+    assert not (file.parent / "out").exists()
+
+
+def test_a_place_that_takes_no_results_is_told_before_anything_is_trained(file: Path, tiny_data: Path) -> None:
+    folder = file.parent / "comparisons" / "smooth"
+    folder.mkdir(parents=True)
+    (folder / FILE).write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"not a readable record .*; remove it, and corolla study run makes it anew"):
+        run_study(file, tiny_data)
+    (file.parent / "a-file").write_text("")
+    with pytest.raises(OSError, match="a-file"):
+        run_study(file, tiny_data, folder=file.parent / "a-file")
+    assert not (file.parent / "runs").exists()
+
+
+def test_what_cannot_be_measured_keeps_no_table_from_being_written(file: Path, tiny_data: Path) -> None:
+    file.write_text(STUDY.replace("question", 'measure = ["lesions", "gradients"]\nquestion'))
+    result = run_study(file, tiny_data)
+    assert "no residual blocks that can be cut" in result.failed["lesions"]
+    assert set(result.results.records.measured) == {"gradients"}
+    assert (result.folder / "table.md").is_file()
+
+
+def test_rows_of_the_same_settings_are_each_measured(file: Path, tiny_data: Path) -> None:
+    rows = '[[variant]]\nname = "a"\n[[variant]]\nname = "b"\n'
+    file.write_text(STUDY.partition("[[variant]]")[0].replace("question", 'measure = ["gradients"]\nquestion') + rows)
+    result = run_study(file, tiny_data)
+    counts = pd.read_csv(result.folder / "gradients.csv")["run"].value_counts().to_dict()
+    assert counts["a"] == counts["b"]
+    file.write_text(file.read_text().replace('"b"', '"c"'))
+    assert set(pd.read_csv(run_study(file, tiny_data).folder / "gradients.csv")["run"]) == {"a", "c"}
+
+
+def test_photos_that_were_changed_in_between_are_seen(file: Path, tiny_data: Path) -> None:
+    """By one process, too, as a notebook is."""
+    data = file.parent / "data"
+    shutil.copytree(tiny_data, data)
+    run_study(file, data, only=("plain",))
+    shutil.rmtree(data)
+    write_data(data, train=41)
+    assert [run.state for run in study_status(file, options_for(file, data)).runs] == ["missing", "waits"]
+
+
+def test_status_ends_with_the_command_that_makes_its_runs(
+    file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*words(file, tiny_data), "--epochs-factor", "2"]
+    assert run_command(["study", "status", str(file), *options]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"next: corolla study run {file} ")
+    assert set(options) < set(last.split()) | {"2", "2.0"}

@@ -37,6 +37,7 @@ def cv(
         views: views of the joined predictions.
     """
     from corolla.study.cross_validation import cv as cross_validate
+    from corolla.study.gather import NothingYet
     from corolla.study.study import StudyStopped
 
     try:
@@ -44,6 +45,9 @@ def cv(
     except StudyStopped as stopped:
         print(stopped)
         return STOPPED
+    except NothingYet as told:  # one of several jobs, a fold each: it has done what it was asked for
+        print(told)
+        return DONE
     rows = [
         [str(each.seed), each.fold, f"{each.macro_f1:.4f}", f"{each.top1:.4f}", str(each.run.folder)]
         for each in result.by_fold

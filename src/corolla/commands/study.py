@@ -53,6 +53,7 @@ def study(
 
         print("\n".join(shell_words(*words) for words in study_commands(file, options)))
         return DONE
+    from corolla.study.gather import NothingYet
     from corolla.study.study import StudyStopped, study, study_table
 
     if action == "table":
@@ -62,6 +63,9 @@ def study(
     except StudyStopped as stopped:
         print(stopped)
         return STOPPED
+    except NothingYet as told:  # one of several jobs, a fold each: it has done what it was asked for
+        print(told)
+        return DONE
 
 
 def _shown(result: "StudyResult") -> int:
@@ -77,12 +81,12 @@ def _shown(result: "StudyResult") -> int:
 
 
 def _status(file: Path, options: StudyOptions) -> int:
-    from corolla.study.status import study_status
+    from corolla.study.status import option_words, study_status
 
     status = study_status(file, options)
     table = status.to_pandas()
     print(text_table(list(table), [list(map(str, row)) for row in table.to_numpy()], least=LEAST))
     print(f"\n{status.summary}")
     if status.left:
-        print(next_command("study", "run", file))
+        print(next_command("study", "run", file, *option_words(options)))
     return DONE

@@ -20,8 +20,12 @@ from corolla.evaluation.split_predictions import predict_split
 from corolla.runs.folder import Run
 from corolla.study.file import Study
 from corolla.study.plan import StudyOptions, digest
-from corolla.study.records import Labels, Record, Records
+from corolla.study.records import Labels, Record, Records, settings_of_vote
 from corolla.study.work import Made
+
+
+class NothingYet(UserError):
+    """Runs of a cross-validation are done, but of none all folds are: nothing has failed, nor is there a score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +52,16 @@ def gather(study: Study, options: StudyOptions, made: Sequence[Made], before: Re
 
     Raises:
         UserError: there is no run, or two were validated on other photos.
+        NothingYet: of no cross-validation all folds are done.
     """
     groups: dict[tuple[str, int], list[Made]] = {}
     for each in made:
         groups.setdefault((each.planned.row, each.planned.seed), []).append(each)
     whole = [tuple(group) for group in groups.values() if len(group) == (study.folds or 1)]
+    if made and not whole:
+        raise NothingYet(f"{study.path}: no cross-validation has all its folds yet, runs that are done: {len(made)}")
     if not whole:
-        what = "no cross-validation of it has all its folds" if made else "no run of it is done"
-        raise UserError(f"{study.path}: {what}, so there is nothing to show")
+        raise UserError(f"{study.path}: no run of it is done, so there is nothing to show")
     scored = [Scored(group, {}) for group in whole]
     for views in study.views:
         found = iter(_predictions([each.run for group in whole for each in group], views, options))
@@ -72,6 +78,7 @@ def gather(study: Study, options: StudyOptions, made: Sequence[Made], before: Re
         num_classes=scored[0].predictions[study.views[0]].probabilities.shape[1],
         labels=labels,
         runs=(*map(_record, scored), *_votes(study, scored)),
+        size=next((each.run.config.size for each in made if each.planned.own_size is None), None),
     )
     return records if before is None else _with_earlier(records, before)
 
@@ -153,13 +160,15 @@ def _votes(study: Study, scored: Sequence[Scored]) -> list[Record]:
             for views in study.views:
                 found = [member.predictions[views] for member in members if member is not None]
                 predicted[views] = aggregate([each.probabilities[np.argsort(each.ids)] for each in found], "vote")
-            votes.append(Record(vote.name, seed, "", "", [], None, predicted))
+            settings = settings_of_vote([member.runs[0].planned.settings for member in members if member is not None])
+            votes.append(Record(vote.name, seed, settings, "", [], None, predicted))
     return votes
 
 
 def _with_earlier(found: Records, before: Records) -> Records:
     """Return a record with the runs of an earlier one that it has not, where both are of the same photos and length."""
     is_same = (before.photos, before.epochs_factor, before.full) == (found.photos, found.epochs_factor, found.full)
+    is_same = is_same and before.size in (None, found.size)
     if not (is_same and np.array_equal(before.labels, found.labels)):
         return found
     there = defaultdict(set)

@@ -68,6 +68,12 @@ def wanted(config: Config) -> Wanted:
     return Wanted(config, digests, train_fingerprint(index))
 
 
+def forget() -> None:
+    """Have the photos looked at anew: in a notebook they may have been changed since."""
+    _records.cache_clear()
+    _folds.cache_clear()
+
+
 @lru_cache(maxsize=4)
 def _records(data: Path, size: int | None, cache_dir: Path | None) -> Index:
     return load_index(data, size, cache_dir)

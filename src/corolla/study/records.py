@@ -7,7 +7,8 @@ vote of several. Photos are in the order of their ids, and their labels stand th
 import dataclasses
 import json
 import lzma
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,34 @@ from numpy.typing import NDArray
 
 from corolla.errors import UserError
 from corolla.files import write_atomically
-from corolla.text_files import Shape, parse_json
+from corolla.study.plan import MOST_FACTOR, digest
+from corolla.text_files import Shape, parse_json, printable, read_bytes
 
 FILE = "records.json.xz"
 FORMAT = 1
+REMEDY = "remove it, and corolla study run makes it anew of the runs that are there"
+MOST_CLASSES = 1_000_000
+"""More than any data have."""
 Labels = NDArray[np.int64]
 _RUN: Shape = {
     "row": str,
     "seed": int,
     "settings": str,
     "key": str,
-    "epochs": [{"epoch": int}],
+    "epochs": [{str: (float, None)}],
     "minutes": (float, None),
     "predicted": {str: [int]},
     "top5": {str: (float, None)},
+}
+_MEASURED: dict[str, Shape] = {
+    "lesions": {
+        **{"run": str, "network": str, "kind": str, "block": (str, None), "k": (int, None), "tau": (float, None)},
+        **{"draw": int, "macro_f1": float, "top1": float},
+    },
+    "gradients": {
+        **{"run": str, "network": str, "moment": str, "epoch": int, "depth": int, "layer": str, "kind": str},
+        **{"gradient_norm": (float, None), "weight_norm": (float, None)},
+    },
 }
 _SHAPE: Shape = {
     "format": int,
@@ -41,7 +56,8 @@ _SHAPE: Shape = {
     "classes": int,
     "labels": [int],
     "runs": [_RUN],
-    "measured?": {str: {"keys": [str], "rows": [{str: object}]}},
+    "measured?": {name + "?": {"keys": [str], "rows": [row]} for name, row in _MEASURED.items()},
+    "size?": (int, None),
 }
 
 
@@ -52,7 +68,8 @@ class Record:
     row: str
     seed: int
     settings: str
-    """SHA-256 of the settings that the study file gave it (`Planned.settings`)."""
+    """SHA-256 of the settings that the study file gave it (`Planned.settings`), of a vote of those of its rows; empty
+    of one that an earlier version has written."""
     key: str
     """SHA-256 of everything that decided it, its photos too (`Wanted.key`)."""
     epochs: list[dict[str, Any]]
@@ -90,6 +107,8 @@ class Records:
     """True where every run had its full size."""
     measured: Mapping[str, Measured] = field(default_factory=dict)
     """By what was measured: lesions, gradients."""
+    size: int | None = None
+    """Side of the photos on disk, for rows that do not say it; None: they all do, or an earlier version wrote it."""
 
     def save(self, path: Path) -> None:
         """Write the record, packed."""
@@ -106,6 +125,7 @@ class Records:
                 name: {"keys": list(each.keys), "rows": [_short_row(row) for row in each.rows]}
                 for name, each in self.measured.items()
             },
+            "size": self.size,
         }
         text = json.dumps(values, separators=(",", ":"))
         write_atomically(path, lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
@@ -117,20 +137,19 @@ class Records:
         Raises:
             UserError: there is none, or it is damaged.
         """
+        if not path.exists():
+            raise UserError(f"{path}: there is no such record; corolla study run makes one")
         try:
-            text = lzma.decompress(path.read_bytes()).decode()
-        except FileNotFoundError:
-            raise UserError(f"{path}: there is no such record; corolla study run makes one") from None
+            text = lzma.decompress(read_bytes(path)).decode()
         except (lzma.LZMAError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not a readable record of a study ({error})") from None
-        values = parse_json(text, _SHAPE, source=str(path))
-        if values["format"] != FORMAT:
+            raise UserError(f"{path}: not a readable record of a study ({error}); {REMEDY}") from None
+        values = parse_json(text, _SHAPE, source=str(path), remedy=REMEDY)
+        if values["format"] > FORMAT:
             raise UserError(f"{path}: is of format {values['format']}, which a later version of corolla writes")
         labels = np.array(values["labels"], np.int64)
         runs = tuple(_record(each) for each in values["runs"])
-        for run in runs:
-            if any(len(predicted) != len(labels) for predicted in run.predicted.values()):
-                raise UserError(f"{path}: {run.row}, seed {run.seed}: has not one class for each of the photos")
+        if fault := _fault(values, labels, runs):
+            raise UserError(f"{path}: {fault}; {REMEDY}")
         return Records(
             study=values["study"],
             epochs_factor=float(values["epochs_factor"]),
@@ -142,7 +161,40 @@ class Records:
             measured={
                 name: Measured(tuple(each["keys"]), each["rows"]) for name, each in values.get("measured", {}).items()
             },
+            size=values.get("size"),
         )
+
+
+def _fault(values: dict[str, Any], labels: Labels, runs: Sequence[Record]) -> str | None:
+    """Return what in a record of the right shape can't be; None where nothing."""
+    if values["format"] < 1:
+        return f"format: {values['format']} is none"
+    if not (math.isfinite(values["epochs_factor"]) and 0 < values["epochs_factor"] <= MOST_FACTOR):
+        return f"epochs_factor: {values['epochs_factor']:g} is none"
+    if other := [name for name in values.get("measured", {}) if name not in _MEASURED]:
+        return f"measured: {printable(other[0])} is none of {' and '.join(_MEASURED)}"
+    if not len(labels):
+        return "labels: there are no photos"
+    if not 0 < values["classes"] <= MOST_CLASSES:
+        return f"classes: {values['classes']} is no number of classes"
+    places = [(run.row, run.seed) for run in runs]
+    for run in runs:
+        where = f"{printable(run.row)}, seed {run.seed}"
+        if not 0 <= run.seed < 2**32:
+            return f"{where}: is no seed"
+        if places.count((run.row, run.seed)) > 1:
+            return f"{where}: is there twice"
+        if any(len(predicted) != len(labels) for predicted in run.predicted.values()):
+            return f"{where}: has not one class for each of the photos"
+    for classes in (labels, *(predicted for run in runs for predicted in run.predicted.values())):
+        if classes.min() < 0 or classes.max() >= values["classes"]:
+            return f"there is a photo of a class that is none of the {values['classes']}"
+    return None
+
+
+def settings_of_vote(settings: Sequence[str]) -> str:
+    """Return what a vote has as its settings: a SHA-256 of those of the rows that vote, in their order."""
+    return digest({str(number): each for number, each in enumerate(settings)})
 
 
 def _plain(record: Record) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from corolla.compare.statistics import NUM_RESAMPLES, holm, resample_weights, tw
 from corolla.evaluation.metrics import macro_f1
 from corolla.study.file import Study
 from corolla.study.plan import StudyOptions, planned_run
-from corolla.study.records import Record, Records
+from corolla.study.records import Record, Records, settings_of_vote
 
 LEAST_SEEDS = 3
 """Seeds of each side from which on a difference is claimed."""
@@ -98,18 +98,28 @@ class StudyResults:
 
 
 def results_of(study: Study, records: Records) -> StudyResults:
-    """Return the results of a study; records of settings that it has no longer count as not run."""
+    """Return the results of a study; records of settings that it has no longer count as not run.
+
+    So do votes in which such a row, or another one, has a say.
+    """
     options = StudyOptions(epochs_factor=records.epochs_factor, full=records.full and study.has_full)
     weights = resample_weights(len(records.labels), NUM_RESAMPLES, seed=0)
     rows: list[RowResult] = []
-    for name, is_vote in [*((row.name, False) for row in study.rows), *((vote.name, True) for vote in study.votes)]:
+    seeds: dict[str, set[int]] = {}
+    for name, of in [*((row.name, ()) for row in study.rows), *((vote.name, vote.of) for vote in study.votes)]:
         own = [record for record in records.runs if record.row == name and set(study.views) <= set(record.predicted)]
-        if not is_vote:
-            row = study.row(name)
-            own = [one for one in own if one.settings == planned_run(study, row, one.seed, options).settings]
+        own = [one for one in own if _is_current(study, one, of, options) and all(one.seed in seeds[row] for row in of)]
         own.sort(key=lambda record: record.seed)
-        rows.append(RowResult(name, tuple(own), records.labels, weights, is_vote))
+        seeds[name] = {record.seed for record in own}
+        rows.append(RowResult(name, tuple(own), records.labels, weights, bool(of)))
     return StudyResults(study, records, tuple(rows))
+
+
+def _is_current(study: Study, record: Record, of: Sequence[str], options: StudyOptions) -> bool:
+    """Return whether a run, or a vote of these rows, has the settings that the study gives it now."""
+    names = of or (record.row,)
+    settings = [planned_run(study, study.row(name), record.seed, options).settings for name in names]
+    return record.settings in (("", settings_of_vote(settings)) if of else settings)
 
 
 def _pairs(study: Study, rows: Sequence[RowResult]) -> list[tuple[RowResult, RowResult]]:

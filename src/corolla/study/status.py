@@ -14,7 +14,7 @@ from corolla.results import Result
 from corolla.runs.folder import Run
 from corolla.study.file import read_study
 from corolla.study.plan import Planned, StudyOptions, plan, with_sources
-from corolla.study.recognise import find_run, wanted
+from corolla.study.recognise import find_run, forget, wanted
 from corolla.study.work import Made, Work, is_claimed
 
 State = Literal["done", "training now", "stopped", "missing", "waits"]
@@ -99,6 +99,7 @@ def study_status(file: AnyPath, options: StudyOptions | None = None) -> StudySta
         UserError: the file or a setting in it is not valid, or the data are not there.
     """
     study = read_study(as_path(file))
+    forget()
     planned = plan(study, options or StudyOptions())
     return StudyStatus(study.name, tuple(_statuses(planned)))
 
@@ -140,22 +141,27 @@ def study_commands(file: AnyPath, options: StudyOptions | None = None) -> list[l
     then finds them all.
     """
     options = options or StudyOptions()
+    words = option_words(options)
+    return [
+        ["corolla", "study", "run", Path(file), *_which(run.planned), *words]
+        for run in study_status(file, options).left
+    ]
+
+
+def option_words(options: StudyOptions) -> list[object]:
+    """Return the words of a command for where and how runs are made, as far as they are given."""
     given = {
         **{"--data": options.data, "--size": options.size, "--runs": options.runs, "--cache-dir": options.cache_dir},
         **{"--device": options.device, "--workers": options.workers, "--epochs-factor": options.epochs_factor},
     }
     usual = StudyOptions()
-    words = ["--full"] if options.full else []
-    words += [
+    words = [
         word
         for name, value in given.items()
         if value != getattr(usual, name.removeprefix("--").replace("-", "_"))
         for word in (name, value)
     ]
-    return [
-        ["corolla", "study", "run", Path(file), *_which(run.planned), *words]
-        for run in study_status(file, options).left
-    ]
+    return [*words, "--full"] if options.full else words
 
 
 def _which(planned: Planned) -> list[object]:

@@ -9,13 +9,14 @@ import pandas as pd
 
 from corolla.compare.places import COMPARISONS
 from corolla.errors import UserError
-from corolla.files import locked
+from corolla.files import locked, sha256, write_atomically
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.study.file import Study, read_study
-from corolla.study.gather import gather
+from corolla.study.gather import NothingYet, gather
 from corolla.study.measure import measured
 from corolla.study.plan import StudyOptions, plan
+from corolla.study.recognise import forget
 from corolla.study.records import FILE, Records
 from corolla.study.results import StudyResults, results_of
 from corolla.study.tables import as_text
@@ -77,8 +78,10 @@ def study(
 
 def run_study(read: Study, options: StudyOptions, *, folder: Path | None = None) -> StudyResult:
     """Do what `study` does, for a study that is not in a file."""
-    planned = plan(read, options)
+    planned, folder = plan(read, options), folder or folder_of(read, options)
+    forget()
     check_plan(planned)
+    _check_folder(folder)
     log.info("%s: %d runs", read.name, len(planned))
     if options.on == "ray":
         from corolla.study.on_ray import work_on_ray
@@ -88,7 +91,20 @@ def run_study(read: Study, options: StudyOptions, *, folder: Path | None = None)
         work = work_through(planned, waiting=lambda: log.info("waiting for runs that others make"))
     if work.was_stopped:
         raise StudyStopped(f"{read.name}: stopped; the same command goes on")
-    return _written(read, options, work, folder or folder_of(read, options))
+    return _written(read, options, work, folder)
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that results can be written, and read what is there, before runs are trained for hours.
+
+    Raises:
+        UserError: the record in it is damaged.
+        OSError: it can't be made.
+    """
+    with locked(folder / ".lock", wait=False):
+        pass
+    if (folder / FILE).is_file():
+        Records.load(folder / FILE)
 
 
 def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> StudyResult:
@@ -102,10 +118,28 @@ def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> S
             raise UserError(f"{study.path}: no run could be made: {next(iter(reasons.values()))}")
         path = folder / FILE
         before = Records.load(path) if path.is_file() else None
-        records = replace(gather(study, options, made, before), measured=measured(study, options, made, before))
+        try:
+            records = gather(study, options, made, before)
+        except NothingYet:
+            if reasons:
+                raise UserError(f"{study.path}: {'; '.join(': '.join(each) for each in reasons.items())}") from None
+            raise
+        tables, failed = measured(study, options, made, before)
+        reasons |= failed
+        records = replace(records, measured=tables)
+        _keep(before, records, path)
         records.save(path)
         results = results_of(study, Records.load(path))  # as study_table has it, which reads the same numbers
         return StudyResult(folder, results, reasons, tuple(write_study(results, folder)), tuple(made))
+
+
+def _keep(before: Records | None, records: Records, path: Path) -> None:
+    """Keep a record beside the one that takes its place, where that has not all its runs: they are of other photos."""
+    there = {(run.row, run.seed) for run in records.runs}
+    if before is not None and any((run.row, run.seed) not in there for run in before.runs):
+        kept = path.with_name(f"{sha256(path)[:8]}-{FILE}")
+        write_atomically(kept, path.read_bytes())
+        log.warning("%s: its runs are of other photos, or of another length; kept as %s", path, kept)
 
 
 def study_table(file: AnyPath, *, records: AnyPath | None = None, folder: AnyPath | None = None) -> StudyResult:
@@ -118,13 +152,15 @@ def study_table(file: AnyPath, *, records: AnyPath | None = None, folder: AnyPat
         folder: to write to; default: comparisons/NAME.
 
     Raises:
-        UserError: there is no record.
+        UserError: there is no record, or it has no run of the study as it is now.
     """
     read = read_study(as_path(file))
     places = [read.path.with_suffix("") / FILE, COMPARISONS / read.name / FILE]
     path = as_path(records) if records is not None else next((one for one in places if one.is_file()), places[1])
     into = as_path(folder) or COMPARISONS / read.name
     results = results_of(read, Records.load(path))
+    if not any(row.records for row in results.rows):
+        raise UserError(f"{path}: has no run of {read.path} with the settings that it has now: is it of another study?")
     return StudyResult(into, results, {}, tuple(write_study(results, into)))
 
 
