@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,24 @@ def test_the_command_writes_a_table_and_a_figure(
     assert Image.open(f"{out}.png").width > 400
 
 
+def test_runs_of_one_name_are_written_among_the_comparisons(
+    trained: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their paths, by which the table tells them apart, led to a folder beside the runs."""
+    run = trained["timm:test_resnet"]
+    shutil.copytree(run.folder, tmp_path / run.name)
+    monkeypatch.chdir(tmp_path)
+    words = ["gradients", str(run.folder), str(tmp_path / run.name), "--batches", "1", "--batch-size", "8"]
+    monkeypatch.setattr(sys, "argv", ["corolla", *words, "--device", "cpu", "--workers", "0"])
+    assert cli.main() == 0
+    assert [path.parent.name for path in tmp_path.glob("comparisons/*/gradients.csv")] == [
+        f"{run.name}-vs-{run.name}-gradients"
+    ]
+    monkeypatch.setattr(sys, "argv", ["corolla", *words[:2], *words[3:], "--device", "cpu", "--out", "mine.csv"])
+    assert cli.main() == 0
+    assert "wrote mine.csv mine.png" in capsys.readouterr().out
+
+
 def test_what_cannot_be_is_a_line(trained: dict[str, Run], tmp_path: Path) -> None:
     def refusal(*arguments: Any, **options: Any) -> str:
         with pytest.raises(UserError) as caught:
@@ -151,8 +170,9 @@ def test_what_cannot_be_is_a_line(trained: dict[str, Run], tmp_path: Path) -> No
     run = trained["resnet20"]
     assert refusal([]) == "name at least one run's folder, or an experiment"
     assert refusal(run, size=32) == f"{run.folder}: --size is for experiments, a run has its own: leave it out"
-    assert "at least 1 and 2 are expected" in refusal(run, batch_size=1)
+    assert "--batch-size 1: at least 2 is expected" in refusal(run, batch_size=1)
     assert "resnet18" in refusal("resnet19")
+    assert refusal([run, run]) == f"{run.folder}: is named twice"
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "config.json").write_bytes((run.folder / "config.json").read_bytes())

@@ -1,5 +1,7 @@
 """Lesions of small trained networks: what is cut, that it is scored right, and how it is told."""
 
+import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import corolla
 from corolla import cli
 from corolla.anatomy.lesion import Lesions
 from corolla.config import ModelConfig
-from corolla.errors import UserError
+from corolla.errors import Failure, UserError
 from corolla.evaluation.predict import predict
 from corolla.models.factory import build_model
 from corolla.runs.checkpoint import load_checkpoint
@@ -126,6 +128,32 @@ def test_runs_of_one_name_are_told_apart(trained: dict[str, Run], tmp_path: Path
     assert list(dict.fromkeys(row.run for row in found.rows)) == [str(run.folder), str(twin)]
 
 
+def copy_of(run: Run, folder: Path) -> Run:
+    shutil.copytree(run.folder, folder)
+    return Run(folder)
+
+
+def test_a_run_that_has_learned_from_val_has_no_lesions_on_it(trained: dict[str, Run], tmp_path: Path) -> None:
+    run = copy_of(trained["plain20"], tmp_path / "all")
+    values = json.loads((run.folder / "config.json").read_text())
+    values["train"]["on"] = "train+val"
+    (run.folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"has learned from val \(--train\.on train\+val\)"):
+        corolla.lesion(run, **HERE)
+
+
+def test_a_network_without_numbers_has_no_lesions(trained: dict[str, Run], tmp_path: Path) -> None:
+    """Its first class would be said of every photo, as if that were a score."""
+    run = copy_of(trained["plain20"], tmp_path / "diverged")
+    content = torch.load(run.last, weights_only=True)
+    content["model"] = {
+        name: each * float("nan") for name, each in content["model"].items() if each.is_floating_point()
+    } | {name: each for name, each in content["model"].items() if not each.is_floating_point()}
+    torch.save(content, run.last)
+    with pytest.raises(Failure, match=r"last\.pt: its network gives no finite numbers"):
+        corolla.lesion(run, **HERE)
+
+
 def test_what_cannot_be_is_a_line(trained: dict[str, Run], tmp_path: Path) -> None:
     def refusal(*arguments: Any, **options: Any) -> str:
         with pytest.raises(UserError) as caught:
@@ -136,7 +164,11 @@ def test_what_cannot_be_is_a_line(trained: dict[str, Run], tmp_path: Path) -> No
     run = trained["resnet20"]
     assert refusal([]) == "name at least one run's folder"
     assert "its test photos have no labels to score by" in refusal(run, split="test")
-    assert "at least 1 and 0 are expected" in refusal(run, draws=0)
+    assert "--draws 0: at least 1 is expected" in refusal(run, draws=0)
+    assert "--draws 1000000: 10,000 at most is expected" in refusal(run, draws=10**6)
+    assert "--seed -1: at least 0 is expected" in refusal(run, seed=-1)
+    assert "--workers -1: at least 0 is expected" in refusal(run, workers=-1)
+    assert refusal([run, run.folder / ".." / run.name]).endswith("is named twice")
     other = tmp_path / "other"
     other.mkdir()
     for name in ("config.json", "environment.json"):

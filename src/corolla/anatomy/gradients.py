@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from corolla.anatomy.arguments import checked_words
 from corolla.errors import UserError
-from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
+from corolla.paths import AnyPath, AnyPaths, as_path
 from corolla.results import Result
 
 if TYPE_CHECKING:
@@ -116,15 +117,10 @@ def gradients(
         workers: decoding processes; default: by the number of cores.
 
     Raises:
-        UserError: no such run, experiment or data, or a network without such layers.
+        UserError: no such run, one of them twice, no experiment or data, or a network without such layers.
     """
-    words = as_paths(runs)
-    if not words:
-        raise UserError("name at least one run's folder, or an experiment")
-    if batches < 1 or batch_size < 2:
-        raise UserError(f"batches {batches}, batch_size {batch_size}: at least 1 and 2 are expected")
-    if workers is not None and workers < 0:
-        raise UserError("workers must be at least 0")
+    what = "run's folder, or an experiment"
+    words = checked_words(runs, what, workers=workers, batches=(batches, 1), batch_size=(batch_size, 2))
 
     from corolla.anatomy.layer_norms import norms_of_moments
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from corolla.anatomy.arguments import checked_words
 from corolla.data.competition import SplitName
-from corolla.errors import UserError
-from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
+from corolla.paths import AnyPath, AnyPaths, as_path
 from corolla.results import Result
 from corolla.runs.folder import CheckpointName, open_run
 
@@ -131,15 +131,11 @@ def lesion(
         workers: decoding processes; default: by the number of cores.
 
     Raises:
-        UserError: no runs, no such split or checkpoint, photos without labels, or a network without blocks.
+        UserError: no runs, one of them twice, no such split or checkpoint, photos without labels, or a network without
+            blocks.
+        Failure: a network's numbers are not finite.
     """
-    folders = as_paths(runs)
-    if not folders:
-        raise UserError("name at least one run's folder")
-    if draws < 1 or seed < 0:
-        raise UserError(f"draws {draws}, seed {seed}: at least 1 and 0 are expected")
-    if workers is not None and workers < 0:
-        raise UserError("workers must be at least 0")
+    folders = checked_words(runs, "run's folder", workers=workers, draws=(draws, 1), seed=(seed, 0))
     opened = [open_run(folder) for folder in folders]
     names = [run.name for run in opened]
     data, cache_dir = as_path(data), as_path(cache_dir)
@@ -173,7 +169,7 @@ def _lesions(run: str, network: str, scorer: "Scorer", draws: int, seed: int) ->
         plans += [(lesion, (), order) for lesion, order in _shuffled(base, blocks, draws, seed)]
     for lesion, chosen, order in tqdm(plans, desc=f"lesion {run}", unit="lesion", disable=None, leave=False):
         with left_out(chosen), reordered(blocks, order or range(len(blocks))):
-            macro_f1, top1 = scorer.scores()
+            macro_f1, top1 = scorer.scores(is_whole=lesion.kind == "whole")
         yield replace(lesion, macro_f1=macro_f1, top1=top1)
 
 

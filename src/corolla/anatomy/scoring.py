@@ -19,13 +19,13 @@ from corolla.data.transforms.tta import Views
 from corolla.data.transforms.views import ViewsTransform
 from corolla.device import choose_device, find_device, num_workers
 from corolla.device_errors import faults_told
-from corolla.errors import UserError
+from corolla.errors import Failure, UserError
 from corolla.evaluation.inference import BATCH_SIZE, InferenceModel
 from corolla.evaluation.metrics import macro_f1
 from corolla.runs.checkpoint import load_checkpoint, rebuild_model
 from corolla.runs.data import index_for
 from corolla.runs.folder import CheckpointName, Run
-from corolla.runs.same_data import warn_of_learned_val
+from corolla.runs.same_data import check_has_val, warn_of_learned_val
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +40,25 @@ class Photos:
 class Scorer:
     """A network, its blocks, and the photos on which it is scored."""
 
+    source: Path
+    """The checkpoint."""
     network: InferenceModel
     blocks: list[Block]
     photos: Photos
     device: torch.device
 
     @torch.inference_mode()
-    def scores(self) -> tuple[float, float]:
-        """Return macro F1 and accuracy of the network as it is now."""
+    def scores(self, *, is_whole: bool) -> tuple[float, float]:
+        """Return macro F1 and accuracy of the network as it is now.
+
+        Raises:
+            Failure: it is whole, and its numbers are not finite.
+        """
         with faults_told(self.device, "with a lesion", memory="close other programs that hold it, or use --device cpu"):
-            found = [self.network(images.to(self.device)).argmax(1).cpu() for images in self.photos.batches]
-        predicted = torch.cat(found).numpy()
+            logits = torch.cat([self.network(images.to(self.device)).cpu() for images in self.photos.batches])
+        if is_whole and not logits.isfinite().all():
+            raise Failure(f"{self.source}: its network gives no finite numbers, so its training has failed")
+        predicted = logits.argmax(1).numpy()
         return macro_f1(self.photos.labels, predicted), float((predicted == self.photos.labels).mean())
 
 
@@ -94,17 +102,19 @@ def scorers(
                 f"{run.folder}: no residual blocks that can be cut are found in {meta.config.model.name}, and it is "
                 "none of the own plain networks: take a ResNet"
             )
-        yield Scorer(network, blocks, held[key], there)
+        yield Scorer(run.checkpoint(checkpoint), network, blocks, held[key], there)
 
 
 def _labelled(run: Run, split: SplitName, checkpoint: CheckpointName, data: Path | None, cache: Path | None) -> Index:
     """Return the index of a run's data, whose split has labels.
 
     Raises:
-        UserError: there is no such checkpoint or split, or it has no labels.
+        UserError: there is no such checkpoint or split, it has no labels, or the run has learned from val.
     """
     if not run.checkpoint(checkpoint).exists():
         raise UserError(f"{run.checkpoint(checkpoint)}: there is no such checkpoint yet; train the run's first epoch")
+    if split == "val":
+        check_has_val(run)
     index = index_for(run, data, cache_dir=cache)
     if (split_of(index, split).label < 0).any():
         raise UserError(f"{index.folder}: its {split} photos have no labels to score by; take --split val")

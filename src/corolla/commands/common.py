@@ -102,6 +102,8 @@ def write_measured(result: Measured, names: Sequence[str], kind: str, out: Path 
     if out is None:
         name = comparison_name(names, kind)
         out = folder_for(name, lambda folder: holds(folder / f"{kind}.csv", content)) / kind
+    elif out.suffix.lower() in (".csv", ".png"):  # both are written: one of them was named
+        out = out.with_suffix("")
     write_atomically(Path(f"{out}.csv"), content)
     with replacing(Path(f"{out}.png")) as temporary:
         result.figure().savefig(temporary, format="png", metadata={"Software": ""})

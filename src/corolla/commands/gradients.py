@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from corolla.commands.common import Paths, check_workers, write_measured
-from corolla.errors import DONE, UserError
+from corolla.commands.common import Paths, write_measured
+from corolla.errors import DONE
 
 
 def gradients(
@@ -36,15 +36,11 @@ def gradients(
     """
     from corolla.anatomy.gradients import gradients as gradients_of
 
-    check_workers(workers)
-    if not words:
-        raise UserError("name at least one run's folder, or an experiment: corolla gradients RUN_OR_EXPERIMENT…")
-    if batches < 1 or batch_size < 2:
-        raise UserError("--batches must be at least 1, --batch-size at least 2")
     result = gradients_of(
         words, batches=batches, batch_size=batch_size, data=data, size=size, input_size=input_size,
         cache_dir=cache_dir, device=device, workers=workers,
     )  # fmt: skip
     print("\n".join(result.sentences))
-    write_measured(result, list(dict.fromkeys(row.run for row in result.rows)), "gradients", out)
+    names = dict.fromkeys(row.run for row in result.rows)  # of two of one name their paths, which are no folder's name
+    write_measured(result, [Path(name).name for name in names], "gradients", out)
     return DONE

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from corolla.commands.common import Paths, check_workers, without_others, write_measured
+from corolla.commands.common import Paths, without_others, write_measured
 from corolla.data.competition import SplitName
-from corolla.errors import DONE, UserError
+from corolla.errors import DONE
 from corolla.runs.folder import CheckpointName
 
 
@@ -40,12 +40,7 @@ def lesion(
     """
     from corolla.anatomy.lesion import lesion as lesion_of
 
-    check_workers(workers)
     runs = without_others(runs)
-    if not runs:
-        raise UserError("name at least one run's folder: corolla lesion RUN…")
-    if draws < 1 or seed < 0:
-        raise UserError("--draws must be at least 1, --seed at least 0")
     result = lesion_of(
         runs, split=split, checkpoint=checkpoint, draws=draws, seed=seed, data=data, cache_dir=cache_dir,
         device=device, workers=workers,

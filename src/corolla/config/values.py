@@ -36,7 +36,7 @@ def _sha256(digits: str) -> str:
 def _fold(text: str | None) -> str | None:
     if text is None:
         return None
-    found = re.fullmatch(r"0*([1-9]\d{0,3})/0*([1-9]\d{0,3})", text.strip())
+    found = re.fullmatch(r"0*([1-9][0-9]{0,3})/0*([1-9][0-9]{0,3})", text.strip())
     if not found or int(found[2]) < 2 or int(found[1]) > int(found[2]):
         raise ValueError("a fold and their number are expected, such as 1/5, the first of five")
     return f"{found[1]}/{found[2]}"
