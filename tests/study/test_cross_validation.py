@@ -58,6 +58,12 @@ def test_every_photo_is_predicted_once_by_a_run_that_has_not_learned_it(
     table = (result.study.folder / "table.md").read_text()
     assert f"corolla cv {file} --folds 3" in table
 
+    two = [str(fold.run.folder) for fold in result.by_fold[:2]]
+    assert run_command(["predict", *two, "--checkpoint", "last", *options]) == 0
+    capsys.readouterr()
+    assert run_command(["ensemble", *two, "--checkpoint", "last", "--out", "two.csv"]) == 0
+    assert "its val macro F1 is not known: fold 3/3 of the cross-validation of" in capsys.readouterr().out
+
     study = file.with_name("folds.toml")
     study.write_text('question = "?"\nbase = "small.toml"\nfolds = 3\nseeds = [0]\nviews = ["flip"]\n')
     told = corolla.study_status(study, StudyOptions(data=tiny_data, device="cpu", workers=0))

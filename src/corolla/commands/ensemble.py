@@ -47,6 +47,7 @@ def ensemble(
         views: which predictions to take; default: those that are there, where they are of one kind.
     """
     from corolla.ensemble.files import SUFFIXES, is_file
+    from corolla.ensemble.on_val import why_not_scored
     from corolla.kaggle.from_runs import submission_from_runs
 
     members = without_others(members, is_meant=lambda path: path.suffix.lower() in SUFFIXES)
@@ -66,6 +67,8 @@ def ensemble(
     print(f"wrote {out} ({made.num_images} rows, ids as in {made.sample}) and {out.with_suffix('.json')}")
     if made.ensemble.members.files:
         print("its val macro F1 is not known: files have no predictions of val")
+    elif made.on_val is None and (reason := why_not_scored(made.ensemble.members.runs)):
+        print(f"its val macro F1 is not known: {reason}")
     elif made.on_val is None:
         print("for its val macro F1, predict every run with --split val as well")
     else:

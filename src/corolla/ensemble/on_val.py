@@ -16,6 +16,7 @@ from corolla.evaluation.out_of_fold import join_folds
 from corolla.evaluation.predictions import Predictions
 from corolla.runs.folder import CheckpointName, Run
 from corolla.runs.folds import are_folds, check_same_fold, cross_validation_name, cross_validations
+from corolla.runs.same_data import check_has_val
 
 
 def read_val(
@@ -41,8 +42,7 @@ def read_val(
     if not must_fit and not all_predicted(folders, "val", tta=tta, checkpoint=checkpoint):
         return None
     try:
-        groups = cross_validations(runs) if are_folds(runs) else None
-        check_same_fold(runs if groups is None else [group[0] for group in groups])
+        groups = _groups(runs)
     except UserError:
         if must_fit:
             raise
@@ -52,6 +52,28 @@ def read_val(
         return read_members(folders, "val", tta=tta, checkpoint=checkpoint, data=data, cache_dir=cache_dir)
 
     return read(folders) if groups is None else _out_of_fold(groups, [read([*fold]) for fold in _by_fold(groups)])
+
+
+def why_not_scored(runs: Sequence[Run]) -> str | None:
+    """Return why runs have no score together on val; None where they only have to be predicted there."""
+    try:
+        for run in runs:
+            check_has_val(run)
+        _groups(runs)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _groups(runs: Sequence[Run]) -> list[list[Run]] | None:
+    """Return runs put together by cross-validation; None of such that are validated on the same photos.
+
+    Raises:
+        UserError: they are neither.
+    """
+    groups = cross_validations(runs) if are_folds(runs) else None
+    check_same_fold(runs if groups is None else [group[0] for group in groups])
+    return groups
 
 
 def _by_fold(groups: Sequence[Sequence[Run]]) -> list[tuple[Path, ...]]:
