@@ -155,7 +155,7 @@ def option_words(options: StudyOptions) -> list[object]:
         **{"--device": options.device, "--workers": options.workers, "--epochs-factor": options.epochs_factor},
     }
     usual = StudyOptions()
-    words = [
+    words: list[object] = [
         word
         for name, value in given.items()
         if value != getattr(usual, name.removeprefix("--").replace("-", "_"))
