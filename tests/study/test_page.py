@@ -44,5 +44,5 @@ def test_every_study_that_ships_is_on_the_page() -> None:
 def test_an_answer_claims_no_more_than_seeds_allow(embedded: StudyResults) -> None:
     assert answer(embedded).startswith("residual is better than plain (+0.2")
     assert answer(with_runs(embedded, residual=1)) == "fewer than 3 seeds, no claim: residual, vote of both."
-    assert answer(with_runs(embedded, plain=0)) == "nothing to compare; not run: plain."
+    assert answer(with_runs(embedded, plain=0)) == "nothing to compare; not run: plain, vote of both."
     assert len(answers([embedded, embedded]).splitlines()) == 4
