@@ -331,6 +331,15 @@ def test_the_size_of_the_command_is_no_setting_of_the_record(file: Path, tiny_da
     assert len(list(result.folder.glob(f"*-{FILE}"))) == 1  # the record of the other size is kept
 
 
+def test_seeds_that_have_learned_from_other_photos_are_not_in_one_row(file: Path, tiny_data: Path) -> None:
+    run_study(file, tiny_data, only=("plain",))
+    shutil.rmtree(file.parent / "runs")
+    result = run_study(file, write_data(file.parent / "more", train=45), seeds=(1,), only=("plain",))
+    assert [row.seeds for row in result.results.rows] == [[], [1], []]
+    (kept,) = result.folder.glob(f"*-{FILE}")
+    assert [row.seeds for row in study_table(file, records=kept).results.rows] == [[], [0], []]
+
+
 def test_votes_of_other_rows_are_not_shown(file: Path, tiny_data: Path) -> None:
     run_study(file, tiny_data)
     more = '[[variant]]\nname = "third"\noptim.lr = 0.01\n[[vote]]'
@@ -393,7 +402,7 @@ def test_a_place_that_takes_no_results_is_told_before_anything_is_trained(file: 
     folder = file.parent / "comparisons" / "smooth"
     folder.mkdir(parents=True)
     (folder / FILE).write_bytes(b"no archive")
-    with pytest.raises(UserError, match=r"not a readable record .*; remove it, and corolla study run makes it anew"):
+    with pytest.raises(UserError, match=r"not a readable record .*; put a whole one in its place, or move it away"):
         run_study(file, tiny_data)
     (file.parent / "a-file").write_text("")
     with pytest.raises(OSError, match="a-file"):

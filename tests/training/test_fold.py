@@ -108,6 +108,7 @@ def test_a_longer_copy_of_it_has_its_folds(fold: Run, config: Config) -> None:
         ({"fold": "0/3"}, "a fold and their number are expected"),
         ({"fold": "1/1"}, "a fold and their number are expected"),
         ({"fold": "1 of 5"}, "a fold and their number are expected"),
+        ({"fold": "1\u0665/2\u0665"}, "a fold and their number are expected"),  # digits of another script
         ({"fold": "1/100"}, "different photos are too few for 100 folds"),
         ({"on": "train+val"}, "--train.fold 2/3 leaves photos out to validate on, --train.on train.val none"),
         ({"folds_sha256": 64 * "0"}, "the SHA-256 of these folds is [0-9a-f]{12}, not 000000000000 as asked for"),

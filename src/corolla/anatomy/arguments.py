@@ -7,7 +7,7 @@ from corolla.paths import AnyPaths, as_paths
 from corolla.runs.folder import is_run
 
 MOST = 10_000
-"""The most draws, batches and the like: more would run for weeks."""
+"""Draws, batches and the like that are taken at most: more would run for weeks."""
 
 
 def checked_words(words: AnyPaths, what: str, *, workers: int | None, **numbers: tuple[int, int]) -> list[Path]:

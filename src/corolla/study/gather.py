@@ -1,7 +1,6 @@
 """Gather the record of a study from the runs that are there: predict val, vote, and keep what tables are made of."""
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -124,6 +123,7 @@ def _record(scored: Scored) -> Record:
         minutes=round(sum(lines[-1]["total_seconds"] for lines in timing) / 60, 2) if all(timing) else None,
         predicted={views: each.probabilities.argmax(1)[np.argsort(each.ids)] for views, each in found.items()},
         top5={views: _top5(each) for views, each in found.items()},
+        data=digest({str(n): made.run.environment.get("fingerprint") for n, made in enumerate(scored.runs)}),
     )
 
 
@@ -171,7 +171,9 @@ def _with_earlier(found: Records, before: Records) -> Records:
     is_same = is_same and before.size in (None, found.size)
     if not (is_same and np.array_equal(before.labels, found.labels)):
         return found
-    there = defaultdict(set)
-    for run in found.runs:
-        there[run.row].add(run.seed)
-    return replace(found, runs=(*found.runs, *(run for run in before.runs if run.seed not in there[run.row])))
+    there, data = {(run.row, run.seed) for run in found.runs}, {run.row: run.data for run in found.runs}
+    earlier = [run for run in before.runs if (run.row, run.seed) not in there]
+    earlier = [
+        run for run in earlier if run.data in ("", data.get(run.row, run.data))
+    ]  # of the same photos for training
+    return replace(found, runs=(*found.runs, *earlier))

@@ -23,7 +23,7 @@ from corolla.text_files import Shape, parse_json, printable, read_bytes
 
 FILE = "records.json.xz"
 FORMAT = 1
-REMEDY = "remove it, and corolla study run makes it anew of the runs that are there"
+REMEDY = "put a whole one in its place, or move it away: corolla study run makes one of the runs that are there"
 MOST_CLASSES = 1_000_000
 """More than any data have."""
 Labels = NDArray[np.int64]
@@ -36,6 +36,7 @@ _RUN: Shape = {
     "minutes": (float, None),
     "predicted": {str: [int]},
     "top5": {str: (float, None)},
+    "data?": str,
 }
 _MEASURED: dict[str, Shape] = {
     "lesions": {
@@ -79,6 +80,8 @@ class Record:
     """Class of each photo of val, by the views."""
     top5: Mapping[str, float | None] = field(default_factory=dict)
     """Top-5 accuracy, by the views; None of a vote."""
+    data: str = ""
+    """SHA-256 of the fingerprints of all its photos; empty of a vote, or where an earlier version wrote it."""
 
 
 @dataclass(frozen=True)
@@ -215,4 +218,5 @@ def _short(value: Any) -> Any:
 
 def _record(values: dict[str, Any]) -> Record:
     predicted = {views: np.array(labels, np.int64) for views, labels in values["predicted"].items()}
-    return Record(**{**{key: values[key] for key in _RUN}, "predicted": predicted})
+    known = {key: values[key] for key in (each.name for each in dataclasses.fields(Record)) if key in values}
+    return Record(**{**known, "predicted": predicted})
