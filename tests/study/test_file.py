@@ -220,6 +220,7 @@ TWO = HEAD + '[[variant]]\nname = "a"\n[[variant]]\nname = "b"\noptim.lr = 0.5\n
             HEAD + f"[product]\noptim.lr = {[*range(1, 2001)]}\noptim.weight_decay = {[*range(2000)]}",
             "variant, product: these are 4,000,000 rows; at most 1,000 are expected",
         ),
+        (HEAD + "[full]\ntrain.epoch = 3", "base: unknown key train.epoch; the nearest valid one is train.epochs"),
         (HEAD + "folds = 1000000000", "these are 3,000,000,000 runs; at most 10,000 are expected"),
         (
             HEAD + "[settings]\ntrain.fit_hours = 1",

@@ -143,6 +143,9 @@ def plan(study: Study, options: StudyOptions) -> list[Planned]:
     for name in options.only or ():
         study.row(name)
     wanted = _with_sources(study, options.only or tuple(rows))
+    if study.has_full and not options.full:  # what is wrong in it is told now, not when --full is asked for
+        for name in wanted:
+            planned_run(study, rows[name], 0, replace(options, full=True))
     seeds, folds = options.seeds or study.seeds, range(1, study.folds + 1) if study.folds else [1]
     if options.only_folds is not None:
         if others := [fold for fold in options.only_folds if not study.folds or fold not in folds]:
