@@ -555,7 +555,13 @@ def test_a_setting_of_a_file_that_cannot_act_is_noted(tiny_data: Path, capsys: p
     assert "note: --model.stem has no effect on timm:test_vit" in output
 
 
-@pytest.mark.parametrize("say", [["--view-size", "40", "--average", "logits"], ["--tta", "none_size40_logits"]])
+@pytest.mark.parametrize(
+    "say",
+    [
+        ["--view-size", "40", "--average", "logits"],
+        pytest.param(["--tta", "none_size40_logits"], marks=pytest.mark.slow),
+    ],
+)
 def test_views_are_named_in_one_way_in_every_command(
     say: list[str], tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

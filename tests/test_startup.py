@@ -61,14 +61,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ["train", "net.toml", "--data", "data"],
         ["predict", "runs/net-seed0", "--split", "test"],
-        ["ensemble", "runs/net-seed0", "--out", "new.csv"],
-        ["ensemble", "runs/net-seed0", "--out", "new.csv", "--method", "weighted", "--adjust"],
-        ["score", "data/test_labels.csv", "data/test_labels.csv"],
-        ["runs"],
-        ["table", "runs/net-seed0"],
-        ["stats", "data"],
-        ["check", "data"],
-        ["synth", "drawn", "--size", "32", "--share", "0.0001"],
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in (
+                ["ensemble", "runs/net-seed0", "--out", "new.csv"],
+                ["ensemble", "runs/net-seed0", "--out", "new.csv", "--method", "weighted", "--adjust"],
+                ["score", "data/test_labels.csv", "data/test_labels.csv"],
+                ["runs"],
+                ["table", "runs/net-seed0"],
+                ["stats", "data"],
+                ["check", "data"],
+                ["synth", "drawn", "--size", "32", "--share", "0.0001"],
+            )
+        ),
     ],
     ids=lambda words: " ".join(words[:1]),
 )

@@ -166,6 +166,7 @@ def test_what_kaggle_would_refuse(bundle: Bundle, tmp_path: Path, change: dict[s
     assert not (tmp_path / "kernel").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("environment")
 def test_predict_submission(
     bundle: Bundle, kaggle_input: Path, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

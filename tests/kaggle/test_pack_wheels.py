@@ -183,6 +183,7 @@ def imported(target: Path, *modules: str) -> list[Path]:
     return [Path(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_cell_without_internet(attached: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     done = run_cell(CELLS["Kaggle, without"], target, at=attached, as_kaggles="/kaggle/input")
@@ -195,6 +196,7 @@ def test_the_cell_without_internet(attached: Path, tmp_path: Path) -> None:
     assert all(path.is_relative_to(target) for path in imported(target, *modules))
 
 
+@pytest.mark.slow
 def test_the_cell_with_internet(attached: Path, tmp_path: Path) -> None:
     """As far as it can be tried on loopback: what corolla needs is not fetched."""
     target = tmp_path / "site"

@@ -300,6 +300,7 @@ def test_an_own_resnet_takes_the_hubs_weights(fetched: Fetched, hub_weights: dic
     assert Preprocessing(**preprocessing) == IMAGENET
 
 
+@pytest.mark.slow
 def test_a_vit_takes_the_hubs_weights_at_another_size(
     fetched: Fetched, hub_weights: dict[str, dict[str, Tensor]]
 ) -> None:

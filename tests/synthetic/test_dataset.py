@@ -110,6 +110,7 @@ def test_layout_and_index(tiny: Path) -> None:
     assert sorted(map(int, truth.values())) == list(range(104))
 
 
+@pytest.mark.slow
 def test_sizes_stand_side_by_side_with_the_same_ids(tmp_path: Path) -> None:
     for size in (32, 48):
         assert not synthesize(tmp_path, size=size, share=TINY).reused

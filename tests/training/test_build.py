@@ -51,7 +51,7 @@ def test_moments_are_taken_over_where_channels_last_is_toggled(name: str, was: b
     state.sync_and_check()
 
 
-@pytest.mark.parametrize("how", ["init_from", "weights"])
+@pytest.mark.parametrize("how", ["init_from", pytest.param("weights", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("names", ["the same", "others", "another number"])
 def test_weights_of_a_run_on_other_classes_are_told(
     how: str, names: str, tiny_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -78,7 +78,15 @@ def test_each_group_has_its_rate_and_the_log_the_schedules(tiny_config: Config) 
 
 
 @pytest.mark.parametrize(
-    ("step", "model"), [(3, {}), (STEPS, {"freeze_norms": True}), (8, {}), (8, TWEAKED)], ids=["3", "5", "8", "8-own"]
+    ("step", "model"),
+    [
+        (3, {}),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in ((STEPS, {"freeze_norms": True}), (8, {}), (8, TWEAKED))
+        ),
+    ],
+    ids=["3", "5", "8", "8-own"],
 )
 def test_resuming_is_exact_in_both_phases(
     step: int, model: dict[str, Any], tiny_config: Config, tmp_path: Path

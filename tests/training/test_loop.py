@@ -104,7 +104,7 @@ def test_two_runs_are_the_same_bits(tiny_config: Config) -> None:
     assert same_content(first.last, second.last)
 
 
-@pytest.mark.parametrize("step", [2, 5, 8])
+@pytest.mark.parametrize("step", [pytest.param(2, marks=pytest.mark.slow), 5, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_is_as_if_never_stopped(
     step: int, number: int, tiny_config: Config, monkeypatch: pytest.MonkeyPatch

@@ -118,7 +118,7 @@ def assert_equal(run: Run, undisturbed: Run) -> None:
     assert load_checkpoint(run.last)["progress"]["inherited"] == 0
 
 
-@pytest.mark.parametrize("step", [2, STEPS, 2 * STEPS + 3])
+@pytest.mark.parametrize("step", [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (STEPS, 2 * STEPS + 3))])
 def test_a_copy_goes_on_as_if_in_place(
     step: int,
     earlier: Config,

@@ -61,7 +61,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("steps", [0, 2], ids=["fresh", "under way"])
+@pytest.mark.parametrize("steps", [0, pytest.param(2, marks=pytest.mark.slow)], ids=["fresh", "under way"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_trial_leaves_every_bit_alone(name: str, steps: int, tiny_config: Config) -> None:
     optim, settings = SETTINGS[name]
@@ -86,6 +86,7 @@ def test_a_trial_leaves_every_bit_alone(name: str, steps: int, tiny_config: Conf
     assert_same_bits(*after)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_trial_is_the_run_without(tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it was stopped and begins again, with a trial each time."""
     config = everything_on(tiny_config)
@@ -139,6 +140,7 @@ def test_it_is_as_large_as_a_step_becomes(tiny_config: Config, monkeypatch: pyte
     assert set(evaluated) == {torch.Size([64, 1, 32, 32, 3])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"mixup": 0.2, "mix_off_epochs": 2}, {"head_epochs": 2}, {"head_epochs": 5}])
 def test_settings_that_never_meet_are_tried_too(settings: dict[str, Any], tiny_config: Config) -> None:
     assert try_step(make_state(changed(tiny_config, "train", **settings)), 8) is None
