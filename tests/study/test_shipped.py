@@ -18,7 +18,7 @@ def test_the_record_makes_the_committed_tables(record: Path, tmp_path: Path) -> 
     assert len(committed) == 5
     for path in committed:
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
-    assert all(row.records for row in result.results.rows)
+    assert any(row.records for row in result.results.rows)
     assert record.stat().st_size < 200_000
 
 
