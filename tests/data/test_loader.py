@@ -16,14 +16,14 @@ from corolla.config import AugmentConfig
 from corolla.data.dataset import TFRecordDataset
 from corolla.data.hand_over import Arrival, HandOver, HandOverToGPU
 from corolla.data.index import load_index
-from corolla.data.loader import IN_USE, PREFETCH, Batch, Source, Workers, load_batches, load_from
+from corolla.data.loader import IN_USE, LARGEST_JOB, PREFETCH, Batch, Source, Workers, load_batches, load_from
 from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.slots import FORKS
 from corolla.data.transforms.eval import EvalTransform
 from corolla.data.transforms.train import TrainTransform
 
 CPU = torch.device("cpu")
-SLOTS = 2 * PREFETCH + IN_USE  # of two workers
+SLOTS = (2 * PREFETCH + 1) * LARGEST_JOB + IN_USE  # of two workers
 
 
 def photos(data: Path) -> TFRecordDataset:

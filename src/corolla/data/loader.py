@@ -12,6 +12,8 @@ Workers can start long before their first batch, so that they are forked before 
 the tables of all memory that is mapped by then, and the driver's as well.
 """
 
+import itertools
+import math
 import os
 import signal
 from collections import deque
@@ -31,12 +33,16 @@ from corolla.data.sampler import EvalBatchSampler, TrainBatchSampler
 from corolla.data.slots import FORKS, Slots
 from corolla.errors import UserError
 
-PREFETCH = 2  # batches a worker: enough for epochs to follow each other without a pause, and little memory
+PREFETCH = 2  # jobs a worker: enough for epochs to follow each other without a pause, and little memory
+LARGEST_JOB, JOB_BYTES = 4, 20_000_000
+"""A job is of several batches, at most so many and of so many bytes: what torch's loader costs, it costs a job."""
 IN_USE = 4  # batches that are on their way to a GPU, or that the caller has
 LATER_S = 30
 """How long a worker lives that was asked to end; then SIGALRM ends it."""
-Job = tuple[int | None, int, Samples]
-"""(slot, number of the source, samples); without a slot the worker makes memory of its own for the batch."""
+Task = tuple[int | None, int, Samples]
+"""(slot, number of the source, samples): a batch to be made; without a slot the worker makes memory of its own."""
+Made = int | Batch | UserError
+"""A batch that was made: its slot, or itself where there was none; or what came up."""
 
 
 class Photos(Protocol):
@@ -125,16 +131,14 @@ class Workers:
         self._started: Any = None
         if not number:
             return
-        self._slots = Slots(
-            number * PREFETCH + IN_USE,
-            max(source.largest for source in sources),
-            max(source.photos.item_bytes for source in sources),
-        )
+        largest = max(source.largest for source in sources), max(source.photos.item_bytes for source in sources)
+        self._of_a_job = batches_of_a_job(math.prod(largest))
+        self._slots = Slots((number * PREFETCH + 1) * self._of_a_job + IN_USE, *largest)
         self._jobs = _Jobs()
         self._loader = DataLoader(
             _Worker([source.photos for source in sources], self._slots),
             sampler=self._jobs,
-            batch_size=None,  # a job is a whole batch
+            batch_size=None,  # a job is of whole batches
             num_workers=number,
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker,
@@ -169,15 +173,22 @@ class Workers:
         """Yield batches that workers write into slots of shared memory; only the slots' numbers are sent."""
         slots, sent = self._slots, deque[tuple[int, Samples]]()
 
-        def jobs() -> Iterator[Job]:
+        def tasks() -> Iterator[Task]:
             for number, samples in plan:
                 sent.append((number, samples))
                 yield slots.take(), number, samples
 
+        def jobs() -> Iterator[list[Task]]:
+            left = tasks()
+            for _ in range(loader.num_workers):  # the first ones are small, so that all workers soon have one
+                yield list(itertools.islice(left, 1))
+            while job := list(itertools.islice(left, self._of_a_job)):
+                yield job
+
         self._jobs.left = jobs()
         results = iter(loader)  # which sends the first ones to the workers that are there
         with hand_over.page_locked(slots.memory):
-            for result in results:
+            for result in itertools.chain.from_iterable(results):
                 if isinstance(result, UserError):
                     raise result
                 number, samples = sent.popleft()
@@ -193,13 +204,18 @@ class Workers:
         self._started = self._loader = None
 
 
-class _Jobs(Sampler[Job]):
-    """A sampler that makes each batch's job when torch's loader is about to send it, not before."""
+def batches_of_a_job(batch_bytes: int) -> int:
+    """Return how many batches of `batch_bytes` a worker makes at once."""
+    return max(1, min(LARGEST_JOB, JOB_BYTES // max(1, batch_bytes)))
+
+
+class _Jobs(Sampler[list[Task]]):
+    """A sampler that makes each job when torch's loader is about to send it, not before."""
 
     def __init__(self) -> None:
-        self.left: Iterator[Job] = iter(())
+        self.left: Iterator[list[Task]] = iter(())
 
-    def __iter__(self) -> Iterator[Job]:
+    def __iter__(self) -> Iterator[list[Task]]:
         return self.left
 
 
@@ -212,8 +228,11 @@ class _Worker(Dataset[Any]):
     def __init__(self, sources: Sequence[Photos], slots: Slots) -> None:
         self.sources, self.slots = sources, slots
 
-    def __getitem__(self, job: Job) -> int | Batch | UserError:
-        slot, number, samples = job
+    def __getitem__(self, job: list[Task]) -> list[Made]:
+        return [self._made(task) for task in job]
+
+    def _made(self, task: Task) -> Made:
+        slot, number, samples = task
         photos = self.sources[number]
         try:
             if slot is None:
