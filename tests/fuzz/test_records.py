@@ -163,9 +163,11 @@ def test_the_cache_of_an_index_is_whole_or_not_used(fuzz: Fuzz, tmp_path: Path) 
     entry = whole.index(b"PK\1\2")
     name = whole[entry + 46 : whole.index(b".npy", entry) + 4]
     nameless = bytes([0, 0, len(name), 0])  # its name is taken for what else the entry may hold
+    no_character = np.frombuffer(b"m\0\0\1", "<U1").reshape(())  # beyond the last one of Unicode
     known = [
         whole[: entry + 28] + nameless + whole[entry + 32 :],
         whole[: entry + 10] + b"\x0c" + whole[entry + 11 :],  # packed by bzip2, if it were true
+        zipped({f"{name}.npy": npy(each) for name, each in (arrays | {"read_at": no_character}).items()}),
     ]
     fuzz(check, damaged_npz(arrays), fast=20, slow=2500, known=known)
 

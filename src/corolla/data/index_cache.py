@@ -17,8 +17,9 @@ from corolla.files import ZIP_FAULTS, replacing, zip_fault
 
 log = logging.getLogger(__name__)
 
-NPZ_FAULTS = (KeyError, TypeError, tokenize.TokenError, RecursionError, MemoryError, *ZIP_FAULTS)
-"""Errors on an .npz that is damaged or not ours; those from TypeError to MemoryError are of an array's header."""
+NPZ_FAULTS = (KeyError, TypeError, tokenize.TokenError, RecursionError, MemoryError, SystemError, *ZIP_FAULTS)
+"""Errors on an .npz that is damaged or not ours; those from TypeError to MemoryError are of an array's header, and
+SystemError is of text with numbers that are no characters."""
 
 RACY_NS = 2 * 10**9  # FAT, the coarsest of file systems, keeps times to 2 s
 
