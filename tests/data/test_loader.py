@@ -24,13 +24,14 @@ from corolla.data.transforms.train import TrainTransform
 
 CPU = torch.device("cpu")
 SLOTS = (2 * PREFETCH + 1) * LARGEST_JOB + IN_USE  # of two workers
+NUM_BATCHES = 2 * SLOTS
 
 
 def photos(data: Path) -> TFRecordDataset:
     return TFRecordDataset(load_index(data, None), "train", TrainTransform(AugmentConfig(crop="random-resized"), 24))
 
 
-def loaded(data: Path, *, workers: int, stop: int = 40) -> Generator[Batch, None, None]:
+def loaded(data: Path, *, workers: int, stop: int = NUM_BATCHES) -> Generator[Batch, None, None]:
     dataset = photos(data)
     return load_batches(dataset, TrainBatchSampler(len(dataset), 4, 0, 0, stop), workers=workers, device=CPU)
 
@@ -46,9 +47,9 @@ def expected(tiny_data: Path) -> list[Batch]:
 
 def test_batches_that_are_kept_stay_right(tiny_data: Path, expected: list[Batch]) -> None:
     kept = list(loaded(tiny_data, workers=2))
-    assert len(kept) == len(expected) == 40
+    assert len(kept) == len(expected) == NUM_BATCHES
     assert all(same(a, b) for a, b in zip(kept, expected, strict=True))
-    assert len({batch.images.data_ptr() for batch in kept}) == 40
+    assert len({batch.images.data_ptr() for batch in kept}) == NUM_BATCHES
 
 
 def test_some_kept_and_some_dropped(tiny_data: Path, expected: list[Batch]) -> None:

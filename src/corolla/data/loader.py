@@ -34,7 +34,7 @@ from corolla.data.slots import FORKS, Slots
 from corolla.errors import UserError
 
 PREFETCH = 2  # jobs a worker: enough for epochs to follow each other without a pause, and little memory
-LARGEST_JOB, JOB_BYTES = 4, 20_000_000
+LARGEST_JOB, JOB_BYTES = 8, 20_000_000
 """A job is of several batches, at most so many and of so many bytes: what torch's loader costs, it costs a job."""
 IN_USE = 4  # batches that are on their way to a GPU, or that the caller has
 LATER_S = 30
