@@ -107,7 +107,7 @@ def test_workers_start_before_there_is_anything_to_make(is_used: bool, tiny_data
         there = set(multiprocessing.active_children()) - before
         assert len(there) == 2
         if is_used:
-            plan = ((0, samples) for samples in TrainBatchSampler(len(dataset), 4, 0, 0, 40))
+            plan = ((0, samples) for samples in TrainBatchSampler(len(dataset), 4, 0, 0, NUM_BATCHES))
             with closing(workers.batches(plan, HandOver(CPU))) as batches:
                 assert all(same(batch, right) for batch, right in zip(batches, expected, strict=True))
         assert set(multiprocessing.active_children()) - before == there
