@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from corolla.study.file import read_study
-from corolla.study.page import answers, section
+from corolla.study.page import answers
 from corolla.study.records import FILE, Records
 from corolla.study.results import StudyResults, results_of
+from corolla.study.tables import markdown
 from corolla.study.write import write_study
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def page(text: str) -> str:
 def _group(title: str, names: list[str], found: dict[str, StudyResults]) -> str:
     lines = [f"## {title}", ""]
     for name in names:
-        lines += [section(found[name])] if name in found else []
+        lines += [markdown(found[name], "###")] if name in found else []
     if missing := [name for name in names if name not in found]:
         lines += ["Not run:", "", *(f"    corolla study run studies/{name}.toml" for name in missing), ""]
     return "\n".join(lines)

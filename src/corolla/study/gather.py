@@ -173,7 +173,6 @@ def _with_earlier(found: Records, before: Records) -> Records:
         return found
     there, data = {(run.row, run.seed) for run in found.runs}, {run.row: run.data for run in found.runs}
     earlier = [run for run in before.runs if (run.row, run.seed) not in there]
-    earlier = [
-        run for run in earlier if run.data in ("", data.get(run.row, run.data))
-    ]  # of the same photos for training
+    # A row's seeds have all learned the same photos.
+    earlier = [run for run in earlier if run.data in ("", data.get(run.row, run.data))]
     return replace(found, runs=(*found.runs, *earlier))

@@ -1,10 +1,10 @@
-"""The page of all studies that ship: a table of their answers, and a section for each."""
+"""The page of all studies that ship: a table of their answers."""
 
 from collections.abc import Sequence
 
 from corolla.compare.compare import Difference
 from corolla.study.results import LEAST_SEEDS, StudyResults
-from corolla.study.tables import as_text, cells_line
+from corolla.study.tables import cells_line
 
 SHOWN = 3
 """Differences of a study that the table of answers has, the largest first; its section has them all."""
@@ -38,19 +38,6 @@ def answer(results: StudyResults) -> str:
     if missing := [row.name for row in results.rows if not row.records]:
         parts.append(f"not run: {', '.join(missing)}")
     return f"{'; '.join(parts)}."
-
-
-def section(results: StudyResults) -> str:
-    """Return the section of a study in Markdown: question, table, every difference in a sentence, figures, command."""
-    study = results.study
-    titles, rows = as_text(results)
-    lines = [f"### {study.name}", "", study.question, ""]
-    lines += [cells_line(titles), cells_line(["---"] * len(titles)), *map(cells_line, rows), ""]
-    lines += [f"- {sentence}" for sentence in results.sentences]
-    lines += [""] * bool(results.sentences)
-    if study.limits:
-        lines += [f"Not shown: {study.limits}", ""]
-    return "\n".join([*lines, f"    {study.command}", ""])
 
 
 def _claim(difference: Difference) -> str:

@@ -20,15 +20,16 @@ TITLES = {
 EPOCHS = ("epochs_to_plateau", "lowest_loss")
 
 
-def markdown(results: StudyResults) -> str:
-    """Return the page of a study: its question, the table, what may be said, and how it is made again."""
+def markdown(results: StudyResults, heading: str = "#") -> str:
+    """Return the page of a study: question, table, what may be said and what is not shown, and how it is made again."""
     study = results.study
     titles, rows = as_text(results)
-    lines = [f"# {study.name}", "", study.question, ""]
+    lines = [f"{heading} {study.name}", "", study.question, ""]
     lines += [cells_line(titles), cells_line(["---"] * len(titles)), *map(cells_line, rows), ""]
     lines += [f"- {sentence}" for sentence in results.sentences]
-    lines += [""] * bool(results.sentences) + [f"    {study.command}", ""]
-    return "\n".join(lines)
+    lines += [""] * bool(results.sentences)
+    lines += [f"Not shown: {study.limits}", ""] if study.limits else []
+    return "\n".join([*lines, f"    {study.command}", ""])
 
 
 def as_text(results: StudyResults) -> tuple[list[str], list[list[str]]]:
