@@ -136,6 +136,9 @@ def test_full_size_has_settings_of_its_own(tmp_path: Path) -> None:
             HEAD + '[settings]\ntrain.fold = "1/5"',
             "settings: train.fold is no setting of a study: folds = N gives them",
         ),
+        (HEAD + "least_macro_f1 = 40", "least_macro_f1 = 40: from 0 to 1 is expected"),
+        (HEAD + "least_macro_f1 = nan", "least_macro_f1 = nan: from 0 to 1 is expected"),
+        (HEAD + 'limits = "a\\nb"', "a sentence in one line is expected"),
         (HEAD + 'figures = ["pie"]', "figures = pie: scores or curves is expected"),
         (HEAD + "[settings]\ntrain.epoch = 3", "base: unknown key train.epoch; the nearest valid one is train.epochs"),
         (

@@ -46,3 +46,23 @@ def test_an_answer_claims_no_more_than_seeds_allow(embedded: StudyResults) -> No
     assert answer(with_runs(embedded, residual=1)) == "fewer than 3 seeds, no claim: residual, vote of both."
     assert answer(with_runs(embedded, plain=0)) == "nothing to compare; not run: plain, vote of both."
     assert len(answers([embedded, embedded]).splitlines()) == 4
+
+
+def test_nothing_is_claimed_where_the_first_row_has_not_learned(embedded: StudyResults) -> None:
+    asked = replace(embedded, study=replace(embedded.study, least_macro_f1=0.9))
+    assert answer(asked).startswith("no claim: plain has a macro F1 of 0.")
+    assert answer(asked).endswith(", and 0.9 is asked of it.")
+    for sentence in asked.sentences:
+        assert sentence.endswith("; 3 seeds, and the first row has hardly learned, no claim.")
+    learned = replace(embedded, study=replace(embedded.study, least_macro_f1=0.01))
+    assert (answer(learned), learned.sentences) == (answer(embedded), embedded.sentences)
+    without = with_runs(asked, plain=0)
+    assert without.unlearned == "plain, which has to reach a macro F1 of 0.9, was not run"
+
+
+def test_what_ships_says_how_much_has_to_be_learned() -> None:
+    for path in (ROOT / "studies").glob("*.toml"):
+        study = read_study(path)
+        small = study.name in ("degradation_cifar", "lesions")  # networks of 6n + 2 layers, at 32 px
+        assert study.least_macro_f1 == (0.25 if small else 0.4) or study.name == "embedded"
+        assert study.limits or study.name == "embedded"

@@ -340,6 +340,13 @@ def test_seeds_that_have_learned_from_other_photos_are_not_in_one_row(file: Path
     assert [row.seeds for row in study_table(file, records=kept).results.rows] == [[], [0], []]
 
 
+def test_rows_that_have_learned_from_other_photos_are_not_in_one_table(file: Path, tiny_data: Path) -> None:
+    run_study(file, tiny_data)
+    shutil.rmtree(file.parent / "runs")
+    result = run_study(file, write_data(file.parent / "more", train=45), only=("plain",))
+    assert [row.seeds for row in result.results.rows] == [[], [0], []]
+
+
 def test_votes_of_other_rows_are_not_shown(file: Path, tiny_data: Path) -> None:
     run_study(file, tiny_data)
     more = '[[variant]]\nname = "third"\noptim.lr = 0.01\n[[vote]]'

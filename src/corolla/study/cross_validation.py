@@ -19,8 +19,9 @@ from corolla.evaluation.out_of_fold import predict_out_of_fold
 from corolla.paths import AnyPath, as_path
 from corolla.results import Result
 from corolla.runs.folder import Run
-from corolla.study.file import Row, Study
+from corolla.study.file import Study
 from corolla.study.plan import StudyOptions
+from corolla.study.rows import Row
 from corolla.study.study import StudyResult, run_study
 
 

@@ -15,19 +15,16 @@ name = "residual"
 optim.lr = [0.05, 0.1]
 """
 
-import difflib
-import itertools
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from corolla.config.config import keys, leaves
 from corolla.config.reading import read_settings
 from corolla.data.transforms.tta import TTA, parse_tta
 from corolla.errors import UserError
+from corolla.study.rows import Row, rows_of, unknown
 from corolla.text_files import Shape, mismatch, shell_words, shown
 
 Against = Literal["first", "above", "all"]
@@ -39,21 +36,8 @@ BY_VIEWS = ("macro_f1", "top1", "top5")
 """Scores that each kind of views has."""
 COLUMNS = (*BY_VIEWS, "train_top1", "train_loss", "val_loss", "epochs_to_plateau", "lowest_loss")
 """Columns that the table of a study may have. The last two are epochs, as in `corolla compare`."""
-MOST_ROWS = 1000
-"""More rows than any table can show: a product was meant otherwise."""
-OWN = ("name", "base", "on", "full")
-"""Keys of a variant that are no settings."""
 VOTE = ("name", "of")
 """Keys of a vote."""
-NOT_OF_A_STUDY = {
-    **{key: f"give --{key.replace('_', '-')}" for key in ("data", "runs", "device", "cache_dir")},
-    **dict.fromkeys(("run_name", "gpus", "resume", "resume_from"), "leave it out"),
-    "init_from": "model.weights takes a checkpoint",
-    "train.fit_hours": "train.epochs is the same on every machine",
-}
-"""Settings that no study gives, as where and how its runs are made is for the command to say; and what to do."""
-OF_THE_STUDY = {"train.seed": "seeds = [...]", "train.fold": "folds = N", "train.folds_sha256": "folds = N"}
-"""Settings that a key of the study gives to its runs."""
 SHAPE: Shape = {
     "question": str,
     "base": str,
@@ -69,21 +53,9 @@ SHAPE: Shape = {
     "product?": {str: object},
     "full?": {str: object},
     "limits?": str,
+    "least_macro_f1?": float,
     "vote?": [{"name": str, "of": [str]}],
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """Runs that differ in their seed alone: a row of the study's table."""
-
-    name: str
-    base: str
-    """The experiment, or a file, from which it starts."""
-    settings: tuple[dict[str, Any], ...]
-    """Settings that differ from it, nested as in a file; of two that are the same the later one counts."""
-    full: tuple[dict[str, Any], ...] = ()
-    """The same at full size."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +88,8 @@ class Study:
     """True where the file says what full size is."""
     limits: str = ""
     """A sentence on what its runs do not show."""
+    least_macro_f1: float = 0.0
+    """What the first row has to reach, as of networks that have hardly learned nothing is claimed."""
     made_by: tuple[str, ...] = ()
     """Words of the command that makes it, where that is none of a study file."""
 
@@ -137,7 +111,7 @@ class Study:
         for row in self.rows:
             if row.name == name:
                 return row
-        raise UserError(f"{self.path}: {_unknown('row', name, [row.name for row in self.rows])}")
+        raise UserError(f"{self.path}: {unknown('row', name, [row.name for row in self.rows])}")
 
 
 def read_study(path: Path) -> Study:
@@ -150,13 +124,13 @@ def read_study(path: Path) -> Study:
         raise UserError(f"{path}: a study's results have a folder of its name: rename it")
     values = read_settings(path)
     if other := [key for key in values if f"{key}?" not in SHAPE and key not in SHAPE]:
-        raise UserError(f"{path}: {_unknown('key', other[0], [key.removesuffix('?') for key in SHAPE])}")
+        raise UserError(f"{path}: {unknown('key', other[0], [key.removesuffix('?') for key in SHAPE])}")
     if fault := mismatch(values, SHAPE):
         raise UserError(f"{path}: {fault}")
     study = Study(
         path=path,
         question=" ".join(values["question"].split()),  # it heads a page, in one line
-        rows=tuple(_rows(path, values)),
+        rows=tuple(rows_of(path, values)),
         compare=_one_of(path, "compare", values.get("compare", "first"), ("first", "above", "all")),
         seeds=tuple(values.get("seeds", (0, 1, 2))),
         folds=values.get("folds"),
@@ -166,6 +140,7 @@ def read_study(path: Path) -> Study:
         measure=tuple(_one_of(path, "measure", name, MEASURES) for name in values.get("measure", ())),
         votes=tuple(_votes(path, values.get("vote", ()))),
         limits=values.get("limits", ""),
+        least_macro_f1=float(values.get("least_macro_f1", 0.0)),
         has_full="full" in values or any("full" in variant for variant in values.get("variant", ())),
     )
     _check(study)
@@ -184,6 +159,10 @@ def _check(study: Study) -> None:
     for key, given in (("seeds", study.seeds), ("views", study.views), ("table", study.table)):
         if not given:
             raise UserError(f"{path}: {key} = []: at least one is expected")
+    if not study.limits.isprintable():
+        raise UserError(f"{path}: limits = {shown(study.limits)}: a sentence in one line is expected")
+    if not 0 <= study.least_macro_f1 <= 1:
+        raise UserError(f"{path}: least_macro_f1 = {study.least_macro_f1:g}: from 0 to 1 is expected")
     if study.folds is not None and study.folds < 2:
         raise UserError(f"{path}: folds = {study.folds}: at least 2 are expected")
     if bad := [seed for seed in study.seeds if not 0 <= seed < 2**32]:
@@ -218,7 +197,7 @@ def _check(study: Study) -> None:
 def _votes(path: Path, votes: Sequence[dict[str, Any]]) -> Iterator[Vote]:
     for vote in votes:
         if other := [key for key in vote if key not in VOTE]:
-            raise UserError(f"{path}: vote {shown(vote['name'])}: {_unknown('key', other[0], VOTE)}")
+            raise UserError(f"{path}: vote {shown(vote['name'])}: {unknown('key', other[0], VOTE)}")
         yield Vote(vote["name"], tuple(vote["of"]))
 
 
@@ -233,77 +212,3 @@ def _one_of(path: Path, key: str, value: str, valid: Sequence[str]) -> Any:
     if value not in valid:
         raise UserError(f"{path}: {key} = {shown(value)}: {' or '.join(valid)} is expected")
     return value
-
-
-def _unknown(kind: str, name: str, valid: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, valid, 1, 0.0)
-    return f"unknown {kind} {shown(name)}" + (f"; nearest: {shown(nearest[0])}" if nearest else "")
-
-
-def _rows(path: Path, values: dict[str, Any]) -> Iterator[Row]:
-    """Yield the rows: every variant, with every combination of the fields in `product`."""
-    variants: list[dict[str, Any]] = values.get("variant", [{"name": ""}])
-    if not variants:
-        raise UserError(f"{path}: variant = []: at least one is expected, or leave it out")
-    everywhere = _settings(path, "settings", values.get("settings", {}))
-    large = _settings(path, "full", values.get("full", {}))
-    made: dict[str, Row] = {}
-    for variant in variants:
-        name, on = variant["name"], variant.get("on")
-        if name in made:
-            raise UserError(f"{path}: variant {shown(name)}: is there twice")
-        if not name and len(variants) > 1:
-            raise UserError(f'{path}: variant: name = "": each of several has a name')
-        if on is not None and on not in made:
-            known = f"; above it there are: {', '.join(made)}" if made else ""
-            raise UserError(f"{path}: variant {shown(name)}: on = {shown(on)}: no variant above it is called so{known}")
-        if on is not None and "base" in variant:
-            raise UserError(f"{path}: variant {shown(name)}: starts from on or from base: give one of the two")
-        own = _settings(path, f"variant {shown(name)}", {key: variant[key] for key in variant if key not in OWN})
-        own_full = _settings(path, f"variant {shown(name)}: full", variant.get("full", {}))
-        start = made[on] if on else Row("", variant.get("base", values["base"]), (everywhere,), (everywhere, large))
-        made[name] = Row(name, start.base, (*start.settings, own), (*start.full, own, own_full))
-    number = len(made) * math.prod(len(each) for _, each in leaves(values.get("product", {})) if isinstance(each, list))
-    if number > MOST_ROWS:
-        raise UserError(f"{path}: variant, product: these are {number:,} rows; at most {MOST_ROWS:,} are expected")
-    for row in made.values():
-        for title, settings in _combinations(path, values.get("product", {})):
-            name = ", ".join(filter(None, (row.name, title))) or "base"
-            yield Row(name, row.base, (*row.settings, settings), (*row.full, settings))
-
-
-def _settings(path: Path, where: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as they are, where they are ones that a study may give."""
-    for key, _ in leaves(values):
-        if key in NOT_OF_A_STUDY or key in OF_THE_STUDY:
-            remedy = NOT_OF_A_STUDY.get(key) or f"{OF_THE_STUDY[key]} gives them"
-            raise UserError(f"{path}: {where}: {key} is no setting of a study: {remedy}")
-    return values
-
-
-def _combinations(path: Path, product: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every combination of the fields of `product`: its title, and the settings, nested."""
-    lists = dict(leaves(product))
-    for key, given in lists.items():
-        if key not in keys():
-            raise UserError(f"{path}: product: {_unknown('key', key, keys())}")
-        if not isinstance(given, list) or not given:
-            got = "[]" if given == [] else shown(given)
-            raise UserError(f"{path}: product: {key} = {got}: a list of one value or more is expected")
-    names = [key.rpartition(".")[2] for key in lists]
-    titles = [key if names.count(name) > 1 else name for key, name in zip(lists, names, strict=True)]
-    for values in itertools.product(*lists.values()):
-        settings: dict[str, Any] = {}
-        for key, value in zip(lists, values, strict=True):
-            section, _, name = key.rpartition(".")
-            (settings.setdefault(section, {}) if section else settings)[name] = value
-        title = ", ".join(f"{title} {_text(value)}" for title, value in zip(titles, values, strict=True))
-        yield title, _settings(path, "product", settings)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, list):
-        return " to ".join(map(_text, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -172,7 +172,7 @@ def _with_earlier(found: Records, before: Records) -> Records:
     if not (is_same and np.array_equal(before.labels, found.labels)):
         return found
     there, data = {(run.row, run.seed) for run in found.runs}, {run.row: run.data for run in found.runs}
-    earlier = [run for run in before.runs if (run.row, run.seed) not in there]
-    # A row's seeds have all learned the same photos.
-    earlier = [run for run in earlier if run.data in ("", data.get(run.row, run.data))]
+    # Photos that one row has learned anew are others for all rows and seeds.
+    gone = {run.data for run in before.runs if run.data not in ("", data.get(run.row, run.data))}
+    earlier = [run for run in before.runs if (run.row, run.seed) not in there and run.data not in gone]
     return replace(found, runs=(*found.runs, *earlier))

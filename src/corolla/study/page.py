@@ -26,6 +26,8 @@ def answers(studies: Sequence[StudyResults]) -> str:
 def answer(results: StudyResults) -> str:
     """Return the answer of a study in a sentence, which claims no more than seeds and test allow."""
     differences = results.differences
+    if results.unlearned and differences:
+        return f"no claim: {results.unlearned}."
     enough = [each for each in differences if min(each.num_seeds) >= LEAST_SEEDS]
     shown = [each for each in enough if each.significant]
     parts = [_claim(each) for each in shown]

@@ -14,7 +14,8 @@ from corolla.config.config import flatten
 from corolla.config.experiments import find_config
 from corolla.errors import UserError
 from corolla.paths import as_path
-from corolla.study.file import NOT_OF_A_STUDY, Row, Study
+from corolla.study.file import Study
+from corolla.study.rows import NOT_OF_A_STUDY, Row
 
 SOURCES = ("train.teacher", "model.weights")
 """Settings that may name another row: "@NAME" stands for its run of the same seed."""

@@ -91,10 +91,21 @@ class StudyResults:
             for (a, b), effect, p in zip(pairs, effects, holm([effect.p for effect in effects]), strict=True)
         )
 
+    @cached_property
+    def unlearned(self) -> str:
+        """Why nothing counts, as the first row has not learned what the study asks of it; empty where it has."""
+        least, base = self.study.least_macro_f1, self.rows[0]
+        if not least:
+            return ""
+        if not base.records:
+            return f"{base.name}, which has to reach a macro F1 of {least:g}, was not run"
+        reached = float(np.mean(base.scores("macro_f1", self.study.views[0])))
+        return f"{base.name} has a macro F1 of {reached:.3f}, and {least:g} is asked of it" if reached < least else ""
+
     @property
     def sentences(self) -> list[str]:
-        """A sentence for each difference, which claims no more than seeds and test allow."""
-        return [_sentence(difference) for difference in self.differences]
+        """A sentence for each difference, which claims no more than seeds, test and what was learned allow."""
+        return [_sentence(difference, is_counted=not self.unlearned) for difference in self.differences]
 
 
 def results_of(study: Study, records: Records) -> StudyResults:
@@ -131,13 +142,14 @@ def _pairs(study: Study, rows: Sequence[RowResult]) -> list[tuple[RowResult, Row
     return [(row, rows[0]) for row in rows[1:]]
 
 
-def _sentence(difference: Difference) -> str:
+def _sentence(difference: Difference, *, is_counted: bool) -> str:
     least = min(difference.num_seeds)
-    if least >= LEAST_SEEDS:
+    if least >= LEAST_SEEDS and is_counted:
         return difference.sentence
     effect = difference.effect
     seeds = "one seed" if least == 1 else f"{least} seeds"
+    reason = seeds if is_counted else f"{seeds}, and the first row has hardly learned"
     return (
         f"{difference.first} against {difference.second}: macro F1 {effect.value:+.3f} (95 % from {effect.low:+.3f} to "
-        f"{effect.high:+.3f}, p {p_value(difference.p_adjusted)}); {seeds}, no claim."
+        f"{effect.high:+.3f}, p {p_value(difference.p_adjusted)}); {reason}, no claim."
     )
