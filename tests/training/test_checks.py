@@ -188,3 +188,17 @@ def test_a_gradient_of_the_first_step_may_be_the_learning_rates_fault_and_a_loss
         in line
     )
     assert "--optim.lr" not in line
+
+
+def test_a_cpu_trains_depthwise_convolutions_in_fp32_unless_bf16_is_asked_for(tiny_config: Config) -> None:
+    """Those of EfficientNets are slower in bf16 there; those of 7 x 7, as in ConvNeXt, are not."""
+    index, cpu = load_index(tiny_config.data, 32), torch.device("cpu")
+    color = data_statistics(index, ("train",)).color
+    for name, of_auto in (
+        ("timm:test_efficientnet", "fp32"),
+        ("timm:test_convnext", choose_precision("auto", cpu)),
+        ("resnet18", choose_precision("auto", cpu)),
+    ):
+        config = changed(dataclasses.replace(tiny_config, input_size=32), "model", name=name)
+        assert new_state(changed(config, "train", precision="auto"), index, cpu, color).precision == of_auto
+        assert new_state(changed(config, "train", precision="bf16"), index, cpu, color).precision == "bf16"

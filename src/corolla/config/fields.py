@@ -329,7 +329,7 @@ class TrainConfig(Section):
     et al. 2016, algorithm 7.1); those of --train.head-epochs and of a rising learning rate do not count. 0: off."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where it is native (CUDA capability 8.0, CPUs with AVX512-BF16 or AMX), fp16 on older GPUs, else
-    fp32."""
+    fp32, as for depthwise convolutions that a CPU trains."""
     channels_last: bool = True
     """Keep activations in NHWC order."""
     compile: bool = False
