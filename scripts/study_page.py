@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from corolla.study.figures import figures_of
 from corolla.study.file import read_study
 from corolla.study.page import answers
 from corolla.study.records import FILE, Records
@@ -43,7 +44,9 @@ def page(text: str) -> str:
 def _group(title: str, names: list[str], found: dict[str, StudyResults]) -> str:
     lines = [f"## {title}", ""]
     for name in names:
-        lines += [markdown(found[name], "###")] if name in found else []
+        if name in found:
+            figures = [f"../studies/{name}/{figure}.png" for figure in figures_of(found[name])]
+            lines += [markdown(found[name], figures, "###")]
     if missing := [name for name in names if name not in found]:
         lines += ["Not run:", "", *(f"    corolla study run studies/{name}.toml" for name in missing), ""]
     return "\n".join(lines)

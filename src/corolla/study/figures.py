@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from corolla.anatomy.figures import gradient_figure, lesion_figure
 from corolla.compare.convergence import STEPWISE, drops_in
@@ -24,6 +25,8 @@ from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.results import RowResult, StudyResults
 
 LONGEST_TITLE = 240
+COLORS = 128
+"""Colours of a PNG: enough for lines and letters, in a third of the bytes, as figures are committed."""
 CURVES = (
     ("macro F1 on val", "macro_f1", None),
     ("loss on val, dashed: on train", "val_loss", "train_loss"),
@@ -32,20 +35,25 @@ CURVES = (
 """Panels of the figure of curves: title, and columns of metrics.jsonl for val and train."""
 
 
-def figure_png(results: StudyResults, name: str) -> bytes | None:
-    """Return the PNG of a figure of the study; None where nothing was run, or measured."""
+def figures_of(results: StudyResults) -> list[str]:
+    """Return the names of the figures that a study asks for and its record has something for."""
+    study = results.study
+    drawn = [*study.figures] if any(row.records for row in results.rows) else []
+    return [*drawn, *(name for name in study.measure if name in results.records.measured)]
+
+
+def figure_png(results: StudyResults, name: str) -> bytes:
+    """Return the PNG of a figure of the study, one of `figures_of`."""
     rows = [row for row in results.rows if row.records]
     if name in MEASURES:
-        if name not in results.records.measured:
-            return None
         table = pd.DataFrame(results.records.measured[name].rows)
         figure = lesion_figure(table, score="macro F1 on val") if name == "lesions" else gradient_figure(table)
-    elif rows:
-        figure = scores_figure(results, rows) if name == "scores" else curves_figure(results, rows)
     else:
-        return None
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": ""})  # the same bytes every time
+        figure = scores_figure(results, rows) if name == "scores" else curves_figure(results, rows)
+    canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels.quantize(COLORS, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

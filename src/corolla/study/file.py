@@ -89,7 +89,7 @@ class Study:
     limits: str = ""
     """A sentence on what its runs do not show."""
     least_macro_f1: float = 0.0
-    """What the first row has to reach, as of networks that have hardly learned nothing is claimed."""
+    """The score of the first row below which nothing is claimed, as of networks that have hardly learned."""
     made_by: tuple[str, ...] = ()
     """Words of the command that makes it, where that is none of a study file."""
 

@@ -1,6 +1,7 @@
 """The tables of a study, as Markdown and CSV, and the numbers of its figures."""
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,21 @@ TITLES = {
     **{"train_loss": "train loss", "val_loss": "val loss"},
     **{"epochs_to_plateau": "epochs to 95 % of own plateau", "lowest_loss": "epoch of lowest val loss"},
 }
+FIGURE_TITLES = {
+    "scores": "Scores",
+    "curves": "Learning curves",
+    "lesions": "Lesions",
+    "gradients": "Gradients by layer",
+}
 EPOCHS = ("epochs_to_plateau", "lowest_loss")
 
 
-def markdown(results: StudyResults, heading: str = "#") -> str:
-    """Return the page of a study: question, table, what may be said and what is not shown, and how it is made again."""
+def markdown(results: StudyResults, figures: Sequence[str], heading: str = "#") -> str:
+    """Return the page of a study: question, table, what may be said and what is not shown, and how it is made again.
+
+    Args:
+        figures: addresses of its figures, as seen from the page.
+    """
     study = results.study
     titles, rows = as_text(results)
     lines = [f"{heading} {study.name}", "", study.question, ""]
@@ -29,6 +40,7 @@ def markdown(results: StudyResults, heading: str = "#") -> str:
     lines += [f"- {sentence}" for sentence in results.sentences]
     lines += [""] * bool(results.sentences)
     lines += [f"Not shown: {study.limits}", ""] if study.limits else []
+    lines += [line for each in figures for line in (f"![{FIGURE_TITLES[PurePosixPath(each).stem]}]({each})", "")]
     return "\n".join([*lines, f"    {study.command}", ""])
 
 

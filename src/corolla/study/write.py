@@ -5,19 +5,25 @@ from pathlib import Path
 
 from corolla.files import write_atomically
 from corolla.plots.html import template_environment
-from corolla.study.figures import figure_png
+from corolla.study.figures import figure_png, figures_of
 from corolla.study.results import StudyResults
-from corolla.study.tables import as_csv, as_text, curves_csv, differences_csv, markdown, measured_csv, scores_csv
-
-TITLES = {"scores": "Scores", "curves": "Learning curves", "lesions": "Lesions", "gradients": "Gradients by layer"}
+from corolla.study.tables import (
+    FIGURE_TITLES,
+    as_csv,
+    as_text,
+    curves_csv,
+    differences_csv,
+    markdown,
+    measured_csv,
+    scores_csv,
+)
 
 
 def write_study(results: StudyResults, folder: Path) -> list[Path]:
     """Write the tables, figures and page of a study into `folder`, and return their paths."""
-    study = results.study
-    drawn = {name: png for name in (*study.figures, *study.measure) if (png := figure_png(results, name)) is not None}
+    drawn = {name: figure_png(results, name) for name in figures_of(results)}
     content = {
-        "table.md": markdown(results).encode(),
+        "table.md": markdown(results, [f"{name}.png" for name in drawn]).encode(),
         "table.csv": as_csv(results),
         "differences.csv": differences_csv(results),
         "scores.csv": scores_csv(results),
@@ -42,7 +48,11 @@ def _page(results: StudyResults, drawn: dict[str, bytes]) -> str:
             rows=rows,
             sentences=results.sentences,
             figures={name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in drawn.items()},
-            sections={"table": "Table", **{name: TITLES[name] for name in drawn}, "reproduce": "How to make it again"},
+            sections={
+                "table": "Table",
+                **{name: FIGURE_TITLES[name] for name in drawn},
+                "reproduce": "How to make it again",
+            },
             reproduce=[results.study.command],
         )
     )
