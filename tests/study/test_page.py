@@ -4,12 +4,15 @@ import runpy
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from corolla.study.file import read_study
+from corolla.study.inside import measured_sentences
 from corolla.study.page import answer, answers
-from corolla.study.records import FILE, Records
+from corolla.study.records import FILE, Measured, Records
 from corolla.study.results import StudyResults, results_of
+from corolla.study.tables import markdown
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "study_page.py"
@@ -43,7 +46,7 @@ def test_every_study_that_ships_is_on_the_page() -> None:
 
 def test_an_answer_claims_no_more_than_seeds_allow(embedded: StudyResults) -> None:
     assert answer(embedded).startswith("residual is better than plain (+0.2")
-    assert answer(with_runs(embedded, residual=1)) == "fewer than 3 seeds, no claim: residual, vote of both."
+    assert answer(with_runs(embedded, residual=1)) == "fewer than 3 seeds, no claim."
     assert answer(with_runs(embedded, plain=0)) == "nothing to compare; not run: plain, vote of both."
     assert len(answers([embedded, embedded]).splitlines()) == 4
 
@@ -66,3 +69,40 @@ def test_what_ships_says_how_much_has_to_be_learned() -> None:
         small = study.name in ("degradation_cifar", "lesions")  # networks of 6n + 2 layers, at 32 px
         assert study.least_macro_f1 == (0.25 if small else 0.4) or study.name == "embedded"
         assert study.limits or study.name == "embedded"
+
+
+def test_pairs_are_compared_as_the_study_asks_for(embedded: StudyResults) -> None:
+    pairs = (("residual", "plain"), ("residual", "vote of both"))
+    asked = replace(embedded, study=replace(embedded.study, compare=pairs))
+    assert [(each.first, each.second) for each in asked.differences] == [*pairs]
+    assert "residual against plain: +0.2" in answers([asked])
+    assert "| against |" not in markdown(asked, [])  # a row has two of them
+    assert "| against |" in markdown(replace(asked, study=replace(asked.study, compare=pairs[:1])), [])
+
+
+def test_lesions_and_gradients_are_told_with_their_ranges() -> None:
+    study = ROOT / "studies" / "lesions.toml"
+    found = results_of(read_study(study), Records.load(study.with_suffix("") / FILE))
+    told = measured_sentences(found.records.measured)
+    assert {name: len(sentences) for name, sentences in told.items()} == {"lesions": 2, "gradients": 2}
+    for sentence in (*told["lesions"], *told["gradients"]):
+        assert sentence in found.sentences
+        assert sentence in answer(found)
+    blocks = pd.DataFrame(found.records.measured["lesions"].rows)
+    left = blocks[(blocks["kind"] == "one") & (blocks["run"] == "ResNet-20")]["macro_f1"]
+    assert f"between {left.min():.3f} and {left.max():.3f} without one block (each of 9 in turn)" in "".join(
+        told["lesions"]
+    )
+
+
+def test_what_cannot_be_measured_is_told_as_such() -> None:
+    lesion = {"run": "one", "network": "a", "kind": "whole", "block": None, "k": None, "tau": None, "draw": 0}
+    norm = {"run": "one", "network": "a", "moment": "start", "epoch": 0, "depth": 1, "layer": "conv1"}
+    told = measured_sentences(
+        {
+            "lesions": Measured((), [{**lesion, "macro_f1": 0.5, "top1": 0.5}]),
+            "gradients": Measured((), [{**norm, "kind": "convolution", "gradient_norm": 1.0, "weight_norm": 1.0}]),
+        }
+    )
+    assert told["lesions"] == ["one, one seed: macro F1 0.500, no block can be left out."]
+    assert told["gradients"][0].endswith("divided by the last one's, is unknown at the start.")

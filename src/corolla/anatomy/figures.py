@@ -45,7 +45,6 @@ def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
                 label = escaped(f"{run} ({rows[0]['network']})")
                 _draw_lesions(axes, kind, by_kind[kind], names, {"color": color(place), "ms": 3.5, "label": label})
         axes.set_xlabel(PANELS[kind])
-        axes.legend(frameon=False, fontsize=8, loc="lower left")
         if kind == "order":
             axes.invert_xaxis()  # from the own order, tau 1, to the most shuffled one
         elif kind == "one" and len(names) <= MOST_NAMES:
@@ -55,6 +54,8 @@ def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
     highest = max(row["macro_f1"] for rows in runs.values() for row in rows)
     panels[0].set_ylim(0, 1.08 * max(highest, 0.01))
     panels[0].set_ylabel(score)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 

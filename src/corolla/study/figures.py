@@ -20,6 +20,7 @@ from corolla.compare.statistics import interval
 from corolla.plots.limits import axis_end, beyond
 from corolla.plots.style import GREY, color, escaped
 from corolla.study.file import MEASURES
+from corolla.study.inside import measured_sentences
 from corolla.study.page import answer
 from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.results import RowResult, StudyResults
@@ -48,6 +49,7 @@ def figure_png(results: StudyResults, name: str) -> bytes:
     if name in MEASURES:
         table = pd.DataFrame(results.records.measured[name].rows)
         figure = lesion_figure(table, score="macro F1 on val") if name == "lesions" else gradient_figure(table)
+        _head(figure, [results.study.question, *measured_sentences(results.records.measured)[name]])
     else:
         figure = scores_figure(results, rows) if name == "scores" else curves_figure(results, rows)
     canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
@@ -72,18 +74,23 @@ def scores_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
     axes.set_ylim(0.5 - len(rows), 0.5)
     seen = "" if views == "none" else f", {views}"
     axes.set_xlabel(f"macro F1 on {len(results.records.labels):,} photos of val{seen}: seeds, mean, 95 % over photos")
-    figure.suptitle(_title(results), fontsize=10, x=0.01, ha="left")
+    _head(figure, _title(results))
     axes.grid(axis="x", color="0.92")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
 
 
-def _title(results: StudyResults) -> str:
-    """Return the question, and below it the answer, where that is not too long to read."""
+def _title(results: StudyResults) -> list[str]:
+    """Return the question, and the answer, where that is not too long to read."""
     said = answer(results)
-    lines = [results.study.question, *([said] if len(said) <= LONGEST_TITLE else [])]
-    return escaped("\n".join(textwrap.fill(line, 120) for line in lines))
+    return [results.study.question, *([said] if len(said) <= LONGEST_TITLE else [])]
+
+
+def _head(figure: Figure, lines: list[str]) -> None:
+    """Write lines above a figure, as long as it is wide."""
+    width = int(13 * figure.get_figwidth())
+    figure.suptitle(escaped("\n".join(textwrap.fill(line, width) for line in lines)), fontsize=10, x=0.01, ha="left")
 
 
 def _label(row: RowResult, views: str) -> str:
@@ -121,7 +128,7 @@ def curves_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
     lines = [Line2D([], [], color=color(place), label=escaped(row.name)) for place, row in trained]
     if stepwise:
         lines.append(Line2D([], [], color=GREY, ls=":", lw=1, label="lower learning rate"))
-    figure.suptitle(_title(results), fontsize=10, x=0.01, ha="left")
+    _head(figure, _title(results))
     figure.legend(handles=lines, loc="outside lower center", ncols=min(4, max(1, len(lines))), frameon=False)
     return figure
 

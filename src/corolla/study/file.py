@@ -2,7 +2,7 @@
 
 question = "Do shortcuts pay, and the more the deeper a network is?"
 base = "resnet18"                       # an experiment or a file, as corolla train takes it
-compare = "first"                       # with which row each row is compared: first, above, all
+compare = "first"                       # with which row each row is compared: first, above, all, or pairs of names
 seeds = [0, 1, 2]
 [settings]                              # of every run, where they differ from the base
 train.epochs = 30
@@ -15,6 +15,7 @@ name = "residual"
 optim.lr = [0.05, 0.1]
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ VOTE = ("name", "of")
 SHAPE: Shape = {
     "question": str,
     "base": str,
-    "compare?": str,
+    "compare?": object,
     "seeds?": [int],
     "folds?": int,
     "views?": [str],
@@ -73,7 +74,8 @@ class Study:
     path: Path
     question: str
     rows: tuple[Row, ...]
-    compare: Against = "first"
+    compare: Against | tuple[tuple[str, str], ...] = "first"
+    """Or pairs of rows, each with the one it is held against."""
     seeds: tuple[int, ...] = (0, 1, 2)
     folds: int | None = None
     """Folds of a cross-validation; None: every run is validated on val."""
@@ -131,7 +133,7 @@ def read_study(path: Path) -> Study:
         path=path,
         question=" ".join(values["question"].split()),  # it heads a page, in one line
         rows=tuple(rows_of(path, values)),
-        compare=_one_of(path, "compare", values.get("compare", "first"), ("first", "above", "all")),
+        compare=_compare(path, values.get("compare", "first")),
         seeds=tuple(values.get("seeds", (0, 1, 2))),
         folds=values.get("folds"),
         views=tuple(_views(path, name) for name in values.get("views", ("none",))),
@@ -182,11 +184,15 @@ def _check(study: Study) -> None:
         ("figures", list(study.figures)),
         ("measure", list(study.measure)),
         ("the name of a row", list(names)),
+        ("compare", [" against ".join(pair) for pair in study.compare] if isinstance(study.compare, tuple) else []),
         *((f"vote {vote.name}: of", list(vote.of)) for vote in study.votes),
     )
     for key, given in lists:
         if twice := [one for one in given if given.count(one) > 1]:
             raise UserError(f"{path}: {key}: {twice[0]} is there twice")
+    for name in itertools.chain(*(study.compare if isinstance(study.compare, tuple) else ())):
+        if name not in names:
+            raise UserError(f"{path}: compare: {unknown('row', name, names)}")
     for vote in study.votes:
         if len(vote.of) < 2:
             raise UserError(f"{path}: vote {shown(vote.name)}: of = two rows or more are expected")
@@ -208,7 +214,17 @@ def _views(path: Path, name: str) -> TTA:
         raise UserError(f"{path}: views: {str(error).removeprefix('--tta ')}") from None
 
 
-def _one_of(path: Path, key: str, value: str, valid: Sequence[str]) -> Any:
+def _compare(path: Path, given: object) -> Against | tuple[tuple[str, str], ...]:
+    if not isinstance(given, list):
+        return _one_of(path, "compare", given, ("first", "above", "all"))
+    if fault := mismatch(given, [[str]], "compare"):
+        raise UserError(f"{path}: {fault}")
+    if not given or any(len(pair) != 2 or pair[0] == pair[1] for pair in given):
+        raise UserError(f"{path}: compare: pairs of two rows are expected, each with the one it is held against")
+    return tuple((first, second) for first, second in given)
+
+
+def _one_of(path: Path, key: str, value: object, valid: Sequence[str]) -> Any:
     if value not in valid:
         raise UserError(f"{path}: {key} = {shown(value)}: {' or '.join(valid)} is expected")
     return value

@@ -1,8 +1,10 @@
 """The page of all studies that ship: a table of their answers."""
 
+import itertools
 from collections.abc import Sequence
 
 from corolla.compare.compare import Difference
+from corolla.study.inside import measured_sentences
 from corolla.study.results import LEAST_SEEDS, StudyResults
 from corolla.study.tables import cells_line
 
@@ -16,8 +18,9 @@ def answers(studies: Sequence[StudyResults]) -> str:
     lines = [cells_line(titles), cells_line(["---"] * len(titles))]
     for results in studies:
         study = results.study
-        largest = sorted(results.differences, key=lambda each: -abs(each.effect.value))[:SHOWN]
-        intervals = [f"{each.first}: {_interval(each)}" for each in largest]
+        asked = results.differences
+        largest = asked if isinstance(study.compare, tuple) else sorted(asked, key=lambda each: -abs(each.effect.value))
+        intervals = [f"{_named(results, each)}: {_interval(each)}" for each in largest[:SHOWN]]
         command = f"[`{study.command}`](#{study.name})"
         lines.append(cells_line([study.question, answer(results), "; ".join(intervals), command]))
     return "\n".join(lines) + "\n"
@@ -33,13 +36,15 @@ def answer(results: StudyResults) -> str:
     parts = [_claim(each) for each in shown]
     if unclear := [f"{each.first} and {each.second}" for each in enough if not each.significant]:
         parts.append(f"no difference shown between {', '.join(unclear)}")
-    if few := [each.first for each in differences if min(each.num_seeds) < LEAST_SEEDS]:
-        parts.append(f"fewer than {LEAST_SEEDS} seeds, no claim: {', '.join(few)}")
+    if few := [_named(results, each) for each in differences if min(each.num_seeds) < LEAST_SEEDS]:
+        of = f": {', '.join(few)}" if enough else ""
+        parts.append(f"fewer than {LEAST_SEEDS} seeds, no claim{of}")
     if not differences:
         parts.append("nothing to compare")
     if missing := [row.name for row in results.rows if not row.records]:
         parts.append(f"not run: {', '.join(missing)}")
-    return f"{'; '.join(parts)}."
+    inside = itertools.chain(*measured_sentences(results.records.measured).values())
+    return " ".join([f"{'; '.join(parts)}.", *inside])
 
 
 def _claim(difference: Difference) -> str:
@@ -47,6 +52,12 @@ def _claim(difference: Difference) -> str:
     if difference.effect.value < 0:
         better, worse = worse, better
     return f"{better} is better than {worse} ({abs(difference.effect.value):+.3f})"
+
+
+def _named(results: StudyResults, difference: Difference) -> str:
+    """Return the first row of a difference, with the other one where several or none stand in the table beside it."""
+    is_clear = results.study.compare in ("first", "above")
+    return difference.first if is_clear else f"{difference.first} against {difference.second}"
 
 
 def _interval(difference: Difference) -> str:

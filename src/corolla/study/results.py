@@ -19,6 +19,7 @@ from corolla.compare.formatting import p_value
 from corolla.compare.statistics import NUM_RESAMPLES, holm, resample_weights, two_level, weighted_macro_f1
 from corolla.evaluation.metrics import macro_f1
 from corolla.study.file import Study
+from corolla.study.inside import measured_sentences
 from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.records import Record, Records, settings_of_vote
 
@@ -104,8 +105,12 @@ class StudyResults:
 
     @property
     def sentences(self) -> list[str]:
-        """A sentence for each difference, which claims no more than seeds, test and what was learned allow."""
-        return [_sentence(difference, is_counted=not self.unlearned) for difference in self.differences]
+        """A sentence for each difference, which claims no more than seeds, test and what was learned allow.
+
+        Then one for each network that was measured.
+        """
+        said = [_sentence(difference, is_counted=not self.unlearned) for difference in self.differences]
+        return [*said, *itertools.chain(*measured_sentences(self.records.measured).values())]
 
 
 def results_of(study: Study, records: Records) -> StudyResults:
@@ -135,6 +140,9 @@ def _is_current(study: Study, record: Record, of: Sequence[str], options: StudyO
 
 def _pairs(study: Study, rows: Sequence[RowResult]) -> list[tuple[RowResult, RowResult]]:
     """Return which rows are compared, each with the one it is held against."""
+    if isinstance(study.compare, tuple):
+        by_name = {row.name: row for row in rows}
+        return [(by_name[first], by_name[second]) for first, second in study.compare]
     if study.compare == "all":
         return [(second, first) for place, first in enumerate(rows) for second in rows[place + 1 :]]
     if study.compare == "above":

@@ -162,7 +162,8 @@ def _spread(scores: Sequence[float], column: str) -> str:
 
 def _has_one_each(results: StudyResults) -> bool:
     """Return whether a row has one difference at most, which then stands in its line."""
-    return bool(results.differences) and results.study.compare != "all"
+    firsts = [each.first for each in results.differences]
+    return bool(firsts) and results.study.compare != "all" and len({*firsts}) == len(firsts)
 
 
 def _of(results: StudyResults, row: RowResult) -> Difference | None:
