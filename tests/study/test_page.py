@@ -10,6 +10,7 @@ import pytest
 from corolla.study.file import read_study
 from corolla.study.inside import measured_sentences
 from corolla.study.page import answer, answers
+from corolla.study.plan import StudyOptions, plan
 from corolla.study.records import FILE, Measured, Records
 from corolla.study.results import StudyResults, results_of
 from corolla.study.tables import markdown
@@ -63,12 +64,14 @@ def test_nothing_is_claimed_where_the_first_row_has_not_learned(embedded: StudyR
     assert without.unlearned == "plain, which has to reach a macro F1 of 0.9, was not run"
 
 
-def test_what_ships_says_how_much_has_to_be_learned() -> None:
+def test_what_ships_says_how_much_has_to_be_learned_and_what_its_full_size_is() -> None:
     for path in (ROOT / "studies").glob("*.toml"):
         study = read_study(path)
         small = study.name in ("degradation_cifar", "lesions")  # networks of 6n + 2 layers, at 32 px
         assert study.least_macro_f1 == (0.25 if small else 0.4) or study.name == "embedded"
         assert study.limits or study.name == "embedded"
+        options = StudyOptions(seeds=(0,), size=224, full=study.has_full)
+        assert {each.config.size for each in plan(study, options)} == {224} or study.name == "embedded"
 
 
 def test_pairs_are_compared_as_the_study_asks_for(embedded: StudyResults) -> None:

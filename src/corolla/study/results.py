@@ -7,7 +7,7 @@ claimed of rows of fewer than three seeds.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +37,7 @@ class RowResult:
     weights: NDArray[np.float32]
     """Bootstrap samples of the photos: resamples x photos."""
     is_vote: bool = False
+    _resampled: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:
@@ -64,8 +65,10 @@ class RowResult:
 
     def resampled(self, views: str) -> NDArray[np.float64]:
         """Return the mean macro F1 over seeds in each bootstrap sample."""
-        each = [weighted_macro_f1(self.labels, record.predicted[views], self.weights) for record in self.records]
-        return np.mean(each, axis=0)
+        if views not in self._resampled:  # differences and figures ask for the same
+            each = [weighted_macro_f1(self.labels, record.predicted[views], self.weights) for record in self.records]
+            self._resampled[views] = np.mean(each, axis=0)
+        return self._resampled[views]
 
 
 @dataclass(frozen=True, eq=False)
