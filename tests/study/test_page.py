@@ -1,5 +1,7 @@
 """The page of the studies that ship says what their records show."""
 
+import itertools
+import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -109,3 +111,16 @@ def test_what_cannot_be_measured_is_told_as_such() -> None:
     )
     assert told["lesions"] == ["one, one seed: macro F1 0.500, no block can be left out."]
     assert told["gradients"][0].endswith("divided by the last one's, is unknown at the start.")
+
+
+def test_every_sentence_has_an_interval() -> None:
+    """Those of differences have one over seeds and photos, those of what was measured a range or two moments."""
+    for record in (ROOT / "studies").glob(f"*/{FILE}"):
+        found = results_of(read_study(record.parent.with_suffix(".toml")), Records.load(record))
+        measured = [*itertools.chain(*measured_sentences(found.records.measured).values())]
+        for sentence in found.sentences:
+            assert re.search(r"95 % (from )?[+-]\d\.\d+ to [+-]\d\.\d+", sentence) or sentence in measured
+        (*_, line) = answers([found]).splitlines()
+        question, said, intervals, _ = line.split(" | ")
+        claimed = re.findall(r"\([+-]?\d\.\d+\)", said)
+        assert len(re.findall(r"\([+-]\d\.\d+ to [+-]\d\.\d+\)", intervals)) >= len(claimed), question

@@ -9,7 +9,7 @@ from corolla.study.results import LEAST_SEEDS, StudyResults
 from corolla.study.tables import cells_line
 
 SHOWN = 3
-"""Differences of a study that the table of answers has, the largest first; its section has them all."""
+"""Differences of a study that the table of answers has, where it claims no more of them; its section has them all."""
 
 
 def answers(studies: Sequence[StudyResults]) -> str:
@@ -18,12 +18,23 @@ def answers(studies: Sequence[StudyResults]) -> str:
     lines = [cells_line(titles), cells_line(["---"] * len(titles))]
     for results in studies:
         study = results.study
-        asked = results.differences
-        largest = asked if isinstance(study.compare, tuple) else sorted(asked, key=lambda each: -abs(each.effect.value))
-        intervals = [f"{_named(results, each)}: {_interval(each)}" for each in largest[:SHOWN]]
+        intervals = [f"{_named(results, each)}: {_interval(each)}" for each in _shown(results)]
         command = f"[`{study.command}`](#{study.name})"
         lines.append(cells_line([study.question, answer(results), "; ".join(intervals), command]))
     return "\n".join(lines) + "\n"
+
+
+def _shown(results: StudyResults) -> list[Difference]:
+    """Return the differences of which something is claimed, the largest first; of others some of the largest."""
+    by_size = sorted(results.differences, key=lambda each: -abs(each.effect.value))
+    if isinstance(results.study.compare, tuple):
+        return [*results.differences]
+    claimed = [each for each in by_size if _is_claimed(results, each)]
+    return claimed + [each for each in by_size if each not in claimed][: max(0, SHOWN - len(claimed))]
+
+
+def _is_claimed(results: StudyResults, difference: Difference) -> bool:
+    return min(difference.num_seeds) >= LEAST_SEEDS and difference.significant and not results.unlearned
 
 
 def answer(results: StudyResults) -> str:
@@ -32,8 +43,7 @@ def answer(results: StudyResults) -> str:
     if results.unlearned and differences:
         return f"no claim: {results.unlearned}."
     enough = [each for each in differences if min(each.num_seeds) >= LEAST_SEEDS]
-    shown = [each for each in enough if each.significant]
-    parts = [_claim(each) for each in shown]
+    parts = [_claim(each) for each in differences if _is_claimed(results, each)]
     if unclear := [f"{each.first} and {each.second}" for each in enough if not each.significant]:
         parts.append(f"no difference shown between {', '.join(unclear)}")
     if few := [_named(results, each) for each in differences if min(each.num_seeds) < LEAST_SEEDS]:
