@@ -54,6 +54,7 @@ SHAPE: Shape = {
     "product?": {str: object},
     "full?": {str: object},
     "limits?": str,
+    "source?": str,
     "least_macro_f1?": float,
     "vote?": [{"name": str, "of": [str]}],
 }
@@ -90,6 +91,8 @@ class Study:
     """True where the file says what full size is."""
     limits: str = ""
     """A sentence on what its runs do not show."""
+    source: str = ""
+    """A sentence on what its source has found, as the page quotes it."""
     least_macro_f1: float = 0.0
     """The score of the first row below which nothing is claimed, as of networks that have hardly learned."""
     made_by: tuple[str, ...] = ()
@@ -142,6 +145,7 @@ def read_study(path: Path) -> Study:
         measure=tuple(_one_of(path, "measure", name, MEASURES) for name in values.get("measure", ())),
         votes=tuple(_votes(path, values.get("vote", ()))),
         limits=values.get("limits", ""),
+        source=values.get("source", ""),
         least_macro_f1=float(values.get("least_macro_f1", 0.0)),
         has_full="full" in values or any("full" in variant for variant in values.get("variant", ())),
     )
@@ -161,8 +165,9 @@ def _check(study: Study) -> None:
     for key, given in (("seeds", study.seeds), ("views", study.views), ("table", study.table)):
         if not given:
             raise UserError(f"{path}: {key} = []: at least one is expected")
-    if not study.limits.isprintable():
-        raise UserError(f"{path}: limits = {shown(study.limits)}: a sentence in one line is expected")
+    for key, text in (("limits", study.limits), ("source", study.source)):
+        if not text.isprintable():
+            raise UserError(f"{path}: {key} = {shown(text)}: a sentence in one line is expected")
     if not 0 <= study.least_macro_f1 <= 1:
         raise UserError(f"{path}: least_macro_f1 = {study.least_macro_f1:g}: from 0 to 1 is expected")
     if study.folds is not None and study.folds < 2:

@@ -8,29 +8,31 @@ from corolla.study.inside import measured_sentences
 from corolla.study.results import LEAST_SEEDS, StudyResults
 from corolla.study.tables import cells_line
 
-SHOWN = 3
-"""Differences of a study that the table of answers has, where it claims no more of them; its section has them all."""
+SHOWN = 7
+"""Differences of a study that the table of answers has at most, where it claims no more; its section has them all."""
 
 
 def answers(studies: Sequence[StudyResults]) -> str:
     """Return a table in Markdown: of each study its question, the answer in a sentence, intervals and the command."""
-    titles = ["question", "answer (macro F1)", "difference, 95 %", "command"]
+    titles = ["question", "answer (macro F1)", "difference, 95 %", "seeds", "command"]
     lines = [cells_line(titles), cells_line(["---"] * len(titles))]
     for results in studies:
         study = results.study
         intervals = [f"{_named(results, each)}: {_interval(each)}" for each in _shown(results)]
         command = f"[`{study.command}`](#{study.name})"
-        lines.append(cells_line([study.question, answer(results), "; ".join(intervals), command]))
+        numbers = sorted({len(row.records) for row in results.rows})
+        seeds = " to ".join(str(each) for each in dict.fromkeys((numbers[0], numbers[-1])))
+        lines.append(cells_line([study.question, answer(results), "; ".join(intervals), seeds, command]))
     return "\n".join(lines) + "\n"
 
 
 def _shown(results: StudyResults) -> list[Difference]:
-    """Return the differences of which something is claimed, the largest first; of others some of the largest."""
-    by_size = sorted(results.differences, key=lambda each: -abs(each.effect.value))
-    if isinstance(results.study.compare, tuple):
+    """Return all differences of a small study; of a large one those of which something is claimed, or the largest."""
+    if len(results.differences) <= SHOWN:
         return [*results.differences]
-    claimed = [each for each in by_size if _is_claimed(results, each)]
-    return claimed + [each for each in by_size if each not in claimed][: max(0, SHOWN - len(claimed))]
+    claimed = [each for each in results.differences if _is_claimed(results, each)]
+    by_size = sorted(results.differences, key=lambda each: -abs(each.effect.value))
+    return claimed or by_size[: SHOWN // 2]
 
 
 def _is_claimed(results: StudyResults, difference: Difference) -> bool:
@@ -65,8 +67,8 @@ def _claim(difference: Difference) -> str:
 
 
 def _named(results: StudyResults, difference: Difference) -> str:
-    """Return the first row of a difference, with the other one where several or none stand in the table beside it."""
-    is_clear = results.study.compare in ("first", "above")
+    """Return the first row of a difference, with the other one where that is not the same for all."""
+    is_clear = results.study.compare == "first"
     return difference.first if is_clear else f"{difference.first} against {difference.second}"
 
 

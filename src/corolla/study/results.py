@@ -103,7 +103,7 @@ class StudyResults:
             return ""
         if not base.records:
             return f"{base.name}, which has to reach a macro F1 of {least:g}, was not run"
-        reached = float(np.mean(base.scores("macro_f1", self.study.views[0])))
+        reached = self._mean(base)
         return f"{base.name} has a macro F1 of {reached:.3f}, and {least:g} is asked of it" if reached < least else ""
 
     @property
@@ -112,8 +112,20 @@ class StudyResults:
 
         Then one for each network that was measured.
         """
-        said = [_sentence(difference, is_counted=not self.unlearned) for difference in self.differences]
+        said = [self._sentence(difference) for difference in self.differences]
         return [*said, *itertools.chain(*measured_sentences(self.records.measured).values())]
+
+    def _sentence(self, difference: Difference) -> str:
+        """Return what may be said of a difference, and of which of its rows has hardly learned."""
+        said = _sentence(difference, is_counted=not self.unlearned)
+        if self.unlearned or not self.study.least_macro_f1:
+            return said
+        rows = [row for row in self.rows[1:] if row.name in (difference.first, difference.second)]
+        poor = [row.name for row in rows if self._mean(row) < self.study.least_macro_f1]
+        return f"{said} {' and '.join(poor)} {'have' if poor[1:] else 'has'} hardly learned." if poor else said
+
+    def _mean(self, row: RowResult) -> float:
+        return float(np.mean(row.scores("macro_f1", self.study.views[0])))
 
 
 def results_of(study: Study, records: Records) -> StudyResults:
