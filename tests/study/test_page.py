@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from corolla.study.figures import curves_figure
 from corolla.study.file import read_study
 from corolla.study.inside import measured_sentences
 from corolla.study.page import answer, answers
@@ -124,3 +125,12 @@ def test_every_sentence_has_an_interval() -> None:
         question, said, intervals, *_ = line.split(" | ")
         claimed = re.findall(r"\([+-]?\d\.\d+\)", said)
         assert len(re.findall(r"\([+-]\d\.\d+ to [+-]\d\.\d+\)", intervals)) >= len(claimed), question
+
+
+def test_no_two_lines_of_a_figure_look_the_same() -> None:
+    study = ROOT / "studies" / "tricks_transfer.toml"
+    found = results_of(read_study(study), Records.load(study.with_suffix("") / FILE))
+    rows = [row for row in found.rows if row.records]
+    (axes, *_) = curves_figure(found, rows).axes
+    looks = [(line.get_color(), line.get_marker()) for line in axes.lines]
+    assert len(looks) == len({*looks}) == len(rows) > 10

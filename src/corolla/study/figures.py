@@ -18,7 +18,7 @@ from corolla.compare.convergence import STEPWISE, drops_in
 from corolla.compare.formatting import spread
 from corolla.compare.statistics import interval
 from corolla.plots.limits import axis_end, beyond
-from corolla.plots.style import GREY, color, escaped
+from corolla.plots.style import GREY, color, escaped, marker
 from corolla.study.file import MEASURES
 from corolla.study.inside import measured_sentences
 from corolla.study.page import answer
@@ -26,6 +26,8 @@ from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.results import RowResult, StudyResults
 
 LONGEST_TITLE = 240
+MOST_MARKERS = 10
+"""Markers of a line that has some."""
 COLORS = 128
 """Colours of a PNG: enough for lines and letters, in a third of the bytes, as figures are committed."""
 CURVES = (
@@ -109,9 +111,9 @@ def curves_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
     figure = Figure(figsize=(13, 4.6), dpi=110, layout="constrained")
     for axes, (title, on_val, on_train) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
         for place, row in trained:
-            _draw_curve(axes, row, on_val, color(place), has_range=True)
+            _draw_curve(axes, row, on_val, place, has_range=True)
             if on_train:
-                _draw_curve(axes, row, on_train, color(place), ls="--", alpha=0.75)
+                _draw_curve(axes, row, on_train, place, ls="--", alpha=0.75)
             drops = {epoch for record in row.records for epoch in drops_in(record.epochs)}
             for epoch in sorted(drops) if row.name in stepwise else ():
                 axes.axvline(epoch - 0.5, color=color(place), ls=":", lw=1, alpha=0.8)
@@ -125,7 +127,10 @@ def curves_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
             end, left_out = axis_end(drawn["--"], drawn["-"])
             axes.set_ylim(0, end)
         axes.set_title(", ".join(filter(None, (title, beyond(left_out)))), fontsize=10, loc="left")
-    lines = [Line2D([], [], color=color(place), label=escaped(row.name)) for place, row in trained]
+    lines = [
+        Line2D([], [], color=color(place), marker=marker(place), ms=4, label=escaped(row.name))
+        for place, row in trained
+    ]
     if stepwise:
         lines.append(Line2D([], [], color=GREY, ls=":", lw=1, label="lower learning rate"))
     _head(figure, _title(results))
@@ -146,13 +151,14 @@ def _points(axes: Axes, style: str) -> list[float]:
     return [value for line in lines for value in np.asarray(line.get_ydata(), np.float64).tolist()]
 
 
-def _draw_curve(axes: Axes, row: RowResult, column: str, hue: str, *, has_range: bool = False, **style: Any) -> None:
+def _draw_curve(axes: Axes, row: RowResult, column: str, place: int, *, has_range: bool = False, **style: Any) -> None:
     lines = [[epoch.get(column) for epoch in record.epochs] for record in row.records if record.epochs]
     length = min(map(len, lines))
     table = np.array([line[:length] for line in lines], np.float64)  # None is NaN, of which nothing is drawn
     if np.isnan(table).all():
         return
     epochs = np.arange(1, length + 1)
-    axes.plot(epochs, table.mean(0), color=hue, marker="o" if length == 1 else "", ms=4, **style)
+    points = {"marker": "o" if length == 1 else marker(place), "markevery": -(-length // MOST_MARKERS), "ms": 4}
+    axes.plot(epochs, table.mean(0), color=color(place), **points, **style)
     if len(table) > 1 and has_range:
-        axes.fill_between(epochs, table.min(0), table.max(0), color=hue, alpha=0.2, lw=0)
+        axes.fill_between(epochs, table.min(0), table.max(0), color=color(place), alpha=0.2, lw=0)
