@@ -106,6 +106,14 @@ def test_a_study_trains_what_is_missing_and_nothing_again(file: Path, tiny_data:
     assert study_commands(file, options_for(file, tiny_data)) == []
 
 
+def test_a_setting_without_a_value_is_not_that_of_any_run(file: Path, tiny_data: Path) -> None:
+    rows = '[[variant]]\nname = "half"\naugment.crop_fraction = 0.5\n[[variant]]\nname = "as usual"\n'
+    file.write_text(STUDY.partition("[[variant]]")[0] + rows)
+    run_study(file, tiny_data)
+    assert len(trained(file.parent / "runs")) == 2
+    assert {run.config.augment.crop_fraction for run in of(file.parent / "runs")} == {None, 0.5}
+
+
 def test_weights_count_by_their_content_and_a_run_of_another_command_is_taken(file: Path, tiny_data: Path) -> None:
     head = STUDY.partition("[[variant]]")[0]
     file.write_text(head + '[[variant]]\nname = "first"\n[[variant]]\nname = "tuned"\nmodel.weights = "@first"\n')

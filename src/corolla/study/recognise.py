@@ -109,7 +109,8 @@ def _has_settings(path: Path, wanted: Wanted) -> bool:
     """Return whether a config.json asks for the wanted run, but for what counts by its content."""
     there, asked = _settings(path, path.stat().st_mtime_ns), flatten(wanted.config)
     return all(
-        there.get(key) == value or FOUND.get(key) == value or key in wanted.by_content for key, value in asked.items()
+        there.get(key) == value or (key, value) in FOUND.items() or key in wanted.by_content
+        for key, value in asked.items()
     )
 
 
