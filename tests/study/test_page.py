@@ -61,6 +61,11 @@ def test_nothing_is_claimed_where_the_first_row_has_not_learned(embedded: StudyR
     assert answer(asked).endswith(", and 0.9 is asked of it.")
     for sentence in asked.sentences:
         assert sentence.endswith("; 3 seeds, and the first row has hardly learned, no claim.")
+    poor = replace(embedded, study=replace(embedded.study, least_macro_f1=0.13, compare=(("plain", "residual"),)))
+    assert poor.sentences == [embedded.sentences[0]]  # the first row has reached it
+    swapped = tuple(reversed(poor.rows[:2]))
+    first = replace(poor, study=replace(poor.study, least_macro_f1=0.4), rows=swapped)
+    assert first.sentences[0].endswith("plain has learned little (macro F1 below 0.4).")
     learned = replace(embedded, study=replace(embedded.study, least_macro_f1=0.01))
     assert (answer(learned), learned.sentences) == (answer(embedded), embedded.sentences)
     without = with_runs(asked, plain=0)

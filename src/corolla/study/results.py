@@ -116,13 +116,16 @@ class StudyResults:
         return [*said, *itertools.chain(*measured_sentences(self.records.measured).values())]
 
     def _sentence(self, difference: Difference) -> str:
-        """Return what may be said of a difference, and of which of its rows has hardly learned."""
+        """Return what may be said of a difference, and which of its rows have learned little."""
         said = _sentence(difference, is_counted=not self.unlearned)
-        if self.unlearned or not self.study.least_macro_f1:
+        least = self.study.least_macro_f1
+        if self.unlearned or not least:
             return said
         rows = [row for row in self.rows[1:] if row.name in (difference.first, difference.second)]
-        poor = [row.name for row in rows if self._mean(row) < self.study.least_macro_f1]
-        return f"{said} {' and '.join(poor)} {'have' if poor[1:] else 'has'} hardly learned." if poor else said
+        poor = [row.name for row in rows if self._mean(row) < least]
+        if not poor:
+            return said
+        return f"{said} {' and '.join(poor)} {'have' if poor[1:] else 'has'} learned little (macro F1 below {least:g})."
 
     def _mean(self, row: RowResult) -> float:
         return float(np.mean(row.scores("macro_f1", self.study.views[0])))
