@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from corolla.errors import UserError
 from corolla.study.figures import curves_figure
 from corolla.study.file import read_study
 from corolla.study.inside import measured_sentences
@@ -139,3 +140,12 @@ def test_no_two_lines_of_a_figure_look_the_same() -> None:
     (axes, *_) = curves_figure(found, rows).axes
     looks = [(line.get_color(), line.get_marker()) for line in axes.lines]
     assert len(looks) == len({*looks}) == len(rows) > 10
+
+
+def test_lesions_without_their_whole_network_are_a_line(tmp_path: Path) -> None:
+    found = Records.load(ROOT / "studies" / "lesions" / FILE)
+    lesions = found.measured["lesions"]
+    parts = replace(lesions, rows=[row for row in lesions.rows if row["kind"] != "whole"])
+    replace(found, measured={**found.measured, "lesions": parts}).save(tmp_path / FILE)
+    with pytest.raises(UserError, match=r"measured\.lesions: plain-20 has no score of the whole network; put a whole"):
+        Records.load(tmp_path / FILE)

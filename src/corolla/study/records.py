@@ -176,6 +176,10 @@ def _fault(values: dict[str, Any], labels: Labels, runs: Sequence[Record]) -> st
         return f"epochs_factor: {values['epochs_factor']:g} is none"
     if other := [name for name in values.get("measured", {}) if name not in _MEASURED]:
         return f"measured: {printable(other[0])} is none of {' and '.join(_MEASURED)}"
+    lesions = values.get("measured", {}).get("lesions", {}).get("rows", [])
+    whole = {row["run"] for row in lesions if row["kind"] == "whole"}
+    if parts := [row["run"] for row in lesions if row["run"] not in whole]:
+        return f"measured.lesions: {printable(parts[0])} has no score of the whole network"
     if not len(labels):
         return "labels: there are no photos"
     if not 0 < values["classes"] <= MOST_CLASSES:

@@ -27,6 +27,7 @@ from corolla.training.stop import Stop, stopping
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from corolla.device import Precision
     from corolla.training.batches import RunPhotos
     from corolla.training.loop import OnStep
     from corolla.training.state import TrainState
@@ -37,7 +38,9 @@ class Start:
     """The beginning of a training, as the leader gives it to the others."""
 
     settings: dict[str, Any]
-    """As in config.json, with the precision that was chosen."""
+    """As in config.json."""
+    precision: "Precision"
+    """That training was given, whatever the settings ask for: the same for all processes."""
     corrections: Corrections | None
     folds: Folds | None
     checkpoint: bytes
@@ -125,11 +128,10 @@ class Briefing:
         if self._ranks.number == 1:
             return
         self._is_given = True
-        train = dataclasses.replace(state.config.train, precision=state.precision)
-        settings = to_dict(dataclasses.replace(state.config, train=train), with_runtime=False)
+        settings = to_dict(state.config, with_runtime=False)
         content = io.BytesIO()
         state.write(content)
-        self._ranks.tell(Start(settings, corrections, folds, content.getvalue()))
+        self._ranks.tell(Start(settings, state.precision, corrections, folds, content.getvalue()))
         errors = self._ranks.gather(None)
         if said := next(filter(None, errors), None):
             raise UserError(said)
@@ -180,9 +182,16 @@ def _take_over(
     content = read_checkpoint(io.BytesIO(start.checkpoint), run.last)
     photos = stack.enter_context(contextlib.closing(RunPhotos(index, stop, ranks)))
     device, ready = find_device(config.device), then_device(photos.load, config.device)
-    state = state_from(content, run.last, config, index, device, before_device=ready)
+    given = _with_precision(config, start.precision)
+    state = state_from(content, run.last, given, index, device, before_device=ready)
+    # What was asked for decides how val is predicted, as it does in the leader and in corolla predict.
+    state.meta = dataclasses.replace(state.meta, config=_with_precision(state.config, config.train.precision))
     settle_photos(state, index, begins=False)
     return state, photos
+
+
+def _with_precision(config: Config, precision: str) -> Config:
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
 
 
 def train_together(
