@@ -134,7 +134,7 @@ def test_cuda_does_not_start_before_the_workers(
     for name in (resumed.name, "another"):
         with pytest.raises(KeyboardInterrupt):
             train(dataclasses.replace(tiny_config, device=device, run_name=name))
-    beginning = Start(to_dict(resumed.config, with_runtime=False), None, None, resumed.last.read_bytes())
+    beginning = Start(to_dict(resumed.config, with_runtime=False), "fp32", None, None, resumed.last.read_bytes())
 
     class Told(Ranks):
         def tell(self, value: object) -> Start:
