@@ -19,7 +19,6 @@ MOST_MOMENTS = 8
 """Moments of one network that a legend names."""
 SHORTCUT = ".downsample."
 """Part of the names of a projection's layers, in the own networks and in timm's ResNets."""
-Rows = list[dict[str, Any]]
 SHADES = matplotlib.colormaps["viridis"]
 
 
@@ -32,18 +31,18 @@ def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
         table: as `Lesions.to_pandas` returns it.
         score: written at the axis.
     """
-    runs = _grouped(table.to_dict("records"), "run")
+    runs = dict(iter(table.groupby("run", sort=False)))
     kinds = [kind for kind in PANELS if kind in set(table["kind"])]
-    blocks = [[row["block"] for row in rows if row["kind"] == "one"] for rows in runs.values()]
+    blocks = [of.loc[of["kind"] == "one", "block"].tolist() for of in runs.values()]
     names = list(dict.fromkeys(name for own in sorted(blocks, key=len, reverse=True) for name in own))
     figure, panels = _panels(len(kinds))
     for kind, axes in zip(kinds, panels, strict=True):
-        for place, (run, rows) in enumerate(runs.items()):
-            by_kind = _grouped(rows, "kind")
-            if kind in by_kind:
-                axes.axhline(by_kind["whole"][0]["macro_f1"], color=color(place), ls="--", lw=1)
-                label = escaped(f"{run} ({rows[0]['network']})")
-                _draw_lesions(axes, kind, by_kind[kind], names, {"color": color(place), "ms": 3.5, "label": label})
+        for place, (run, of) in enumerate(runs.items()):
+            rows = of.query("kind == @kind")
+            if len(rows):
+                axes.axhline(of.loc[of["kind"] == "whole", "macro_f1"].iloc[0], color=color(place), ls="--", lw=1)
+                label = escaped(f"{run} ({of['network'].iloc[0]})")
+                _draw_lesions(axes, kind, rows, names, {"color": color(place), "ms": 3.5, "label": label})
         axes.set_xlabel(PANELS[kind])
         if kind == "order":
             axes.invert_xaxis()  # from the own order, tau 1, to the most shuffled one
@@ -51,25 +50,24 @@ def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
             axes.set_xticks(range(1, len(names) + 1), names, rotation=90, fontsize=8)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    highest = max(row["macro_f1"] for rows in runs.values() for row in rows)
-    panels[0].set_ylim(0, 1.08 * max(highest, 0.01))
+    panels[0].set_ylim(0, 1.08 * max(*table["macro_f1"], 0.01))
     panels[0].set_ylabel(score)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
-def _draw_lesions(axes: Axes, kind: str, rows: Rows, names: list[str], style: dict[str, Any]) -> None:
-    scores = [row["macro_f1"] for row in rows]
+def _draw_lesions(axes: Axes, kind: str, rows: pd.DataFrame, names: list[str], style: dict[str, Any]) -> None:
     if kind == "one":
-        axes.plot([names.index(row["block"]) + 1 for row in rows], scores, "o-", lw=1.2, **style)
+        axes.plot([names.index(block) + 1 for block in rows["block"]], rows["macro_f1"], "o-", lw=1.2, **style)
     elif kind == "order":
-        axes.plot([row["tau"] for row in rows], scores, "o", **style)
+        axes.plot(rows["tau"], rows["macro_f1"], "o", **style)
     else:
-        of_each = {k: [row["macro_f1"] for row in same] for k, same in _grouped(rows, "k").items()}
-        low, high = ([function(of) for of in of_each.values()] for function in (min, max))
-        axes.fill_between(list(of_each), low, high, color=style["color"], alpha=0.2, lw=0)
-        axes.plot(list(of_each), [sum(of) / len(of) for of in of_each.values()], "o-", lw=1.2, **style)
+        by_number = rows.groupby("k", sort=False)["macro_f1"].agg(["min", "mean", "max"])
+        axes.fill_between(
+            by_number.index.to_list(), by_number["min"], by_number["max"], color=style["color"], alpha=0.2, lw=0
+        )
+        axes.plot(by_number.index, by_number["mean"], "o-", lw=1.2, **style)
 
 
 def gradient_figure(table: pd.DataFrame) -> Figure:
@@ -80,19 +78,19 @@ def gradient_figure(table: pd.DataFrame) -> Figure:
     Args:
         table: as `Gradients.to_pandas` returns it.
     """
-    networks = _grouped(table.to_dict("records"), "run")
+    networks = table.groupby("run", sort=False)
     figure, panels = _panels(len(networks))
-    for axes, (run, rows) in zip(panels, networks.items(), strict=True):
-        moments = _grouped(rows, "moment")
+    for axes, (run, of) in zip(panels, networks, strict=True):
+        moments = dict(iter(of.groupby("moment", sort=False)))
         later = [moment for moment in moments if moment != "start"]
         named = {"start", *later[:: -(-len(later) // MOST_MOMENTS) or 1], *later[-1:]}
         for moment, own in moments.items():
             shade = SHADES(1 - (later.index(moment) + 1) / len(later)) if moment != "start" else GREY
-            line = [row for row in own if SHORTCUT not in row["layer"]]
-            label = escaped(moment) if moment in named else None
-            axes.plot(*_points(line), "o-", ms=3, lw=1.2, color=shade, label=label)
-            axes.plot(*_points([row for row in own if SHORTCUT in row["layer"]]), "x", ms=4, color=shade)
-        axes.set_title(escaped(f"{run} ({rows[0]['network']})"), fontsize=10, loc="left")
+            projects = own["layer"].str.contains(SHORTCUT, regex=False)
+            label = escaped(str(moment)) if moment in named else None
+            axes.plot(*_points(own.loc[~projects]), "o-", ms=3, lw=1.2, color=shade, label=label)
+            axes.plot(*_points(own.loc[projects]), "x", ms=4, color=shade)
+        axes.set_title(escaped(f"{run} ({of['network'].iloc[0]})"), fontsize=10, loc="left")
         axes.set_xlabel("layer, in the order of computing")
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -101,17 +99,9 @@ def gradient_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _points(rows: Rows) -> tuple[list[int], list[float]]:
+def _points(rows: pd.DataFrame) -> tuple[list[int], list[float]]:
     """Return depths and norms; a norm of 0 has no place on the axis."""
-    return [row["depth"] for row in rows], [row["gradient_norm"] or float("nan") for row in rows]
-
-
-def _grouped(rows: Any, column: str) -> dict[Any, Rows]:
-    """Return the rows of each value of a column, in the order in which the values come."""
-    found = dict[Any, Rows]()
-    for row in rows:
-        found.setdefault(row[column], []).append(row)
-    return found
+    return rows["depth"].to_list(), [norm or float("nan") for norm in rows["gradient_norm"]]
 
 
 def _panels(number: int) -> tuple[Figure, list[Axes]]:
