@@ -165,3 +165,12 @@ def test_by_commands(first: list[Run], second: list[Run], tmp_path: Path, capsys
     assert described["val_macro_f1"] is not None
     with pytest.raises(UserError, match=r"oof-none.npz: is of train and val, out of fold; name the runs"):
         corolla.ensemble([str(first[0].folder / "predictions" / "oof-none.npz")])
+
+
+@pytest.mark.parametrize(("named", "goes_on"), [([0, 1], "predict"), ([0, 1, 2], "compare")])
+def test_report_goes_on_with_what_takes_its_folds(
+    first: list[Run], named: list[int], goes_on: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(first[number].folder) for number in named]
+    assert run_command(["report", *runs, "--device", "cpu", "--workers", "0"]) == DONE
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"next: corolla {goes_on} {runs[0]} ")

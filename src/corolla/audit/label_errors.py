@@ -17,7 +17,7 @@ from corolla.data.duplicates import Pair, components
 from corolla.data.survey import Survey
 from corolla.errors import UserError
 from corolla.runs.folder import open_run
-from corolla.runs.folds import are_folds, check_same_fold, cross_validations
+from corolla.runs.folds import scored_together
 
 MARGIN = -0.7  # the given label is that much less likely than the class suggested
 
@@ -111,8 +111,7 @@ def issues_by_runs(photos: Survey, runs: tuple[Path, ...], cache_dir: Path | Non
     from corolla.evaluation.predict import predict
 
     opened = [open_run(run) for run in runs]
-    groups = cross_validations(opened) if are_folds(opened) else [[run] for run in opened]
-    check_same_fold([group[0] for group in groups])
+    groups = scored_together(opened)
     is_joined = len(groups) < len(opened)
     judged = ["train", "val"] if is_joined or opened[0].config.train.fold else ["val"]
     chosen = np.flatnonzero(np.isin(photos.split, judged) & _labelled(photos))

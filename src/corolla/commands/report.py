@@ -7,6 +7,7 @@ from typing import Any
 from corolla.commands.common import Paths, check_workers, given_words, next_command, without_others
 from corolla.errors import DONE, UserError
 from corolla.runs.folder import CheckpointName, open_run
+from corolla.runs.folds import have_scores_together
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,9 @@ def report(
     for run in opened:
         print(write_report(run, out=out, checkpoint=checkpoint, device=device, **places).summary)
     device_given = None if device == "auto" else device
-    if len(runs) > 1:  # compare takes records of the runs' own size
+    compares = len(opened) > 1 and have_scores_together(opened)
+    if compares:  # it takes records of the runs' own size
         places.pop("size")
     options = given_words(**places, checkpoint=None if checkpoint == "last" else checkpoint, device=device_given)
-    print(next_command("compare" if len(runs) > 1 else "predict", *runs, *options))
+    print(next_command("compare" if compares else "predict", *runs, *options))
     return DONE

@@ -39,7 +39,7 @@ from corolla.evaluation.predictions import views_in_common
 from corolla.paths import AnyPath, AnyPaths, as_path, as_paths
 from corolla.results import Result
 from corolla.runs.folder import RUNS
-from corolla.runs.folds import are_folds, check_same_fold, cross_validation_name, cross_validations
+from corolla.runs.folds import cross_validation_name, scored_together
 
 ALPHA = 0.05
 """Level of significance."""
@@ -179,8 +179,7 @@ def compare(
     if options.is_default:
         views = views_in_common(opened, ("val",), options.checkpoint, prefers_none=True)
         options = replace(options, tta=views)
-    groups = cross_validations(opened) if are_folds(opened) else [[run] for run in opened]
-    check_same_fold([group[0] for group in groups])
+    groups = scored_together(opened)
     split = "val" if len(groups) == len(opened) else "oof"
     results = [predict(group, replace(options, split=split)) for group in groups]
     predictions = [result.predictions for result in results]

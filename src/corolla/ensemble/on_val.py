@@ -15,7 +15,7 @@ from corolla.errors import UserError
 from corolla.evaluation.out_of_fold import join_folds
 from corolla.evaluation.predictions import Predictions
 from corolla.runs.folder import CheckpointName, Run
-from corolla.runs.folds import are_folds, check_same_fold, cross_validation_name, cross_validations
+from corolla.runs.folds import cross_validation_name, cross_validations, scored_together
 from corolla.runs.same_data import check_has_val
 
 
@@ -71,9 +71,8 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]] | None:
     Raises:
         UserError: they are neither.
     """
-    groups = cross_validations(runs) if are_folds(runs) else None
-    check_same_fold(runs if groups is None else [group[0] for group in groups])
-    return groups
+    groups = scored_together(runs)
+    return groups if len(groups) < len(runs) else None
 
 
 def _by_fold(groups: Sequence[Sequence[Run]]) -> list[tuple[Path, ...]]:

@@ -84,6 +84,26 @@ def are_folds(runs: Sequence[Run]) -> bool:
     return all(keys) and len(set(keys)) > 1
 
 
+def scored_together(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return runs by the score that they have together: those of a cross-validation out of fold, any other one alone.
+
+    Raises:
+        UserError: their scores are of different photos.
+    """
+    groups = cross_validations(runs) if are_folds(runs) else [[run] for run in runs]
+    check_same_fold([group[0] for group in groups])
+    return groups
+
+
+def have_scores_together(runs: Sequence[Run]) -> bool:
+    """Return whether the scores of runs are of the same photos, so that they may be compared."""
+    try:
+        scored_together(runs)
+    except UserError:
+        return False
+    return True
+
+
 def cross_validations(runs: Sequence[Run]) -> list[list[Run]]:
     """Return runs put together that differ in their fold alone, in the order of the first ones; each has all folds.
 
