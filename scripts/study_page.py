@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "studies.md"
 GROUPS = {
     "The report": ["report_shortcuts", "report_blocks", "report_transfer", "report_vote"],
-    "Bag of Tricks": ["bag_batch", "bag_batch_small", "bag_architecture", "bag_training"],
+    "Bag of Tricks": ["bag_networks", "bag_batch", "bag_batch_small", "bag_architecture", "bag_training"],
     "Colours, means and shortcuts": ["colour", "normalise", "shortcuts"],
     "Degradation, lesions, gradients": ["degradation", "degradation_cifar", "lesions"],
     "Tricks one by one": ["tricks_scratch", "tricks_transfer"],

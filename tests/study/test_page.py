@@ -6,8 +6,10 @@ import runpy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from corolla.errors import UserError
 from corolla.study.figures import curves_figure
@@ -90,6 +92,20 @@ def test_pairs_are_compared_as_the_study_asks_for(embedded: StudyResults) -> Non
     assert "residual against plain: +0.2" in answers([asked])
     assert "| against |" not in markdown(asked, [])  # a row has two of them
     assert "| against |" in markdown(replace(asked, study=replace(asked.study, compare=pairs[:1])), [])
+
+
+def test_train_top1_is_compared_where_asked_for_with_intervals_over_seeds(embedded: StudyResults) -> None:
+    assert embedded.train_differences == ()
+    asked = replace(embedded, study=replace(embedded.study, compare_train=True))
+    (difference,) = asked.train_differences  # a vote has not been trained
+    residual, plain = (row.scores("train_top1", "none") for row in (asked.rows[1], asked.rows[0]))
+    assert difference.effect.value == pytest.approx(np.mean(residual) - np.mean(plain))
+    test = stats.ttest_ind(residual, plain).confidence_interval(0.95)
+    assert (difference.effect.low, difference.effect.high) == pytest.approx((test.low, test.high))
+    assert "residual is better than plain: train top-1 +0." in asked.sentences[2]
+    assert "; by train top-1 residual is better than plain (+0." in answer(asked)
+    assert "train top-1 of residual against plain: +0." in answers([asked])
+    assert with_runs(asked, residual=2).train_differences == ()
 
 
 def test_lesions_and_gradients_are_told_with_their_ranges() -> None:

@@ -53,10 +53,11 @@ class Difference:
     first: str
     second: str
     effect: Effect
-    """First minus second, in macro F1."""
+    """First minus second, in `score`."""
     p_adjusted: float
     """p of no difference, adjusted for the number of pairs (Holm)."""
     num_seeds: tuple[int, int]
+    score: str = "macro F1"
 
     @property
     def significant(self) -> bool:
@@ -69,7 +70,7 @@ class Difference:
         better, worse, sign = (self.first, self.second, 1) if self.effect.value >= 0 else (self.second, self.first, -1)
         low, high = sorted((sign * self.effect.low, sign * self.effect.high))
         p = f"p {p_value(self.p_adjusted)}"
-        size = f"macro F1 {sign * self.effect.value:+.3f} (95 % from {low:+.3f} to {high:+.3f}, {p})"
+        size = f"{self.score} {sign * self.effect.value:+.3f} (95 % from {low:+.3f} to {high:+.3f}, {p})"
         if not self.significant:
             return f"No difference shown between {better} and {worse}: {size}."
         caution = (

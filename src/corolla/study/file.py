@@ -43,6 +43,7 @@ SHAPE: Shape = {
     "question": str,
     "base": str,
     "compare?": object,
+    "compare_train?": bool,
     "seeds?": [int],
     "folds?": int,
     "views?": [str],
@@ -77,6 +78,8 @@ class Study:
     rows: tuple[Row, ...]
     compare: Against | tuple[tuple[str, str], ...] = "first"
     """Or pairs of rows, each with the one it is held against."""
+    compare_train: bool = False
+    """True: they are compared by train top-1 as well."""
     seeds: tuple[int, ...] = (0, 1, 2)
     folds: int | None = None
     """Folds of a cross-validation; None: every run is validated on val."""
@@ -137,6 +140,7 @@ def read_study(path: Path) -> Study:
         question=" ".join(values["question"].split()),  # it heads a page, in one line
         rows=tuple(rows_of(path, values)),
         compare=_compare(path, values.get("compare", "first")),
+        compare_train=values.get("compare_train", False),
         seeds=tuple(values.get("seeds", (0, 1, 2))),
         folds=values.get("folds"),
         views=tuple(_views(path, name) for name in values.get("views", ("none",))),

@@ -19,6 +19,9 @@ def answers(studies: Sequence[StudyResults]) -> str:
     for results in studies:
         study = results.study
         intervals = [f"{_named(results, each)}: {_interval(each)}" for each in _shown(results)]
+        intervals += [
+            f"{each.score} of {_named(results, each)}: {_interval(each)}" for each in results.train_differences
+        ]
         command = f"[`{study.command}`](#{study.name})"
         numbers = sorted({len(row.records) for row in results.rows})
         seeds = " to ".join(str(each) for each in dict.fromkeys((numbers[0], numbers[-1])))
@@ -48,6 +51,10 @@ def answer(results: StudyResults) -> str:
     parts = [_claim(each) for each in differences if _is_claimed(results, each)]
     if unclear := [f"{each.first} and {each.second}" for each in enough if not each.significant]:
         parts.append(f"no difference shown between {', '.join(unclear)}")
+    for each in results.train_differences:
+        names = f"{each.first} and {each.second}"
+        said = _claim(each) if _is_claimed(results, each) else f"no difference shown between {names}"
+        parts.append(f"by {each.score} {said}")
     if few := [_named(results, each) for each in differences if min(each.num_seeds) < LEAST_SEEDS]:
         of = f": {', '.join(few)}" if enough else ""
         parts.append(f"fewer than {LEAST_SEEDS} seeds, no claim{of}")

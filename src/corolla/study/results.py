@@ -1,8 +1,8 @@
 """The scores of a study's rows, their differences, and the sentences that may be said, all from its record.
 
 Scores are of the last epoch's weights on val. A difference has the interval and the test of `corolla compare`
-(`two_level`: seeds and photos both count), and p values are adjusted for the number of differences (Holm). Nothing is
-claimed of rows of fewer than three seeds.
+(`two_level`: seeds and photos both count; of train top-1, whose photos no record has, seeds alone), and p values are
+adjusted for the number of differences (Holm). Nothing is claimed of rows of fewer than three seeds.
 """
 
 import itertools
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from corolla.compare.compare import Difference
 from corolla.compare.convergence import own_course
 from corolla.compare.formatting import p_value
-from corolla.compare.statistics import NUM_RESAMPLES, holm, resample_weights, two_level, weighted_macro_f1
+from corolla.compare.statistics import NUM_RESAMPLES, Effect, holm, resample_weights, two_level, weighted_macro_f1
 from corolla.evaluation.metrics import macro_f1
 from corolla.study.file import Study
 from corolla.study.inside import measured_sentences
 from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.records import Record, Records, settings_of_vote
 
+MACRO_F1, TRAIN_TOP1 = "macro F1", "train top-1"
 LEAST_SEEDS = 3
 """Seeds of each side from which on a difference is claimed."""
 
@@ -80,20 +81,37 @@ class StudyResults:
     rows: tuple[RowResult, ...]
     """As the file has them, those that were not run too; votes last."""
 
-    @cached_property
+    @property
     def differences(self) -> tuple[Difference, ...]:
-        """The differences that the study asks for, each row before the one it is compared with."""
-        views = self.study.views[0]
+        """The differences in macro F1 that the study asks for, each row before the one it is compared with."""
+        return tuple(each for each in self._all_differences if each.score == MACRO_F1)
+
+    @property
+    def train_differences(self) -> tuple[Difference, ...]:
+        """Those in train top-1, where the study asks for them, of rows of enough seeds."""
+        return tuple(each for each in self._all_differences if each.score == TRAIN_TOP1)
+
+    @cached_property
+    def _all_differences(self) -> tuple[Difference, ...]:
         pairs = [(a, b) for a, b in _pairs(self.study, self.rows) if a.records and b.records]
-        resampled = {row.name: row.resampled(views) for row in self.rows if row.records}
-        effects = [
-            two_level(a.scores("macro_f1", views), b.scores("macro_f1", views), resampled[a.name] - resampled[b.name])
-            for a, b in pairs
-        ]
+        asked = [(a, b, MACRO_F1) for a, b in pairs]
+        asked += [(a, b, TRAIN_TOP1) for a, b in pairs if self.study.compare_train and self._have_learned(a, b)]
+        effects = [self._effect(*each) for each in asked]
         return tuple(
-            Difference(a.name, b.name, effect, p, (len(a.records), len(b.records)))
-            for (a, b), effect, p in zip(pairs, effects, holm([effect.p for effect in effects]), strict=True)
+            Difference(a.name, b.name, effect, p, (len(a.records), len(b.records)), score)
+            for (a, b, score), effect, p in zip(asked, effects, holm([each.p for each in effects]), strict=True)
         )
+
+    def _have_learned(self, *rows: RowResult) -> bool:
+        """Return whether rows have a train top-1 of enough seeds, for an interval over them; a vote has none."""
+        return all(len(row.scores("train_top1", self.study.views[0])) >= LEAST_SEEDS for row in rows)
+
+    def _effect(self, a: RowResult, b: RowResult, score: str) -> Effect:
+        views = self.study.views[0]
+        if score == TRAIN_TOP1:
+            return two_level(a.scores("train_top1", views), b.scores("train_top1", views), np.zeros(0))
+        resampled = a.resampled(views) - b.resampled(views)
+        return two_level(a.scores("macro_f1", views), b.scores("macro_f1", views), resampled)
 
     @cached_property
     def unlearned(self) -> str:
@@ -113,6 +131,7 @@ class StudyResults:
         Then one for each network that was measured.
         """
         said = [self._sentence(difference) for difference in self.differences]
+        said += [_sentence(difference, is_counted=not self.unlearned) for difference in self.train_differences]
         return [*said, *itertools.chain(*measured_sentences(self.records.measured).values())]
 
     def _sentence(self, difference: Difference) -> str:

@@ -76,6 +76,7 @@ def differences_csv(results: StudyResults) -> bytes:
         {
             "row": each.first,
             "against": each.second,
+            "score": each.score,
             "difference": _digits(each.effect.value),
             "95 % low": _digits(each.effect.low),
             "95 % high": _digits(each.effect.high),
@@ -83,7 +84,7 @@ def differences_csv(results: StudyResults) -> bytes:
             "p (Holm)": _digits(each.p_adjusted),
             "seeds": min(each.num_seeds),
         }
-        for each in results.differences
+        for each in (*results.differences, *results.train_differences)
     ]
     return _csv(pd.DataFrame(lines))
 
