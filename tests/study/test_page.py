@@ -3,8 +3,10 @@
 import itertools
 import re
 import runpy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from scipy import stats
 from corolla.errors import UserError
 from corolla.study.figures import curves_figure
 from corolla.study.file import read_study
-from corolla.study.inside import measured_sentences
+from corolla.study.inside import mean_gradients, measured_sentences
 from corolla.study.page import answer, answers
 from corolla.study.plan import StudyOptions, plan
 from corolla.study.records import FILE, Measured, Records
@@ -108,24 +110,82 @@ def test_train_top1_is_compared_where_asked_for_with_intervals_over_seeds(embedd
     assert with_runs(asked, residual=2).train_differences == ()
 
 
-def test_lesions_and_gradients_are_told_with_their_ranges() -> None:
+def lesions_study() -> StudyResults:
     study = ROOT / "studies" / "lesions.toml"
-    found = results_of(read_study(study), Records.load(study.with_suffix("") / FILE))
+    return results_of(read_study(study), Records.load(study.with_suffix("") / FILE))
+
+
+def of_seeds(name: str, column: str, factors: Sequence[float]) -> list[dict[str, Any]]:
+    """Return what ships of ResNet-20's first seed as that of several, each with a column times its factor.
+
+    Of gradients it is the first layer's alone.
+    """
+    rows = [row for row in lesions_study().records.measured[name].rows if (row["run"], row["seed"]) == ("ResNet-20", 0)]
+    return [
+        row | {"seed": seed, column: row[column] * (factor if row.get("depth", 1) == 1 else 1)}
+        for seed, factor in enumerate(factors)
+        for row in rows
+    ]
+
+
+def test_of_three_seeds_lesions_and_gradients_have_intervals_over_them() -> None:
+    factors = np.array([1.0, 0.9, 1.2])
+    lesions = of_seeds("lesions", "macro_f1", factors.tolist())
+    gradients = of_seeds("gradients", "gradient_norm", factors.tolist())
+    told = measured_sentences({"lesions": Measured((), lesions), "gradients": Measured((), gradients)})
+    whole, one = (
+        [row["macro_f1"] for row in lesions if (row["kind"], row["seed"]) == (kind, 0)] for kind in ("whole", "one")
+    )
+    falls = (whole[0] - np.mean(one)) * factors
+    low, high = stats.t.interval(0.95, 2, np.mean(falls), stats.sem(falls))
+    assert told["lesions"][0].startswith("ResNet-20, 3 seeds: a macro F1 of ")
+    assert told["lesions"][0].endswith(f"by {np.mean(falls):.3f} (95 % from {low:+.3f} to {high:+.3f}).")
+    norms = [row["gradient_norm"] for row in gradients if (row["epoch"], row["kind"]) == (0, "convolution")]
+    steepness = np.log(factors * norms[0] / norms[18])
+    low, high = np.exp(stats.t.interval(0.95, 2, np.mean(steepness), stats.sem(steepness)))
+    assert f"{np.exp(np.mean(steepness)):.2g} (95 % from {low:.2g} to {high:.2g}) at the start" in told["gradients"][0]
+
+
+def test_gradients_are_drawn_at_the_moments_that_all_seeds_have() -> None:
+    rows = of_seeds("gradients", "gradient_norm", [1.0, 4.0])
+    last = max(row["epoch"] for row in rows)
+    kept = [row for row in rows if row["seed"] == 0 or row["epoch"] in (0, last)]
+    means = mean_gradients(pd.DataFrame(kept))
+    assert means["moment"].unique().tolist() == ["start", f"epoch {last}"]
+    assert means["gradient_norm"].tolist()[:2] == pytest.approx(
+        [2 * rows[0]["gradient_norm"], rows[1]["gradient_norm"]]
+    )
+
+
+def test_lesions_and_gradients_are_told_with_their_ranges() -> None:
+    found = lesions_study()
     told = measured_sentences(found.records.measured)
     assert {name: len(sentences) for name, sentences in told.items()} == {"lesions": 2, "gradients": 2}
     for sentence in (*told["lesions"], *told["gradients"]):
         assert sentence in found.sentences
         assert sentence in answer(found)
-    blocks = pd.DataFrame(found.records.measured["lesions"].rows)
-    left = blocks[(blocks["kind"] == "one") & (blocks["run"] == "ResNet-20")]["macro_f1"]
-    assert f"between {left.min():.3f} and {left.max():.3f} without one block (each of 9 in turn)" in "".join(
+    blocks = dict[str, list[float]]()
+    for row in found.records.measured["lesions"].rows:
+        if (row["kind"], row["run"]) == ("one", "ResNet-20"):
+            blocks.setdefault(row["block"], []).append(row["macro_f1"])
+    left = [np.mean(scores) for scores in blocks.values()]
+    assert f"between {min(left):.3f} and {max(left):.3f} without one block (each of 9 in turn)" in "".join(
         told["lesions"]
     )
 
 
 def test_what_cannot_be_measured_is_told_as_such() -> None:
-    lesion = {"run": "one", "network": "a", "kind": "whole", "block": None, "k": None, "tau": None, "draw": 0}
-    norm = {"run": "one", "network": "a", "moment": "start", "epoch": 0, "depth": 1, "layer": "conv1"}
+    lesion = {
+        "run": "one",
+        "seed": 0,
+        "network": "a",
+        "kind": "whole",
+        "block": None,
+        "k": None,
+        "tau": None,
+        "draw": 0,
+    }
+    norm = {"run": "one", "seed": 0, "network": "a", "moment": "start", "epoch": 0, "depth": 1, "layer": "conv1"}
     told = measured_sentences(
         {
             "lesions": Measured((), [{**lesion, "macro_f1": 0.5, "top1": 0.5}]),

@@ -5,7 +5,7 @@ import lzma
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -18,10 +18,12 @@ from support import corolla_process, same_content, write_data
 from corolla.cli import run_command
 from corolla.errors import UserError
 from corolla.runs.folder import Run
+from corolla.study import measure as measuring
 from corolla.study.plan import StudyOptions
 from corolla.study.records import FILE, Records
 from corolla.study.status import study_commands, study_status
 from corolla.study.study import StudyResult, study, study_table
+from corolla.study.work import Made
 
 STUDY = """
 question = "Does smoothing pay, and a teacher?"
@@ -320,8 +322,25 @@ def test_lesions_and_gradients_are_in_the_record(file: Path, tiny_data: Path, mo
     before = {name: (result.folder / name).read_bytes() for name in names}
     again = study_table(file, folder=file.parent / "again")
     assert {name: (again.folder / name).read_bytes() for name in names} == before
-    monkeypatch.setattr("corolla.study.measure._measure", None)  # of the same runs nothing is measured again
+    asked: list[int] = []
+
+    def counting(name: str, made: Mapping[measuring.MeasuredRun, Made], options: StudyOptions) -> object:
+        asked.extend(each.planned.seed for each in made.values())
+        return measure(name, made, options)
+
+    measure = measuring._measure
+    monkeypatch.setattr(measuring, "_measure", counting)
     assert set(run_study(file, tiny_data).results.records.measured) == {"lesions", "gradients"}
+    assert asked == [], "what was measured is not measured again"
+    found = run_study(file, tiny_data, seeds=(1,))
+    assert asked == [1] * 4, "of two runs, lesions and gradients"
+    for each in found.results.records.measured.values():
+        assert {(row["run"], row["seed"]) for row in each.rows} == {
+            (n, s) for n in ("plain", "residual") for s in (0, 1)
+        }
+    assert "residual, 2 seeds: " in "".join(found.results.sentences)
+    both = pd.read_csv(result.folder / "lesions.csv")
+    assert both.query("seed == 0").reset_index(drop=True).equals(lesions)
 
 
 def test_the_size_of_the_command_is_no_setting_of_the_record(file: Path, tiny_data: Path) -> None:

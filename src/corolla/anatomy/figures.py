@@ -25,7 +25,7 @@ SHADES = matplotlib.colormaps["viridis"]
 def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
     """Draw macro F1 by the block left out, by the number left out at random, and by Kendall's tau of the order.
 
-    A colour is a run, a dashed line its whole network. Of several draws the mean and the range are drawn.
+    A colour is a run, a dashed line its whole network. Of several draws or seeds the mean and the range are drawn.
 
     Args:
         table: as `Lesions.to_pandas` returns it.
@@ -40,7 +40,7 @@ def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
         for place, (run, of) in enumerate(runs.items()):
             rows = of.query("kind == @kind")
             if len(rows):
-                axes.axhline(of.loc[of["kind"] == "whole", "macro_f1"].iloc[0], color=color(place), ls="--", lw=1)
+                axes.axhline(of.loc[of["kind"] == "whole", "macro_f1"].mean(), color=color(place), ls="--", lw=1)
                 label = escaped(f"{run} ({of['network'].iloc[0]})")
                 _draw_lesions(axes, kind, rows, names, {"color": color(place), "ms": 3.5, "label": label})
         axes.set_xlabel(PANELS[kind])
@@ -58,16 +58,13 @@ def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
 
 
 def _draw_lesions(axes: Axes, kind: str, rows: pd.DataFrame, names: list[str], style: dict[str, Any]) -> None:
-    if kind == "one":
-        axes.plot([names.index(block) + 1 for block in rows["block"]], rows["macro_f1"], "o-", lw=1.2, **style)
-    elif kind == "order":
+    if kind == "order":
         axes.plot(rows["tau"], rows["macro_f1"], "o", **style)
-    else:
-        by_number = rows.groupby("k", sort=False)["macro_f1"].agg(["min", "mean", "max"])
-        axes.fill_between(
-            by_number.index.to_list(), by_number["min"], by_number["max"], color=style["color"], alpha=0.2, lw=0
-        )
-        axes.plot(by_number.index, by_number["mean"], "o-", lw=1.2, **style)
+        return
+    scores = rows.groupby("block" if kind == "one" else "k", sort=False)["macro_f1"].agg(["min", "mean", "max"])
+    places = [names.index(str(each)) + 1 if kind == "one" else each for each in scores.index]
+    axes.fill_between(places, scores["min"], scores["max"], color=style["color"], alpha=0.2, lw=0)
+    axes.plot(places, scores["mean"], "o-", lw=1.2, **style)
 
 
 def gradient_figure(table: pd.DataFrame) -> Figure:

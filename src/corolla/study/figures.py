@@ -20,7 +20,7 @@ from corolla.compare.statistics import interval
 from corolla.plots.limits import axis_end, beyond
 from corolla.plots.style import GREY, color, escaped, marker
 from corolla.study.file import MEASURES
-from corolla.study.inside import measured_sentences
+from corolla.study.inside import mean_gradients, measured_sentences
 from corolla.study.page import answer
 from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.results import RowResult, StudyResults
@@ -42,16 +42,17 @@ def figures_of(results: StudyResults) -> list[str]:
     """Return the names of the figures that a study asks for and its record has something for."""
     study = results.study
     drawn = [*study.figures] if any(row.records for row in results.rows) else []
-    return [*drawn, *(name for name in study.measure if name in results.records.measured)]
+    return [*drawn, *(name for name in study.measure if name in results.measured)]
 
 
 def figure_png(results: StudyResults, name: str) -> bytes:
     """Return the PNG of a figure of the study, one of `figures_of`."""
     rows = [row for row in results.rows if row.records]
     if name in MEASURES:
-        table = pd.DataFrame(results.records.measured[name].rows)
-        figure = lesion_figure(table, score="macro F1 on val") if name == "lesions" else gradient_figure(table)
-        _head(figure, [results.study.question, *measured_sentences(results.records.measured)[name]])
+        table = pd.DataFrame(results.measured[name].rows)
+        lesions = name == "lesions"
+        figure = lesion_figure(table, score="macro F1 on val") if lesions else gradient_figure(mean_gradients(table))
+        _head(figure, [results.study.question, *measured_sentences(results.measured)[name]])
     else:
         figure = scores_figure(results, rows) if name == "scores" else curves_figure(results, rows)
     canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()

@@ -32,7 +32,7 @@ Against = Literal["first", "above", "all"]
 FIGURES = ("scores", "curves")
 """Figures that a study may ask for."""
 MEASURES = ("lesions", "gradients")
-"""Measurements of the networks of the first seed, each with a figure."""
+"""Measurements of the trained networks, each with a figure."""
 BY_VIEWS = ("macro_f1", "top1", "top5")
 """Scores that each kind of views has."""
 COLUMNS = (*BY_VIEWS, "train_top1", "train_loss", "val_loss", "epochs_to_plateau", "lowest_loss")

@@ -1,42 +1,92 @@
-"""Sentences on what was measured inside the networks of a study's first seed: lesions and gradients.
+"""Sentences on what was measured inside the networks of a study: lesions and gradients.
 
-They claim nothing beyond that seed: their ranges are over the blocks of one network, or its moments.
+Of three seeds or more they have an interval over seeds, by Student's t; of fewer they claim nothing beyond
+these networks.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from corolla.study.records import Measured
+
+LEAST_SEEDS = 3
+"""Seeds of each side from which on something is claimed."""
 
 
 def measured_sentences(measured: Mapping[str, Measured]) -> dict[str, list[str]]:
     """Return, by what was measured, a sentence for each network."""
     says = {"lesions": _of_lesions, "gradients": _of_gradients}
     return {
-        name: [f"{run}, one seed: {says[name](of)}." for run, of in pd.DataFrame(each.rows).groupby("run", sort=False)]
+        name: [
+            f"{run}, {num_seeds(len(set(of['seed'])))}: {says[name](of)}."
+            for run, of in pd.DataFrame(each.rows).groupby("run", sort=False)
+        ]
         for name, each in measured.items()
     }
 
 
+def mean_gradients(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the gradients of each network at the moments that all its seeds have: geometric means over seeds."""
+    found: list[dict[str, Any]] = []
+    for _, network in rows.groupby("run", sort=False):
+        for epoch, moment in network.groupby("epoch"):
+            if {*moment["seed"]} != {*network["seed"]}:  # such as of best.pt, where seeds differ
+                continue
+            for _, layer in moment.groupby("depth"):
+                norms = layer["gradient_norm"].to_numpy(np.float64, na_value=np.nan)
+                mean = float(np.exp(np.log(norms).mean())) if (norms > 0).all() else 0.0
+                name = f"epoch {epoch}" if epoch else "start"
+                found.append({**layer.iloc[0].to_dict(), "moment": name, "gradient_norm": mean})
+    return pd.DataFrame(found)
+
+
 def _of_lesions(rows: pd.DataFrame) -> str:
-    scores = {kind: of["macro_f1"] for kind, of in rows.groupby("kind")}
-    whole, left = scores["whole"].iloc[0], scores.get("one")
-    if left is None:
-        return f"macro F1 {whole:.3f}, no block can be left out"
-    kept = f"between {left.min():.3f} and {left.max():.3f}" if len(left) > 1 else f"{left.iloc[0]:.3f}"
-    return f"a macro F1 of {whole:.3f} falls to {kept} without one block (each of {len(left)} in turn)"
+    whole, left = rows.query("kind == 'whole'"), rows.query("kind == 'one'")
+    score = np.mean(whole["macro_f1"].tolist())
+    if not len(left):
+        return f"macro F1 {score:.3f}, no block can be left out"
+    means = [float(np.mean(of["macro_f1"].tolist())) for _, of in left.groupby("block")]
+    kept = f"between {min(means):.3f} and {max(means):.3f}" if len(means) > 1 else f"{means[0]:.3f}"
+    said = f"a macro F1 of {score:.3f} falls to {kept} without one block (each of {len(means)} in turn)"
+    kept_of = {seed: np.mean(of["macro_f1"].tolist()) for seed, of in left.groupby("seed")}
+    falls = [float(of["macro_f1"].tolist()[0] - kept_of[seed]) for seed, of in whole.groupby("seed") if seed in kept_of]
+    if len(falls) < LEAST_SEEDS:
+        return said
+    low, high = _interval(falls)
+    return f"{said}, on average over blocks by {np.mean(falls):.3f} (95 % from {low:+.3f} to {high:+.3f})"
 
 
 def _of_gradients(rows: pd.DataFrame) -> str:
-    moments = list(rows.groupby("moment", sort=False))
-    said = [f"{_steepness(of)} at {'the ' * (name == 'start')}{name}" for name, of in (moments[0], *moments[1:][-1:])]
+    moments = [(f"epoch {epoch}" if epoch else "the start", of) for epoch, of in rows.groupby("epoch")]
+    said = [f"{_steepness(of)} at {name}" for name, of in (moments[0], *moments[1:][-1:])]
     return f"the norm of the first convolution's gradient, divided by the last one's, is {' and '.join(said)}"
 
 
 def _steepness(rows: pd.DataFrame) -> str:
-    """Return the norm of the first convolution's gradient divided by that of the last one."""
-    norms = rows.query("kind == 'convolution'").sort_values("depth", kind="mergesort")["gradient_norm"].tolist()
-    if len(norms) < 2 or not norms[0] or not norms[-1]:
-        return "unknown"
-    return f"{norms[0] / norms[-1]:.2g}"
+    """Return the norm of the first convolution's gradient divided by that of the last one: geometric mean, interval."""
+    logs: list[float] = []
+    for _, of in rows.query("kind == 'convolution'").groupby("seed"):
+        norms: list[float] = of.sort_values("depth", kind="mergesort")["gradient_norm"].tolist()
+        if len(norms) < 2 or not norms[0] > 0 or not norms[-1] > 0:
+            return "unknown"
+        logs.append(math.log(norms[0] / norms[-1]))
+    if len(logs) < LEAST_SEEDS:
+        return f"{np.exp(np.mean(logs)):.2g}" if logs else "unknown"
+    low, high = np.exp(_interval(logs))
+    return f"{np.exp(np.mean(logs)):.2g} (95 % from {low:.2g} to {high:.2g})"
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean."""
+    found = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    return float(found.low), float(found.high)
+
+
+def num_seeds(number: int) -> str:
+    """Return a number of seeds in words."""
+    return "one seed" if number == 1 else f"{number} seeds"

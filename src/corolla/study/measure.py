@@ -1,8 +1,9 @@
-"""Measure what the networks of a study do inside: lesions and gradients of the first seed's runs, for its record."""
+"""Measure what the networks of a study do inside: lesions and gradients of all its runs, for its record."""
 
+import itertools
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corolla.errors import Failure, UserError
@@ -13,55 +14,69 @@ from corolla.study.records import Measured, Records
 from corolla.study.work import Made
 
 log = logging.getLogger(__name__)
+Rows = list[dict[str, Any]]
+MeasuredRun = tuple[str, int, str]
+"""What tells one from another: its row in the study, its seed and its key."""
 
 
 def measured(
-    study: Study, options: StudyOptions, made: Sequence[Made], before: Records | None = None
+    study: Study, options: StudyOptions, made: Sequence[Made], records: Records, before: Records | None = None
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """Return the tables that a study asks for, and the reasons why some could not be measured, which keeps no other.
 
-    Those that `before` has of the very same runs are not measured again.
+    Args:
+        made: the runs that are there.
+        records: the record that the tables are for, which may have earlier runs, too.
+        before: the record before; a run that it has measured is not measured again.
     """
-    if not study.measure:
-        return {}, {}
-    first = min(each.planned.seed for each in made)
-    own = [each for each in made if each.planned.seed == first]
-    keys, rows = tuple(each.key for each in own), [each.planned.row for each in own]
     found, failed = dict[str, Measured](), dict[str, str]()
+    by_place = {(each.planned.row, each.planned.seed, each.key): each for each in made}
     for name in study.measure:
-        known = before.measured.get(name) if before is not None else None
-        if known is not None and known.keys == keys and {row["run"] for row in known.rows} == {*rows}:
-            found[name] = known
-            continue
+        rows = _known(before.measured[name]) if before is not None and name in before.measured else {}
         try:
-            found[name] = _measure(name, own, keys, options)
+            rows |= _measure(name, {place: each for place, each in by_place.items() if place not in rows}, options)
         except (
             UserError,
             Failure,
         ) as error:  # such as a network without residual blocks; what was trained is shown all the same
             log.warning("%s: %s", name, error)
             failed[name] = str(error)
+        if there := [place for run in records.runs if (place := (run.row, run.seed, run.key)) in rows]:
+            found[name] = Measured(
+                tuple(key for *_, key in there), list(itertools.chain.from_iterable(rows[place] for place in there))
+            )
     return found, failed
 
 
-def _measure(name: str, made: Sequence[Made], keys: tuple[str, ...], options: StudyOptions) -> Measured:
+def _known(measured: Measured) -> dict[MeasuredRun, Rows]:
+    by_run: dict[tuple[str, int], Rows] = {}
+    for row in measured.rows:
+        by_run.setdefault((row["run"], row["seed"]), []).append(row)
+    if len(by_run) != len(measured.keys):
+        return {}
+    return {(*run, key): rows for (run, rows), key in zip(by_run.items(), measured.keys, strict=True)}
+
+
+def _measure(name: str, made: Mapping[MeasuredRun, Made], options: StudyOptions) -> dict[MeasuredRun, Rows]:
+    if not made:
+        return {}
     from corolla.anatomy.gradients import gradients
     from corolla.anatomy.lesion import lesion
 
     function: Callable[..., Result] = lesion if name == "lesions" else gradients
-    runs = dict.fromkeys(each.run.folder for each in made)  # two rows of the same settings have one run
     table = function(
-        list(runs),
+        list(dict.fromkeys(each.run.folder for each in made.values())),  # rows of the same settings have one run
         data=options.data,
         cache_dir=options.cache_dir,
         device=options.device,
         workers=options.workers,
     ).to_pandas()
-    by_run: list[dict[str, Any]] = json.loads(str(table.to_json(orient="records", double_precision=15)))
-    rows = [
-        {**row, "run": each.planned.row}
-        for each in made
-        for row in by_run
-        if row["run"] in (each.run.name, str(each.run.folder))
-    ]
-    return Measured(keys, rows)
+    by_run: Rows = json.loads(str(table.to_json(orient="records", double_precision=15)))
+    return {
+        place: [
+            {**row, "run": each.planned.row, "seed": each.planned.seed}
+            for row in by_run
+            if row["run"] in (each.run.name, str(each.run.folder))
+        ]
+        for place, each in made.items()
+    }

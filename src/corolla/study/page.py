@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Sequence
 
 from corolla.compare.compare import Difference
-from corolla.study.inside import measured_sentences
-from corolla.study.results import LEAST_SEEDS, StudyResults
+from corolla.study.inside import LEAST_SEEDS, measured_sentences
+from corolla.study.results import StudyResults
 from corolla.study.tables import cells_line
 
 SHOWN = 7
@@ -62,7 +62,7 @@ def answer(results: StudyResults) -> str:
         parts.append("nothing to compare")
     if missing := [row.name for row in results.rows if not row.records]:
         parts.append(f"not run: {', '.join(missing)}")
-    inside = itertools.chain(*measured_sentences(results.records.measured).values())
+    inside = itertools.chain(*measured_sentences(results.measured).values())
     return " ".join([f"{'; '.join(parts)}.", *inside])
 
 

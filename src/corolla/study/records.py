@@ -40,11 +40,28 @@ _RUN: Shape = {
 }
 _MEASURED: dict[str, Shape] = {
     "lesions": {
-        **{"run": str, "network": str, "kind": str, "block": (str, None), "k": (int, None), "tau": (float, None)},
+        **{
+            "run": str,
+            "seed?": int,
+            "network": str,
+            "kind": str,
+            "block": (str, None),
+            "k": (int, None),
+            "tau": (float, None),
+        },
         **{"draw": int, "macro_f1": float, "top1": float},
     },
     "gradients": {
-        **{"run": str, "network": str, "moment": str, "epoch": int, "depth": int, "layer": str, "kind": str},
+        **{
+            "run": str,
+            "seed?": int,
+            "network": str,
+            "moment": str,
+            "epoch": int,
+            "depth": int,
+            "layer": str,
+            "kind": str,
+        },
         **{"gradient_norm": (float, None), "weight_norm": (float, None)},
     },
 }
@@ -91,7 +108,7 @@ class Measured:
     keys: tuple[str, ...]
     """Keys of the runs, in the order of the table."""
     rows: list[dict[str, Any]]
-    """Its rows, in which runs are called as the study's rows are."""
+    """Its rows, in which runs are called as the study's rows are, each with its seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +170,7 @@ class Records:
         runs = tuple(_record(each) for each in values["runs"])
         if fault := _fault(values, labels, runs):
             raise UserError(f"{path}: {fault}; {REMEDY}")
+        first = min((run.seed for run in runs), default=0)  # an earlier version measured it alone
         return Records(
             study=values["study"],
             epochs_factor=float(values["epochs_factor"]),
@@ -162,7 +180,9 @@ class Records:
             runs=runs,
             full=values.get("full", False),
             measured={
-                name: Measured(tuple(each["keys"]), each["rows"]) for name, each in values.get("measured", {}).items()
+                name: Measured(tuple(each["keys"]), [{"run": row["run"], "seed": first, **row} for row in each["rows"]])
+                for name, each in values.get("measured", {}).items()
+                if each["rows"]
             },
             size=values.get("size"),
         )
@@ -177,8 +197,8 @@ def _fault(values: dict[str, Any], labels: Labels, runs: Sequence[Record]) -> st
     if other := [name for name in values.get("measured", {}) if name not in _MEASURED]:
         return f"measured: {printable(other[0])} is none of {' and '.join(_MEASURED)}"
     lesions = values.get("measured", {}).get("lesions", {}).get("rows", [])
-    whole = {row["run"] for row in lesions if row["kind"] == "whole"}
-    if parts := [row["run"] for row in lesions if row["run"] not in whole]:
+    whole = {(row["run"], row.get("seed")) for row in lesions if row["kind"] == "whole"}
+    if parts := [row["run"] for row in lesions if (row["run"], row.get("seed")) not in whole]:
         return f"measured.lesions: {printable(parts[0])} has no score of the whole network"
     if not len(labels):
         return "labels: there are no photos"

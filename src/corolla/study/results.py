@@ -19,13 +19,11 @@ from corolla.compare.formatting import p_value
 from corolla.compare.statistics import NUM_RESAMPLES, Effect, holm, resample_weights, two_level, weighted_macro_f1
 from corolla.evaluation.metrics import macro_f1
 from corolla.study.file import Study
-from corolla.study.inside import measured_sentences
+from corolla.study.inside import LEAST_SEEDS, measured_sentences, num_seeds
 from corolla.study.plan import StudyOptions, planned_run
-from corolla.study.records import Record, Records, settings_of_vote
+from corolla.study.records import Measured, Record, Records, settings_of_vote
 
 MACRO_F1, TRAIN_TOP1 = "macro F1", "train top-1"
-LEAST_SEEDS = 3
-"""Seeds of each side from which on a difference is claimed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +112,23 @@ class StudyResults:
         return two_level(a.scores("macro_f1", views), b.scores("macro_f1", views), resampled)
 
     @cached_property
+    def measured(self) -> dict[str, Measured]:
+        """What was measured of the runs that its rows have, in their order."""
+        runs = [(row.name, record.seed) for row in self.rows for record in row.records]
+        place = {run: number for number, run in enumerate(runs)}
+        found = {
+            name: Measured(
+                each.keys,
+                sorted(
+                    (row for row in each.rows if (row["run"], row["seed"]) in place),
+                    key=lambda row: place[row["run"], row["seed"]],
+                ),
+            )
+            for name, each in self.records.measured.items()
+        }
+        return {name: each for name, each in found.items() if each.rows}
+
+    @cached_property
     def unlearned(self) -> str:
         """Why nothing counts, as the first row has not learned what the study asks of it; empty where it has."""
         least, base = self.study.least_macro_f1, self.rows[0]
@@ -132,7 +147,7 @@ class StudyResults:
         """
         said = [self._sentence(difference) for difference in self.differences]
         said += [_sentence(difference, is_counted=not self.unlearned) for difference in self.train_differences]
-        return [*said, *itertools.chain(*measured_sentences(self.records.measured).values())]
+        return [*said, *itertools.chain(*measured_sentences(self.measured).values())]
 
     def _sentence(self, difference: Difference) -> str:
         """Return what may be said of a difference, and which of its rows have learned little."""
@@ -192,7 +207,7 @@ def _sentence(difference: Difference, *, is_counted: bool) -> str:
     if least >= LEAST_SEEDS and is_counted:
         return difference.sentence
     effect = difference.effect
-    seeds = "one seed" if least == 1 else f"{least} seeds"
+    seeds = num_seeds(least)
     reason = seeds if is_counted else f"{seeds}, and the first row has hardly learned"
     return (
         f"{difference.first} against {difference.second}: macro F1 {effect.value:+.3f} (95 % from {effect.low:+.3f} to "

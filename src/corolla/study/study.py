@@ -124,7 +124,7 @@ def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> S
             if reasons:
                 raise UserError(f"{study.path}: {'; '.join(': '.join(each) for each in reasons.items())}") from None
             raise
-        tables, failed = measured(study, options, made, before)
+        tables, failed = measured(study, options, made, records, before)
         reasons |= failed
         records = replace(records, measured=tables)
         _keep(before, records, path)

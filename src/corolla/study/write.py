@@ -28,7 +28,7 @@ def write_study(results: StudyResults, folder: Path) -> list[Path]:
         "differences.csv": differences_csv(results),
         "scores.csv": scores_csv(results),
         "curves.csv": curves_csv(results),
-        **{f"{name}.csv": measured_csv(each) for name, each in results.records.measured.items()},
+        **{f"{name}.csv": measured_csv(each) for name, each in results.measured.items()},
         **{f"{name}.png": png for name, png in drawn.items()},
         "study.html": _page(results, drawn).encode(),
     }
