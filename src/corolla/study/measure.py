@@ -16,7 +16,7 @@ from corolla.study.work import Made
 log = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
 MeasuredRun = tuple[str, int, str]
-"""What tells one from another: its row in the study, its seed and its key."""
+"""Its row in the study, its seed and its key."""
 
 
 def measured(

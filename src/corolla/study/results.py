@@ -113,7 +113,7 @@ class StudyResults:
 
     @cached_property
     def measured(self) -> dict[str, Measured]:
-        """What was measured of the runs that its rows have, in their order."""
+        """Tables of lesions and gradients, of the runs that its rows have, in their order."""
         runs = [(row.name, record.seed) for row in self.rows for record in row.records]
         place = {run: number for number, run in enumerate(runs)}
         found = {
