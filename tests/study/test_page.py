@@ -17,7 +17,7 @@ from corolla.errors import UserError
 from corolla.study.figures import curves_figure
 from corolla.study.file import read_study
 from corolla.study.inside import mean_gradients, measured_sentences
-from corolla.study.page import answer, answers
+from corolla.study.page import answer, answers, short_answer
 from corolla.study.plan import StudyOptions, plan
 from corolla.study.records import FILE, Measured, Records
 from corolla.study.results import StudyResults, results_of
@@ -58,6 +58,14 @@ def test_an_answer_claims_no_more_than_seeds_allow(embedded: StudyResults) -> No
     assert answer(with_runs(embedded, residual=1)) == "fewer than 3 seeds, no claim."
     assert answer(with_runs(embedded, plain=0)) == "nothing to compare; not run: plain, vote of both."
     assert len(answers([embedded, embedded]).splitlines()) == 4
+
+
+def test_the_answer_above_a_figure_is_as_long_as_it_may_be(embedded: StudyResults) -> None:
+    whole = answer(embedded)
+    assert short_answer(embedded, len(whole)) == whole
+    claim = whole.partition(";")[0]
+    assert short_answer(embedded, len(whole) - 1) == f"{claim}; 1 of 2 differences shown."
+    assert short_answer(embedded, 30) == "1 of 2 differences shown."
 
 
 def test_nothing_is_claimed_where_the_first_row_has_not_learned(embedded: StudyResults) -> None:

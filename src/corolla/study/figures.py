@@ -21,7 +21,7 @@ from corolla.plots.limits import axis_end, beyond
 from corolla.plots.style import GREY, color, escaped, marker
 from corolla.study.file import MEASURES
 from corolla.study.inside import mean_gradients, measured_sentences
-from corolla.study.page import answer
+from corolla.study.page import short_answer
 from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.results import RowResult, StudyResults
 
@@ -85,9 +85,8 @@ def scores_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
 
 
 def _title(results: StudyResults) -> list[str]:
-    """Return the question, and the answer, where that is not too long to read."""
-    said = answer(results)
-    return [results.study.question, *([said] if len(said) <= LONGEST_TITLE else [])]
+    """Return the question, and the answer, as far as one reads it above a figure."""
+    return [results.study.question, short_answer(results, LONGEST_TITLE)]
 
 
 def _head(figure: Figure, lines: list[str]) -> None:

@@ -66,6 +66,20 @@ def answer(results: StudyResults) -> str:
     return " ".join([f"{'; '.join(parts)}.", *inside])
 
 
+def short_answer(results: StudyResults, longest: int) -> str:
+    """Return the answer of a study; where it is longer than so many letters, the largest differences that it claims."""
+    if len(said := answer(results)) <= longest:
+        return said
+    differences = (*results.differences, *results.train_differences)
+    by_size = sorted(differences, key=lambda each: -abs(each.effect.value))
+    claims = [_claim(each) for each in by_size if _is_claimed(results, each)]
+    end = f"{len(claims)} of {len(differences)} differences shown"
+    kept = len(claims)
+    while kept and len("; ".join([*claims[:kept], end])) > longest:
+        kept -= 1
+    return f"{'; '.join([*claims[:kept], end])}."
+
+
 def _claim(difference: Difference) -> str:
     better, worse = difference.first, difference.second
     if difference.effect.value < 0:
