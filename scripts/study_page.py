@@ -1,17 +1,21 @@
-"""Write the tables of docs/studies.md from the records in studies/, without training: python scripts/study_page.py."""
+"""Write the tables of docs/studies.md from the records in studies/, without training: python scripts/study_page.py.
+
+And the table of some of them in README.md.
+"""
 
 from pathlib import Path
 
 from corolla.study.figures import figures_of
 from corolla.study.file import read_study
-from corolla.study.page import answers
+from corolla.study.page import answers, short_answer
 from corolla.study.records import FILE, Records
 from corolla.study.results import StudyResults, results_of
-from corolla.study.tables import markdown
+from corolla.study.tables import cells_line, markdown
 from corolla.study.write import write_study
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "studies.md"
+README = ROOT / "README.md"
 GROUPS = {
     "The report": ["report_shortcuts", "report_blocks", "report_transfer", "report_vote"],
     "Bag of Tricks": ["bag_networks", "bag_batch", "bag_batch_small", "bag_architecture", "bag_training"],
@@ -22,6 +26,9 @@ GROUPS = {
     "On drawn flowers": ["embedded"],
 }
 """The studies that ship, in the order of the page."""
+IN_README = ["report_transfer", "report_shortcuts", "degradation", "tricks_scratch", "tricks_transfer"]
+LONGEST = 320
+"""Letters of an answer in README.md."""
 
 
 def results(name: str) -> StudyResults | None:
@@ -31,14 +38,28 @@ def results(name: str) -> StudyResults | None:
     return results_of(study, Records.load(record)) if record.is_file() else None
 
 
+def readme(text: str) -> str:
+    """Return README.md with its table of studies made anew."""
+    lines = [cells_line(["question", "answer (macro F1)", "study"]), cells_line(["---"] * 3)]
+    for made in filter(None, map(results, IN_README)):
+        link = f"[{made.study.name}](docs/studies.md#{made.study.name})"
+        lines.append(cells_line([made.study.question, short_answer(made, LONGEST, intervals=True), link]))
+    return _between("studies", text, "\n".join([*lines, ""]))
+
+
 def page(text: str) -> str:
     """Return the page with its tables made anew; what stands outside the marks is left as it is."""
     found = {name: made for names in GROUPS.values() for name in names if (made := results(name)) is not None}
     sections = "\n".join(_group(title, names, found) for title, names in GROUPS.items())
     for mark, content in (("answers", answers(list(found.values()))), ("sections", sections)):
-        head, begin, rest = text.partition(f"<!-- {mark} -->\n")
-        text = head + begin + content + "".join(rest.partition(f"<!-- end of {mark} -->")[1:])
+        text = _between(mark, text, content)
     return text
+
+
+def _between(mark: str, text: str, content: str) -> str:
+    """Return a text with other content between two marks."""
+    head, begin, rest = text.partition(f"<!-- {mark} -->\n")
+    return head + begin + content + "".join(rest.partition(f"<!-- end of {mark} -->")[1:])
 
 
 def _group(title: str, names: list[str], found: dict[str, StudyResults]) -> str:
@@ -57,4 +78,5 @@ if __name__ == "__main__":
         for name in names:
             if (made := results(name)) is not None:
                 write_study(made, ROOT / "studies" / name)
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for file, made_anew in ((PAGE, page), (README, readme)):
+        file.write_text(made_anew(file.read_text(encoding="utf-8")), encoding="utf-8")

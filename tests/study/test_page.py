@@ -44,6 +44,9 @@ def test_the_page_is_as_the_records_have_it() -> None:
     script = runpy.run_path(str(SCRIPT))
     text = script["PAGE"].read_text(encoding="utf-8")
     assert script["page"](text) == text
+    readme = script["README"].read_text(encoding="utf-8")
+    assert script["readme"](readme) == readme
+    assert "[report_transfer](docs/studies.md#report_transfer)" in readme
 
 
 def test_every_study_that_ships_is_on_the_page() -> None:
@@ -65,7 +68,12 @@ def test_the_answer_above_a_figure_is_as_long_as_it_may_be(embedded: StudyResult
     assert short_answer(embedded, len(whole)) == whole
     claim = whole.partition(";")[0]
     assert short_answer(embedded, len(whole) - 1) == f"{claim}; 1 of 2 differences shown."
+    first = replace(embedded, study=replace(embedded.study, compare=(("residual", "plain"),)))
+    assert short_answer(first, 100, intervals=True).endswith(f" to {embedded.differences[0].effect.high:+.3f}).")
     assert short_answer(embedded, 30) == "1 of 2 differences shown."
+    effect = embedded.differences[0].effect
+    told = f"(+{effect.value:.3f}, 95 % from {effect.low:+.3f} to {effect.high:+.3f}); 1 of 2 differences shown."
+    assert short_answer(embedded, len(whole), intervals=True).endswith(told)
 
 
 def test_nothing_is_claimed_where_the_first_row_has_not_learned(embedded: StudyResults) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from corolla.compare.compare import Difference
 from corolla.study.inside import LEAST_SEEDS, measured_sentences
-from corolla.study.results import StudyResults
+from corolla.study.results import MACRO_F1, StudyResults
 from corolla.study.tables import cells_line
 
 SHOWN = 7
@@ -52,9 +52,8 @@ def answer(results: StudyResults) -> str:
     if unclear := [f"{each.first} and {each.second}" for each in enough if not each.significant]:
         parts.append(f"no difference shown between {', '.join(unclear)}")
     for each in results.train_differences:
-        names = f"{each.first} and {each.second}"
-        said = _claim(each) if _is_claimed(results, each) else f"no difference shown between {names}"
-        parts.append(f"by {each.score} {said}")
+        unclear = f"by {each.score} no difference shown between {each.first} and {each.second}"
+        parts.append(_claim(each) if _is_claimed(results, each) else unclear)
     if few := [_named(results, each) for each in differences if min(each.num_seeds) < LEAST_SEEDS]:
         of = f": {', '.join(few)}" if enough else ""
         parts.append(f"fewer than {LEAST_SEEDS} seeds, no claim{of}")
@@ -66,25 +65,33 @@ def answer(results: StudyResults) -> str:
     return " ".join([f"{'; '.join(parts)}.", *inside])
 
 
-def short_answer(results: StudyResults, longest: int) -> str:
-    """Return the answer of a study; where it is longer than so many letters, the largest differences that it claims."""
-    if len(said := answer(results)) <= longest:
-        return said
+def short_answer(results: StudyResults, longest: int, *, intervals: bool = False) -> str:
+    """Return the answer of a study; where it is longer than so many letters, the largest differences that it claims.
+
+    Args:
+        intervals: these are told with their 95 % intervals, in any case.
+    """
     differences = (*results.differences, *results.train_differences)
     by_size = sorted(differences, key=lambda each: -abs(each.effect.value))
-    claims = [_claim(each) for each in by_size if _is_claimed(results, each)]
-    end = f"{len(claims)} of {len(differences)} differences shown"
-    kept = len(claims)
-    while kept and len("; ".join([*claims[:kept], end])) > longest:
-        kept -= 1
-    return f"{'; '.join([*claims[:kept], end])}."
+    claims = [_claim(each, intervals=intervals) for each in by_size if _is_claimed(results, each)]
+    if len(said := answer(results)) <= longest and not (claims and intervals):
+        return said
+    for kept in range(len(claims), -1, -1):
+        end = [f"{len(claims)} of {len(differences)} differences shown"] * (kept < len(differences))
+        said = f"{'; '.join([*claims[:kept], *end])}."
+        if len(said) <= longest:
+            break
+    return said
 
 
-def _claim(difference: Difference) -> str:
-    better, worse = difference.first, difference.second
-    if difference.effect.value < 0:
-        better, worse = worse, better
-    return f"{better} is better than {worse} ({abs(difference.effect.value):+.3f})"
+def _claim(difference: Difference, *, intervals: bool = False) -> str:
+    better, worse, effect = difference.first, difference.second, difference.effect
+    ends = sorted((effect.low, effect.high))
+    if effect.value < 0:
+        better, worse, ends = worse, better, sorted((-effect.low, -effect.high))
+    by = "" if difference.score == MACRO_F1 else f"by {difference.score} "
+    size = f"{abs(effect.value):+.3f}"
+    return f"{by}{better} is better than {worse} ({size}{', 95 % from {:+.3f} to {:+.3f}'.format(*ends) * intervals})"
 
 
 def _named(results: StudyResults, difference: Difference) -> str:
