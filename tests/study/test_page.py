@@ -160,6 +160,10 @@ def test_of_three_seeds_lesions_and_gradients_have_intervals_over_them() -> None
     steepness = np.log(factors * norms[0] / norms[18])
     low, high = np.exp(stats.t.interval(0.95, 2, np.mean(steepness), stats.sem(steepness)))
     assert f"{np.exp(np.mean(steepness)):.2g} (95 % from {low:.2g} to {high:.2g}) at the start" in told["gradients"][0]
+    same = of_seeds("lesions", "macro_f1", [1.0, 1.0, 1.0])
+    fall = f"{whole[0] - np.mean(one):.3f}"
+    told = measured_sentences({"lesions": Measured((), same)})
+    assert told["lesions"][0].endswith(f"by {fall} (95 % from +{fall} to +{fall}).")
 
 
 def test_gradients_are_drawn_at_the_moments_that_all_seeds_have() -> None:
