@@ -61,6 +61,9 @@ def test_an_answer_claims_no_more_than_seeds_allow(embedded: StudyResults) -> No
     assert answer(with_runs(embedded, residual=1)) == "fewer than 3 seeds, no claim."
     assert answer(with_runs(embedded, plain=0)) == "nothing to compare; not run: plain, vote of both."
     assert len(answers([embedded, embedded]).splitlines()) == 4
+    told = markdown(with_runs(embedded, plain=0), [])
+    assert told.endswith("\nNot run, of it:\n\n    corolla study run studies/embedded.toml --only plain\n")
+    assert "--only" not in markdown(embedded, [])
 
 
 def test_the_answer_above_a_figure_is_as_long_as_it_may_be(embedded: StudyResults) -> None:

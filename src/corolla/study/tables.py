@@ -12,6 +12,7 @@ from corolla.compare.formatting import p_value, spread
 from corolla.study.file import BY_VIEWS
 from corolla.study.records import Measured
 from corolla.study.results import RowResult, StudyResults
+from corolla.text_files import shell_words
 
 TITLES = {
     **{"macro_f1": "macro F1", "top1": "top-1", "top5": "top-5", "train_top1": "train top-1"},
@@ -42,7 +43,15 @@ def markdown(results: StudyResults, figures: Sequence[str], heading: str = "#") 
     lines += [f"Not shown: {study.limits}", ""] if study.limits else []
     lines += [f"In the source: {study.source}", ""] if study.source else []
     lines += [line for each in figures for line in (f"![{FIGURE_TITLES[PurePosixPath(each).stem]}]({each})", "")]
-    return "\n".join([*lines, f"    {study.command}", ""])
+    return "\n".join([*lines, f"    {study.command}", *_not_run(results), ""])
+
+
+def _not_run(results: StudyResults) -> list[str]:
+    """Return the command that makes the rows that were not run, where some were."""
+    missing = [row.name for row in results.rows if not row.records and not row.is_vote]
+    if not missing or len(missing) == len(results.rows) or results.study.made_by:
+        return []
+    return ["", "Not run, of it:", "", f"    {results.study.command} {shell_words('--only', *missing)}"]
 
 
 def as_text(results: StudyResults) -> tuple[list[str], list[list[str]]]:
