@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "studies.md"
 README = ROOT / "README.md"
 GROUPS = {
-    "The report": ["report_shortcuts", "report_blocks", "report_transfer", "report_vote"],
+    "The report": ["report_shortcuts", "report_blocks", "report_patience", "report_transfer", "report_vote"],
     "Bag of Tricks": ["bag_networks", "bag_batch", "bag_batch_small", "bag_architecture", "bag_training"],
     "Colours, means and shortcuts": ["colour", "normalise", "shortcuts"],
     "Degradation, lesions, gradients": ["degradation", "degradation_cifar", "lesions"],
