@@ -70,13 +70,15 @@ def test_the_answer_above_a_figure_is_as_long_as_it_may_be(embedded: StudyResult
     whole = answer(embedded)
     assert short_answer(embedded, len(whole)) == whole
     claim = whole.partition(";")[0]
-    assert short_answer(embedded, len(whole) - 1) == f"{claim}; 1 of 2 differences shown."
+    assert short_answer(embedded, len(whole) - 1) == f"{claim}; 1 of 2 differences are significant."
     first = replace(embedded, study=replace(embedded.study, compare=(("residual", "plain"),)))
     assert short_answer(first, 100, intervals=True).endswith(f" to {embedded.differences[0].effect.high:+.3f}).")
-    assert short_answer(embedded, 30) == "1 of 2 differences shown."
+    assert short_answer(embedded, 40) == "1 of 2 differences are significant."
     effect = embedded.differences[0].effect
-    told = f"(+{effect.value:.3f}, 95 % from {effect.low:+.3f} to {effect.high:+.3f}); 1 of 2 differences shown."
-    assert short_answer(embedded, len(whole), intervals=True).endswith(told)
+    told = (
+        f"(+{effect.value:.3f}, 95 % from {effect.low:+.3f} to {effect.high:+.3f}); 1 of 2 differences are significant."
+    )
+    assert short_answer(embedded, 200, intervals=True).endswith(told)
 
 
 def test_nothing_is_claimed_where_the_first_row_has_not_learned(embedded: StudyResults) -> None:
@@ -115,6 +117,21 @@ def test_pairs_are_compared_as_the_study_asks_for(embedded: StudyResults) -> Non
     assert "| against |" in markdown(replace(asked, study=replace(asked.study, compare=pairs[:1])), [])
 
 
+def test_a_claim_tells_of_rows_that_have_learned_little(embedded: StudyResults) -> None:
+    pairs = replace(embedded.study, compare=(("plain", "residual"),), least_macro_f1=0.3)
+    plain, residual, *votes = embedded.rows
+    asked = replace(embedded, study=pairs, rows=(residual, plain, *votes))
+    assert answer(asked).startswith("residual is better than plain (+0.")
+    assert answer(asked).endswith("; plain has learned little).")
+    assert "; plain has learned little)" in short_answer(asked, 300, intervals=True)
+
+
+def test_a_record_of_another_length_and_size_is_made_again_with_these(embedded: StudyResults) -> None:
+    other = replace(with_runs(embedded, plain=0), records=replace(embedded.records, full=True, epochs_factor=0.5))
+    command = "corolla study run studies/embedded.toml --full --epochs-factor 0.5"
+    assert f"    {command}\n\nNot run, of it:\n\n    {command} --only plain\n" in markdown(other, [])
+
+
 def test_train_top1_is_compared_where_asked_for_with_intervals_over_seeds(embedded: StudyResults) -> None:
     assert embedded.train_differences == ()
     asked = replace(embedded, study=replace(embedded.study, compare_train=True))
@@ -127,6 +144,11 @@ def test_train_top1_is_compared_where_asked_for_with_intervals_over_seeds(embedd
     assert "; by train top-1 residual is better than plain (+0." in answer(asked)
     assert "train top-1 of residual against plain: +0." in answers([asked])
     assert with_runs(asked, residual=2).train_differences == ()
+    unlearned = replace(asked, study=replace(asked.study, least_macro_f1=1.0))
+    assert [
+        f"residual against plain: {score}" in said
+        for score, said in zip(("macro F1", "", "train top-1"), unlearned.sentences, strict=True)
+    ] == [True, False, True]
 
 
 def lesions_study() -> StudyResults:
@@ -169,7 +191,7 @@ def test_of_three_seeds_lesions_and_gradients_have_intervals_over_them() -> None
     assert told["lesions"][0].endswith(f"by {fall} (95 % from +{fall} to +{fall}).")
 
 
-def test_gradients_are_drawn_at_the_moments_that_all_seeds_have() -> None:
+def test_gradients_are_told_and_drawn_at_the_moments_that_all_seeds_have() -> None:
     rows = of_seeds("gradients", "gradient_norm", [1.0, 4.0])
     last = max(row["epoch"] for row in rows)
     kept = [row for row in rows if row["seed"] == 0 or row["epoch"] in (0, last)]
@@ -178,6 +200,12 @@ def test_gradients_are_drawn_at_the_moments_that_all_seeds_have() -> None:
     assert means["gradient_norm"].tolist()[:2] == pytest.approx(
         [2 * rows[0]["gradient_norm"], rows[1]["gradient_norm"]]
     )
+    stopped = [row | {"epoch": 9} if (row["seed"], row["epoch"]) == (1, last) else row for row in kept]
+    assert mean_gradients(pd.DataFrame(stopped))["moment"].unique().tolist() == ["start", "last epoch"]
+    (said,) = measured_sentences({"gradients": Measured((), stopped)})["gradients"]
+    assert re.search(r"ResNet-20, 2 seeds: .* at the start and [\d.]+ at the last epoch\.$", said)
+    resumed = [row for row in stopped if row["epoch"]]  # such as from a checkpoint: its start is not known
+    assert mean_gradients(pd.DataFrame(resumed))["moment"].unique().tolist() == ["last epoch"]
 
 
 def test_lesions_and_gradients_are_told_with_their_ranges() -> None:
@@ -228,8 +256,24 @@ def test_every_sentence_has_an_interval() -> None:
             assert re.search(r"95 % (from )?[+-]\d\.\d+ to [+-]\d\.\d+", sentence) or sentence in measured
         (*_, line) = answers([found]).splitlines()
         question, said, intervals, *_ = line.split(" | ")
-        claimed = re.findall(r"\([+-]?\d\.\d+\)", said)
+        claimed = re.findall(r"\([+-]\d\.\d+", said)
         assert len(re.findall(r"\([+-]\d\.\d+ to [+-]\d\.\d+\)", intervals)) >= len(claimed), question
+
+
+def test_an_earlier_record_has_measured_the_seed_of_its_keys(tmp_path: Path) -> None:
+    """Earlier versions measured the first seed of a call, and did not say which it was."""
+    found = lesions_study().records
+    seed0 = [run for run in found.runs if run.seed == 0]
+    other = [replace(run, seed=1, key=f"{run.key[:-1]}-") for run in seed0]
+    keys = tuple(run.key for run in other)
+    rows = {name: [row for row in each.rows if row["seed"] == 0] for name, each in found.measured.items()}
+    measured = {
+        name: Measured(keys, [{key: value for key, value in row.items() if key != "seed"} for row in each])
+        for name, each in rows.items()
+    }
+    replace(found, runs=(*seed0, *other), measured=measured).save(tmp_path / FILE)
+    for each in Records.load(tmp_path / FILE).measured.values():
+        assert {row["seed"] for row in each.rows} == {1}
 
 
 def test_no_two_lines_of_a_figure_look_the_same() -> None:

@@ -25,7 +25,8 @@ SHADES = matplotlib.colormaps["viridis"]
 def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
     """Draw macro F1 by the block left out, by the number left out at random, and by Kendall's tau of the order.
 
-    A colour is a run, a dashed line its whole network. Of several draws or seeds the mean and the range are drawn.
+    A colour is a run, a dashed line its whole network. Of several draws or seeds the mean and the range are
+    drawn, of orders each.
 
     Args:
         table: as `Lesions.to_pandas` returns it.
@@ -33,7 +34,7 @@ def lesion_figure(table: pd.DataFrame, *, score: str = "macro F1") -> Figure:
     """
     runs = dict(iter(table.groupby("run", sort=False)))
     kinds = [kind for kind in PANELS if kind in set(table["kind"])]
-    blocks = [of.loc[of["kind"] == "one", "block"].tolist() for of in runs.values()]
+    blocks = [of.loc[of["kind"] == "one", "block"].unique().tolist() for of in runs.values()]
     names = list(dict.fromkeys(name for own in sorted(blocks, key=len, reverse=True) for name in own))
     figure, panels = _panels(len(kinds))
     for kind, axes in zip(kinds, panels, strict=True):

@@ -34,15 +34,23 @@ def mean_gradients(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the gradients of each network at the moments that all its seeds have: geometric means over seeds."""
     found: list[dict[str, Any]] = []
     for _, network in rows.groupby("run", sort=False):
-        for epoch, moment in network.groupby("epoch"):
-            if {*moment["seed"]} != {*network["seed"]}:  # such as of best.pt, where seeds differ
-                continue
+        for name, moment in _moments(network):
             for _, layer in moment.groupby("depth"):
                 norms = layer["gradient_norm"].to_numpy(np.float64, na_value=np.nan)
                 mean = float(np.exp(np.log(norms).mean())) if (norms > 0).all() else 0.0
-                name = f"epoch {epoch}" if epoch else "start"
                 found.append({**layer.iloc[0].to_dict(), "moment": name, "gradient_norm": mean})
     return pd.DataFrame(found)
+
+
+def _moments(network: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the moments that all seeds of a network have; "last epoch", where each has another one."""
+    seeds = {*network["seed"]}
+    by_epoch = [(epoch, of) for epoch, of in network.groupby("epoch") if {*of["seed"]} == seeds]  # best.pt's differ
+    found = [(f"epoch {epoch}" if epoch else "start", of) for epoch, of in by_epoch]
+    last = [of.query("epoch == epoch.max()") for _, of in network.groupby("seed")]
+    if len({*pd.concat(last)["epoch"]}) > 1:
+        found.append(("last epoch", pd.concat(last)))
+    return found
 
 
 def _of_lesions(rows: pd.DataFrame) -> str:
@@ -62,8 +70,11 @@ def _of_lesions(rows: pd.DataFrame) -> str:
 
 
 def _of_gradients(rows: pd.DataFrame) -> str:
-    moments = [(f"epoch {epoch}" if epoch else "the start", of) for epoch, of in rows.groupby("epoch")]
-    said = [f"{_steepness(of)} at {name}" for name, of in (moments[0], *moments[1:][-1:])]
+    moments = _moments(rows)
+    said = [
+        f"{_steepness(of)} at {'the ' * (not name.startswith('epoch'))}{name}"
+        for name, of in (moments[0], *moments[1:][-1:])
+    ]
     return f"the norm of the first convolution's gradient, divided by the last one's, is {' and '.join(said)}"
 
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from corolla.errors import Failure, UserError
@@ -22,7 +22,7 @@ MeasuredRun = tuple[str, int, str]
 def measured(
     study: Study, options: StudyOptions, made: Sequence[Made], records: Records, before: Records | None = None
 ) -> tuple[dict[str, Measured], dict[str, str]]:
-    """Return the tables that a study asks for, and the reasons why some could not be measured, which keeps no other.
+    """Return the tables that a study asks for, and why a run could not be measured, which keeps no other from it.
 
     Args:
         made: the runs that are there.
@@ -30,17 +30,20 @@ def measured(
         before: the record before; a run that it has measured is not measured again.
     """
     found, failed = dict[str, Measured](), dict[str, str]()
-    by_place = {(each.planned.row, each.planned.seed, each.key): each for each in made}
+    places = {(each.planned.row, each.planned.seed, each.key): each for each in made}
     for name in study.measure:
         rows = _known(before.measured[name]) if before is not None and name in before.measured else {}
-        try:
-            rows |= _measure(name, {place: each for place, each in by_place.items() if place not in rows}, options)
-        except (
-            UserError,
-            Failure,
-        ) as error:  # such as a network without residual blocks; what was trained is shown all the same
-            log.warning("%s: %s", name, error)
-            failed[name] = str(error)
+        for place, each in places.items():
+            if place in rows:
+                continue
+            try:
+                rows[place] = _measure(name, each, options)
+            except (
+                UserError,
+                Failure,
+            ) as error:  # such as a network without residual blocks; what was trained is shown all the same
+                log.warning("%s of %s, seed %d: %s", name, *place[:2], error)
+                failed.setdefault(name, f"{place[0]}, seed {place[1]}: {error}")
         if there := [place for run in records.runs if (place := (run.row, run.seed, run.key)) in rows]:
             found[name] = Measured(
                 tuple(key for *_, key in there), list(itertools.chain.from_iterable(rows[place] for place in there))
@@ -57,26 +60,17 @@ def _known(measured: Measured) -> dict[MeasuredRun, Rows]:
     return {(*run, key): rows for (run, rows), key in zip(by_run.items(), measured.keys, strict=True)}
 
 
-def _measure(name: str, made: Mapping[MeasuredRun, Made], options: StudyOptions) -> dict[MeasuredRun, Rows]:
-    if not made:
-        return {}
+def _measure(name: str, made: Made, options: StudyOptions) -> Rows:
     from corolla.anatomy.gradients import gradients
     from corolla.anatomy.lesion import lesion
 
     function: Callable[..., Result] = lesion if name == "lesions" else gradients
     table = function(
-        list(dict.fromkeys(each.run.folder for each in made.values())),  # rows of the same settings have one run
+        [made.run.folder],
         data=options.data,
         cache_dir=options.cache_dir,
         device=options.device,
         workers=options.workers,
     ).to_pandas()
-    by_run: Rows = json.loads(str(table.to_json(orient="records", double_precision=15)))
-    return {
-        place: [
-            {**row, "run": each.planned.row, "seed": each.planned.seed}
-            for row in by_run
-            if row["run"] in (each.run.name, str(each.run.folder))
-        ]
-        for place, each in made.items()
-    }
+    rows: Rows = json.loads(str(table.to_json(orient="records", double_precision=15)))
+    return [{**row, "run": made.planned.row, "seed": made.planned.seed} for row in rows]

@@ -43,17 +43,24 @@ def _is_claimed(results: StudyResults, difference: Difference) -> bool:
 
 
 def answer(results: StudyResults) -> str:
-    """Return the answer of a study in a sentence, which claims no more than seeds and test allow."""
+    """Return the answer of a study in a sentence, which claims no more than seeds and test allow.
+
+    Then one for each network that was measured.
+    """
+    return " ".join([_compared(results), *itertools.chain(*measured_sentences(results.measured).values())])
+
+
+def _compared(results: StudyResults) -> str:
     differences = results.differences
     if results.unlearned and differences:
         return f"no claim: {results.unlearned}."
     enough = [each for each in differences if min(each.num_seeds) >= LEAST_SEEDS]
-    parts = [_claim(each) for each in differences if _is_claimed(results, each)]
+    parts = [_claim(results, each) for each in differences if _is_claimed(results, each)]
     if unclear := [f"{each.first} and {each.second}" for each in enough if not each.significant]:
         parts.append(f"no difference shown between {', '.join(unclear)}")
     for each in results.train_differences:
         unclear = f"by {each.score} no difference shown between {each.first} and {each.second}"
-        parts.append(_claim(each) if _is_claimed(results, each) else unclear)
+        parts.append(_claim(results, each) if _is_claimed(results, each) else unclear)
     if few := [_named(results, each) for each in differences if min(each.num_seeds) < LEAST_SEEDS]:
         of = f": {', '.join(few)}" if enough else ""
         parts.append(f"fewer than {LEAST_SEEDS} seeds, no claim{of}")
@@ -61,8 +68,7 @@ def answer(results: StudyResults) -> str:
         parts.append("nothing to compare")
     if missing := [row.name for row in results.rows if not row.records]:
         parts.append(f"not run: {', '.join(missing)}")
-    inside = itertools.chain(*measured_sentences(results.measured).values())
-    return " ".join([f"{'; '.join(parts)}.", *inside])
+    return f"{'; '.join(parts)}."
 
 
 def short_answer(results: StudyResults, longest: int, *, intervals: bool = False) -> str:
@@ -73,25 +79,32 @@ def short_answer(results: StudyResults, longest: int, *, intervals: bool = False
     """
     differences = (*results.differences, *results.train_differences)
     by_size = sorted(differences, key=lambda each: -abs(each.effect.value))
-    claims = [_claim(each, intervals=intervals) for each in by_size if _is_claimed(results, each)]
-    if len(said := answer(results)) <= longest and not (claims and intervals):
-        return said
+    claims = [_claim(results, each, intervals=intervals) for each in by_size if _is_claimed(results, each)]
+    for said in (answer(results), _compared(results)):
+        if len(said) <= longest and not (claims and intervals):
+            return said
+    tested = sum(min(each.num_seeds) >= LEAST_SEEDS for each in differences)
+    if results.unlearned or not tested:
+        return "no claim." if differences else "nothing to compare."
+    counts = [f"{len(claims)} of {tested} differences are significant"]
+    counts += [f"{len(differences) - tested} have fewer than {LEAST_SEEDS} seeds"] * (tested < len(differences))
     for kept in range(len(claims), -1, -1):
-        end = [f"{len(claims)} of {len(differences)} differences shown"] * (kept < len(differences))
+        end = counts if kept < len(differences) else []
         said = f"{'; '.join([*claims[:kept], *end])}."
         if len(said) <= longest:
             break
     return said
 
 
-def _claim(difference: Difference, *, intervals: bool = False) -> str:
+def _claim(results: StudyResults, difference: Difference, *, intervals: bool = False) -> str:
     better, worse, effect = difference.first, difference.second, difference.effect
     ends = sorted((effect.low, effect.high))
     if effect.value < 0:
         better, worse, ends = worse, better, sorted((-effect.low, -effect.high))
     by = "" if difference.score == MACRO_F1 else f"by {difference.score} "
-    size = f"{abs(effect.value):+.3f}"
-    return f"{by}{better} is better than {worse} ({size}{', 95 % from {:+.3f} to {:+.3f}'.format(*ends) * intervals})"
+    notes = [f"{abs(effect.value):+.3f}" + ", 95 % from {:+.3f} to {:+.3f}".format(*ends) * intervals]
+    notes += [poor for poor in [results.poor_rows(difference)] if poor and difference.score == MACRO_F1]
+    return f"{by}{better} is better than {worse} ({'; '.join(notes)})"
 
 
 def _named(results: StudyResults, difference: Difference) -> str:

@@ -170,7 +170,7 @@ class Records:
         runs = tuple(_record(each) for each in values["runs"])
         if fault := _fault(values, labels, runs):
             raise UserError(f"{path}: {fault}; {REMEDY}")
-        first = min((run.seed for run in runs), default=0)  # an earlier version measured it alone
+        seeds = {run.key: run.seed for run in runs}
         return Records(
             study=values["study"],
             epochs_factor=float(values["epochs_factor"]),
@@ -180,12 +180,18 @@ class Records:
             runs=runs,
             full=values.get("full", False),
             measured={
-                name: Measured(tuple(each["keys"]), [{"run": row["run"], "seed": first, **row} for row in each["rows"]])
+                name: Measured(tuple(each["keys"]), _with_seed(each["rows"], each["keys"], seeds))
                 for name, each in values.get("measured", {}).items()
                 if each["rows"]
             },
             size=values.get("size"),
         )
+
+
+def _with_seed(rows: list[dict[str, Any]], keys: Sequence[str], seeds: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the rows of what was measured with their seed; earlier versions measured one alone and don't say it."""
+    first = next((seeds[key] for key in keys if key in seeds), min(seeds.values(), default=0))
+    return [{"run": row["run"], "seed": first, **row} for row in rows]
 
 
 def _fault(values: dict[str, Any], labels: Labels, runs: Sequence[Record]) -> str | None:

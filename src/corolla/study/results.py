@@ -22,6 +22,7 @@ from corolla.study.file import Study
 from corolla.study.inside import LEAST_SEEDS, measured_sentences, num_seeds
 from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.records import Measured, Record, Records, settings_of_vote
+from corolla.text_files import shell_words
 
 MACRO_F1, TRAIN_TOP1 = "macro F1", "train top-1"
 
@@ -102,7 +103,9 @@ class StudyResults:
 
     def _have_learned(self, *rows: RowResult) -> bool:
         """Return whether rows have a train top-1 of enough seeds, for an interval over them; a vote has none."""
-        return all(len(row.scores("train_top1", self.study.views[0])) >= LEAST_SEEDS for row in rows)
+        scores = [row.scores("train_top1", self.study.views[0]) for row in rows]
+        varies = any(len({*each}) > 1 for each in scores)  # else the interval would have no width
+        return varies and min(map(len, scores)) >= LEAST_SEEDS
 
     def _effect(self, a: RowResult, b: RowResult, score: str) -> Effect:
         views = self.study.views[0]
@@ -151,15 +154,25 @@ class StudyResults:
 
     def _sentence(self, difference: Difference) -> str:
         """Return what may be said of a difference, and which of its rows have learned little."""
-        said = _sentence(difference, is_counted=not self.unlearned)
+        said, poor = _sentence(difference, is_counted=not self.unlearned), self.poor_rows(difference)
+        return f"{said} {poor} (macro F1 below {self.study.least_macro_f1:g})." if poor else said
+
+    def poor_rows(self, difference: Difference) -> str:
+        """Return which rows of a difference have learned little, in words; empty where none has."""
         least = self.study.least_macro_f1
         if self.unlearned or not least:
-            return said
+            return ""
         rows = [row for row in self.rows[1:] if row.name in (difference.first, difference.second)]
         poor = [row.name for row in rows if self._mean(row) < least]
-        if not poor:
-            return said
-        return f"{said} {' and '.join(poor)} {'have' if poor[1:] else 'has'} learned little (macro F1 below {least:g})."
+        return f"{' and '.join(poor)} {'have' if poor[1:] else 'has'} learned little" if poor else ""
+
+    @property
+    def command(self) -> str:
+        """The command that makes them, with the length and the size of the record."""
+        words = ["--full"] * self.records.full
+        factor = self.records.epochs_factor
+        words += ["--epochs-factor", f"{factor:g}"] if factor != 1 else []
+        return f"{self.study.command} {shell_words(*words)}".rstrip()
 
     def _mean(self, row: RowResult) -> float:
         return float(np.mean(row.scores("macro_f1", self.study.views[0])))
@@ -210,6 +223,6 @@ def _sentence(difference: Difference, *, is_counted: bool) -> str:
     seeds = num_seeds(least)
     reason = seeds if is_counted else f"{seeds}, and the first row has hardly learned"
     return (
-        f"{difference.first} against {difference.second}: macro F1 {effect.value:+.3f} (95 % from {effect.low:+.3f} to "
-        f"{effect.high:+.3f}, p {p_value(difference.p_adjusted)}); {reason}, no claim."
+        f"{difference.first} against {difference.second}: {difference.score} {effect.value:+.3f} "
+        f"(95 % from {effect.low:+.3f} to {effect.high:+.3f}, p {p_value(difference.p_adjusted)}); {reason}, no claim."
     )

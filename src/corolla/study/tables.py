@@ -43,7 +43,7 @@ def markdown(results: StudyResults, figures: Sequence[str], heading: str = "#") 
     lines += [f"Not shown: {study.limits}", ""] if study.limits else []
     lines += [f"In the source: {study.source}", ""] if study.source else []
     lines += [line for each in figures for line in (f"![{FIGURE_TITLES[PurePosixPath(each).stem]}]({each})", "")]
-    return "\n".join([*lines, f"    {study.command}", *_not_run(results), ""])
+    return "\n".join([*lines, f"    {results.command}", *_not_run(results), ""])
 
 
 def _not_run(results: StudyResults) -> list[str]:
@@ -51,7 +51,7 @@ def _not_run(results: StudyResults) -> list[str]:
     missing = [row.name for row in results.rows if not row.records and not row.is_vote]
     if not missing or len(missing) == len(results.rows) or results.study.made_by:
         return []
-    return ["", "Not run, of it:", "", f"    {results.study.command} {shell_words('--only', *missing)}"]
+    return ["", "Not run, of it:", "", f"    {results.command} {shell_words('--only', *missing)}"]
 
 
 def as_text(results: StudyResults) -> tuple[list[str], list[list[str]]]:
