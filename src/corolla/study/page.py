@@ -57,7 +57,7 @@ def _compared(results: StudyResults) -> str:
     enough = [each for each in differences if min(each.num_seeds) >= LEAST_SEEDS]
     parts = [_claim(results, each) for each in differences if _is_claimed(results, each)]
     if unclear := [f"{each.first} and {each.second}" for each in enough if not each.significant]:
-        parts.append(f"no difference shown between {', '.join(unclear)}")
+        parts.append(f"no difference shown between {', nor between '.join(unclear)}")
     for each in results.train_differences:
         unclear = f"by {each.score} no difference shown between {each.first} and {each.second}"
         parts.append(_claim(results, each) if _is_claimed(results, each) else unclear)
