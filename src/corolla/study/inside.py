@@ -47,7 +47,7 @@ def _moments(network: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     seeds = {*network["seed"]}
     by_epoch = [(epoch, of) for epoch, of in network.groupby("epoch") if {*of["seed"]} == seeds]  # best.pt's differ
     found = [(f"epoch {epoch}" if epoch else "start", of) for epoch, of in by_epoch]
-    last = [of.query("epoch == epoch.max()") for _, of in network.groupby("seed")]
+    last = [of.loc[of["epoch"] == max(of["epoch"])] for _, of in network.groupby("seed")]
     if len({*pd.concat(last)["epoch"]}) > 1:
         found.append(("last epoch", pd.concat(last)))
     return found
