@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import f1_score
 
 from corolla.compare.statistics import (
@@ -74,13 +75,21 @@ def test_holm_never_lowers_p_and_keeps_the_order(p_values: list[float]) -> None:
 def test_two_level_is_welchs_cousin_where_images_do_not_matter() -> None:
     a, b = [0.5, 0.52, 0.54], [0.4, 0.43, 0.46]
     effect = two_level(a, b, np.zeros(100))
-    from scipy import stats
-
     same: Any = stats.ttest_ind(a, b)
     assert effect.value == pytest.approx(0.09)
     assert effect.p == pytest.approx(float(same.pvalue), rel=1e-6)
     low, high = same.confidence_interval()
     assert (effect.low, effect.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_two_level_of_the_same_networks_is_the_paired_test_where_images_do_not_matter() -> None:
+    a, b = [0.51, 0.63, 0.45], [0.50, 0.61, 0.45]  # the networks differ by more than what is compared
+    effect = two_level(a, b, np.zeros(100), is_paired=True)
+    same: Any = stats.ttest_rel(a, b)
+    low, high = same.confidence_interval()
+    assert effect.p == pytest.approx(float(same.pvalue), rel=1e-6)
+    assert (effect.low, effect.high) == (pytest.approx(low), pytest.approx(high))
+    assert two_level(a, b, np.zeros(100)).p > effect.p
 
 
 def test_two_level_of_single_seeds_has_the_images_alone() -> None:

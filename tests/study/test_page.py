@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from corolla.compare.statistics import two_level
 from corolla.errors import UserError
 from corolla.study.figures import curves_figure
 from corolla.study.file import read_study
@@ -149,6 +150,22 @@ def test_train_top1_is_compared_where_asked_for_with_intervals_over_seeds(embedd
         f"residual against plain: {score}" in said
         for score, said in zip(("macro F1", "", "train top-1"), unlearned.sentences, strict=True)
     ] == [True, False, True]
+
+
+def test_views_are_compared_network_by_network_where_asked_for(embedded: StudyResults) -> None:
+    assert [each.first for each in embedded.differences] == ["residual", "vote of both"]
+    asked = replace(embedded, study=replace(embedded.study, compare_views=True))
+    *_, views = asked.differences
+    plain, flip = (asked.rows[0].scores("macro_f1", views) for views in ("none", "flip"))
+    assert (views.first, views.second, views.num_seeds) == ("plain, flip", "plain", (3, 3))
+    assert views.effect.value == pytest.approx(np.mean(flip) - np.mean(plain))
+    images = asked.rows[0].resampled("flip") - asked.rows[0].resampled("none")
+    assert views.effect == two_level(flip, plain, images, is_paired=True)
+    assert views.p_adjusted >= views.effect.p
+    assert "plain, flip against plain: " in answers([asked])
+    assert any("plain, flip" in said for said in asked.sentences)
+    assert "| against |" in markdown(asked, [])
+    assert with_runs(asked, plain=0, vote=0).differences == ()
 
 
 def lesions_study() -> StudyResults:

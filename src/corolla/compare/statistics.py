@@ -92,7 +92,9 @@ class Effect:
     """Two-sided p of no difference."""
 
 
-def two_level(a: Sequence[float], b: Sequence[float], image_values: NDArray[np.float64]) -> Effect:
+def two_level(
+    a: Sequence[float], b: Sequence[float], image_values: NDArray[np.float64], *, is_paired: bool = False
+) -> Effect:
     """Return the difference of two recipes, from several seeds of each and a bootstrap over the images.
 
     Two independent sources of chance are added: between seeds (the pooled variance of `a` and `b`, with Student's t for
@@ -100,14 +102,19 @@ def two_level(a: Sequence[float], b: Sequence[float], image_values: NDArray[np.f
     The degrees of freedom are Satterthwaite's. One seed on a side borrows the other's spread; with one on both sides
     only the images count, and the result is about these two networks, not about their recipes. The interval ends
     at -1 and 1, as in `interval`: three runs in all would give one far beyond.
+
+    Args:
+        is_paired: `a` and `b` are of the same networks, one by one: what counts between seeds is the variance of their
+            differences.
     """
     value = float(np.mean(a) - np.mean(b))
     image_variance = float(np.var(image_values, ddof=1)) if len(image_values) > 1 else 0.0
-    freedom = len(a) + len(b) - 2
+    sides = [np.subtract(a, b)] if is_paired else [np.asarray(a), np.asarray(b)]
+    freedom = sum(len(side) - 1 for side in sides)
     seed_variance = 0.0
     if freedom > 0:
-        spread = sum(float(np.sum((np.asarray(side) - np.mean(side)) ** 2)) for side in (a, b)) / freedom
-        seed_variance = spread * (1 / len(a) + 1 / len(b))
+        spread = sum(float(np.sum((side - np.mean(side)) ** 2)) for side in sides) / freedom
+        seed_variance = spread * sum(1 / len(side) for side in sides)
     variance = image_variance + seed_variance
     if variance == 0:
         return Effect(value, value, value, 1.0 if value == 0 else 0.0)

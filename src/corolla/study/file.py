@@ -44,6 +44,7 @@ SHAPE: Shape = {
     "base": str,
     "compare?": object,
     "compare_train?": bool,
+    "compare_views?": bool,
     "seeds?": [int],
     "folds?": int,
     "views?": [str],
@@ -80,6 +81,8 @@ class Study:
     """Or pairs of rows, each with the one it is held against."""
     compare_train: bool = False
     """True: they are compared by train top-1 as well."""
+    compare_views: bool = False
+    """True: the first row is compared with itself, seen by each further kind of views."""
     seeds: tuple[int, ...] = (0, 1, 2)
     folds: int | None = None
     """Folds of a cross-validation; None: every run is validated on val."""
@@ -141,6 +144,7 @@ def read_study(path: Path) -> Study:
         rows=tuple(rows_of(path, values)),
         compare=_compare(path, values.get("compare", "first")),
         compare_train=values.get("compare_train", False),
+        compare_views=values.get("compare_views", False),
         seeds=tuple(values.get("seeds", (0, 1, 2))),
         folds=values.get("folds"),
         views=tuple(_views(path, name) for name in values.get("views", ("none",))),
@@ -174,6 +178,10 @@ def _check(study: Study) -> None:
             raise UserError(f"{path}: {key} = {shown(text)}: a sentence in one line is expected")
     if not 0 <= study.least_macro_f1 <= 1:
         raise UserError(f"{path}: least_macro_f1 = {study.least_macro_f1:g}: from 0 to 1 is expected")
+    if study.compare_views and len(study.views) < 2:
+        raise UserError(
+            f"{path}: compare_views: there is one kind of views: name another one in views, or leave it out"
+        )
     if study.folds is not None and study.folds < 2:
         raise UserError(f"{path}: folds = {study.folds}: at least 2 are expected")
     if bad := [seed for seed in study.seeds if not 0 <= seed < 2**32]:

@@ -82,7 +82,10 @@ class StudyResults:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """The differences in macro F1 that the study asks for, each row before the one it is compared with."""
+        """The differences in macro F1 that the study asks for, each row before the one it is compared with.
+
+        Those of the first row by other views come last.
+        """
         return tuple(each for each in self._all_differences if each.score == MACRO_F1)
 
     @property
@@ -95,10 +98,18 @@ class StudyResults:
         pairs = [(a, b) for a, b in _pairs(self.study, self.rows) if a.records and b.records]
         asked = [(a, b, MACRO_F1) for a, b in pairs]
         asked += [(a, b, TRAIN_TOP1) for a, b in pairs if self.study.compare_train and self._have_learned(a, b)]
-        effects = [self._effect(*each) for each in asked]
+        found = [
+            (a.name, b.name, score, len(a.records), len(b.records), self._effect(a, b, score)) for a, b, score in asked
+        ]
+        base, seeds = self.rows[0], len(self.rows[0].records)
+        for views in self.study.views[1:] if self.study.compare_views and seeds else ():
+            found.append(
+                (f"{base.name}, {views}", base.name, MACRO_F1, seeds, seeds, self._effect_of_views(base, views))
+            )
+        adjusted = holm([effect.p for *_, effect in found])
         return tuple(
-            Difference(a.name, b.name, effect, p, (len(a.records), len(b.records)), score)
-            for (a, b, score), effect, p in zip(asked, effects, holm([each.p for each in effects]), strict=True)
+            Difference(first, second, effect, p, (num_first, num_second), score)
+            for (first, second, score, num_first, num_second, effect), p in zip(found, adjusted, strict=True)
         )
 
     def _have_learned(self, *rows: RowResult) -> bool:
@@ -113,6 +124,12 @@ class StudyResults:
             return two_level(a.scores("train_top1", views), b.scores("train_top1", views), np.zeros(0))
         resampled = a.resampled(views) - b.resampled(views)
         return two_level(a.scores("macro_f1", views), b.scores("macro_f1", views), resampled)
+
+    def _effect_of_views(self, row: RowResult, views: str) -> Effect:
+        """Return what other views than the first kind change in the score of the same networks."""
+        first = self.study.views[0]
+        resampled = row.resampled(views) - row.resampled(first)
+        return two_level(row.scores("macro_f1", views), row.scores("macro_f1", first), resampled, is_paired=True)
 
     @cached_property
     def measured(self) -> dict[str, Measured]:
