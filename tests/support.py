@@ -211,6 +211,17 @@ def corolla_process(command: Sequence[str], *, own_group: bool = False) -> Itera
         process.stdout.close()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As many threads here as `corolla_process` has: others add up in another order, and round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def stop_at(step: int, number: int = signal.SIGTERM) -> OnStep:
     """An `on_step` that sends this process a signal right after an update."""
 

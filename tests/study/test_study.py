@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from support import corolla_process, same_content, write_data
+from support import corolla_process, one_thread, same_content, write_data
 
 from corolla.cli import run_command
 from corolla.errors import UserError
@@ -218,13 +218,15 @@ def test_the_command(file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.slow
 def test_a_study_that_is_killed_goes_on_as_if_never_killed(file: Path, tiny_data: Path) -> None:
     file.write_text(STUDY.replace("train.epochs = 1", "train.epochs = 3"))
-    undisturbed = run_study(file, tiny_data, folder=file.parent / "undisturbed")
+    with one_thread():
+        undisturbed = run_study(file, tiny_data, folder=file.parent / "undisturbed")
     shutil.move(file.parent / "runs", file.parent / "kept")
     for number in range(5):
         with corolla_process(["corolla", "study", "run", str(file), *words(file, tiny_data)]) as process:
             wait_for_epochs(file.parent / "runs", number + 1, process)
             process.kill()
-    result = run_study(file, tiny_data)
+    with one_thread():
+        result = run_study(file, tiny_data)
     assert {name: (result.folder / name).read_bytes() for name in TABLES} == {
         name: (undisturbed.folder / name).read_bytes() for name in TABLES
     }

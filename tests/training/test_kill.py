@@ -12,7 +12,7 @@ from subprocess import Popen
 
 import pytest
 import torch
-from support import corolla_process, same_content, write_data
+from support import corolla_process, one_thread, same_content, write_data
 
 from corolla.cli import run_command
 from corolla.device import choose_precision
@@ -65,13 +65,8 @@ def undisturbed(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def in_this_process(arguments: list[str], runs: Path) -> int:
-    """The command, with as many threads as the processes beside it have."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return run_command([*arguments, "--runs", str(runs)])
-    finally:
-        torch.set_num_threads(before)
 
 
 def command(arguments: list[str], runs: Path) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import changed, corolla_process, everything_on, same_content, stop_at, write_data
+from support import changed, corolla_process, everything_on, one_thread, same_content, stop_at, write_data
 
 import corolla.training.log
 from corolla.config import Config
@@ -88,13 +88,8 @@ def test_golden_losses(tiny_config: Config) -> None:
 
     config = changed(tiny_config, "model", name="resnet18")
     config = changed(changed(config, "train", precision="fp32", epochs=1), "optim", lr=0.001)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with pytest.raises(Enough):
-            train(config, on_step=record)
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), pytest.raises(Enough):
+        train(config, on_step=record)
     assert losses == pytest.approx(GOLDEN, rel=1e-3)
 
 
