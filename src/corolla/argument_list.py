@@ -26,6 +26,7 @@ MANY = {
     "words": "RUN|EXPERIMENT",
     "more": "FILE",
     "folders": "RUN",
+    "studies": "STUDY",
 }
 """Words for positional arguments of which there may be several."""
 

@@ -211,6 +211,23 @@ def test_the_command(file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[
     assert "smooth: 2 done of 2 runs" in capsys.readouterr().out
     assert run_command(["study", "table", str(file)]) == 0
     assert "against taught: macro F1" in capsys.readouterr().out
+    other = file.with_name("other.toml")
+    other.write_text(file.read_text().replace("[0]", "[0, 1]"))
+    assert run_command(["study", "commands", str(file), str(other), *options]) == 0
+    commands = capsys.readouterr().out.splitlines()  # none of the first one, which is done
+    assert [line.split(" --data")[0] for line in commands] == [
+        f"corolla study run {other} --only plain --seeds 1",
+        f"corolla study run {other} --only taught --seeds 1",
+    ]
+    assert run_command(["study", "run", str(file), str(other), "--only", "plain", *options]) == 0
+    assert run_command(["study", "table", str(file), str(other)]) == 0
+    assert capsys.readouterr().out.count("\nwrote ") == 4  # run and table, of each
+    assert all((file.parent / "comparisons" / name / "table.md").is_file() for name in ("smooth", "other"))
+    for given in (["--folder", "x"], ["--records", "x"]):
+        with pytest.raises(UserError, match=f"{given[0]} has no effect with several studies"):
+            run_command(["study", "table", str(file), str(other), *given])
+    with pytest.raises(UserError, match="name a study file"):
+        run_command(["study", "table"])
     with pytest.raises(UserError, match="--records has no effect with run"):
         run_command(["study", "run", str(file), "--records", "x"])
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from corolla.commands.common import next_command, refuse_with, text_table
-from corolla.errors import DONE, FAILED, STOPPED
+from corolla.commands.common import Paths, next_command, refuse_with, text_table
+from corolla.errors import DONE, FAILED, STOPPED, UserError
 from corolla.study.plan import StudyOptions
 from corolla.text_files import shell_words
 
@@ -21,7 +21,7 @@ LEAST = ("folder", "p (Holm)", "95 %", "difference", "against")
 
 def study(
     action: Annotated[Literal["run", "status", "table", "commands"], tyro.conf.Positional],
-    file: Annotated[Path, tyro.conf.Positional],
+    studies: Paths,
     /,
     folder: Path | None = None,
     records: Path | None = None,
@@ -33,10 +33,11 @@ def study(
         action: run (what is missing, also by several workers at once; the same command goes on after a kill), status
             (what is done, running, missing, and how long it will take), table (tables and figures again from the
             record, without runs and photos), or commands (one per run that is missing, for SLURM arrays and the like).
-        file: the study, such as studies/depth.toml; docs/studies.md says what stands in it.
-        folder: for tables, figures and the record; default: comparisons/NAME.
-        records: with table: the record; default: the one in the folder NAME beside the file, else the one that run has
-            left.
+        studies: a study file, such as studies/depth.toml, or several, one after the other; docs/studies.md says what
+            stands in it.
+        folder: for tables, figures and the record of one study; default: comparisons/NAME.
+        records: with table and one study: the record; default: the one in the folder NAME beside the file, else the one
+            that run has left.
         options: where and how the runs are made.
     """
     if action != "table":
@@ -46,12 +47,26 @@ def study(
     if action == "table":
         given = {name: value for name, value in vars(options).items() if value != getattr(DEFAULTS, name)}
         refuse_with("table, which trains nothing", **given)
+    if not studies:
+        raise UserError(f"study {action}: name a study file, such as studies/depth.toml")
+    if len(studies) > 1:
+        refuse_with("several studies", folder=folder, records=records)
+    status = DONE
+    for file in studies:
+        status = max(status, _one(action, file, folder, records, options))
+        if status == STOPPED:
+            break
+    return status
+
+
+def _one(action: str, file: Path, folder: Path | None, records: Path | None, options: StudyOptions) -> int:
     if action == "status":
         return _status(file, options)
     if action == "commands":
         from corolla.study.status import study_commands
 
-        print("\n".join(shell_words(*words) for words in study_commands(file, options)))
+        for words in study_commands(file, options):
+            print(shell_words(*words))
         return DONE
     from corolla.study.gather import NothingYet
     from corolla.study.study import StudyStopped, study, study_table
