@@ -30,9 +30,7 @@ SCRIPT = ROOT / "scripts" / "study_page.py"
 
 @pytest.fixture
 def embedded() -> StudyResults:
-    return results_of(
-        read_study(ROOT / "studies" / "embedded.toml"), Records.load(ROOT / "studies" / "embedded" / FILE)
-    )
+    return shipped("embedded")
 
 
 def with_runs(results: StudyResults, **kept: int) -> StudyResults:
@@ -168,9 +166,17 @@ def test_views_are_compared_network_by_network_where_asked_for(embedded: StudyRe
     assert with_runs(asked, plain=0, vote=0).differences == ()
 
 
-def lesions_study() -> StudyResults:
-    study = ROOT / "studies" / "lesions.toml"
+def shipped(name: str) -> StudyResults:
+    study = ROOT / "studies" / f"{name}.toml"
     return results_of(read_study(study), Records.load(study.with_suffix("") / FILE))
+
+
+def test_a_short_answer_tells_of_macro_f1_before_train_top1() -> None:
+    degradation = shipped("degradation")
+    largest = max((*degradation.differences, *degradation.train_differences), key=lambda each: abs(each.effect.value))
+    assert largest.score == "train top-1"
+    said = short_answer(degradation, 1000, intervals=True)
+    assert said.index("ResNet-18 is better than ResNet-34 (+0.0") < said.index("by train top-1")
 
 
 def of_seeds(name: str, column: str, factors: Sequence[float]) -> list[dict[str, Any]]:
@@ -178,7 +184,9 @@ def of_seeds(name: str, column: str, factors: Sequence[float]) -> list[dict[str,
 
     Of gradients it is the first layer's alone.
     """
-    rows = [row for row in lesions_study().records.measured[name].rows if (row["run"], row["seed"]) == ("ResNet-20", 0)]
+    rows = [
+        row for row in shipped("lesions").records.measured[name].rows if (row["run"], row["seed"]) == ("ResNet-20", 0)
+    ]
     return [
         row | {"seed": seed, column: row[column] * (factor if row.get("depth", 1) == 1 else 1)}
         for seed, factor in enumerate(factors)
@@ -226,7 +234,7 @@ def test_gradients_are_told_and_drawn_at_the_moments_that_all_seeds_have() -> No
 
 
 def test_lesions_and_gradients_are_told_with_their_ranges() -> None:
-    found = lesions_study()
+    found = shipped("lesions")
     told = measured_sentences(found.records.measured)
     assert {name: len(sentences) for name, sentences in told.items()} == {"lesions": 2, "gradients": 2}
     for sentence in (*told["lesions"], *told["gradients"]):
@@ -279,7 +287,7 @@ def test_every_sentence_has_an_interval() -> None:
 
 def test_an_earlier_record_has_measured_the_seed_of_its_keys(tmp_path: Path) -> None:
     """Earlier versions measured the first seed of a call, and did not say which it was."""
-    found = lesions_study().records
+    found = shipped("lesions").records
     seed0 = [run for run in found.runs if run.seed == 0]
     other = [replace(run, seed=1, key=f"{run.key[:-1]}-") for run in seed0]
     keys = tuple(run.key for run in other)
