@@ -128,6 +128,11 @@ def test_full_size_has_settings_of_its_own(tmp_path: Path) -> None:
         (HEAD + 'seeds = ["a"]', "seeds[0]: a whole number is expected, not a"),
         (HEAD + 'compare = "last"', "compare = last: first or above or all is expected"),
         (HEAD + "compare_views = true", "compare_views: there is one kind of views: name another one in views"),
+        (
+            HEAD
+            + 'views = ["none", "flip"]\ncompare_views = true\n[[variant]]\nname = "a"\n[[variant]]\nname = "a, flip"',
+            "compare_views: a row is called as the first one is, seen by flip: rename it",
+        ),
         (HEAD + 'views = ["five"]', "views: five: no views are called 'five'"),
         (HEAD + 'table = ["f1"]', "table = f1: macro_f1 or"),
         (HEAD + 'measure = ["depth"]', "measure = depth: lesions or gradients is expected"),

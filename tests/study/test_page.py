@@ -69,15 +69,15 @@ def test_the_answer_above_a_figure_is_as_long_as_it_may_be(embedded: StudyResult
     whole = answer(embedded)
     assert short_answer(embedded, len(whole)) == whole
     claim = whole.partition(";")[0]
-    assert short_answer(embedded, len(whole) - 1) == f"{claim}; 1 of 2 differences are significant."
+    assert short_answer(embedded, len(whole) - 1) == f"{claim}; 2 of 2 differences are significant."
     first = replace(embedded, study=replace(embedded.study, compare=(("residual", "plain"),)))
     assert short_answer(first, 100, intervals=True).endswith(f" to {embedded.differences[0].effect.high:+.3f}).")
-    assert short_answer(embedded, 40) == "1 of 2 differences are significant."
+    assert short_answer(embedded, 40) == "2 of 2 differences are significant."
     effect = embedded.differences[0].effect
     told = (
-        f"(+{effect.value:.3f}, 95 % from {effect.low:+.3f} to {effect.high:+.3f}); 1 of 2 differences are significant."
+        f"(+{effect.value:.3f}, 95 % from {effect.low:+.3f} to {effect.high:+.3f}); 2 of 2 differences are significant."
     )
-    assert short_answer(embedded, 200, intervals=True).endswith(told)
+    assert short_answer(embedded, 120, intervals=True).endswith(told)
 
 
 def test_nothing_is_claimed_where_the_first_row_has_not_learned(embedded: StudyResults) -> None:
@@ -161,9 +161,26 @@ def test_views_are_compared_network_by_network_where_asked_for(embedded: StudyRe
     assert views.effect == two_level(flip, plain, images, is_paired=True)
     assert views.p_adjusted >= views.effect.p
     assert "plain, flip against plain: " in answers([asked])
-    assert any("plain, flip" in said for said in asked.sentences)
-    assert "| against |" in markdown(asked, [])
-    assert with_runs(asked, plain=0, vote=0).differences == ()
+    assert any("between plain, flip and plain:" in said for said in asked.sentences)
+    assert [each.second for each in replace(asked, study=replace(asked.study, views=("flip", "none"))).differences] == [
+        "plain",
+        "residual",
+        "plain, flip",
+    ]
+    assert with_runs(asked, plain=0).differences == ()
+    alone = with_runs(asked, residual=0)  # a table without rows that are compared has no columns for it
+    assert [each.first for each in alone.differences] == ["plain, flip"]
+    assert "| against |" not in markdown(alone, [])
+
+
+def test_a_vote_is_paired_with_the_networks_that_have_a_say_in_it(embedded: StudyResults) -> None:
+    *_, of_vote = embedded.differences
+    rows = {row.name: row for row in embedded.rows}
+    residual, vote = rows["residual"], rows["vote of both"]
+    images = vote.resampled("none") - residual.resampled("none")
+    scores = vote.scores("macro_f1", "none"), residual.scores("macro_f1", "none")
+    assert of_vote.effect == two_level(*scores, images, is_paired=True)
+    assert of_vote.effect.p < two_level(*scores, images).p
 
 
 def shipped(name: str) -> StudyResults:

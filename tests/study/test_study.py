@@ -228,6 +228,14 @@ def test_the_command(file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[
             run_command(["study", "table", str(file), str(other), *given])
     with pytest.raises(UserError, match="name a study file"):
         run_command(["study", "table"])
+    with pytest.raises(UserError, match="their results have one folder, smooth: rename one"):
+        run_command(["study", "table", str(file), str(file)])
+    before = trained(file.parent / "runs")
+    file.write_text(file.read_text().replace("[0]", "[2]"))
+    other.write_text(other.read_text().replace("plain", "bare"))
+    with pytest.raises(UserError, match="other.toml: unknown row plain"):  # before anything of the first one is trained
+        run_command(["study", "run", str(file), str(other), "--only", "plain", *options])
+    assert trained(file.parent / "runs") == before
     with pytest.raises(UserError, match="--records has no effect with run"):
         run_command(["study", "run", str(file), "--records", "x"])
 

@@ -109,7 +109,8 @@ def two_level(
     """
     value = float(np.mean(a) - np.mean(b))
     image_variance = float(np.var(image_values, ddof=1)) if len(image_values) > 1 else 0.0
-    sides = [np.subtract(a, b)] if is_paired else [np.asarray(a), np.asarray(b)]
+    differences = [one - other for one, other in zip(a, b, strict=True)] if is_paired else []
+    sides = [np.asarray(side) for side in ([differences] if is_paired else [a, b])]
     freedom = sum(len(side) - 1 for side in sides)
     seed_variance = 0.0
     if freedom > 0:

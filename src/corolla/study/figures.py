@@ -76,7 +76,8 @@ def scores_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
     axes.set_yticks([-place for place in range(len(rows))], [_label(row, views) for row in rows])
     axes.set_ylim(0.5 - len(rows), 0.5)
     seen = "" if views == "none" else f", {views}"
-    axes.set_xlabel(f"macro F1 on {len(results.records.labels):,} photos of val{seen}: seeds, mean, 95 % over photos")
+    photos = f"{len(results.records.labels):,} photos of {results.study.photos}{seen}"
+    axes.set_xlabel(f"macro F1 on {photos}: seeds, mean, 95 % over photos")
     _head(figure, _title(results))
     axes.grid(axis="x", color="0.92")
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -131,6 +132,8 @@ def curves_figure(results: StudyResults, rows: list[RowResult]) -> Figure:
         Line2D([], [], color=color(place), marker=marker(place), ms=4, label=escaped(row.name))
         for place, row in trained
     ]
+    if any(len(row.records) > 1 for _, row in trained):
+        lines.append(Line2D([], [], color=GREY, lw=8, alpha=0.3, label="range of the seeds"))
     if stepwise:
         lines.append(Line2D([], [], color=GREY, ls=":", lw=1, label="lower learning rate"))
     _head(figure, _title(results))

@@ -113,6 +113,15 @@ class Study:
         """The command that makes it, the same wherever the project lies."""
         return f"corolla {shell_words(*(self.made_by or ('study', 'run', Path(*self.path.parts[-2:]))))}"
 
+    @property
+    def photos(self) -> str:
+        """The photos that its rows are scored on, in words."""
+        return "train and val, out of fold" if self.folds else "val"
+
+    def seen(self, name: str, views: str) -> str:
+        """Return what a row is called, seen by these views."""
+        return name if views == "none" else f"{name}, {views}"
+
     def row(self, name: str) -> Row:
         """Return the row of this name.
 
@@ -167,7 +176,7 @@ def _check(study: Study) -> None:
     Raises:
         UserError: a name is there twice or not at all, or a list is empty.
     """
-    path = study.path
+    path, names = study.path, [each.name for each in (*study.rows, *study.votes)]
     if not study.question or not study.question.isprintable():
         raise UserError(f"{path}: question = {shown(study.question)}: a sentence is expected")
     for key, given in (("seeds", study.seeds), ("views", study.views), ("table", study.table)):
@@ -182,11 +191,14 @@ def _check(study: Study) -> None:
         raise UserError(
             f"{path}: compare_views: there is one kind of views: name another one in views, or leave it out"
         )
+    if bad := [
+        each for each in study.views if study.compare_views and study.seen(study.rows[0].name, each) in names[1:]
+    ]:
+        raise UserError(f"{path}: compare_views: a row is called as the first one is, seen by {bad[0]}: rename it")
     if study.folds is not None and study.folds < 2:
         raise UserError(f"{path}: folds = {study.folds}: at least 2 are expected")
     if bad := [seed for seed in study.seeds if not 0 <= seed < 2**32]:
         raise UserError(f"{path}: seeds: {bad[0]}: a whole number from 0 to 4294967295 is expected")
-    names = [each.name for each in (*study.rows, *study.votes)]
     if bad := [name for name in names if not name.isprintable() or name != name.strip() or name[:1] in ("", "-")]:
         raise UserError(
             f"{path}: the name of a row = {json.dumps(bad[0])}: a line of text is expected, without spaces around it "

@@ -60,13 +60,13 @@ def _of_lesions(rows: pd.DataFrame) -> str:
         return f"macro F1 {score:.3f}, no block can be left out"
     means = [float(np.mean(of["macro_f1"].tolist())) for _, of in left.groupby("block")]
     kept = f"between {min(means):.3f} and {max(means):.3f}" if len(means) > 1 else f"{means[0]:.3f}"
-    said = f"a macro F1 of {score:.3f} falls to {kept} without one block (each of {len(means)} in turn)"
+    said = f"a macro F1 of {score:.3f}; {kept} without one block (each of {len(means)} in turn)"
     kept_of = {seed: np.mean(of["macro_f1"].tolist()) for seed, of in left.groupby("seed")}
     falls = [float(of["macro_f1"].tolist()[0] - kept_of[seed]) for seed, of in whole.groupby("seed") if seed in kept_of]
     if len(falls) < LEAST_SEEDS:
         return said
     low, high = _interval(falls)
-    return f"{said}, on average over blocks by {np.mean(falls):.3f} (95 % from {low:+.3f} to {high:+.3f})"
+    return f"{said}, on average over blocks less by {np.mean(falls):.3f} (95 % from {low:+.3f} to {high:+.3f})"
 
 
 def _of_gradients(rows: pd.DataFrame) -> str:

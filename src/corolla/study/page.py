@@ -18,7 +18,11 @@ def answers(studies: Sequence[StudyResults]) -> str:
     lines = [cells_line(titles), cells_line(["---"] * len(titles))]
     for results in studies:
         study = results.study
-        intervals = [f"{_named(results, each)}: {_interval(each)}" for each in _shown(results)]
+        shown = _shown(results)
+        intervals = [f"{_named(results, each)}: {_interval(each)}" for each in shown]
+        if shown and len(shown) < len(results.differences):
+            kind = "claimed" if _is_claimed(results, shown[0]) else "largest"
+            intervals[0] = f"the {len(shown)} {kind} of {len(results.differences)}: {intervals[0]}"
         intervals += [
             f"{each.score} of {_named(results, each)}: {_interval(each)}" for each in results.train_differences
         ]
@@ -74,14 +78,14 @@ def _compared(results: StudyResults) -> str:
 def short_answer(results: StudyResults, longest: int, *, intervals: bool = False) -> str:
     """Return the answer of a study; where it is longer than so many letters, the largest differences that it claims.
 
-    Those in train top-1 come after all in macro F1.
+    They come in the study's order; of those in train top-1 there are some only where all in macro F1 are there.
 
     Args:
         intervals: these are told with their 95 % intervals, in any case.
     """
     differences = (*results.differences, *results.train_differences)
     by_size = sorted(differences, key=lambda each: (each.score != MACRO_F1, -abs(each.effect.value)))
-    claims = [_claim(results, each, intervals=intervals) for each in by_size if _is_claimed(results, each)]
+    claims = [each for each in by_size if _is_claimed(results, each)]
     for said in (answer(results), _compared(results)):
         if len(said) <= longest and not (claims and intervals):
             return said
@@ -92,7 +96,8 @@ def short_answer(results: StudyResults, longest: int, *, intervals: bool = False
     counts += [f"{len(differences) - tested} have fewer than {LEAST_SEEDS} seeds"] * (tested < len(differences))
     for kept in range(len(claims), -1, -1):
         end = counts if kept < len(differences) else []
-        said = f"{'; '.join([*claims[:kept], *end])}."
+        told = [_claim(results, each, intervals=intervals) for each in differences if each in claims[:kept]]
+        said = f"{'; '.join([*told, *end])}."
         if len(said) <= longest:
             break
     return said

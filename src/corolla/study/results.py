@@ -1,13 +1,14 @@
 """The scores of a study's rows, their differences, and the sentences that may be said, all from its record.
 
 Scores are of the last epoch's weights on val. A difference has the interval and the test of `corolla compare`
-(`two_level`: seeds and photos both count; of train top-1, whose photos no record has, seeds alone), and p values are
-adjusted for the number of differences (Holm). Nothing is claimed of rows of fewer than three seeds.
+(`two_level`: seeds and photos both count; of train top-1, whose photos no record has, seeds alone; a vote and a row
+with a say in it are paired by their seeds), and p values are adjusted for the number of differences (Holm). Nothing
+is claimed of rows of fewer than three seeds.
 """
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from corolla.compare.compare import Difference
 from corolla.compare.convergence import own_course
 from corolla.compare.formatting import p_value
-from corolla.compare.statistics import NUM_RESAMPLES, Effect, holm, resample_weights, two_level, weighted_macro_f1
+from corolla.compare.statistics import NUM_RESAMPLES, holm, resample_weights, two_level, weighted_macro_f1
 from corolla.evaluation.metrics import macro_f1
 from corolla.study.file import Study
 from corolla.study.inside import LEAST_SEEDS, measured_sentences, num_seeds
@@ -97,39 +98,42 @@ class StudyResults:
     def _all_differences(self) -> tuple[Difference, ...]:
         pairs = [(a, b) for a, b in _pairs(self.study, self.rows) if a.records and b.records]
         asked = [(a, b, MACRO_F1) for a, b in pairs]
-        asked += [(a, b, TRAIN_TOP1) for a, b in pairs if self.study.compare_train and self._have_learned(a, b)]
-        found = [
-            (a.name, b.name, score, len(a.records), len(b.records), self._effect(a, b, score)) for a, b, score in asked
-        ]
-        base, seeds = self.rows[0], len(self.rows[0].records)
-        for views in self.study.views[1:] if self.study.compare_views and seeds else ():
-            found.append(
-                (f"{base.name}, {views}", base.name, MACRO_F1, seeds, seeds, self._effect_of_views(base, views))
-            )
-        adjusted = holm([effect.p for *_, effect in found])
-        return tuple(
-            Difference(first, second, effect, p, (num_first, num_second), score)
-            for (first, second, score, num_first, num_second, effect), p in zip(found, adjusted, strict=True)
-        )
+        asked += [(a, b, TRAIN_TOP1) for a, b in pairs if self.study.compare_train and self._have_train_top1(a, b)]
+        found = [self._difference(*each) for each in asked]
+        if self.study.compare_views and self.rows[0].records:
+            found += [self._difference_of_views(self.rows[0], views) for views in self.study.views[1:]]
+        adjusted = holm([each.effect.p for each in found])
+        return tuple(replace(each, p_adjusted=p) for each, p in zip(found, adjusted, strict=True))
 
-    def _have_learned(self, *rows: RowResult) -> bool:
+    def _have_train_top1(self, *rows: RowResult) -> bool:
         """Return whether rows have a train top-1 of enough seeds, for an interval over them; a vote has none."""
         scores = [row.scores("train_top1", self.study.views[0]) for row in rows]
         varies = any(len({*each}) > 1 for each in scores)  # else the interval would have no width
         return varies and min(map(len, scores)) >= LEAST_SEEDS
 
-    def _effect(self, a: RowResult, b: RowResult, score: str) -> Effect:
-        views = self.study.views[0]
+    def _difference(self, a: RowResult, b: RowResult, score: str) -> Difference:
+        """Return a difference of two rows; its p is not adjusted yet."""
+        views, seeds = self.study.views[0], (len(a.records), len(b.records))
         if score == TRAIN_TOP1:
-            return two_level(a.scores("train_top1", views), b.scores("train_top1", views), np.zeros(0))
-        resampled = a.resampled(views) - b.resampled(views)
-        return two_level(a.scores("macro_f1", views), b.scores("macro_f1", views), resampled)
+            effect = two_level(a.scores("train_top1", views), b.scores("train_top1", views), np.zeros(0))
+        else:
+            is_paired = a.seeds == b.seeds and (a.name in self._voters(b) or b.name in self._voters(a))
+            resampled = a.resampled(views) - b.resampled(views)
+            scores = a.scores("macro_f1", views), b.scores("macro_f1", views)
+            effect = two_level(*scores, resampled, is_paired=is_paired)
+        return Difference(a.name, b.name, effect, effect.p, seeds, score)
 
-    def _effect_of_views(self, row: RowResult, views: str) -> Effect:
+    def _difference_of_views(self, row: RowResult, views: str) -> Difference:
         """Return what other views than the first kind change in the score of the same networks."""
         first = self.study.views[0]
         resampled = row.resampled(views) - row.resampled(first)
-        return two_level(row.scores("macro_f1", views), row.scores("macro_f1", first), resampled, is_paired=True)
+        effect = two_level(row.scores("macro_f1", views), row.scores("macro_f1", first), resampled, is_paired=True)
+        name, seeds = self.study.seen, len(row.records)
+        return Difference(name(row.name, views), name(row.name, first), effect, effect.p, (seeds, seeds), MACRO_F1)
+
+    def _voters(self, row: RowResult) -> tuple[str, ...]:
+        """Return the rows whose networks a vote is made of; none of another row."""
+        return next((vote.of for vote in self.study.votes if vote.name == row.name), ())
 
     @cached_property
     def measured(self) -> dict[str, Measured]:
@@ -166,7 +170,7 @@ class StudyResults:
         Then one for each network that was measured.
         """
         said = [self._sentence(difference) for difference in self.differences]
-        said += [_sentence(difference, is_counted=not self.unlearned) for difference in self.train_differences]
+        said += [self._sentence(difference) for difference in self.train_differences]
         return [*said, *itertools.chain(*measured_sentences(self.measured).values())]
 
     def _sentence(self, difference: Difference) -> str:

@@ -160,7 +160,9 @@ def study_table(file: AnyPath, *, records: AnyPath | None = None, folder: AnyPat
     into = as_path(folder) or COMPARISONS / read.name
     results = results_of(read, Records.load(path))
     if not any(row.records for row in results.rows):
-        raise UserError(f"{path}: has no run of {read.path} with the settings that it has now: is it of another study?")
+        raise UserError(
+            f"{path}: has no run of {read.path} with the settings and views that it has now: is it of another study?"
+        )
     return StudyResult(into, results, {}, tuple(write_study(results, into)))
 
 

@@ -173,7 +173,8 @@ def _spread(scores: Sequence[float], column: str) -> str:
 
 def _has_one_each(results: StudyResults) -> bool:
     """Return whether a row has one difference at most, which then stands in its line."""
-    firsts = [each.first for each in results.differences]
+    names = {row.name for row in results.rows}
+    firsts = [each.first for each in results.differences if each.first in names]  # others are of other views
     return bool(firsts) and results.study.compare != "all" and len({*firsts}) == len(firsts)
 
 

@@ -53,6 +53,6 @@ def _page(results: StudyResults, drawn: dict[str, bytes]) -> str:
                 **{name: FIGURE_TITLES[name] for name in drawn},
                 "reproduce": "How to make it again",
             },
-            reproduce=[results.study.command],
+            reproduce=[results.command],
         )
     )
