@@ -233,7 +233,9 @@ def test_the_command(file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[
     before = trained(file.parent / "runs")
     file.write_text(file.read_text().replace("[0]", "[2]"))
     other.write_text(other.read_text().replace("plain", "bare"))
-    with pytest.raises(UserError, match="other.toml: unknown row plain"):  # before anything of the first one is trained
+    with pytest.raises(
+        UserError, match=r"other\.toml: unknown row plain"
+    ):  # before anything of the first one is trained
         run_command(["study", "run", str(file), str(other), "--only", "plain", *options])
     assert trained(file.parent / "runs") == before
     with pytest.raises(UserError, match="--records has no effect with run"):
