@@ -230,12 +230,10 @@ def test_the_command(file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[
         run_command(["study", "table"])
     with pytest.raises(UserError, match="their results have one folder, smooth: rename one"):
         run_command(["study", "table", str(file), str(file)])
-    before = trained(file.parent / "runs")
+    before = trained(file.parent / "runs")  # the other file is read before anything of the first one is trained
     file.write_text(file.read_text().replace("[0]", "[2]"))
     other.write_text(other.read_text().replace("plain", "bare"))
-    with pytest.raises(
-        UserError, match=r"other\.toml: unknown row plain"
-    ):  # before anything of the first one is trained
+    with pytest.raises(UserError, match=r"other\.toml: unknown row plain"):
         run_command(["study", "run", str(file), str(other), "--only", "plain", *options])
     assert trained(file.parent / "runs") == before
     with pytest.raises(UserError, match="--records has no effect with run"):
