@@ -27,7 +27,7 @@ GROUPS = {
 }
 """The studies that ship, in the order of the page."""
 IN_README = ["report_transfer", "report_shortcuts", "degradation", "tricks_scratch", "tricks_transfer"]
-LONGEST = 400
+LONGEST = 600
 """Letters of an answer in README.md."""
 
 
