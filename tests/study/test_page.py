@@ -3,7 +3,7 @@
 import itertools
 import re
 import runpy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pytest
 from scipy import stats
 
 from corolla.compare.statistics import two_level
+from corolla.config import Config
+from corolla.config.experiments import scratch_best, transfer_best
 from corolla.errors import UserError
 from corolla.study.figures import curves_figure
 from corolla.study.file import read_study
@@ -186,6 +188,17 @@ def test_a_vote_is_paired_with_the_networks_that_have_a_say_in_it(embedded: Stud
 def shipped(name: str) -> StudyResults:
     study = ROOT / "studies" / f"{name}.toml"
     return results_of(read_study(study), Records.load(study.with_suffix("") / FILE))
+
+
+@pytest.mark.parametrize("experiment", [scratch_best, transfer_best])
+def test_the_presets_say_what_their_tricks_are_worth(experiment: Callable[[], Config]) -> None:
+    results = shipped(f"tricks_{experiment.__name__.removesuffix('_best')}")
+    said = " ".join((experiment.__doc__ or "").split())
+    assert f"docs/studies.md#{results.study.name}" in said
+    worth = {each.first: f"{each.first} {each.effect.value:+.3f}" for each in results.differences if each.significant}
+    unclear = [each.first for each in results.differences if not each.significant]
+    assert all(min(each.num_seeds) >= 3 for each in results.differences)
+    assert f"{'; '.join(worth.values())}. No difference shown: {'; '.join(unclear)}." in said
 
 
 def test_a_short_answer_tells_of_macro_f1_before_train_top1() -> None:
