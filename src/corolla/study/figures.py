@@ -58,7 +58,8 @@ def figure_png(results: StudyResults, name: str) -> bytes:
     canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
     canvas.draw()
     pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    pixels.quantize(COLORS, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    few = pixels.quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps the hue of thin lines
+    few.save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 
