@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def precision() -> Iterator[None]:
         if os.environ.get("COROLLA_TEST_PRECISION") == "fp32":
             patch.setattr(torch.cpu, "get_capabilities", dict, raising=False)  # torch before 2.11 has none
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """SIGINT interrupts, as at a terminal: in the background of a shell it is ignored, here and in what is started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -127,7 +127,7 @@ def test_full_size_has_settings_of_its_own(tmp_path: Path) -> None:
         (HEAD + "seeds = [1, 1]", "seeds: 1 is there twice"),
         (HEAD + 'seeds = ["a"]', "seeds[0]: a whole number is expected, not a"),
         (HEAD + 'compare = "last"', "compare = last: first or above or all is expected"),
-        (HEAD + "compare_views = true", "compare_views: there is one kind of views: name another one in views"),
+        (HEAD + "compare_views = true", 'compare_views: views = ["none", …] is expected, with those'),
         (
             HEAD
             + 'views = ["none", "flip"]\ncompare_views = true\n[[variant]]\nname = "a"\n[[variant]]\nname = "a, flip"',

@@ -131,6 +131,7 @@ def test_a_record_of_another_length_and_size_is_made_again_with_these(embedded: 
     other = replace(with_runs(embedded, plain=0), records=replace(embedded.records, full=True, epochs_factor=0.5))
     command = "corolla study run studies/embedded.toml --full --epochs-factor 0.5"
     assert f"    {command}\n\nNot run, of it:\n\n    {command} --only plain\n" in markdown(other, [])
+    assert ("Not shown:" in markdown(embedded, []), "Not shown:" in markdown(other, [])) == (True, False)
 
 
 def test_train_top1_is_compared_where_asked_for_with_intervals_over_seeds(embedded: StudyResults) -> None:
@@ -164,11 +165,6 @@ def test_views_are_compared_network_by_network_where_asked_for(embedded: StudyRe
     assert views.p_adjusted >= views.effect.p
     assert "plain, flip against plain: " in answers([asked])
     assert any("between plain, flip and plain:" in said for said in asked.sentences)
-    assert [each.second for each in replace(asked, study=replace(asked.study, views=("flip", "none"))).differences] == [
-        "plain",
-        "residual",
-        "plain, flip",
-    ]
     assert with_runs(asked, plain=0).differences == ()
     alone = with_runs(asked, residual=0)  # a table without rows that are compared has no columns for it
     assert [each.first for each in alone.differences] == ["plain, flip"]
@@ -195,18 +191,23 @@ def test_the_presets_say_what_their_tricks_are_worth(experiment: Callable[[], Co
     results = shipped(f"tricks_{experiment.__name__.removesuffix('_best')}")
     said = " ".join((experiment.__doc__ or "").split())
     assert f"docs/studies.md#{results.study.name}" in said
-    worth = {each.first: f"{each.first} {each.effect.value:+.3f}" for each in results.differences if each.significant}
+    worth = [
+        f"{each.first} {each.effect.value:+.3f}{' (has learned little)' if results.poor_rows(each) else ''}"
+        for each in results.differences
+        if each.significant
+    ]
     unclear = [each.first for each in results.differences if not each.significant]
     assert all(min(each.num_seeds) >= 3 for each in results.differences)
-    assert f"{'; '.join(worth.values())}. No difference shown: {'; '.join(unclear)}." in said
+    assert f"{'; '.join(worth)}. No difference shown: {'; '.join(unclear)}." in said
 
 
 def test_a_short_answer_tells_of_macro_f1_before_train_top1() -> None:
     degradation = shipped("degradation")
     largest = max((*degradation.differences, *degradation.train_differences), key=lambda each: abs(each.effect.value))
     assert largest.score == "train top-1"
-    said = short_answer(degradation, 1000, intervals=True)
-    assert said.index("ResNet-18 is better than ResNet-34 (+0.0") < said.index("by train top-1")
+    said = short_answer(degradation, 360, intervals=True)
+    assert "ResNet-18 is better than ResNet-34 (+0.0" in said
+    assert "by train top-1" not in said  # for which there is no room
 
 
 def of_seeds(name: str, column: str, factors: Sequence[float]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import tyro
 from corolla.commands.common import Paths, next_command, refuse_with, text_table
 from corolla.errors import DONE, FAILED, STOPPED, UserError
 from corolla.study.file import read_study
-from corolla.study.plan import StudyOptions, plan
+from corolla.study.plan import StudyOptions
 from corolla.text_files import shell_words
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def study(
         raise UserError(f"study {action}: name a study file, such as studies/depth.toml")
     if len(studies) > 1:
         refuse_with("several studies", folder=folder, records=records)
-        _check(studies, options if action != "table" else None)
+        _check(action, studies, options)
     status = DONE
     for file in studies:
         status = max(status, _one(action, file, folder, records, options))
@@ -62,20 +62,22 @@ def study(
     return status
 
 
-def _check(files: Sequence[Path], options: StudyOptions | None) -> None:
+def _check(action: str, files: Sequence[Path], options: StudyOptions) -> None:
     """Check all studies, before the runs of the first are trained for hours.
 
     Raises:
         UserError: one is not valid, or two would have one folder of results.
     """
+    from corolla.study.study import check_study, folder_of
+
     seen: dict[str, Path] = {}
     for file in files:
         read = read_study(file)
         if read.name in seen:
             raise UserError(f"{seen[read.name]} and {file}: their results have one folder, {read.name}: rename one")
         seen[read.name] = file
-        if options is not None:
-            plan(read, options)
+        if action == "run":
+            check_study(read, options, folder_of(read, options))
 
 
 def _one(action: str, file: Path, folder: Path | None, records: Path | None, options: StudyOptions) -> int:

@@ -104,13 +104,13 @@ def two_level(
     at -1 and 1, as in `interval`: three runs in all would give one far beyond.
 
     Args:
-        is_paired: `a` and `b` are of the same networks, one by one: what counts between seeds is the variance of their
-            differences.
+        is_paired: `a` and `b` are of the same seeds, one by one, and have networks in common: what counts between seeds
+            is the variance of their differences.
     """
     value = float(np.mean(a) - np.mean(b))
     image_variance = float(np.var(image_values, ddof=1)) if len(image_values) > 1 else 0.0
-    differences = [one - other for one, other in zip(a, b, strict=True)] if is_paired else []
-    sides = [np.asarray(side) for side in ([differences] if is_paired else [a, b])]
+    pairs = zip(a, b, strict=is_paired)
+    sides = [np.array([one - other for one, other in pairs])] if is_paired else [np.asarray(a), np.asarray(b)]
     freedom = sum(len(side) - 1 for side in sides)
     seed_variance = 0.0
     if freedom > 0:

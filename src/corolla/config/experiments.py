@@ -121,12 +121,12 @@ def scratch_best() -> Config:
     deviation of seeds 0, 1, 2; last epoch). It was chosen on that val by seed 0; what was tried, and what changed
     together: docs/recipes.md.
 
-    What each trick is worth to it, in macro F1 over three seeds at half its width, 48 px and 20 epochs
+    What single changes do to it, in macro F1 over three seeds at half its width, 48 px and 20 epochs
     (docs/studies.md#tricks_scratch): crops from 8 %, not 25 % -0.065; crops from 50 %, not 25 % +0.057; with CutMix
-    -0.196; with RandAugment -0.070; with TrivialAugment -0.121. No difference shown: without the moving average;
-    without smoothing; without growing photos; weight decay 5e-4, not 2e-3; with erasing; with mixup; with
-    distillation; scratch_best, ten-crop. So small and short it wants milder crops; at its own size and length none of
-    this was measured.
+    -0.196 (has learned little); with RandAugment -0.070; with TrivialAugment -0.121. No difference shown: without the
+    moving average; without smoothing; without growing photos; weight decay 5e-4, not 2e-3; with erasing; with mixup;
+    with distillation; scratch_best, ten-crop. So small and short it wants milder crops; at its own size and length
+    none of these changes was made alone.
     """
     return Config(
         model=ModelConfig(name="resnet18", stem="3x3", avg_shortcut=True, zero_gamma=True),
@@ -146,11 +146,11 @@ def transfer_best() -> Config:
     0.870 ± 0.004 on Oxford-102 at 64 px with --input-size 128, 0.893 ± 0.007 with ten-crop (mean and standard deviation
     of seeds 0, 1, 2; last epoch). It and the views were chosen on these vals: docs/recipes.md.
 
-    What each trick is worth to it, in macro F1 over three seeds at 48 px and 5 epochs
-    (docs/studies.md#tricks_transfer): one learning rate for all layers -0.268; with mixup -0.057; with CutMix -0.235;
-    with RandAugment -0.032; transfer_best, ten-crop +0.055. No difference shown: without the head first; without the
-    moving average; without smoothing; crops from 8 %, not 35 %; with TrivialAugment; with erasing. At its own size and
-    length none of this was measured.
+    What single changes do to it, in macro F1 over three seeds at 48 px and 5 epochs (docs/studies.md#tricks_transfer):
+    one learning rate for all layers -0.268 (has learned little); with mixup -0.057; with CutMix -0.235; with
+    RandAugment -0.032; transfer_best, ten-crop +0.055. No difference shown: without the head first; without the moving
+    average; without smoothing; crops from 8 %, not 35 %; with TrivialAugment; with erasing. At its own size and length
+    none of these changes was made alone, but for ten-crop.
     """
     base = lite0_pretrained()
     return replace(

@@ -118,10 +118,6 @@ class Study:
         """The photos that its rows are scored on, in words."""
         return "train and val, out of fold" if self.folds else "val"
 
-    def seen(self, name: str, views: str) -> str:
-        """Return what a row is called, seen by these views."""
-        return name if views == "none" else f"{name}, {views}"
-
     def row(self, name: str) -> Row:
         """Return the row of this name.
 
@@ -132,6 +128,11 @@ class Study:
             if row.name == name:
                 return row
         raise UserError(f"{self.path}: {unknown('row', name, [row.name for row in self.rows])}")
+
+
+def seen_by(name: str, views: str) -> str:
+    """Return what a row is called, seen by other views than the first kind."""
+    return f"{name}, {views}"
 
 
 def read_study(path: Path) -> Study:
@@ -187,13 +188,11 @@ def _check(study: Study) -> None:
             raise UserError(f"{path}: {key} = {shown(text)}: a sentence in one line is expected")
     if not 0 <= study.least_macro_f1 <= 1:
         raise UserError(f"{path}: least_macro_f1 = {study.least_macro_f1:g}: from 0 to 1 is expected")
-    if study.compare_views and len(study.views) < 2:
+    if study.compare_views and (study.views[0] != "none" or len(study.views) < 2):
         raise UserError(
-            f"{path}: compare_views: there is one kind of views: name another one in views, or leave it out"
+            f'{path}: compare_views: views = ["none", …] is expected, with those that none is compared with'
         )
-    if bad := [
-        each for each in study.views if study.compare_views and study.seen(study.rows[0].name, each) in names[1:]
-    ]:
+    if bad := [each for each in study.views if study.compare_views and seen_by(names[0], each) in names]:
         raise UserError(f"{path}: compare_views: a row is called as the first one is, seen by {bad[0]}: rename it")
     if study.folds is not None and study.folds < 2:
         raise UserError(f"{path}: folds = {study.folds}: at least 2 are expected")

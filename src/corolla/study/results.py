@@ -19,7 +19,7 @@ from corolla.compare.convergence import own_course
 from corolla.compare.formatting import p_value
 from corolla.compare.statistics import NUM_RESAMPLES, holm, resample_weights, two_level, weighted_macro_f1
 from corolla.evaluation.metrics import macro_f1
-from corolla.study.file import Study
+from corolla.study.file import Study, seen_by
 from corolla.study.inside import LEAST_SEEDS, measured_sentences, num_seeds
 from corolla.study.plan import StudyOptions, planned_run
 from corolla.study.records import Measured, Record, Records, settings_of_vote
@@ -128,8 +128,8 @@ class StudyResults:
         first = self.study.views[0]
         resampled = row.resampled(views) - row.resampled(first)
         effect = two_level(row.scores("macro_f1", views), row.scores("macro_f1", first), resampled, is_paired=True)
-        name, seeds = self.study.seen, len(row.records)
-        return Difference(name(row.name, views), name(row.name, first), effect, effect.p, (seeds, seeds), MACRO_F1)
+        seeds = len(row.records)
+        return Difference(seen_by(row.name, views), row.name, effect, effect.p, (seeds, seeds), MACRO_F1)
 
     def _voters(self, row: RowResult) -> tuple[str, ...]:
         """Return the rows whose networks a vote is made of; none of another row."""
@@ -186,6 +186,11 @@ class StudyResults:
         rows = [row for row in self.rows[1:] if row.name in (difference.first, difference.second)]
         poor = [row.name for row in rows if self._mean(row) < least]
         return f"{' and '.join(poor)} {'have' if poor[1:] else 'has'} learned little" if poor else ""
+
+    @property
+    def limits(self) -> str:
+        """The study's sentence on what is not shown; empty at full size, of which it does not speak."""
+        return "" if self.records.full else self.study.limits
 
     @property
     def command(self) -> str:

@@ -15,7 +15,7 @@ from corolla.results import Result
 from corolla.study.file import Study, read_study
 from corolla.study.gather import NothingYet, gather
 from corolla.study.measure import measured
-from corolla.study.plan import StudyOptions, plan
+from corolla.study.plan import Planned, StudyOptions, plan
 from corolla.study.recognise import forget
 from corolla.study.records import FILE, Records
 from corolla.study.results import StudyResults, results_of
@@ -78,10 +78,8 @@ def study(
 
 def run_study(read: Study, options: StudyOptions, *, folder: Path | None = None) -> StudyResult:
     """Do what `study` does, for a study that is not in a file."""
-    planned, folder = plan(read, options), folder or folder_of(read, options)
-    forget()
-    check_plan(planned)
-    _check_folder(folder)
+    folder = folder or folder_of(read, options)
+    planned = check_study(read, options, folder)
     log.info("%s: %d runs", read.name, len(planned))
     if options.on == "ray":
         from corolla.study.on_ray import work_on_ray
@@ -94,17 +92,21 @@ def run_study(read: Study, options: StudyOptions, *, folder: Path | None = None)
     return _written(read, options, work, folder)
 
 
-def _check_folder(folder: Path) -> None:
-    """Check that results can be written, and read what is there, before runs are trained for hours.
+def check_study(study: Study, options: StudyOptions, folder: Path) -> list[Planned]:
+    """Return the runs of a study; what they ask for and the folder of its results are checked before any is trained.
 
     Raises:
-        UserError: the record in it is damaged.
-        OSError: it can't be made.
+        UserError: a setting is not valid, data or weights are not there, or the record in the folder is damaged.
+        OSError: the folder can't be made.
     """
+    planned = plan(study, options)
+    forget()
+    check_plan(planned)
     with locked(folder / ".lock", wait=False):
         pass
     if (folder / FILE).is_file():
         Records.load(folder / FILE)
+    return planned
 
 
 def _written(study: Study, options: StudyOptions, work: Work, folder: Path) -> StudyResult:

@@ -40,7 +40,7 @@ def markdown(results: StudyResults, figures: Sequence[str], heading: str = "#") 
     lines += [cells_line(titles), cells_line(["---"] * len(titles)), *map(cells_line, rows), ""]
     lines += [f"- {sentence}" for sentence in results.sentences]
     lines += [""] * bool(results.sentences)
-    lines += [f"Not shown: {study.limits}", ""] if study.limits else []
+    lines += [f"Not shown: {results.limits}", ""] if results.limits else []
     lines += [f"In the source: {study.source}", ""] if study.source else []
     lines += [line for each in figures for line in (f"![{FIGURE_TITLES[PurePosixPath(each).stem]}]({each})", "")]
     return "\n".join([*lines, f"    {results.command}", *_not_run(results), ""])

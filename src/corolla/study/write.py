@@ -44,6 +44,7 @@ def _page(results: StudyResults, drawn: dict[str, bytes]) -> str:
         .get_template("study.html.j2")
         .render(
             study=results.study,
+            limits=results.limits,
             titles=titles,
             rows=rows,
             sentences=results.sentences,
