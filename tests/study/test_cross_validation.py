@@ -56,7 +56,8 @@ def test_every_photo_is_predicted_once_by_a_run_that_has_not_learned_it(
         places = np.searchsorted(joined.ids, own.ids)
         assert np.array_equal(joined.probabilities[places], own.probabilities)
     table = (result.study.folder / "table.md").read_text()
-    assert f"corolla cv {file} --folds 3" in table
+    assert f"    corolla cv {file} --folds 3 --tta flip\n" in table
+    assert "Scores of the last epoch on train and val, out of fold:" in (result.study.folder / "study.html").read_text()
 
     two = [str(fold.run.folder) for fold in result.by_fold[:2]]
     assert run_command(["predict", *two, "--checkpoint", "last", *options]) == 0

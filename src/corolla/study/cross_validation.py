@@ -96,15 +96,17 @@ def cv(
     settings = () if epochs is None else ({"train": {"epochs": epochs}},)
     if folds < 2:
         raise UserError(f"--folds {folds}: at least 2 are expected")
+    views = parse_tta(tta).name
+    words = ["--epochs", str(epochs)] * (epochs is not None) + ["--tta", views] * (views != "none")
     study = Study(
         path=Path(f"{name}-{folds}-folds.toml"),
         question=f"What does {name} score on photos that it has not learned, in {folds} folds?",
         rows=(Row(name, str(as_path(experiment)), settings, settings),),
         seeds=(0,),
         folds=folds,
-        views=(parse_tta(tta).name,),
+        views=(views,),
         table=("macro_f1", "top1", "top5"),
-        made_by=("cv", str(experiment), "--folds", str(folds)),
+        made_by=("cv", str(experiment), "--folds", str(folds), *words),
     )
     result = run_study(study, options, folder=as_path(folder))
     if result.failed:
