@@ -126,7 +126,7 @@ def scratch_best() -> Config:
     -0.196 (has learned little); with RandAugment -0.070; with TrivialAugment -0.121. No difference shown: without the
     moving average; without smoothing; without growing photos; weight decay 5e-4, not 2e-3; with erasing; with mixup;
     with distillation; scratch_best, ten-crop. So small and short it wants milder crops; at its own size and length
-    none of these changes was made alone.
+    none of these changes was made alone, but for ten-crop.
     """
     return Config(
         model=ModelConfig(name="resnet18", stem="3x3", avg_shortcut=True, zero_gamma=True),
@@ -149,8 +149,8 @@ def transfer_best() -> Config:
     What single changes do to it, in macro F1 over three seeds at 48 px and 5 epochs (docs/studies.md#tricks_transfer):
     one learning rate for all layers -0.268 (has learned little); with mixup -0.057; with CutMix -0.235; with
     RandAugment -0.032; transfer_best, ten-crop +0.055. No difference shown: without the head first; without the moving
-    average; without smoothing; crops from 8 %, not 35 %; with TrivialAugment; with erasing. At its own size and length
-    none of these changes was made alone, but for ten-crop.
+    average; without smoothing; without weight decay; crops from 8 %, not 35 %; with TrivialAugment; with erasing; with
+    distillation. At its own size and length none of these changes was made alone, but for ten-crop.
     """
     base = lite0_pretrained()
     return replace(
