@@ -39,7 +39,7 @@ class Config(Section):
     """Name of the run's folder; default: EXPERIMENT-seedN. Naming a run that exists continues it."""
     device: str = runtime_only("auto")
     """auto, cpu, cuda, cuda:1, mps."""
-    gpus: Gpus | None = runtime_only(None)
+    gpus: Gpus = runtime_only(None)
     """Train on all GPUs of this machine, or on so many, each with parts of every batch (--train.accumulate): their
     number decides nothing but the time. Default: as many as there are parts and GPUs."""
     resume: Path | None = runtime_only(None)

@@ -75,4 +75,5 @@ def _gpus(number: object) -> object:
     raise ValueError("a whole number of at least 1, or all, is expected")
 
 
-Gpus = Annotated[int | Literal["all"], BeforeValidator(_gpus)]
+# None is within: tyro 1.0 fails over a validator inside of a union.
+Gpus = Annotated[int | Literal["all"] | None, BeforeValidator(_gpus)]
